@@ -1,0 +1,69 @@
+"""The errors a user can meet, every one in the same form: where, what is wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class LoraCoreError(Exception):
+    """Say `<where>: <what> (<expected>). <remedy>`, the base of every error this package raises on purpose.
+
+    Args:
+        where: the file, node or argument at fault, as the user knows it.
+        what: what is wrong, with the offending value in it.
+        expected: what was expected instead, or the nearest valid value.
+        remedy: what to do now, an imperative sentence without its full stop.
+    """
+
+    def __init__(self, where: object, what: str, *, expected: str = "", remedy: str = "") -> None:
+        self.where = str(where)
+        self.what = what
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        text = f"{self.where}: {self.what}"
+        if self.expected:
+            text += f" ({self.expected})"
+        if self.remedy:
+            text += f". {self.remedy}"
+        return text + "."
+
+
+class LoraFileError(LoraCoreError):
+    """A LoRA file that cannot be read or written: damaged, empty, unsafe, incomplete."""
+
+
+class UnsupportedLoraError(LoraCoreError):
+    """A LoRA file of a kind that is known by name and not supported."""
+
+
+class LoraMismatchError(LoraCoreError):
+    """A sound LoRA file that does not fit the model: wrong shapes, unknown targets, nothing applied."""
+
+
+class StackError(LoraCoreError):
+    """A stack or preset that contradicts itself or points outside the LoRA folders."""
+
+
+class PlanError(LoraCoreError):
+    """Sampling settings that cannot work: steps, boundary, shift, or an expert left without a step."""
+
+
+class ModelError(LoraCoreError):
+    """A model that cannot be opened: a missing piece, an unknown architecture, a wrong size."""
+
+
+class RequestError(LoraCoreError):
+    """A generation request out of range: size, frames, prompt, image, output path."""
+
+
+class OutputError(LoraCoreError):
+    """A result that could not be written: read-only folder, full disk, unknown format."""
+
+
+class DatasetError(LoraCoreError):
+    """Training clips or captions that cannot be used."""
+
+
+class TrainingError(LoraCoreError):
+    """A training run that cannot start, go on or be resumed."""
