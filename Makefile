@@ -1,0 +1,60 @@
+# Two commands: `make demo` shows the main job, `make test` proves it. Each sets up .venv by itself.
+#
+#   make demo TORCH="torch"    take another PyTorch than the one the tests are run with
+#   make demo PYTHON=python3.12
+
+PYTHON ?= python3
+# The version the project is tested with, from wherever pip is told to look: with a GPU this is the usual CUDA build.
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check lint format types bench clean test-lowest
+
+demo: $(VENV)/.runtime
+	$(BIN)/python -m lora_core demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: lint types test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --requirement tests/lowest.txt "pytest>=8.3" "hypothesis>=6.100"
+	PYTHONPATH=. .venv-lowest/bin/python -m pytest -W default
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/stack_overhead.py
+	$(BIN)/python benchmarks/lora_read.py
+
+clean:
+	rm -rf $(VENV) .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# PyTorch goes first and alone, so that nothing later replaces the build the user chose.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/.runtime
