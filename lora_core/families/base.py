@@ -1,0 +1,164 @@
+"""What reading, routing and planning must know of a model: its targets, their shapes and its two noise ranges.
+
+A *target* is the canonical path of one parameter without a trailing `.weight`: `blocks.0.self_attn.q`,
+`blocks.0.self_attn.q.bias`, `blocks.0.modulation`. No tensor is held here, so a spec costs nothing to keep.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import LoraMismatchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Expert = Literal["high_noise", "low_noise"]
+EXPERTS: tuple[Expert, Expert] = ("high_noise", "low_noise")
+
+#: A shape nobody has stated: the target exists, its size is not known (a grammar without a model).
+UNKNOWN_SHAPE: tuple[int, ...] = ()
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """Describe one model to everything that never runs it.
+
+    Attributes:
+        name: the short name that files and presets use, such as "wan2.2-t2v-a14b".
+        shapes: target -> shape of its parameter; `UNKNOWN_SHAPE` where only the name is known.
+        aliases: another spelling of a module path (diffusers') -> the canonical module path.
+        not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
+        boundary: the sigma at and above which the high-noise expert works; None for a single expert.
+        default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
+        vae_stride: frames, rows and columns of pixels per latent element.
+        image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
+        expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
+    """
+
+    name: str
+    title: str
+    shapes: Mapping[str, tuple[int, ...]]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    not_applicable: tuple[tuple[str, str], ...] = ()
+    boundary: float | None = None
+    default_shift: float = 5.0
+    default_num_steps: int = 6
+    default_cfg: tuple[float, float] = (1.0, 1.0)
+    latent_channels: int = 16
+    vae_stride: tuple[int, int, int] = (4, 8, 8)
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    image_conditioned: bool = False
+    expand_timesteps: bool = False
+
+    @property
+    def num_experts(self) -> int:
+        return 1 if self.boundary is None else 2
+
+    def find(self, module_path: str) -> str | None:
+        """Return the canonical path of a dotted module or bare parameter, in any known spelling, or None."""
+        if module_path in self._paths:
+            return module_path
+        return self.aliases.get(module_path)
+
+    def find_flat(self, flat: str) -> str | None:
+        """Return the canonical path for kohya's form, dots written as underscores, or None; by table alone."""
+        return self._flat_paths.get(flat)
+
+    def nearest(self, name: str) -> str | None:
+        """Return the known path most like `name`, to suggest in a message, or None when nothing is alike."""
+        matches = difflib.get_close_matches(_template(name), self._templates, n=1, cutoff=0.5)
+        if not matches:
+            return None
+        numbers = iter(_NUMBER.findall(name))
+        guess = re.sub("#", lambda _: next(numbers, "0"), matches[0])
+        return self.find(guess) or self._templates[matches[0]]
+
+    def why_absent(self, target: str) -> str | None:
+        """Return why this model lacks a target that its family knows, or None when it is simply unknown."""
+        if target in self.shapes:
+            return None
+        return next((reason for pattern, reason in self.not_applicable if re.search(pattern, target)), None)
+
+    def parameter_path(self, target: str, module: nn.Module) -> tuple[str, str]:
+        """Return (module path, parameter name) of `target` inside `module`, whichever naming `module` uses."""
+        for name in self._parameter_names(target):
+            path, _, parameter = name.rpartition(".")
+            owner = _submodule(module, path)
+            if owner is not None and owner._parameters.get(parameter) is not None:
+                return path, parameter
+        expected = f"nearest {near!r}" if (near := self.nearest(target)) else ""
+        raise LoraMismatchError(type(module).__name__, f"no parameter for the target {target!r}", expected=expected)
+
+    @classmethod
+    def from_module(cls, module: nn.Module, name: str = "generic") -> ModelSpec:
+        """Describe any network by its own parameters; a Wan transformer, in either naming, gets Wan's names."""
+        from .wan import infer_wan_spec, names_a_wan
+
+        shapes = parameter_shapes(module)
+        if names_a_wan(shapes):
+            return infer_wan_spec(shapes)
+        targets = {target_of(parameter): shape for parameter, shape in shapes.items()}
+        return cls(name=name, title=type(module).__name__, shapes=targets)
+
+    @cached_property
+    def _paths(self) -> frozenset[str]:
+        return frozenset(target.removesuffix(".bias") for target in self.shapes) | frozenset(self.aliases.values())
+
+    @cached_property
+    def _flat_paths(self) -> dict[str, str]:
+        spellings = {**self.aliases, **{path: path for path in self._paths}}
+        return {spelling.replace(".", "_"): canonical for spelling, canonical in spellings.items()}
+
+    @cached_property
+    def _templates(self) -> dict[str, str]:
+        return {_template(path): path for path in sorted(self._paths | set(self.aliases))}
+
+    @cached_property
+    def _spellings(self) -> dict[str, list[str]]:
+        spellings: dict[str, list[str]] = {}
+        for alias, canonical in self.aliases.items():
+            spellings.setdefault(canonical, []).append(alias)
+        return spellings
+
+    def _parameter_names(self, target: str) -> Iterable[str]:
+        """Yield every full parameter name that `target` may have, canonical spelling first."""
+        is_bias = target.endswith(".bias")
+        path = target.removesuffix(".bias")
+        for spelling in (path, *self._spellings.get(path, ())):
+            yield from (f"{spelling}.bias",) if is_bias else (f"{spelling}.weight", spelling)
+
+
+def target_of(parameter: str) -> str:
+    """Return the target that a full parameter name stands for."""
+    return parameter.removesuffix(".weight")
+
+
+def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return full parameter name -> shape; a packed linear weight (4-bit, GGUF) counts as what it unpacks to."""
+    shapes = {}
+    for path, owner in module.named_modules():
+        for leaf, parameter in owner.named_parameters(recurse=False):
+            shape = tuple(parameter.shape)
+            if leaf == "weight" and isinstance(getattr(owner, "in_features", None), int):
+                shape = (owner.out_features, owner.in_features)
+            shapes[f"{path}.{leaf}" if path else leaf] = shape
+    return shapes
+
+
+def _template(path: str) -> str:
+    return _NUMBER.sub("#", path)
+
+
+def _submodule(module: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(path)
+    except AttributeError:
+        return None
