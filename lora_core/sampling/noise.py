@@ -1,0 +1,32 @@
+"""The seeded noise that a video starts from: the same numbers as ComfyUI and diffusers draw, on every device.
+
+Dtype policy: float32 on the CPU. A private generator is used, so drawing leaves torch's global one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+#: Seeds are what torch's generator takes: unsigned 64-bit integers.
+MAX_SEED = 2**64 - 1
+
+
+def draw_noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Draw the starting noise of `shape` (B, C, F, H, W).
+
+    Equal to ComfyUI's `comfy/sample.py: prepare_noise` and to diffusers' `randn_tensor` with a CPU generator.
+    """
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+
+
+def noise_stream(shape: tuple[int, ...], seed: int) -> Callable[[], Tensor]:
+    """Return a function that draws fresh noise of `shape` at each call, for solvers that add some on the way.
+
+    The stream is seeded with `seed + 1`, as k-diffusion's `default_noise_sampler` does in ComfyUI on the CPU: seeded
+    with `seed` itself, its first draw would repeat the noise that the video started from.
+    """
+    generator = torch.Generator("cpu").manual_seed((seed + 1) % (MAX_SEED + 1))
+    return lambda: torch.randn(shape, generator=generator, dtype=torch.float32)
