@@ -7,12 +7,14 @@ Every file is written beside its destination under a temporary name and moved th
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +63,13 @@ def _write_mp4(frames: np.ndarray, path: Path, fps: float) -> None:
     frames = np.pad(frames, ((0, 0), (0, num_rows % 2), (0, num_columns % 2), (0, 0)), mode="edge")
     colours = "-color_primaries bt709 -color_trc bt709 -colorspace bt709"
     coding = "-c:v libx264 -preset medium -crf 16 -pix_fmt yuv420p -movflags +faststart"
-    _ffmpeg(frames, path, fps, f"-vf scale=out_color_matrix=bt709:out_range=tv {colours} {coding}")
+    _encode(frames, path, fps, f"-vf scale=out_color_matrix=bt709:out_range=tv {colours} {coding}")
 
 
 def _write_gif(frames: np.ndarray, path: Path, fps: float) -> None:
     # One palette of the clip's own 256 colours: a palette per frame flickers.
     palette = "split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse=dither=sierra2_4a:diff_mode=rectangle"
-    _ffmpeg(frames, path, fps, f"-filter_complex {palette} -loop 0")
+    _encode(frames, path, fps, f"-filter_complex {palette} -loop 0")
 
 
 def _write_webp(frames: np.ndarray, path: Path, fps: float) -> None:
@@ -120,17 +122,21 @@ def _check_frames(frames: np.ndarray, path: Path) -> None:
         raise OutputError(path, found, expected="(T, H, W, 3) of uint8, none of them 0")
 
 
-def _ffmpeg(frames: np.ndarray, path: Path, fps: float, options: str) -> None:
-    """Encode `frames` with imageio's ffmpeg; its own words are the error when it fails."""
+def _encode(frames: np.ndarray, path: Path, fps: float, options: str) -> None:
+    num_rows, num_columns = frames.shape[1:3]
+    source = f"-y -f rawvideo -pix_fmt rgb24 -s {num_columns}x{num_rows} -r {fps} -i -"
+    _ffmpeg([*source.split(), "-an", *options.split(), str(path)], frames.data.cast("B"))
+
+
+def _ffmpeg(arguments: list[str], data: memoryview | None = None) -> tuple[bytes, str]:
+    """Run imageio's ffmpeg and return what it wrote to stdout and stderr; an OSError in its words when it fails."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    num_rows, num_columns = frames.shape[1:3]
-    source = f"-v error -y -f rawvideo -pix_fmt rgb24 -s {num_columns}x{num_rows} -r {fps} -i -"
-    command = [get_ffmpeg_exe(), *source.split(), "-an", *options.split(), str(path)]
-    done = subprocess.run(command, input=memoryview(frames).cast("B"), capture_output=True, check=False)
+    done = subprocess.run([get_ffmpeg_exe(), "-hide_banner", *arguments], input=data, capture_output=True, check=False)
+    words = done.stderr.decode(errors="replace")
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["ffmpeg gave no reason"]
-        raise OSError(lines[-1])
+        raise OSError(next((line for line in reversed(words.splitlines()) if line.strip()), "ffmpeg gave no reason"))
+    return done.stdout, words
 
 
 @contextmanager
@@ -217,18 +223,19 @@ def _read_animation(path: Path) -> tuple[np.ndarray, float]:
 
 
 def _read_stream(path: Path) -> tuple[np.ndarray, float]:
-    from imageio_ffmpeg import read_frames
-
     try:
-        stream = read_frames(str(path))
-        header = next(stream)
-        num_columns, num_rows = header["size"]
-        frames = [np.frombuffer(frame, np.uint8).reshape(num_rows, num_columns, 3) for frame in stream]
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise RequestError(path, "cannot be read as a video", remedy="Check that it plays") from error
-    if not frames:
+        data, words = _ffmpeg(["-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+    except OSError as error:
+        raise RequestError(path, f"cannot be read as a video: {error}", remedy="Check that it plays") from error
+    described = _RAW_STREAM.search(words)
+    if not data or described is None:
         raise RequestError(path, "holds no frames", remedy="Check that it plays")
-    return np.stack(frames), header.get("fps") or WAN_FPS
+    num_columns, num_rows, fps = int(described[1]), int(described[2]), float(described[3])
+    return np.frombuffer(data, np.uint8).reshape(-1, num_rows, num_columns, 3).copy(), fps
+
+
+#: How ffmpeg announces the frames it hands over, after turning a video the way its camera was held.
+_RAW_STREAM = re.compile(r"Video: rawvideo .*?, (\d+)x(\d+)[ ,].*? ([\d.]+) fps")
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -292,34 +299,41 @@ def contact_sheet(
 def _draw_sheet(
     rows: Sequence[np.ndarray], labels: Sequence[str], title: str, num_columns: int, cell: int
 ) -> Image.Image:
-    big, small, head = (ImageFont.load_default(size=size) for size in (17, 13, 22))
     cell_width = max(round(cell * frames.shape[2] / frames.shape[1]) for frames in rows)
-    parts = [label.split("\n") for label in labels]
-    lines = [[(line, big if i == 0 else small, _INK if i == 0 else _GREY) for i, line in enumerate(p)] for p in parts]
-    label_width = int(max(font.getlength(line) for row in lines for line, font, _ in row))
-    left, top = 2 * _MARGIN + label_width, _MARGIN + (head.size + 18 if title else 0) + 22
+    left = 2 * _MARGIN + max(_label_width(label) for label in labels)
+    top = _MARGIN + (40 if title else 0) + 22
     width = left + num_columns * (cell_width + _GAP) - _GAP + _MARGIN
     sheet = Image.new("RGB", (width, top + len(rows) * (cell + _GAP) - _GAP + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, _INK, head)
+    draw.text((_MARGIN, _MARGIN), title, _INK, ImageFont.load_default(22))
     same_length = len({len(frames) for frames in rows}) == 1
     for column, index in enumerate(_spread(len(rows[0]), num_columns) if same_length else []):
         centre = left + column * (cell_width + _GAP) + cell_width // 2
-        draw.text((centre, top - 6), f"frame {index}", _GREY, small, anchor="ms")
-    for row, (frames, text) in enumerate(zip(rows, lines, strict=True)):
+        draw.text((centre, top - 6), f"frame {index}", _GREY, ImageFont.load_default(13), anchor="ms")
+    for row, (frames, label) in enumerate(zip(rows, labels, strict=True)):
         y = top + row * (cell + _GAP)
-        _draw_label(draw, text, _MARGIN, y + cell // 2)
+        _draw_label(draw, label, y + cell // 2)
         for column, index in enumerate(_spread(len(frames), num_columns)):
             sheet.paste(_fit(frames[index], cell_width, cell), (left + column * (cell_width + _GAP), y))
     return sheet
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, lines: list, x: int, middle: int) -> None:
-    heights = [font.size + 5 for _, font, _ in lines]
-    y = middle - sum(heights) / 2
-    for (line, font, colour), height in zip(lines, heights, strict=True):
-        draw.text((x, y), line, colour, font)
-        y += height
+def _label_lines(label: str) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
+    """Yield text, size and colour of each line: the first large, the others small and grey."""
+    first, *rest = label.split("\n")
+    yield first, 17, _INK
+    yield from ((line, 13, _GREY) for line in rest)
+
+
+def _label_width(label: str) -> int:
+    return max(ceil(ImageFont.load_default(size).getlength(text)) for text, size, _ in _label_lines(label))
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, label: str, middle: int) -> None:
+    y = middle - sum(size + 5 for _, size, _ in _label_lines(label)) / 2
+    for text, size, colour in _label_lines(label):
+        draw.text((_MARGIN, y), text, colour, ImageFont.load_default(size))
+        y += size + 5
 
 
 def _spread(num_frames: int, num_columns: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The solvers against a float64 loop, against diffusers' schedulers, and against a field whose solution is known."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def diffusers_solve(scheduler, x, noise_seed=None):
 def test_euler_equals_a_plain_float64_loop():
     x = start()
     expected = x.double()
-    for sigma, sigma_next in zip(SIGMAS, SIGMAS[1:], strict=False):
+    for sigma, sigma_next in pairwise(SIGMAS):
         expected = expected + (sigma_next - sigma) * curved_velocity(expected, sigma)
     assert (solve("euler", curved_velocity, x, SIGMAS).double() - expected).abs().max() < 1e-5
     assert torch.equal(solve("euler", curved_velocity, x.double(), SIGMAS), expected)
