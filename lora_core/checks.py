@@ -1,0 +1,56 @@
+"""Checks of values a user gives, each raising the caller's kind of error in the form of `errors.py`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Real
+
+from .errors import LoraCoreError
+
+
+def finite_number(value: object, where: str, error: type[LoraCoreError]) -> float:
+    """Return `value` as a float, refusing what is no number, a boolean, infinite or NaN."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise error(where, f"{value!r} is not a number", expected="a finite real number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise error(where, f"{number} is not finite", expected="a finite real number")
+    return number
+
+
+def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
+    """Return the finite number that `text` spells."""
+    try:
+        return finite_number(float(text), where, error)
+    except ValueError:
+        raise error(where, f"{text.strip()!r} is not a number", expected="a finite real number") from None
+
+
+def known(value: object, choices: Iterable[str], where: str, error: type[LoraCoreError]) -> str:
+    """Return `value` if it is one of `choices`, else name the nearest of them."""
+    valid = list(choices)
+    if isinstance(value, str) and value in valid:
+        return value
+    raise error(where, f"unknown value {value!r}", expected=nearest(str(value), valid))
+
+
+def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: type[LoraCoreError]) -> None:
+    """Refuse every key outside `valid`, all in one message, each with the nearest valid key."""
+    choices = list(valid)
+    unknown = [key for key in keys if key not in choices]
+    if unknown:
+        names = ", ".join(repr(key) for key in unknown)
+        expected = "; ".join(dict.fromkeys(nearest(key, choices) for key in unknown))
+        raise error(where, f"unknown key{'s' if len(unknown) > 1 else ''} {names}", expected=expected)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Say which of `choices` was probably meant, or all of them when nothing is alike."""
+    valid = list(choices)
+    alike = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
+    return f"nearest: {alike[0]!r}" if alike else f"one of {', '.join(valid)}"
