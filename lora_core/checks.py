@@ -31,6 +31,11 @@ def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
         raise error(where, f"{text.strip()!r} is not a number", expected="a finite real number") from None
 
 
+def number_text(number: float) -> str:
+    """Return the shortest text that reads back to exactly this number."""
+    return repr(number).removesuffix(".0")
+
+
 def known(value: object, choices: Iterable[str], where: str, error: type[LoraCoreError]) -> str:
     """Return `value` if it is one of `choices`, else name the nearest of them."""
     valid = list(choices)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
-from .checks import finite_number, known, known_keys, nearest, number_in_text
+from .checks import finite_number, known, known_keys, nearest, number_in_text, number_text
 from .errors import PlanError, StackError
 
 Axis = Literal["sigma", "steps"]
@@ -136,15 +136,15 @@ class StrengthSchedule:
     def __str__(self) -> str:
         """Return the shortest text that `parse` reads back to this schedule."""
         if len(self.keyframes) == 1 and self == StrengthSchedule.constant(self.keyframes[0][1]):
-            return f"constant:{_text(self.keyframes[0][1])}"
+            return f"constant:{number_text(self.keyframes[0][1])}"
         on_steps = "@steps" if self.axis == "steps" else ""
         whole = _WHOLE[self.axis]
         if self.interpolation == "linear" and tuple(position for position, _ in self.keyframes) == whole:
             first, last = (factor for _, factor in self.keyframes)
             name = {(1.0, 0.0): "fade_out", (0.0, 1.0): "fade_in"}.get((first, last))
-            return f"{name}{on_steps}" if name else f"linear{on_steps}:{_text(first)}:{_text(last)}"
+            return f"{name}{on_steps}" if name else f"linear{on_steps}:{number_text(first)}:{number_text(last)}"
         shape = "hold" if self.interpolation == "hold" else "keyframes"
-        points = ",".join(f"{_text(position)}={_text(factor)}" for position, factor in self.keyframes)
+        points = ",".join(f"{number_text(position)}={number_text(factor)}" for position, factor in self.keyframes)
         return f"{shape}{on_steps}:{points}"
 
     @classmethod
@@ -211,10 +211,6 @@ def _sigma_at(fraction: float, sigmas: Sequence[float]) -> float:
     position = round(fraction * (len(sigmas) - 1), 9)  # 0.3 * 10 is 3 here
     step = min(math.floor(position), len(sigmas) - 2)
     return sigmas[step] + (position - step) * (sigmas[step + 1] - sigmas[step])
-
-
-def _text(number: float) -> str:
-    return repr(number).removesuffix(".0")
 
 
 def _numbers(text: str, arguments: Sequence[str], counts: tuple[int, ...]) -> list[float]:
