@@ -1,0 +1,135 @@
+"""Walk a plan from noise to latents: one span per expert, LoRAs attached once per span, strengths set at every step.
+
+Letters: B batch, C latent channels, F latent frames, H W latent height and width; x and x0 as in `solvers.py`.
+Dtype policy: float32 throughout; the networks compute in their own dtype inside `velocity.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..apply import attach
+from ..checks import known
+from ..errors import PlanError, RequestError
+from ..families.base import Expert, ModelSpec
+from ..families.wan_latents import latent_space
+from ..plan import SamplingPlan, StepPlan
+from .condition import Condition
+from .noise import noise_stream
+from .solvers import SOLVERS, Solver
+from .velocity import guided_velocity
+
+#: Told after each prediction of the step's index, the number of steps, and x0 as raw latents; may raise to cancel.
+StepCallback = Callable[[int, int, Tensor], None]
+
+
+class Experts(Protocol):
+    """Be the networks of one model, each handed out on the compute device."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def device(self) -> torch.device: ...
+    def expert(self, name: Expert) -> nn.Module: ...
+
+
+@torch.no_grad()
+def sample(
+    experts: Experts,
+    plan: SamplingPlan,
+    noise: Tensor,
+    condition: Condition,
+    *,
+    start: Tensor | None = None,
+    solver: str = "euler",
+    seed: int = 0,
+    callback: StepCallback | None = None,
+) -> Tensor:
+    """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
+
+    However this ends, by an error, Ctrl-C or the callback raising, nothing stays attached to a network.
+
+    Args:
+        experts: the networks, such as an opened `WanModel`.
+        plan: the steps, and the LoRAs routed to each expert.
+        noise: (B, C, F, H, W) standard normal, as `draw_noise` gives it.
+        condition: text and picture.
+        start: raw latents shaped like `noise`, for a plan whose first sigma is below 1; None or all zeros for none.
+        solver: a key of `SOLVERS`.
+        seed: of the noise that a solver adds on its way (lcm).
+        callback: called as `callback(step, num_steps, x0)`.
+    """
+    chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
+    _check(plan, noise, condition, start)
+    x = _noised(noise, start, plan.steps[0].sigma).to(experts.device)
+    condition = condition.to(experts.device, experts.dtype)
+    walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), callback)
+    for expert, steps in spans(plan):
+        x = walk.span(expert, steps, x)
+    return walk.to_raw(x)
+
+
+def spans(plan: SamplingPlan) -> list[tuple[Expert, list[StepPlan]]]:
+    """Return the runs of steps that share an expert, in order."""
+    return [(expert, list(steps)) for expert, steps in groupby(plan.steps, key=lambda step: step.expert)]
+
+
+def history_resets(plan: SamplingPlan, solver: str) -> list[int]:
+    """Return the steps before which a multistep solver forgets its history: those where the expert changes."""
+    return [steps[0].index for _, steps in spans(plan)[1:]] if SOLVERS[solver].multistep else []
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """Hold what stays the same from the first step to the last."""
+
+    experts: Experts
+    plan: SamplingPlan
+    condition: Condition
+    solver: Solver
+    fresh_noise: Callable[[], Tensor]
+    callback: StepCallback | None
+
+    def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
+        """Run the steps of one expert on normalised latents x."""
+        network, spec = self.experts.expert(expert), self.experts.spec
+        with attach(network, getattr(self.plan.route, expert), spec) as attachment:
+
+            def velocity(x: Tensor, i: int) -> Tensor:
+                attachment.set_strengths(steps[i].strengths)
+                return guided_velocity(network, spec, x, steps[i].sigma, steps[i].cfg, self.condition)
+
+            sigmas = [step.sigma for step in steps] + [steps[-1].sigma_next]
+            return self.solver.run(velocity, x, sigmas, lambda i, x0: self.report(steps[i], x0), self.fresh_noise)
+
+    def report(self, step: StepPlan, x0: Tensor) -> None:
+        if self.callback is not None:
+            self.callback(step.index, len(self.plan.steps), self.to_raw(x0))
+
+    def to_raw(self, x: Tensor) -> Tensor:
+        return latent_space(x.shape[1]).denormalise(self.condition.keep_known(x)).cpu()
+
+
+def _noised(noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:
+    """Mix noise and start latents as the first sigma says; all-zero start latents are ComfyUI's way to say none."""
+    if start is None or not start.any():
+        return sigma * noise
+    return sigma * noise + (1 - sigma) * latent_space(noise.shape[1]).normalise(start.float())
+
+
+def _check(plan: SamplingPlan, noise: Tensor, condition: Condition, start: Tensor | None) -> None:
+    if start is not None and start.shape != noise.shape:
+        what, expected = f"their shape is {tuple(start.shape)}", f"{tuple(noise.shape)}, that of the noise"
+        raise RequestError("start latents", what, expected=expected)
+    guided = next((step for step in plan.steps if step.cfg != 1), None)
+    if guided is not None and condition.negative is None:
+        what = f"step {guided.index} has cfg {guided.cfg:g} and no negative prompt is embedded"
+        raise PlanError("cfg", what, remedy="Embed a negative prompt, if only an empty one, or use cfg 1")
