@@ -1,4 +1,4 @@
-"""Clips in, clips and contact sheets out: everything that turns frames into files and back.
+"""Clips in, clips out: everything that turns frames into files and back.
 
 Letters: T frames, H W pixels. Frames are uint8 arrays (T, H, W, 3), RGB, everywhere in this project.
 Every file is written beside its destination under a temporary name and moved there when it is whole.
@@ -11,15 +11,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
-from math import ceil
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from .atomic import replacing
+from .checks import nearest
 from .errors import OutputError, RequestError
 
 #: Wan's own frame rate.
@@ -44,10 +44,10 @@ def save_video(frames: np.ndarray, path: str | Path, fps: float = WAN_FPS, *, sc
     """
     path = Path(path)
     write = _writer(path)
-    _check_frames(frames, path)
+    check_frames(frames, path)
     if fps <= 0:
         raise OutputError(path, f"cannot play {fps} frames per second", expected="more than 0")
-    with _atomic(path) as temporary:
+    with appearing(path) as temporary:
         write(np.ascontiguousarray(enlarge(frames, scale)), temporary, fps)
     return path
 
@@ -95,10 +95,8 @@ _WRITERS: dict[str, Callable[[np.ndarray, Path, float], None]] = {
 
 def _writer(path: Path) -> Callable[[np.ndarray, Path, float], None]:
     if path.suffix.lower() not in _WRITERS or not path.name:
-        known = [suffix for suffix in _WRITERS if suffix]
-        near = get_close_matches(path.suffix.lower(), known, n=1)
-        hint = f"nearest: {near[0]}" if near else f"known: {', '.join(known)}, or none for a folder of PNG frames"
-        raise OutputError(path, f"cannot write a video as {path.suffix!r}", expected=hint, remedy="Change the name")
+        expected = f"{nearest(path.suffix, filter(None, _WRITERS))}, or no extension for a folder of PNG frames"
+        raise OutputError(path, f"cannot write a video as {path.suffix!r}", expected=expected, remedy="Change the name")
     return _WRITERS[path.suffix.lower()]
 
 
@@ -116,7 +114,8 @@ def check_output(path: str | Path) -> None:
     _refuse_foreign_target(path)
 
 
-def _check_frames(frames: np.ndarray, path: Path) -> None:
+def check_frames(frames: np.ndarray, path: Path) -> None:
+    """Raise unless `frames` are (T, H, W, 3) uint8 with nothing missing."""
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         found = f"cannot write frames of shape {frames.shape} and type {frames.dtype}"
         raise OutputError(path, found, expected="(T, H, W, 3) of uint8, none of them 0")
@@ -140,21 +139,30 @@ def _ffmpeg(arguments: list[str], data: memoryview | None = None) -> tuple[bytes
 
 
 @contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary neighbour of `path` to write, move it there on success, remove it on any failure."""
+def appearing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, which takes the place of `path` when the block ends well."""
+    _refuse_foreign_target(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "Choose a folder that can be"
+        raise OutputError(path.parent, f"cannot be made: {error}", remedy=remedy) from error
+    with replacing(path) if path.suffix else _replacing_folder(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _replacing_folder(path: Path) -> Iterator[Path]:
+    """Do for a folder what `replacing` does for a file."""
     scratch: str | None = None
     try:
-        _refuse_foreign_target(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
-        temporary = Path(scratch) / path.name
-        yield temporary
-        if path.is_dir():
-            os.replace(path, Path(scratch) / "replaced")
-        os.replace(temporary, path)
+        scratch = tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        yield Path(scratch) / "new"
+        if path.exists():
+            os.replace(path, Path(scratch) / "old")
+        os.replace(Path(scratch) / "new", path)
     except OSError as error:
-        what = f"could not be written: {error.strerror or error}"
-        raise OutputError(path, what, remedy="Free the disk or choose another place") from error
+        raise OutputError(path, f"cannot be written: {error}", remedy="Free space or choose another path") from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -256,96 +264,3 @@ def _open_image(path: Path) -> Image.Image:
         raise RequestError(path, "is not a picture", expected="PNG, JPEG, WebP or the like") from error
     except OSError as error:
         raise RequestError(path, f"cannot be opened: {error.strerror or error}", remedy="Check the path") from error
-
-
-# ---------------------------------------------------------------- contact sheets
-
-_PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
-_GAP, _MARGIN = 6, 20
-
-
-def contact_sheet(
-    rows: Sequence[np.ndarray],
-    labels: Sequence[str],
-    path: str | Path,
-    *,
-    title: str = "",
-    num_columns: int = 6,
-    cell: int = 128,
-) -> Path:
-    """Draw one row per clip, its frames evenly chosen from first to last, and save the picture as PNG.
-
-    Args:
-        rows: clips (T, H, W, 3) uint8; lengths and sizes may differ.
-        labels: one per row; what follows a line break is set smaller and grey.
-        path: the .png to write.
-        title: a heading above the rows.
-        num_columns: how many frames of each clip.
-        cell: the height of a frame on the sheet, in pixels; small frames are enlarged without smoothing.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise OutputError(path, f"cannot write a contact sheet as {path.suffix!r}", expected=".png")
-    if not rows or len(rows) != len(labels):
-        raise OutputError(path, f"has {len(labels)} labels for {len(rows)} clips", expected="one label per clip")
-    for frames in rows:
-        _check_frames(frames, path)
-    sheet = _draw_sheet(rows, labels, title, num_columns, cell)
-    with _atomic(path) as temporary:
-        sheet.save(temporary)
-    return path
-
-
-def _draw_sheet(
-    rows: Sequence[np.ndarray], labels: Sequence[str], title: str, num_columns: int, cell: int
-) -> Image.Image:
-    cell_width = max(round(cell * frames.shape[2] / frames.shape[1]) for frames in rows)
-    left = 2 * _MARGIN + max(_label_width(label) for label in labels)
-    top = _MARGIN + (40 if title else 0) + 22
-    width = left + num_columns * (cell_width + _GAP) - _GAP + _MARGIN
-    sheet = Image.new("RGB", (width, top + len(rows) * (cell + _GAP) - _GAP + _MARGIN), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, _INK, ImageFont.load_default(22))
-    same_length = len({len(frames) for frames in rows}) == 1
-    for column, index in enumerate(_spread(len(rows[0]), num_columns) if same_length else []):
-        centre = left + column * (cell_width + _GAP) + cell_width // 2
-        draw.text((centre, top - 6), f"frame {index}", _GREY, ImageFont.load_default(13), anchor="ms")
-    for row, (frames, label) in enumerate(zip(rows, labels, strict=True)):
-        y = top + row * (cell + _GAP)
-        _draw_label(draw, label, y + cell // 2)
-        for column, index in enumerate(_spread(len(frames), num_columns)):
-            sheet.paste(_fit(frames[index], cell_width, cell), (left + column * (cell_width + _GAP), y))
-    return sheet
-
-
-def _label_lines(label: str) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
-    """Yield text, size and colour of each line: the first large, the others small and grey."""
-    first, *rest = label.split("\n")
-    yield first, 17, _INK
-    yield from ((line, 13, _GREY) for line in rest)
-
-
-def _label_width(label: str) -> int:
-    return max(ceil(ImageFont.load_default(size).getlength(text)) for text, size, _ in _label_lines(label))
-
-
-def _draw_label(draw: ImageDraw.ImageDraw, label: str, middle: int) -> None:
-    y = middle - sum(size + 5 for _, size, _ in _label_lines(label)) / 2
-    for text, size, colour in _label_lines(label):
-        draw.text((_MARGIN, y), text, colour, ImageFont.load_default(size))
-        y += size + 5
-
-
-def _spread(num_frames: int, num_columns: int) -> list[int]:
-    """Choose `num_columns` indices evenly from the first to the last of `num_frames`."""
-    return np.rint(np.linspace(0, num_frames - 1, num_columns)).astype(int).tolist()
-
-
-def _fit(frame: np.ndarray, width: int, height: int) -> Image.Image:
-    """Scale a frame (H, W, 3) to fit the box, centred on paper; enlarge in hard pixels, shrink smoothly."""
-    factor = min(height / frame.shape[0], width / frame.shape[1])
-    size = (max(1, round(frame.shape[1] * factor)), max(1, round(frame.shape[0] * factor)))
-    scaled = Image.fromarray(frame).resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
-    box = Image.new("RGB", (width, height), _PAPER)
-    box.paste(scaled, ((width - size[0]) // 2, (height - size[1]) // 2))
-    return box

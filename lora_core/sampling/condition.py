@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..families.wan_latents import latent_space
+from .latents import normalise
 
 #: Wan's network reads text padded with zeros to this many tokens.
 NUM_TEXT_TOKENS = 512
@@ -60,12 +60,12 @@ def image_channels(raw: Tensor, *, last_known: bool = False) -> Tensor:
     The mask has one channel per pixel frame of a latent frame, 1 where the frame is given; the first latent frame
     holds one pixel frame, counted four times. The Wan 2.1 repository's `wan/image2video.py`.
     """
-    batch, num_channels, num_latent_frames, *size = raw.shape
+    batch, _, num_latent_frames, *size = raw.shape
     known_T = torch.zeros(4 * num_latent_frames)
     known_T[:4] = 1
     known_T[-1] = 1 if last_known or num_latent_frames == 1 else 0
     mask = known_T.view(num_latent_frames, 4).T.reshape(1, 4, num_latent_frames, 1, 1)
-    return torch.cat([mask.expand(batch, -1, -1, *size).to(raw), latent_space(num_channels).normalise(raw)], dim=1)
+    return torch.cat([mask.expand(batch, -1, -1, *size).to(raw), normalise(raw)], dim=1)
 
 
 def first_picture_clip(first: Tensor, num_frames: int, last: Tensor | None = None) -> Tensor:

@@ -18,9 +18,9 @@ from ..apply import attach
 from ..checks import known
 from ..errors import PlanError, RequestError
 from ..families.base import Expert, ModelSpec
-from ..families.wan_latents import latent_space
 from ..plan import SamplingPlan, StepPlan
 from .condition import Condition
+from .latents import denormalise, normalise
 from .noise import noise_stream
 from .solvers import SOLVERS, Solver
 from .velocity import guided_velocity
@@ -115,14 +115,14 @@ class _Walk:
             self.callback(step.index, len(self.plan.steps), self.to_raw(x0))
 
     def to_raw(self, x: Tensor) -> Tensor:
-        return latent_space(x.shape[1]).denormalise(self.condition.keep_known(x)).cpu()
+        return denormalise(self.condition.keep_known(x)).cpu()
 
 
 def _noised(noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:
     """Mix noise and start latents as the first sigma says; all-zero start latents are ComfyUI's way to say none."""
     if start is None or not start.any():
         return sigma * noise
-    return sigma * noise + (1 - sigma) * latent_space(noise.shape[1]).normalise(start.float())
+    return sigma * noise + (1 - sigma) * normalise(start.float())
 
 
 def _check(plan: SamplingPlan, noise: Tensor, condition: Condition, start: Tensor | None) -> None:
