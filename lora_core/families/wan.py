@@ -113,12 +113,12 @@ def infer_wan_spec(shapes: Mapping[str, tuple[int, ...]], *, num_experts: int | 
 
 def names_a_wan(names: Iterable[str]) -> bool:
     """Say whether tensor names, native or diffusers', under any known prefix, are those of a Wan transformer."""
-    return _prefix(names) is not None
+    return checkpoint_prefix(names) is not None
 
 
 def native_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """Return the same shapes under native names without prefix; unknown names stay as they are."""
-    prefix = _prefix(shapes)
+    prefix = checkpoint_prefix(shapes)
     if prefix is None:
         raise ModelError("checkpoint", "its tensors are not those of a Wan transformer", expected="blocks.0.…, head.…")
     bare = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
@@ -129,7 +129,8 @@ def native_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int,
 _SIGNS = ("blocks.0.self_attn.norm_q.weight", "blocks.0.attn1.norm_q.weight")
 
 
-def _prefix(names: Iterable[str]) -> str | None:
+def checkpoint_prefix(names: Iterable[str]) -> str | None:
+    """Return what stands before every name of a Wan transformer's checkpoint, or None when it is another model's."""
     present = set(names)
     return next((p for p in CHECKPOINT_PREFIXES if any(p + sign in present for sign in _SIGNS)), None)
 

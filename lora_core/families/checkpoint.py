@@ -1,0 +1,175 @@
+"""A checkpoint on disk: the names, shapes and metadata of its tensors at once, the tensors themselves when asked.
+
+Dtype policy: tensors come as they are stored; safetensors and `.pth` stay memory-mapped until somebody converts them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
+PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
+GGUF_SUFFIXES = (".gguf",)
+CHECKPOINT_SUFFIXES = SAFETENSORS_SUFFIXES + PICKLE_SUFFIXES + GGUF_SUFFIXES
+
+#: What a diffusers or transformers folder keeps its weights in, sharded first.
+_FOLDER_WEIGHTS = (
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+
+
+#: The entries of a GGUF header that play the part of safetensors' metadata.
+_GGUF_TEXTS = ("config",)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Hold what the headers of one checkpoint's files say.
+
+    Attributes:
+        path: the file or folder as the user named it.
+        files: the files that carry tensors; more than one when sharded.
+        shapes: tensor name -> shape; for GGUF the shape of the unpacked tensor.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, str]
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.files[0].suffix in GGUF_SUFFIXES
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor, memory-mapped where the format allows."""
+        loaded: dict[str, Tensor] = {}
+        for file in self.files:
+            loaded.update(_read_tensors(file))
+        return loaded
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read the headers of a single file, or of the weights inside a component's folder."""
+    files = _weight_files(path)
+    shapes: dict[str, tuple[int, ...]] = {}
+    metadata: dict[str, str] = {}
+    for file in files:
+        file_shapes, file_metadata = _read_header(file)
+        shapes.update(file_shapes)
+        metadata.update(file_metadata)
+    if not shapes:
+        raise ModelError(path, "holds no tensors")
+    return Checkpoint(path, files, shapes, metadata)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return the object a JSON file holds."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(path, f"cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(path, f"holds a {type(content).__name__}", expected="a JSON object")
+    return content
+
+
+def _weight_files(path: Path) -> tuple[Path, ...]:
+    if path.is_file():
+        if path.suffix not in CHECKPOINT_SUFFIXES:
+            raise ModelError(path, f"unknown kind of file {path.suffix!r}", expected=", ".join(CHECKPOINT_SUFFIXES))
+        return (path,)
+    if not path.is_dir():
+        raise ModelError(path, "no such file or folder")
+    for name in _FOLDER_WEIGHTS:
+        if (path / name).is_file():
+            return _shards(path / name) if name.endswith(".json") else (path / name,)
+    raise ModelError(path, "the folder holds no weights", expected=f"{_FOLDER_WEIGHTS[1]} or {_FOLDER_WEIGHTS[3]}")
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict):
+        raise ModelError(index, "has no weight_map")
+    files = tuple(index.parent / name for name in sorted(set(names.values())))
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ModelError(index.parent, f"{len(missing)} of {len(files)} shards are missing, first {missing[0]!r}")
+    return files
+
+
+def _read_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    if file.suffix in SAFETENSORS_SUFFIXES:
+        return _read_safetensors_header(file)
+    if file.suffix in GGUF_SUFFIXES:
+        return _read_gguf_header(file)
+    return {name: tuple(tensor.shape) for name, tensor in _read_pickle(file).items()}, {}
+
+
+def _read_safetensors_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no dict
+            return shapes, opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(file, f"damaged or no safetensors file: {error}", remedy="Download it again") from error
+
+
+def _read_gguf_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    try:
+        from gguf import GGUFReader
+    except ImportError:
+        remedy = "Run `pip install 'wanloom[gguf]'`"
+        raise ModelError(file, "GGUF files need the package gguf", remedy=remedy) from None
+    try:
+        reader = GGUFReader(file)
+        # ggml counts axes from the fastest, torch from the slowest.
+        shapes = {tensor.name: tuple(int(n) for n in reversed(tensor.shape)) for tensor in reader.tensors}
+        texts = {name: reader.fields[name].contents() for name in _GGUF_TEXTS if name in reader.fields}
+        return shapes, {name: str(text) for name, text in texts.items()}
+    except (ValueError, OSError, IndexError, KeyError) as error:
+        raise ModelError(file, f"damaged or no GGUF file: {error}", remedy="Download it again") from error
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    if file.suffix in PICKLE_SUFFIXES:
+        return _read_pickle(file)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(file, f"damaged or no safetensors file: {error}", remedy="Download it again") from error
+
+
+def _read_pickle(file: Path) -> dict[str, Tensor]:
+    import torch
+
+    try:
+        state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for a damaged or unsafe pickle
+        raise ModelError(file, f"no safe PyTorch file of tensors: {_first_line(error)}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(file, "is not a plain dictionary of tensors")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,123 @@
+"""An opened Wan model: experts, text encoder and VAE, each on the compute device only as long as it may be.
+
+Letters: B batch, C latent channels, T frames, F latent frames.
+Latents at this file's functions are in raw VAE space unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .base import EXPERTS, Expert, ModelSpec
+from .residency import Offload, Piece, Residence
+from .wan_latents import LATENT_MEAN, LATENT_STD
+from .wan_text import TextEncoder
+from .wan_vae import Vae
+
+
+@dataclass(frozen=True, eq=False)
+class WanModel:
+    """Give access to the networks of one model; nothing but headers is read before a network is used.
+
+    Attributes:
+        experts: the networks by name; a model of one expert has it under "low_noise".
+        text, vae: None when the model was opened without them; `require` says what is missing.
+        dtype: what the experts compute in.
+        device: the compute device.
+        expected: piece -> the file or folder that would satisfy it, for those that are None.
+    """
+
+    spec: ModelSpec
+    experts: Mapping[Expert, Piece]
+    text: TextEncoder | None
+    vae: Vae | None
+    residence: Residence
+    dtype: torch.dtype
+    device: torch.device
+    expected: Mapping[str, str]
+
+    @property
+    def offload(self) -> Offload:
+        return self.residence.offload
+
+    def expert(self, name: Expert) -> nn.Module:
+        """Return the expert's network, ready on the compute device; with offloading all others leave it first."""
+        piece = self.experts.get(name)
+        if piece is None:
+            have = " and ".join(self.experts)
+            raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
+        return self.residence.use(piece)
+
+    def require(self, *, text: bool = False, vae: bool = False) -> None:
+        """Raise unless the pieces asked for are there; to be called before long work."""
+        if text:
+            self._text()
+        if vae:
+            self._vae()
+
+    def encode_text(self, prompts: str | Sequence[str]) -> Tensor:
+        """Return embeddings (B, 512, text width) in `dtype` on the compute device, zero after each prompt's end."""
+        listed = [prompts] if isinstance(prompts, str) else list(prompts)
+        return self._text().encode(listed).to(self.dtype)
+
+    def unknown_words(self, prompt: str) -> tuple[str, ...]:
+        """Return the words of a prompt that the text encoder has no token for."""
+        return self._text().unknown_words(prompt)
+
+    def vae_encode(self, frames: Tensor) -> Tensor:
+        """Return raw latents (B, C, F, H, W) of frames (B, 3, T, rows, columns) in [-1, 1]; T is 4k+1."""
+        return self._vae().encode(frames)
+
+    def vae_decode(self, latents: Tensor) -> Tensor:
+        """Return frames (B, 3, T, rows, columns) in [-1, 1] of raw latents (B, C, F, H, W)."""
+        return self._vae().decode(latents)
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Take raw latents (B, C, ...) to the space the experts work in, mean 0 and deviation 1."""
+        mean, std = self._statistics(latents)
+        return (latents - mean) / std
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Take the experts' latents (B, C, ...) back to raw VAE space."""
+        mean, std = self._statistics(latents)
+        return latents * std + mean
+
+    def release(self) -> None:
+        """Take every network off the compute device; the next use brings it back."""
+        self.residence.release()
+
+    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        channels = self.spec.latent_channels
+        mean, std = (self.vae.mean, self.vae.std) if self.vae else (LATENT_MEAN[channels], LATENT_STD[channels])
+        shape = (1, channels, *(1,) * (latents.ndim - 2))
+        return latents.new_tensor(mean).reshape(shape), latents.new_tensor(std).reshape(shape)
+
+    def _text(self) -> TextEncoder:
+        if self.text is None:
+            raise ModelError(
+                self.spec.title,
+                "it was opened without a text encoder",
+                expected=self.expected["text"],
+                remedy="Pass its path as text_encoder",
+            )
+        return self.text
+
+    def _vae(self) -> Vae:
+        if self.vae is None:
+            raise ModelError(
+                self.spec.title,
+                "it was opened without a VAE",
+                expected=self.expected["vae"],
+                remedy="Pass its path as vae",
+            )
+        return self.vae
+
+
+def experts_by_name(high: Piece, low: Piece | None) -> dict[Expert, Piece]:
+    """Return the experts under their names; a single network serves all sigmas as "low_noise"."""
+    return {EXPERTS[1]: high} if low is None else {EXPERTS[0]: high, EXPERTS[1]: low}

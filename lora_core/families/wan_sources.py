@@ -1,0 +1,169 @@
+"""Where each piece of a Wan model lies on disk, found from what the user named, before anything is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from .base import Expert
+from .checkpoint import CHECKPOINT_SUFFIXES, read_json
+
+#: How file names tell the experts apart: (high, low), tried in this order.
+_EXPERT_TOKENS = (("high", "low"), ("High", "Low"), ("HIGH", "LOW"), ("hn", "ln"), ("HN", "LN"))
+_EXPERT_IN_NAME = re.compile(
+    r"(?P<high>high[-_ ]?noise|(?<![a-z])high(?![a-z])|(?<![a-z0-9])hn(?![a-z0-9]))"
+    r"|(?P<low>low[-_ ]?noise|(?<![a-z])low(?![a-z])|(?<![a-z0-9])ln(?![a-z0-9]))",
+    re.IGNORECASE,
+)
+
+#: The pipelines of a `model_index.json` that are Wan's with nothing added.
+_PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+
+
+@dataclass(frozen=True)
+class WanSources:
+    """Name the files or folders of one model's pieces.
+
+    Attributes:
+        low: the low-noise expert, or None when the model has one expert, which is then `high`.
+        missing: for a piece that is None, what would have satisfied it.
+        boundary, shift, expand_timesteps: what a diffusers folder states; None where nothing does.
+    """
+
+    high: Path
+    low: Path | None = None
+    vae: Path | None = None
+    text_encoder: Path | None = None
+    tokenizer: Path | None = None
+    vae_expected: str = "a Wan VAE, such as wan_2.1_vae.safetensors"
+    text_expected: str = "a UMT5 text encoder, such as umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+    boundary: float | None = None
+    shift: float | None = None
+    expand_timesteps: bool | None = None
+
+
+def find_sources(
+    source: str | Path,
+    *,
+    low_noise: str | Path | None = None,
+    text_encoder: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    vae: str | Path | None = None,
+) -> WanSources:
+    """Find the pieces of "pocket", of a diffusers folder or of one or two single files; given pieces go first."""
+    given = {
+        "vae": _existing(vae, "vae"),
+        "text_encoder": _existing(text_encoder, "text_encoder"),
+        "tokenizer": _existing(tokenizer, "tokenizer"),
+    }
+    low = _existing(low_noise, "low_noise")
+    if str(source) == "pocket":
+        found = _pocket()
+    else:
+        path = Path(source).expanduser()
+        found = _folder(path) if path.is_dir() else _single_files(path, low)
+    overrides = {name: path for name, path in {**given, "low": low}.items() if path is not None}
+    return WanSources(**{**found.__dict__, **overrides})
+
+
+def expert_in_name(name: str) -> Expert | None:
+    """Return which expert a file name says it is, or None."""
+    found = _EXPERT_IN_NAME.search(name)
+    if found is None:
+        return None
+    return "high_noise" if found["high"] else "low_noise"
+
+
+def _pocket() -> WanSources:
+    from ..pocket import pocket_paths
+
+    paths = pocket_paths()
+    return WanSources(paths.high_noise, paths.low_noise, paths.vae, paths.text_encoder, paths.tokenizer)
+
+
+def _single_files(path: Path, low: Path | None) -> WanSources:
+    if not path.is_file():
+        expected = f'"pocket", a diffusers folder, or a file ending in {", ".join(CHECKPOINT_SUFFIXES)}'
+        raise ModelError(path, "no such file or folder", expected=expected)
+    expert = expert_in_name(path.name)
+    if low is not None or expert is None:
+        return WanSources(path, low)
+    candidates = tuple(dict.fromkeys(_twin_candidates(path, expert)))
+    twin = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if twin is None:
+        other = "low" if expert == "high_noise" else "high"
+        looked_for = " or ".join(candidate.name for candidate in candidates[:2])
+        remedy = "Put it beside this file or name both experts"
+        raise ModelError(path, f"the {other}-noise expert is missing", expected=looked_for, remedy=remedy)
+    return WanSources(path, twin) if expert == "high_noise" else WanSources(twin, path)
+
+
+def _twin_candidates(path: Path, expert: Expert) -> Iterator[Path]:
+    """Yield the paths the other expert may have: one token of the name exchanged."""
+    for pair in _EXPERT_TOKENS:
+        token, other = pair if expert == "high_noise" else pair[::-1]
+        for found in re.finditer(token, path.name):
+            yield path.with_name(path.name[: found.start()] + other + path.name[found.end() :])
+
+
+def _folder(root: Path) -> WanSources:
+    index_file = root / "model_index.json"
+    if not index_file.is_file():
+        expected = f"{index_file} of a diffusers model"
+        raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
+    index = read_json(index_file)
+    pipeline = index.get("_class_name")
+    if pipeline not in _PIPELINES:
+        raise ModelError(index_file, f"is of the pipeline {pipeline!r}", expected=" or ".join(_PIPELINES))
+    boundary = index.get("boundary_ratio")
+    return WanSources(
+        high=_needed(root / "transformer"),
+        low=_needed(root / "transformer_2") if _states(index, "transformer_2") else None,
+        vae=_optional(root / "vae"),
+        text_encoder=_optional(root / "text_encoder"),
+        tokenizer=_optional(root / "tokenizer"),
+        vae_expected=f"the folder {root / 'vae'}",
+        text_expected=f"the folder {root / 'text_encoder'}",
+        boundary=boundary if isinstance(boundary, float) else None,
+        shift=_shift(root / "scheduler" / "scheduler_config.json"),
+        expand_timesteps=index.get("expand_timesteps") is True,
+    )
+
+
+def _states(index: dict[str, Any], part: str) -> bool:
+    """Say whether a model index names a part; an absent one is written as [null, null]."""
+    entry = index.get(part)
+    return isinstance(entry, list) and entry[-1] is not None
+
+
+def _shift(config_file: Path) -> float | None:
+    if not config_file.is_file():
+        return None
+    config = read_json(config_file)
+    shift = config.get("flow_shift", config.get("shift"))
+    return float(shift) if isinstance(shift, int | float) else None
+
+
+def _needed(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ModelError(
+            folder.parent, f"the folder {folder.name!r} is missing", expected=f"{folder}/config.json and weights"
+        )
+    return folder
+
+
+def _optional(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None
+
+
+def _existing(path: str | Path | None, argument: str) -> Path | None:
+    if path is None:
+        return None
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise ModelError(found, f"no such file or folder, given as {argument}")
+    return found
