@@ -11,11 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .latents import normalise
-
-#: Wan's network reads text padded with zeros to this many tokens.
-NUM_TEXT_TOKENS = 512
-
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -53,19 +48,19 @@ class Condition:
         return torch.cat([known.to(x), x[:, :, known.shape[2] :]], dim=2)
 
 
-def image_channels(raw: Tensor, *, last_known: bool = False) -> Tensor:
+def image_channels(latents: Tensor, *, last_known: bool = False) -> Tensor:
     """Return mask and image latents (B, 4 + C, F, H, W) for the input of an I2V network.
 
-    `raw` (B, C, F, H, W) are the raw latents of the clip that has the picture first, perhaps one last, else grey.
-    The mask has one channel per pixel frame of a latent frame, 1 where the frame is given; the first latent frame
+    `latents` (B, C, F, H, W) are the normalised latents of a clip that has the picture first, perhaps one last, else
+    grey. The mask has one channel per pixel frame of a latent frame, 1 where the frame is given; the first latent frame
     holds one pixel frame, counted four times. The Wan 2.1 repository's `wan/image2video.py`.
     """
-    batch, _, num_latent_frames, *size = raw.shape
+    batch, _, num_latent_frames, *size = latents.shape
     known_T = torch.zeros(4 * num_latent_frames)
     known_T[:4] = 1
     known_T[-1] = 1 if last_known or num_latent_frames == 1 else 0
     mask = known_T.view(num_latent_frames, 4).T.reshape(1, 4, num_latent_frames, 1, 1)
-    return torch.cat([mask.expand(batch, -1, -1, *size).to(raw), normalise(raw)], dim=1)
+    return torch.cat([mask.expand(batch, -1, -1, *size).to(latents), latents], dim=1)
 
 
 def first_picture_clip(first: Tensor, num_frames: int, last: Tensor | None = None) -> Tensor:

@@ -20,7 +20,6 @@ from ..errors import PlanError, RequestError
 from ..families.base import Expert, ModelSpec
 from ..plan import SamplingPlan, StepPlan
 from .condition import Condition
-from .latents import denormalise, normalise
 from .noise import noise_stream
 from .solvers import SOLVERS, Solver
 from .velocity import guided_velocity
@@ -30,7 +29,7 @@ StepCallback = Callable[[int, int, Tensor], None]
 
 
 class Experts(Protocol):
-    """Be the networks of one model, each handed out on the compute device."""
+    """Be the networks of one model, each handed out on the compute device, and know their latent space."""
 
     @property
     def spec(self) -> ModelSpec: ...
@@ -39,6 +38,8 @@ class Experts(Protocol):
     @property
     def device(self) -> torch.device: ...
     def expert(self, name: Expert) -> nn.Module: ...
+    def normalise(self, latents: Tensor) -> Tensor: ...
+    def denormalise(self, latents: Tensor) -> Tensor: ...
 
 
 @torch.no_grad()
@@ -69,7 +70,7 @@ def sample(
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
     _check(plan, noise, condition, start)
-    x = _noised(noise, start, plan.steps[0].sigma).to(experts.device)
+    x = _noised(experts, noise, start, plan.steps[0].sigma).to(experts.device)
     condition = condition.to(experts.device, experts.dtype)
     walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), callback)
     for expert, steps in spans(plan):
@@ -115,14 +116,14 @@ class _Walk:
             self.callback(step.index, len(self.plan.steps), self.to_raw(x0))
 
     def to_raw(self, x: Tensor) -> Tensor:
-        return denormalise(self.condition.keep_known(x)).cpu()
+        return self.experts.denormalise(self.condition.keep_known(x)).cpu()
 
 
-def _noised(noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:
+def _noised(experts: Experts, noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:
     """Mix noise and start latents as the first sigma says; all-zero start latents are ComfyUI's way to say none."""
     if start is None or not start.any():
         return sigma * noise
-    return sigma * noise + (1 - sigma) * normalise(start.float())
+    return sigma * noise + (1 - sigma) * experts.normalise(start.float())
 
 
 def _check(plan: SamplingPlan, noise: Tensor, condition: Condition, start: Tensor | None) -> None:
