@@ -19,21 +19,25 @@ def test_a_finished_file_takes_its_place(tmp_path):
     assert names(tmp_path) == ["stack.json"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def write_half(target, error):
+    with replacing(target) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("any")])
 def test_an_interrupt_leaves_the_old_file_and_nothing_else(tmp_path, error):
     target = tmp_path / "stack.json"
     target.write_text("old")
-    with pytest.raises(error), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        write_half(target, error)
     assert target.read_text() == "old"
     assert names(tmp_path) == ["stack.json"]
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
-    target = tmp_path / "stack.json"
-    with pytest.raises(OutputError, match="cannot be written: .*No space left"), replacing(target):
-        raise OSError(28, "No space left on device")
+    with pytest.raises(OutputError, match=r"stack.json: cannot be written: .*No space left"):
+        write_half(tmp_path / "stack.json", OSError(28, "No space left on device"))
     assert names(tmp_path) == []
 
 
