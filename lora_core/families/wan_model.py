@@ -16,6 +16,7 @@ from ..errors import ModelError
 from .base import EXPERTS, Expert, ModelSpec
 from .residency import Offload, Piece, Residence
 from .wan_latents import LATENT_MEAN, LATENT_STD
+from .wan_sources import WanSources
 from .wan_text import TextEncoder
 from .wan_vae import Vae
 
@@ -28,8 +29,8 @@ class WanModel:
         experts: the networks by name; a model of one expert has it under "low_noise".
         text, vae: None when the model was opened without them; `require` says what is missing.
         dtype: what the experts compute in.
-        device: the compute device.
         expected: piece -> the file or folder that would satisfy it, for those that are None.
+        sources: where each piece lies on disk.
     """
 
     spec: ModelSpec
@@ -38,8 +39,13 @@ class WanModel:
     vae: Vae | None
     residence: Residence
     dtype: torch.dtype
-    device: torch.device
     expected: Mapping[str, str]
+    sources: WanSources
+
+    @property
+    def device(self) -> torch.device:
+        """The compute device."""
+        return self.residence.device
 
     @property
     def offload(self) -> Offload:
@@ -51,7 +57,7 @@ class WanModel:
         if piece is None:
             have = " and ".join(self.experts)
             raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
-        return self.residence.use(piece)
+        return piece.use()
 
     def require(self, *, text: bool = False, vae: bool = False) -> None:
         """Raise unless the pieces asked for are there; to be called before long work."""

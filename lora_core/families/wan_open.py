@@ -20,7 +20,7 @@ from .residency import OFFLOADS, Offload, Piece, Residence
 from .wan import wan_spec
 from .wan_config import transformer_config
 from .wan_model import WanModel, experts_by_name
-from .wan_sources import WanSources, find_sources
+from .wan_sources import POCKET, WanSources, find_sources
 from .wan_text import TextEncoder, open_text_encoder
 from .wan_transformer import load_transformer, transformer_spec
 from .wan_vae import Vae, open_vae
@@ -55,97 +55,90 @@ def open_wan(
     """
     if offload not in OFFLOADS:
         raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
+    residence = Residence(_usable(device), offload)
+    dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
     with offline():
         sources = find_sources(source, low_noise=low_noise, text_encoder=text_encoder, tokenizer=tokenizer, vae=vae)
-        opening = _Opening(sources, _device(device), dtype, Residence(offload))
-        model = opening.model(is_pocket=str(source) == "pocket")
+        model = _open(sources, residence, dtype)
+    if str(source) == POCKET:
+        model = dataclasses.replace(model, spec=_pocket_spec(model.spec))
     _log.info("opened %s from %s, %d expert(s), %s", model.spec.name, source, len(model.experts), model.dtype)
     return model
 
 
-class _Opening:
-    """The steps of opening one model, with what they share."""
-
-    def __init__(
-        self, sources: WanSources, device: torch.device, dtype: torch.dtype | None, residence: Residence
-    ) -> None:
-        self.sources = sources
-        self.device = device
-        self.dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-        self.residence = residence
-        self.in_blocks = residence.offload == "blocks"
-
-    def model(self, *, is_pocket: bool) -> WanModel:
-        sources = self.sources
-        num_experts = 1 if sources.low is None else 2
-        high = open_checkpoint(sources.high)
-        spec = transformer_spec(high, num_experts)
-        if sources.low is not None:
-            _check_pair(spec, transformer_spec(open_checkpoint(sources.low), num_experts), sources)
-        experts = experts_by_name(
-            self._expert(sources.high, spec), None if sources.low is None else self._expert(sources.low, spec)
-        )
-        return WanModel(
-            spec=_stated(_pocket_spec(spec) if is_pocket else spec, sources),
-            experts=experts,
-            text=self._text(),
-            vae=self._vae(spec),
-            residence=self.residence,
-            dtype=self.dtype,
-            device=self.device,
-            expected={"text": sources.text_expected, "vae": sources.vae_expected},
-        )
-
-    def _expert(self, path: Path, spec: ModelSpec) -> Piece:
-        checkpoint = open_checkpoint(path)
-        config = _expert_config(checkpoint, spec)
-        in_blocks = False if self.in_blocks else None
-        return self.residence.add(
-            Piece(lambda: load_transformer(checkpoint, config, self.dtype), self.device, by_leaf=in_blocks)
-        )
-
-    def _text(self) -> TextEncoder | None:
-        path = self.sources.text_encoder
-        if path is None:
-            return None
-        return open_text_encoder(
-            path, self.sources.tokenizer, self.residence, self.device, self.dtype, by_leaf=self.in_blocks
-        )
-
-    def _vae(self, spec: ModelSpec) -> Vae | None:
-        if self.sources.vae is None:
-            return None
-        vae = open_vae(self.sources.vae, self.residence, self.device)
-        if vae.num_channels != spec.latent_channels:
-            what = f"a VAE of {vae.num_channels} latent channels for {spec.title}"
-            raise ModelError(self.sources.vae, what, expected=f"{spec.latent_channels} channels")
-        return vae
+def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanModel:
+    num_experts = 1 if sources.low is None else 2
+    high = open_checkpoint(sources.high)
+    spec = transformer_spec(high, num_experts)
+    low = None if sources.low is None else open_checkpoint(sources.low)
+    if low is not None:
+        _check_twin(spec, transformer_spec(low, num_experts), sources)
+    return WanModel(
+        spec=_with_stated(spec, sources),
+        experts=experts_by_name(
+            _expert(high, spec, residence, dtype), None if low is None else _expert(low, spec, residence, dtype)
+        ),
+        text=_text(sources, spec, residence, dtype),
+        vae=_vae(sources, spec, residence),
+        residence=residence,
+        dtype=dtype,
+        expected={"text": sources.text_expected, "vae": sources.vae_expected},
+        sources=sources,
+    )
 
 
-def _expert_config(checkpoint: Checkpoint, spec: ModelSpec) -> dict[str, Any]:
-    """Return what a component folder states, or infer it from the shapes."""
-    stated = checkpoint.path / "config.json"
-    if stated.is_file():
-        return {name: value for name, value in read_json(stated).items() if not name.startswith("_")}
-    return transformer_config(spec, checkpoint.metadata, checkpoint.path)
+def _expert(checkpoint: Checkpoint, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> Piece:
+    config = _stated_config(checkpoint) or transformer_config(spec, checkpoint.metadata, checkpoint.path)
+    return residence.add(lambda: load_transformer(checkpoint, config, dtype), grain="block_level")
 
 
-def _check_pair(high: ModelSpec, low: ModelSpec, sources: WanSources) -> None:
-    if dict(high.shapes) != dict(low.shapes):
-        differing = next(t for t in {**high.shapes, **low.shapes} if high.shapes.get(t) != low.shapes.get(t))
-        raise ModelError(
-            str(sources.low),
-            f"is no twin of {sources.high.name}: {differing!r} has shape {low.shapes.get(differing)}",
-            expected=str(high.shapes.get(differing)),
-        )
+def _stated_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return what diffusers wrote beside the weights; single files have nothing of the kind."""
+    file = checkpoint.path / "config.json"
+    if not file.is_file():
+        return None
+    config = read_json(file)
+    if "quantization_config" in config:
+        expected = "weights as published, or a GGUF or 8-bit single file"
+        raise ModelError(checkpoint.path, "its weights were quantised by diffusers", expected=expected)
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+def _text(sources: WanSources, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> TextEncoder | None:
+    if sources.text_encoder is None:
+        return None
+    text = open_text_encoder(sources.text_encoder, sources.tokenizer, residence, dtype)
+    wanted = spec.shapes["text_embedding.0"][1]
+    if text.width != wanted:
+        what = f"a text encoder of width {text.width} for {spec.title}"
+        raise ModelError(sources.text_encoder, what, expected=f"width {wanted}")
+    return text
+
+
+def _vae(sources: WanSources, spec: ModelSpec, residence: Residence) -> Vae | None:
+    if sources.vae is None:
+        return None
+    vae = open_vae(sources.vae, residence)
+    if vae.num_channels != spec.latent_channels:
+        what = f"a VAE of {vae.num_channels} latent channels for {spec.title}"
+        raise ModelError(sources.vae, what, expected=f"{spec.latent_channels} channels")
+    return vae
+
+
+def _check_twin(high: ModelSpec, low: ModelSpec, sources: WanSources) -> None:
+    targets = {**high.shapes, **low.shapes}
+    differing = next((t for t in targets if high.shapes.get(t) != low.shapes.get(t)), None)
+    if differing is not None:
+        what = f"is no twin of {sources.high.name}: {differing!r} has shape {low.shapes.get(differing)}"
+        raise ModelError(str(sources.low), what, expected=str(high.shapes.get(differing)))
 
 
 def _pocket_spec(spec: ModelSpec) -> ModelSpec:
-    pocket = wan_spec("wan-pocket")
-    return dataclasses.replace(pocket, shapes=spec.shapes, aliases=spec.aliases)
+    """Return the pocket's spec with the shapes of the files themselves."""
+    return dataclasses.replace(wan_spec("wan-pocket"), shapes=spec.shapes, aliases=spec.aliases)
 
 
-def _stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:
+def _with_stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:
     """Return the spec with what a diffusers folder says of itself."""
     return dataclasses.replace(
         spec,
@@ -155,15 +148,12 @@ def _stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:
     )
 
 
-def _device(device: str | torch.device) -> torch.device:
+def _usable(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
         remedy = "Choose cpu, cuda or mps, whichever this machine has"
-        raise ModelError("device", f"{str(device)!r} cannot be used: {_first(error)}", remedy=remedy) from error
+        raise ModelError("device", f"{str(device)!r} cannot be used: {reason}", remedy=remedy) from error
     return chosen
-
-
-def _first(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
