@@ -18,6 +18,9 @@ from .offline import offline
 Offload = Literal["none", "experts", "blocks"]
 OFFLOADS: tuple[Offload, ...] = ("none", "experts", "blocks")
 
+#: How `offload="blocks"` takes a network apart: block by block, leaf by leaf, or not at all.
+Grain = Literal["block_level", "leaf_level", "whole"]
+
 
 @dataclass(frozen=True)
 class Network:
@@ -31,18 +34,43 @@ class Network:
     dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
 
 
-class Piece:
-    """One network of a model, opened on first use; `activate` and `rest` move its tensors."""
+class Residence:
+    """The pieces of one model on one compute device; all may stay there (`none`), or only the one in use."""
 
-    def __init__(self, load: Callable[[], Network], device: torch.device, *, by_leaf: bool | None = None) -> None:
-        """Take how to load the network; `by_leaf` asks for group offloading, by leaf or by block, None for none."""
+    def __init__(self, device: torch.device, offload: Offload) -> None:
         self.device = device
+        self.offload = offload
+        self._pieces: list[Piece] = []
+
+    def add(self, load: Callable[[], Network], grain: Grain = "whole") -> Piece:
+        """Take in a network that `load` will read when it is first used."""
+        piece = Piece(self, load, grain if self.offload == "blocks" else "whole")
+        self._pieces.append(piece)
+        return piece
+
+    def make_room_for(self, piece: Piece) -> None:
+        """Rest what may not stay beside `piece`."""
+        if self.offload != "none":
+            for other in self._pieces:
+                if other is not piece:
+                    other.rest()
+
+    def release(self) -> None:
+        """Rest every piece."""
+        for piece in self._pieces:
+            piece.rest()
+
+
+class Piece:
+    """One network of a model: opened on first use, then moved to the device and back to rest."""
+
+    def __init__(self, residence: Residence, load: Callable[[], Network], grain: Grain) -> None:
+        self.residence = residence
         self._load = load
-        self.device = device
-        self._by_leaf = by_leaf
+        self._grain = grain
         self._network: Network | None = None
-        self._resting: list[tuple[Tensor, Tensor, torch.dtype]] = []
-        self._active = False
+        self._tensors: list[_Placed] = []
+        self._is_active = False
 
     @property
     def is_open(self) -> bool:
@@ -51,82 +79,71 @@ class Piece:
 
     @property
     def is_active(self) -> bool:
-        """True while the network is on the compute device (or its groups move there by themselves)."""
-        return self._active
+        """True while the network is on the compute device, or its groups move there by themselves."""
+        return self._is_active
 
-    def activate(self) -> nn.Module:
-        """Return the network ready to compute on the device."""
-        if self._network is None:
-            with offline():
-                self._network = self._load()
-            self._network.module.requires_grad_(False).eval()
-        if not self._active:
-            self._place(self._network)
-            self._active = True
-        return self._network.module
+    def use(self) -> nn.Module:
+        """Return the network ready to compute on the device, others rested where they have to leave."""
+        self.residence.make_room_for(self)
+        network = self._open()
+        if not self._is_active:
+            try:
+                self._place(network)
+            except BaseException:  # out of memory or interrupted half-way: give back what was moved
+                self.rest()
+                raise
+            self._is_active = True
+        return network.module
 
     def rest(self) -> None:
         """Give the device's memory back; tensors at rest are the stored ones, bit for bit."""
-        if self._by_leaf is not None:
+        if self._grain != "whole":
             return  # group offloading brings each group back to rest right after its forward
-        for tensor, stored, _ in self._resting:
-            tensor.data = stored
-        self._active = False
+        for placed in self._tensors:
+            placed.tensor.data = placed.stored
+        self._is_active = False
+
+    def _open(self) -> Network:
+        if self._network is None:
+            with offline():
+                network = self._load()
+            network.module.requires_grad_(False).eval()
+            self._tensors = _tensors(network)
+            self._network = network
+        return self._network
 
     def _place(self, network: Network) -> None:
-        if not self._resting:
-            self._resting = _resting_tensors(network)
-        onto = self.device if self._by_leaf is None else torch.device("cpu")
-        for tensor, stored, dtype in self._resting:
-            tensor.data = stored.to(onto, dtype)
-        if self._by_leaf is not None:
-            _offload_groups(network.module, self.device, by_leaf=self._by_leaf)
+        onto = self.residence.device if self._grain == "whole" else torch.device("cpu")
+        for placed in self._tensors:
+            placed.tensor.data = placed.stored.to(onto, placed.dtype)
+        if self._grain != "whole":
+            _offload_groups(network.module, self.residence.device, self._grain)
 
 
-class Residence:
-    """The pieces of one model; all may stay on the device (`none`), or only the one in use."""
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """One tensor of a module, what it is at rest, and the dtype it computes in."""
 
-    def __init__(self, offload: Offload) -> None:
-        self.offload = offload
-        self._pieces: list[Piece] = []
-
-    def add(self, piece: Piece) -> Piece:
-        """Take a piece in."""
-        self._pieces.append(piece)
-        return piece
-
-    def use(self, piece: Piece) -> nn.Module:
-        """Return the network of `piece` on the compute device, after resting the others where they have to leave."""
-        if self.offload != "none":
-            for other in self._pieces:
-                if other is not piece:
-                    other.rest()
-        return piece.activate()
-
-    def release(self) -> None:
-        """Rest every piece."""
-        for piece in self._pieces:
-            piece.rest()
+    tensor: Tensor
+    stored: Tensor
+    dtype: torch.dtype
 
 
-def _resting_tensors(network: Network) -> list[tuple[Tensor, Tensor, torch.dtype]]:
-    """Return (the module's tensor, what it is at rest, the dtype it computes in) for each tensor once."""
-    found = [
-        (parameter, parameter.data, network.dtypes.get(name, parameter.dtype))
-        for name, parameter in network.module.named_parameters()
-    ]
-    return found + [(buffer, buffer.data, buffer.dtype) for buffer in network.module.buffers()]
+def _tensors(network: Network) -> list[_Placed]:
+    module, dtypes = network.module, network.dtypes
+    parameters = [_Placed(p, p.data, dtypes.get(name, p.dtype)) for name, p in module.named_parameters()]
+    return parameters + [_Placed(buffer, buffer.data, buffer.dtype) for buffer in module.buffers()]
 
 
-def _offload_groups(module: nn.Module, device: torch.device, *, by_leaf: bool) -> None:
+def _offload_groups(module: nn.Module, device: torch.device, grain: Grain) -> None:
     from diffusers.hooks import apply_group_offloading
 
     apply_group_offloading(
         module,
         onload_device=device,
         offload_device=torch.device("cpu"),
-        offload_type="leaf_level" if by_leaf else "block_level",
-        num_blocks_per_group=None if by_leaf else 1,
+        offload_type=grain,
+        num_blocks_per_group=1 if grain == "block_level" else None,
         use_stream=device.type == "cuda",
         low_cpu_mem_usage=device.type == "cuda",
     )

@@ -12,6 +12,9 @@ from ..errors import ModelError
 from .base import Expert
 from .checkpoint import CHECKPOINT_SUFFIXES, read_json
 
+#: What to say instead of a path for the model that comes with the package.
+POCKET = "pocket"
+
 #: How file names tell the experts apart: (high, low), tried in this order.
 _EXPERT_TOKENS = (("high", "low"), ("High", "Low"), ("HIGH", "LOW"), ("hn", "ln"), ("HN", "LN"))
 _EXPERT_IN_NAME = re.compile(
@@ -61,7 +64,7 @@ def find_sources(
         "tokenizer": _existing(tokenizer, "tokenizer"),
     }
     low = _existing(low_noise, "low_noise")
-    if str(source) == "pocket":
+    if str(source) == POCKET:
         found = _pocket()
     else:
         path = Path(source).expanduser()
@@ -90,6 +93,10 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
         expected = f'"pocket", a diffusers folder, or a file ending in {", ".join(CHECKPOINT_SUFFIXES)}'
         raise ModelError(path, "no such file or folder", expected=expected)
     expert = expert_in_name(path.name)
+    if low is not None and expert == "low_noise" and expert_in_name(low.name) == "high_noise":
+        raise ModelError(
+            path, f"is the low-noise expert, given in the place of {low.name}", remedy="Exchange the two files"
+        )
     if low is not None or expert is None:
         return WanSources(path, low)
     candidates = tuple(dict.fromkeys(_twin_candidates(path, expert)))

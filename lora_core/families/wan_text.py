@@ -34,10 +34,9 @@ _IN_FILE_TOKENIZER = "spiece_model"
 class TextEncoder:
     """Encode prompts; the network itself is opened when the first prompt is encoded."""
 
-    def __init__(self, piece: Piece, residence: Residence, tokenizer: Tokenizer, width: int) -> None:
+    def __init__(self, piece: Piece, tokenizer: Tokenizer, width: int) -> None:
         self.width = width
         self._piece = piece
-        self._residence = residence
         self._tokenizer = tokenizer
 
     @property
@@ -49,8 +48,8 @@ class TextEncoder:
         """Return embeddings (B, 512, T) on the compute device, zero after each prompt's end, like diffusers'."""
         tokens = [self._tokens(prompt)[:MAX_TOKENS] for prompt in prompts]
         longest = max(map(len, tokens))
-        network = self._residence.use(self._piece)
-        device = self._piece.device
+        network = self._piece.use()
+        device = self._piece.residence.device
         ids_BL = torch.tensor([row + [0] * (longest - len(row)) for row in tokens], device=device)
         mask_BL = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in tokens], device=device)
         with torch.no_grad():
@@ -78,16 +77,14 @@ def clean_prompt(prompt: str) -> str:
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(prompt))).split())
 
 
-def open_text_encoder(
-    path: Path, tokenizer: Path | None, residence: Residence, device: torch.device, dtype: torch.dtype, *, by_leaf: bool
-) -> TextEncoder:
+def open_text_encoder(path: Path, tokenizer: Path | None, residence: Residence, dtype: torch.dtype) -> TextEncoder:
     """Read the headers of a text encoder, single file or folder, and open its tokenizer."""
     checkpoint = open_checkpoint(path)
     prefix = _prefix(checkpoint)
     config = _config(checkpoint, prefix)
     compute_dtype = torch.bfloat16 if dtype == torch.float16 else dtype
-    piece = Piece(lambda: _load(checkpoint, config, prefix, compute_dtype), device, by_leaf=True if by_leaf else None)
-    return TextEncoder(residence.add(piece), residence, _tokenizer(checkpoint, prefix, tokenizer), config["d_model"])
+    piece = residence.add(lambda: _load(checkpoint, config, prefix, compute_dtype), grain="leaf_level")
+    return TextEncoder(piece, _tokenizer(checkpoint, prefix, tokenizer), config["d_model"])
 
 
 def _prefix(checkpoint: Checkpoint) -> str:

@@ -25,12 +25,11 @@ from .wan_vae_names import vae_to_diffusers, vae_to_native
 class Vae:
     """Encode and decode clips; the network itself is opened at the first clip."""
 
-    def __init__(self, piece: Piece, residence: Residence, config: dict[str, Any]) -> None:
+    def __init__(self, piece: Piece, config: dict[str, Any]) -> None:
         self.num_channels: int = config["z_dim"]
         self.mean: Sequence[float] = config["latents_mean"]
         self.std: Sequence[float] = config["latents_std"]
         self._piece = piece
-        self._residence = residence
 
     @property
     def is_open(self) -> bool:
@@ -39,24 +38,24 @@ class Vae:
 
     def encode(self, frames: Tensor) -> Tensor:
         """Return raw latents (B, C, F, H, W), the mean of the posterior, of frames (B, 3, T, 8H, 8W) in [-1, 1]."""
-        network: Any = self._residence.use(self._piece)
+        network: Any = self._piece.use()
         with torch.no_grad():
-            return network.encode(frames.to(self._piece.device, torch.float32)).latent_dist.mode()
+            return network.encode(frames.to(self._piece.residence.device, torch.float32)).latent_dist.mode()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return frames (B, 3, T, 8H, 8W) in [-1, 1] of raw latents (B, C, F, H, W)."""
-        network: Any = self._residence.use(self._piece)
+        network: Any = self._piece.use()
         with torch.no_grad():
-            return network.decode(latents.to(self._piece.device, torch.float32), return_dict=False)[0]
+            return network.decode(latents.to(self._piece.residence.device, torch.float32), return_dict=False)[0]
 
 
-def open_vae(path: Path, residence: Residence, device: torch.device) -> Vae:
+def open_vae(path: Path, residence: Residence) -> Vae:
     """Read the headers of a VAE, single file in native or diffusers naming, or diffusers folder."""
     checkpoint = open_checkpoint(path)
     stated = path / "config.json"
     config = read_json(stated) if stated.is_file() else vae_config(_native_shapes(checkpoint), path)
     arguments = {name: value for name, value in config.items() if not name.startswith("_")}
-    return Vae(residence.add(Piece(lambda: _load(checkpoint, arguments), device)), residence, arguments)
+    return Vae(residence.add(lambda: _load(checkpoint, arguments)), arguments)
 
 
 def _native_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
