@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ _SCALE_LEAVES = (".scale_weight", ".weight_scale")
 _FORMAT_LEAF = ".comfy_quant"
 _INPUT_LEAVES = (".scale_input", ".input_scale")
 _MARK = "scaled_fp8"
+_HEADER_ENTRY = "_quantization_metadata"
 
 
 class ScaledFp8Linear(nn.Linear):
@@ -88,7 +90,7 @@ def split_fp8(
         where: the file, for messages.
         keep: says of (name, 8-bit tensor) whether it stays 8-bit; the others are widened at once, to float32.
     """
-    scales, formats = _scales(tensors), _formats(tensors, metadata)
+    scales, formats = _scales(tensors), _formats(tensors, metadata, where)
     unknown = {path: kind for path, kind in formats.items() if kind not in _FP8_FORMATS}
     if unknown:
         path, kind = next(iter(unknown.items()))
@@ -129,16 +131,29 @@ def _scales(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: object) -> dict[str, str]:
     """Return module path -> format, for layers whose file says it."""
-    configs = {
-        name.removesuffix(_FORMAT_LEAF): json.loads(bytes(tensor.tolist()))
-        for name, tensor in tensors.items()
-        if name.endswith(_FORMAT_LEAF)
-    }
-    if "_quantization_metadata" in metadata:
-        configs.update(json.loads(metadata["_quantization_metadata"])["layers"])
-    return {path: str(config.get("format")) for path, config in configs.items()}
+    formats = {}
+    for name, tensor in tensors.items():
+        if name.endswith(_FORMAT_LEAF):
+            path = name.removesuffix(_FORMAT_LEAF)
+            stated = _parsed(bytes(tensor.tolist()), where, f"the description of layer {path!r}")
+            formats[path] = str(stated.get("format"))
+    if _HEADER_ENTRY in metadata:
+        what = f"its metadata entry {_HEADER_ENTRY!r}"
+        layers = _parsed(metadata[_HEADER_ENTRY], where, what).get("layers", {})
+        formats.update({path: str(layer.get("format")) for path, layer in layers.items()})
+    return formats
+
+
+def _parsed(content: str | bytes, where: object, what: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(content)
+    except ValueError as error:
+        raise ModelError(where, f"{what} cannot be read: {error}") from error
+    if not isinstance(parsed, dict):
+        raise ModelError(where, f"{what} cannot be read: it is a {type(parsed).__name__}", expected="a JSON object")
+    return parsed
 
 
 def _scale(scale: Tensor, out_features: int) -> Tensor:

@@ -85,7 +85,7 @@ def wan_spec(name: str) -> ModelSpec:
     """Return the spec of a published Wan model (or the pocket one) by its name."""
     for recipe in _RECIPES:
         if recipe.name == name:
-            return _spec(recipe, _shapes_of(recipe.size))
+            return _spec(recipe, shapes_of(recipe.size))
     raise ModelError(name, "no Wan model has this name", expected=f"one of {', '.join(WAN_SPEC_NAMES)}")
 
 
@@ -177,7 +177,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
     )
 
 
-def _shapes_of(size: WanSize) -> dict[str, tuple[int, ...]]:
+def shapes_of(size: WanSize) -> dict[str, tuple[int, ...]]:
     """Return target -> shape of every parameter of a Wan transformer of this size."""
     letters = {
         "D": size.width,
