@@ -177,12 +177,17 @@ def fp8_reference(module: nn.Module, *, scaled: bool = True) -> dict[str, Tensor
 
 def save_gguf(module: nn.Module, path: Path, quantised: str = "Q8_0") -> Path:
     """Write a transformer as GGUF: block linears quantised, the rest float32."""
+    return write_gguf(native_state(module), path, quantised)
+
+
+def write_gguf(state: Mapping[str, Tensor], path: Path, quantised: str = "Q8_0") -> Path:
+    """Write native tensors as GGUF."""
     import gguf
 
     kind = gguf.GGMLQuantizationType[quantised]
     writer = gguf.GGUFWriter(path, "wan")
     writer.add_string("config", NATIVE_METADATA["config"])
-    for name, tensor in native_state(module).items():
+    for name, tensor in state.items():
         array = tensor.contiguous().numpy()
         if _is_block_linear(name, tensor):
             writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)

@@ -17,8 +17,11 @@ def assemble(build: Callable[[], Any], state: Mapping[str, Tensor], where: objec
     """
     from accelerate import init_empty_weights
 
-    with init_empty_weights(include_buffers=False):
-        module: nn.Module = build()
+    try:
+        with init_empty_weights(include_buffers=False):
+            module: nn.Module = build()
+    except (TypeError, ValueError) as error:
+        raise ModelError(where, f"its configuration cannot be used: {error}") from error
     check_state({name: tuple(t.shape) for name, t in module.state_dict().items()}, state, where)
     module.load_state_dict(dict(state), strict=True, assign=True)
     return module

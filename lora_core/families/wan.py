@@ -96,15 +96,18 @@ def wan_grammar() -> ModelSpec:
     return ModelSpec("wan", "Wan (any size)", shapes, aliases(), boundary=_CUSTOM_BOUNDARY[False])
 
 
-def infer_wan_spec(shapes: Mapping[str, tuple[int, ...]], *, num_experts: int | None = None) -> ModelSpec:
+def infer_wan_spec(
+    shapes: Mapping[str, tuple[int, ...]], *, num_experts: int | None = None, where: object = "checkpoint"
+) -> ModelSpec:
     """Return the spec of a checkpoint from its full tensor names, native or diffusers', with or without a prefix.
 
     Args:
         shapes: tensor name -> shape; tensors that are no parameters of a Wan transformer become targets of their own.
         num_experts: 1 or 2 where it is known; Wan 2.1 T2V 14B and one expert of Wan 2.2 have the same tensors.
+        where: the file, for messages.
     """
-    targets = {target_of(name): tuple(shape) for name, shape in native_shapes(shapes).items()}
-    size = _size_of(targets)
+    targets = {target_of(name): tuple(shape) for name, shape in native_shapes(shapes, where).items()}
+    size = _size_of(targets, where)
     matching = [recipe for recipe in _RECIPES if recipe.size == size]
     if num_experts is not None:
         matching = [recipe for recipe in matching if (recipe.boundary is None) == (num_experts == 1)]
@@ -116,11 +119,11 @@ def names_a_wan(names: Iterable[str]) -> bool:
     return checkpoint_prefix(names) is not None
 
 
-def native_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def native_shapes(shapes: Mapping[str, tuple[int, ...]], where: object = "checkpoint") -> dict[str, tuple[int, ...]]:
     """Return the same shapes under native names without prefix; unknown names stay as they are."""
     prefix = checkpoint_prefix(shapes)
     if prefix is None:
-        raise ModelError("checkpoint", "its tensors are not those of a Wan transformer", expected="blocks.0.…, head.…")
+        raise ModelError(where, "its tensors are not those of a Wan transformer", expected="blocks.0.…, head.…")
     bare = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
     return {to_native(name) or name: shape for name, shape in bare.items()}
 
@@ -135,7 +138,7 @@ def checkpoint_prefix(names: Iterable[str]) -> str | None:
     return next((p for p in CHECKPOINT_PREFIXES if any(p + sign in present for sign in _SIGNS)), None)
 
 
-def _size_of(targets: Mapping[str, tuple[int, ...]]) -> WanSize:
+def _size_of(targets: Mapping[str, tuple[int, ...]], where: object) -> WanSize:
     try:
         width, in_channels = targets["patch_embedding"][:2]
         return WanSize(
@@ -148,7 +151,7 @@ def _size_of(targets: Mapping[str, tuple[int, ...]]) -> WanSize:
             image_branch="blocks.0.cross_attn.k_img" in targets,
         )
     except KeyError as missing:
-        raise ModelError("checkpoint", f"no tensor {missing.args[0]!r}, which every Wan transformer has") from None
+        raise ModelError(where, f"no tensor {missing.args[0]!r}, which every Wan transformer has") from None
 
 
 def _custom_recipe(size: WanSize, num_experts: int | None) -> WanRecipe:

@@ -45,10 +45,8 @@ def transformer_config(spec: ModelSpec, metadata: Mapping[str, str], where: obje
 
 
 def _num_heads(width: int, metadata: Mapping[str, str], where: object) -> int:
-    try:
-        stated = json.loads(metadata.get("config", "{}")).get("transformer", {}).get("num_heads")
-    except (ValueError, AttributeError) as error:
-        raise ModelError(where, f"its metadata entry 'config' is not the expected JSON: {error}") from error
+    transformer = _stated(metadata, where).get("transformer")
+    stated = transformer.get("num_heads") if isinstance(transformer, dict) else None
     num_heads = stated if isinstance(stated, int) and stated > 0 else width // _HEAD_WIDTH
     if not num_heads or width % num_heads:
         what = f"a width of {width} does not divide into {num_heads or f'heads of {_HEAD_WIDTH}'}"
@@ -57,6 +55,17 @@ def _num_heads(width: int, metadata: Mapping[str, str], where: object) -> int:
         )
         raise ModelError(where, what, remedy=remedy)
     return num_heads
+
+
+def _stated(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
+    """Return the object in the metadata entry "config", empty when there is none."""
+    try:
+        stated = json.loads(metadata.get("config", "{}"))
+    except ValueError as error:
+        raise ModelError(where, f"its metadata entry 'config' is no JSON: {error}") from error
+    if not isinstance(stated, dict):
+        raise ModelError(where, f"its metadata entry 'config' is a {type(stated).__name__}", expected="a JSON object")
+    return stated
 
 
 def vae_config(shapes: Shapes, where: object) -> dict[str, Any]:
@@ -114,7 +123,7 @@ def umt5_config(shapes: Shapes, metadata: Mapping[str, str], where: object) -> d
         and config["num_layers"] > 1
     ):
         raise ModelError(where, "is a T5 text encoder", expected="UMT5, which has a position bias in every block")
-    stated = json.loads(metadata["config"]) if "config" in metadata else {}
+    stated = _stated(metadata, where)
     return {**{key: value for key, value in stated.items() if key in _UMT5_STATED}, **config}
 
 

@@ -71,6 +71,10 @@ class WanModel:
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
         return self._text().encode(listed).to(self.dtype)
 
+    def num_tokens(self, prompt: str) -> int:
+        """Return how many tokens a prompt has; the model sees the first 512."""
+        return self._text().num_tokens(prompt)
+
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
         """Return the words of a prompt that the text encoder has no token for."""
         return self._text().unknown_words(prompt)

@@ -36,20 +36,15 @@ class TextEncoder:
 
     def __init__(self, piece: Piece, tokenizer: Tokenizer, width: int) -> None:
         self.width = width
-        self._piece = piece
+        self.piece = piece
         self._tokenizer = tokenizer
-
-    @property
-    def is_open(self) -> bool:
-        """True once the network has been read."""
-        return self._piece.is_open
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Return embeddings (B, 512, T) on the compute device, zero after each prompt's end, like diffusers'."""
         tokens = [self._tokens(prompt)[:MAX_TOKENS] for prompt in prompts]
         longest = max(map(len, tokens))
-        network = self._piece.use()
-        device = self._piece.residence.device
+        network = self.piece.use()
+        device = self.piece.residence.device
         ids_BL = torch.tensor([row + [0] * (longest - len(row)) for row in tokens], device=device)
         mask_BL = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in tokens], device=device)
         with torch.no_grad():

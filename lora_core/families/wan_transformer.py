@@ -27,14 +27,14 @@ from .wan_names import to_diffusers, to_native
 #: Relatives of Wan that have networks of their own: what their tensor names begin with, and what they are.
 _RELATIVES: tuple[tuple[str, str], ...] = (
     ("vace_", "VACE"),
-    ("control_adapter.", "Fun camera control"),
-    ("ref_conv.", "Fun control"),
-    ("casual_audio_encoder.", "S2V (sound to video)"),
-    ("audio_proj.", "HuMo"),
-    ("face_adapter.", "Animate"),
-    ("motion_encoder.", "Animate"),
-    ("patch_embedding_pose.", "SCAIL"),
-    ("patch_embedding_global.", "WanDancer"),
+    ("control_adapter", "Fun camera control"),
+    ("ref_conv", "Fun control"),
+    ("casual_audio_encoder", "S2V (sound to video)"),
+    ("audio_proj", "HuMo"),
+    ("face_adapter", "Animate"),
+    ("motion_encoder", "Animate"),
+    ("patch_embedding_pose", "SCAIL"),
+    ("patch_embedding_global", "WanDancer"),
 )
 
 
@@ -48,7 +48,7 @@ def transformer_spec(checkpoint: Checkpoint, num_experts: int | None) -> ModelSp
             f"is no Wan transformer, its tensors are named {first}, …",
             expected="blocks.0.self_attn.q.weight or blocks.0.attn1.to_q.weight, …",
         )
-    spec = infer_wan_spec(names, num_experts=num_experts)
+    spec = infer_wan_spec(names, num_experts=num_experts, where=checkpoint.path)
     for target in spec.shapes:
         for start, relative in _RELATIVES:
             if target.startswith(start):
@@ -68,7 +68,7 @@ def load_transformer(checkpoint: Checkpoint, config: Mapping[str, Any], dtype: t
     layers = {_diffusers_path(path): layer for path, layer in split.layers.items()}
     state = {_diffusers_name(name): tensor for name, tensor in split.tensors.items()}
     whole = state | {f"{path}.weight": weight for path, (weight, _) in layers.items()}
-    module = assemble(lambda: WanTransformer3DModel(**config), whole, checkpoint.path)
+    module = assemble(lambda: WanTransformer3DModel.from_config(dict(config)), whole, checkpoint.path)
     place_fp8_layers(module, layers)
     kept_wide = frozenset(WanTransformer3DModel._keep_in_fp32_modules or ())
     packed = {f"{path}.weight" for path in layers}

@@ -29,24 +29,19 @@ class Vae:
         self.num_channels: int = config["z_dim"]
         self.mean: Sequence[float] = config["latents_mean"]
         self.std: Sequence[float] = config["latents_std"]
-        self._piece = piece
-
-    @property
-    def is_open(self) -> bool:
-        """True once the network has been read."""
-        return self._piece.is_open
+        self.piece = piece
 
     def encode(self, frames: Tensor) -> Tensor:
         """Return raw latents (B, C, F, H, W), the mean of the posterior, of frames (B, 3, T, 8H, 8W) in [-1, 1]."""
-        network: Any = self._piece.use()
+        network: Any = self.piece.use()
         with torch.no_grad():
-            return network.encode(frames.to(self._piece.residence.device, torch.float32)).latent_dist.mode()
+            return network.encode(frames.to(self.piece.residence.device, torch.float32)).latent_dist.mode()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return frames (B, 3, T, 8H, 8W) in [-1, 1] of raw latents (B, C, F, H, W)."""
-        network: Any = self._piece.use()
+        network: Any = self.piece.use()
         with torch.no_grad():
-            return network.decode(latents.to(self._piece.residence.device, torch.float32), return_dict=False)[0]
+            return network.decode(latents.to(self.piece.residence.device, torch.float32), return_dict=False)[0]
 
 
 def open_vae(path: Path, residence: Residence) -> Vae:
@@ -69,5 +64,5 @@ def _load(checkpoint: Checkpoint, config: dict[str, Any]) -> Network:
     from diffusers import AutoencoderKLWan
 
     state = {vae_to_diffusers(name) or name: tensor for name, tensor in checkpoint.tensors().items()}
-    module = assemble(lambda: AutoencoderKLWan(**config), state, checkpoint.path)
+    module = assemble(lambda: AutoencoderKLWan.from_config(config), state, checkpoint.path)
     return Network(module, {name: torch.float32 for name, _ in module.named_parameters()})
