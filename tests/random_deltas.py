@@ -1,0 +1,124 @@
+"""Random changes of every kind, small enough to be compared with their dense form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lora_core.deltas import Delta, Dora, Full, LoHa, LoKr, Lora
+
+Shape = Sequence[int]
+Make = Callable[[Shape], Delta]
+
+
+def lora(shape: Shape, rank: int = 3, factor: float = 0.5) -> Lora:
+    """Make a low-rank change; of a convolution as (R, I, *K) and (O, R, 1, ...)."""
+    ones = [1] * (len(shape) - 2)
+    return Lora(_random(rank, *shape[1:]), _random(shape[0], rank, *ones), factor=factor)
+
+
+def lora_flat(shape: Shape) -> Lora:
+    """Make a low-rank change of a convolution that is stored as if it were a linear layer's."""
+    return lora((shape[0], math.prod(shape[1:])))
+
+
+def lora_with_mid(shape: Shape) -> Lora:
+    ones = [1] * (len(shape) - 2)
+    return Lora(_random(3, shape[1], *ones), _random(shape[0], 3, *ones), _random(3, 3, *shape[2:]), factor=2.0)
+
+
+def loha(shape: Shape) -> LoHa:
+    inputs = math.prod(shape[1:])
+    halves = [_random(shape[0], 2), _random(2, inputs), _random(shape[0], 2), _random(2, inputs)]
+    return LoHa(*halves, factor=0.25, target_shape=tuple(shape))
+
+
+def loha_tucker(shape: Shape) -> LoHa:
+    halves = [_random(2, shape[0]), _random(2, shape[1]), _random(2, shape[0]), _random(2, shape[1])]
+    return LoHa(*halves, t1=_random(2, 2, *shape[2:]), t2=_random(2, 2, *shape[2:]))
+
+
+def lokr(shape: Shape) -> LoKr:
+    return LoKr(w1=_random(2, 2), w2=_random(shape[0] // 2, shape[1] // 2, *shape[2:]), factor=0.5)
+
+
+def lokr_low_rank(shape: Shape) -> LoKr:
+    inputs = math.prod(shape[1:]) // 2
+    return LoKr(
+        w1a=_random(2, 1),
+        w1b=_random(1, 2),
+        w2a=_random(shape[0] // 2, 2),
+        w2b=_random(2, inputs),
+        target_shape=tuple(shape),
+    )
+
+
+def full(shape: Shape) -> Full:
+    return Full(_random(*shape))
+
+
+def dora(shape: Shape) -> Dora:
+    return Dora(lora(shape), _magnitude(shape[0]))
+
+
+def dora_on_inputs(shape: Shape) -> Dora:
+    ones = [1] * (len(shape) - 2)
+    return Dora(lora(shape), _magnitude(1, shape[1], *ones))
+
+
+def dora_of_lokr(shape: Shape) -> Dora:
+    return Dora(lokr(shape), _magnitude(shape[0], 1))
+
+
+def dora_of_loha_on_inputs(shape: Shape) -> Dora:
+    ones = [1] * (len(shape) - 2)
+    return Dora(loha(shape), _magnitude(1, shape[1], *ones))
+
+
+#: For linear layers (O, I) with even sizes that differ.
+LINEAR: dict[str, Make] = {
+    make.__name__: make
+    for make in (lora, loha, lokr, lokr_low_rank, full, dora, dora_on_inputs, dora_of_lokr, dora_of_loha_on_inputs)
+}
+#: For convolutions (O, I, *K).
+CONVOLUTION: dict[str, Make] = {
+    make.__name__: make
+    for make in (lora, lora_flat, lora_with_mid, loha, loha_tucker, lokr, full, dora, dora_on_inputs, dora_of_lokr)
+}
+
+
+def dense_weight(weight: Tensor, deltas: Sequence[Delta], strengths: Sequence[float]) -> Tensor:
+    """Return `W + sum(s_i * dense_i)` in float64, the definition that everything is compared with."""
+    total = weight.double()
+    for delta, strength in zip(deltas, strengths, strict=True):
+        total = total + strength * delta.dense(weight).double().reshape(weight.shape)
+    return total
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    """Return `|value - reference| / |reference|` (Frobenius)."""
+    return float((value.double() - reference.double()).norm() / reference.double().norm())
+
+
+class NumbersMade(TorchDispatchMode):
+    """Count the elements of every tensor that an operation returns within the block."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.total += sum(item.numel() for item in (result,) if isinstance(item, Tensor))
+        return result
+
+
+def _random(*shape: int) -> Tensor:
+    return 0.3 * torch.randn(*shape)
+
+
+def _magnitude(*shape: int) -> Tensor:
+    return 0.5 + torch.rand(*shape)
