@@ -37,6 +37,7 @@ class LoraEntry:
         target_filter: a factor on the strength, by block and module kind.
         enabled: False keeps the row and lets it do nothing.
         find_twin: let an "auto" high-noise file bring the low-noise file beside it along.
+        found_twin: `low_noise_path` was found beside the file, not given.
         sha256, low_noise_sha256: what the files must hash to, from a preset.
         weights, low_noise_weights: the files' contents once read, or a LoRA that has no file.
     """
@@ -51,6 +52,7 @@ class LoraEntry:
     target_filter: TargetFilter | None = None
     enabled: bool = True
     find_twin: bool = True
+    found_twin: bool = False
     sha256: str | None = None
     low_noise_sha256: str | None = None
     weights: LoraWeights | None = field(default=None, repr=False, compare=False)
