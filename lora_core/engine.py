@@ -1,0 +1,174 @@
+"""Headless generation: a model, a request and a stack in; a video out, with a record it can be made from again.
+
+Letters: T frames, H W pixels. Dtype policy: pictures and latents in float32, the experts in the model's dtype.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import ModelError
+from .families.base import ModelSpec
+from .families.wan_model import WanModel
+from .loading import load_stack
+from .plan import SamplingPlan, make_plan
+from .record import make_record
+from .request import Clip, GenerationRequest
+from .routing import route
+from .sampling.condition import Condition, first_picture_clip, image_channels
+from .sampling.noise import draw_noise
+from .sampling.sample import StepCallback, sample
+from .sigmas import flow_sigmas
+from .stack import LoraStack
+from .video import save_video
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Be a finished video and everything known of how it was made.
+
+    Attributes:
+        frames: (T, H, W, 3) uint8.
+        latents: (1, C, F, H, W) raw VAE latents, float32 on the CPU.
+        timings: stage -> seconds; `step 0`, `step 1`, ... are parts of `sampling`.
+        record: all settings, versions, hashes and timings, ready for JSON; see `record.py`.
+    """
+
+    frames: np.ndarray
+    fps: float
+    latents: Tensor
+    plan: SamplingPlan
+    timings: dict[str, float]
+    record: dict[str, object]
+
+    def save(self, path: str | Path, *, scale: int = 1) -> Path:
+        """Write the frames to a file or folder; see `save_video`."""
+        return save_video(self.frames, path, self.fps, scale=scale)
+
+
+def generate(
+    model: WanModel,
+    request: GenerationRequest,
+    stack: LoraStack | None = None,
+    *,
+    callback: StepCallback | None = None,
+) -> Video:
+    """Make one video; everything that can be known to be wrong is said before a network runs.
+
+    Args:
+        model: an opened model.
+        request: what to make.
+        stack: the LoRAs, none by default; files not yet read are read, see `load_stack`.
+        callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
+    """
+    clip = request.clip(model.spec)
+    loaded = load_stack(stack or LoraStack(), model.spec)
+    plan = plan_request(model.spec, request, loaded)
+    _require_pieces(model)
+    watch = _Stopwatch()
+    with watch.stage("text"):
+        positive, negative = _embed(model, request, plan)
+    with watch.stage("picture"):
+        condition = Condition(positive, negative, *_picture_condition(model, clip))
+    with watch.stage("sampling"):
+        latents = sample(
+            model,
+            plan,
+            draw_noise(clip.latent_shape, request.seed),
+            condition,
+            start=request.latents,
+            solver=request.solver,
+            seed=request.seed,
+            callback=watch.each_step(callback),
+        )
+    with watch.stage("decoding"):
+        frames = to_frames(model.vae_decode(latents))
+    record = make_record(model, request, clip, loaded, plan, watch.seconds, latents)
+    _log.info("made %d frames of %dx%d in %.1f s", len(frames), clip.width, clip.height, sum(watch.seconds.values()))
+    return Video(frames, clip.fps, latents, plan, watch.seconds, record)
+
+
+def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack) -> SamplingPlan:
+    """Return the plan a request and a stack make for a model, without running it."""
+    sigmas = request.sigmas or flow_sigmas(request.num_steps, request.shift, denoise=request.denoise)
+    return make_plan(
+        route(stack, spec), spec, sigmas=sigmas, shift=request.shift, boundary=request.boundary, cfg=request.cfg
+    )
+
+
+def _require_pieces(model: WanModel) -> None:
+    model.require(text=True, vae=True)
+    if any(target.startswith("img_emb.") for target in model.spec.shapes):
+        what = "it also looks at its picture through a CLIP encoder, which cannot be opened yet"
+        raise ModelError(model.spec.title, what, remedy="Use a Wan 2.2 image model, which needs none")
+
+
+def to_frames(decoded: Tensor) -> np.ndarray:
+    """Turn a decoded clip (1, 3, T, H, W) in [-1, 1] into frames (T, H, W, 3) uint8."""
+    frames = ((decoded[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return frames.permute(1, 2, 3, 0).cpu().numpy()
+
+
+def to_pixels(picture: Image.Image) -> Tensor:
+    """Turn a picture into (1, 3, H, W) in [-1, 1], float32."""
+    pixels = torch.from_numpy(np.array(picture, dtype=np.float32)) / 127.5 - 1
+    return pixels.permute(2, 0, 1)[None]
+
+
+def _embed(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[Tensor, Tensor | None]:
+    """Embed the prompt, and the negative one if any step is guided."""
+    positive = model.encode_text(request.prompt)
+    if all(step.cfg == 1 for step in plan.steps):
+        return positive, None
+    return positive, model.encode_text(request.negative_prompt)
+
+
+def _picture_condition(model: WanModel, clip: Clip) -> tuple[Tensor | None, None, Tensor | None]:
+    """Return (image channels, CLIP features, known frames) as the model takes its picture."""
+    if clip.first is None:
+        return None, None, None
+    first = to_pixels(clip.first)
+    if model.spec.expand_timesteps:
+        return None, None, model.normalise(model.vae_encode(first[:, :, None]))
+    last = None if clip.last is None else to_pixels(clip.last)
+    latents = model.normalise(model.vae_encode(first_picture_clip(first, clip.num_frames, last)))
+    return image_channels(latents, last_known=last is not None), None, None
+
+
+@dataclass
+class _Stopwatch:
+    """Collect seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+    def each_step(self, callback: StepCallback | None) -> StepCallback:
+        """Return a callback that notes each step's time and passes the step on."""
+        last = time.perf_counter()
+
+        def note(step: int, num_steps: int, x0: Tensor) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            self.seconds[f"step {step}"] = now - last
+            last = now
+            if callback is not None:
+                callback(step, num_steps, x0)
+
+        return note
