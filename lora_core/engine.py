@@ -24,11 +24,9 @@ from .loading import load_stack
 from .plan import SamplingPlan, make_plan
 from .record import make_record
 from .request import Clip, GenerationRequest
-from .routing import route
 from .sampling.condition import Condition, first_picture_clip, image_channels
 from .sampling.noise import draw_noise
 from .sampling.sample import StepCallback, sample
-from .sigmas import flow_sigmas
 from .stack import LoraStack
 from .video import save_video
 
@@ -101,10 +99,16 @@ def generate(
 
 
 def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack) -> SamplingPlan:
-    """Return the plan a request and a stack make for a model, without running it."""
-    sigmas = request.sigmas or flow_sigmas(request.num_steps, request.shift, denoise=request.denoise)
+    """Return the plan that a request and a stack make for a model, without running it."""
     return make_plan(
-        route(stack, spec), spec, sigmas=sigmas, shift=request.shift, boundary=request.boundary, cfg=request.cfg
+        stack,
+        spec,
+        num_steps=request.num_steps,
+        shift=request.shift,
+        boundary=request.boundary,
+        cfg=request.cfg,
+        sigmas=request.sigmas,
+        denoise=request.denoise,
     )
 
 

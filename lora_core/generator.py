@@ -15,6 +15,7 @@ from .families.residency import Offload
 from .families.wan_model import WanModel
 from .families.wan_open import open_wan
 from .loading import load_stack
+from .plan import Boundary
 from .request import GenerationRequest, Picture
 from .routing import route
 from .sampling.sample import StepCallback
@@ -96,7 +97,7 @@ class WanVideoGenerator:
         shift: float = 5.0,
         sigmas: Sequence[float] | None = None,
         cfg: float | tuple[float, float] = 1.0,
-        boundary: float | str | None = "auto",
+        boundary: Boundary = "auto",
         seed: int = 0,
         solver: str = "euler",
         denoise: float = 1.0,

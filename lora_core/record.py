@@ -55,7 +55,6 @@ def make_record(
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": _notes(model, request, plan),
-        "advice": [advice.to_dict() for advice in plan.route.advice],
         "timings": {stage: round(seconds, 4) for stage, seconds in timings.items()},
         "latents_sha256": tensor_sha256(latents),
         "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
@@ -169,8 +168,8 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
 
 
 def _notes(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> list[str]:
-    """Say what the plan warns of, and what of the prompts the model could not take in."""
-    notes = list(plan.notes)
+    """Say what of the prompts the model could not take in."""
+    notes = []
     prompts = {"prompt": request.prompt}
     if any(step.cfg != 1 for step in plan.steps):
         prompts["negative prompt"] = request.negative_prompt

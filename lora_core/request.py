@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,6 +17,9 @@ from .families.base import ModelSpec
 from .sampling.noise import MAX_SEED
 from .sampling.solvers import SOLVERS
 from .video import WAN_FPS, read_image
+
+if TYPE_CHECKING:
+    from .plan import Boundary
 
 #: A picture as users have it: a file, a PIL image, or an array (H, W, 3) uint8.
 Picture = str | Path | Image.Image | np.ndarray
@@ -57,7 +61,7 @@ class GenerationRequest:
     shift: float = 5.0
     sigmas: tuple[float, ...] | None = None
     cfg: float | tuple[float, float] = 1.0
-    boundary: float | str | None = "auto"
+    boundary: Boundary = "auto"
     seed: int = 0
     solver: str = "euler"
     denoise: float = 1.0

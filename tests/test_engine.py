@@ -1,15 +1,19 @@
-"""Headless generation against diffusers' own pipelines, fed the same sigmas: the same video, whatever the model."""
+"""Headless generation: the same video as diffusers' own pipelines fed the same sigmas, and what goes on around it."""
 
 import numpy as np
 import pytest
 import tiny
 import torch
 from PIL import Image
+from tiny_loras import save_lora
 
 from lora_core.engine import generate
-from lora_core.errors import ModelError
+from lora_core.errors import LoraCoreError, ModelError
+from lora_core.families.checkpoint import Checkpoint
 from lora_core.families.wan_open import open_wan
 from lora_core.request import GenerationRequest
+from lora_core.stack import LoraStack
+from lora_core.video import read_video
 
 SIGMAS = (1.0, 0.96, 0.9, 0.8, 0.5)  # three steps above .875, two below
 PROMPT, NEGATIVE = "a red circle moves right on plain background", "blue square"
@@ -103,3 +107,108 @@ def test_the_5b_model_gives_the_latents_that_diffusers_gives(large_vae_folder, c
     expected = theirs(diffusers_pipeline(large_vae_folder, kind), cfg, **pictures)
     video = ours(large_vae_folder, cfg, **pictures)
     assert_same_latents(large_vae_folder, video, expected)
+
+
+@pytest.mark.parametrize("cfg", [(1.0, 1.0), (4.0, 4.0)])
+def test_a_model_of_one_expert_gives_the_latents_that_diffusers_gives(tmp_path, cfg):
+    folder = tiny.save_folder(tmp_path, two_experts=False)
+    video = ours(folder, cfg)
+    assert {step.expert for step in video.plan.steps} == {"low_noise"}
+    assert_same_latents(folder, video, theirs(diffusers_pipeline(folder), cfg))
+
+
+# ---------------------------------------------------------------- beside diffusers
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return tiny.save_files(tmp_path_factory.mktemp("files"))
+
+
+def test_single_files_and_a_folder_give_the_same_video(files, text_folder):
+    request = GenerationRequest(PROMPT, num_steps=4, seed=3, **SMALL)
+    from_files = generate(open_wan(files.high, **files.arguments()), request)
+    from_folder = generate(open_wan(text_folder), request)
+    assert torch.equal(from_files.latents, from_folder.latents)
+
+
+@pytest.mark.parametrize("offload", ["experts", "blocks"])
+def test_offloading_gives_the_same_video_bit_for_bit(files, tmp_path, offload):
+    stack = LoraStack().add(save_lora(tmp_path / "a.safetensors"), 0.7, "both")
+    request = GenerationRequest(PROMPT, num_steps=4, seed=3, cfg=(2.0, 1.0), **SMALL)
+    kept = generate(open_wan(files.high, **files.arguments()), request, stack)
+    moved = generate(open_wan(files.high, **files.arguments(), offload=offload), request, stack)
+    assert torch.equal(moved.latents, kept.latents)
+
+
+def test_half_precision_stays_close_to_full(files):
+    request = GenerationRequest(PROMPT, num_steps=4, seed=3, **SMALL)
+    full, half = (
+        generate(open_wan(files.high, **files.arguments(), dtype=dtype), request).latents
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert half.dtype == torch.float32
+    assert (half - full).abs().max() < 0.05 * full.abs().max()
+
+
+def test_the_same_seed_gives_the_same_video_and_another_seed_another(files):
+    model = open_wan(files.high, **files.arguments())
+    first, again, other = (
+        generate(model, GenerationRequest(PROMPT, num_steps=3, seed=seed, **SMALL)) for seed in (5, 5, 6)
+    )
+    assert torch.equal(first.latents, again.latents)
+    assert np.array_equal(first.frames, again.frames)
+    assert not torch.equal(first.latents, other.latents)
+
+
+def test_a_video_starts_from_given_latents_and_keeps_more_of_them_at_lower_denoise(files):
+    model = open_wan(files.high, **files.arguments())
+    start = generate(model, GenerationRequest(PROMPT, num_steps=3, seed=5, **SMALL)).latents
+    distances = []
+    for denoise in (0.25, 0.5, 1.0):
+        request = GenerationRequest(PROMPT, num_steps=3, seed=6, latents=start, denoise=denoise, **SMALL)
+        distances.append(float((generate(model, request).latents - start).norm()))
+    assert distances == sorted(distances)
+
+
+def test_a_video_saves_itself(files, tmp_path):
+    video = generate(open_wan(files.high, **files.arguments()), GenerationRequest(PROMPT, num_steps=2, **SMALL))
+    found, fps = read_video(video.save(tmp_path / "out" / "a.mp4", scale=2))
+    assert found.shape == (5, 64, 128, 3)
+    assert fps == 16.0
+
+
+@pytest.fixture
+def reading_forbidden(monkeypatch):
+    def tensors(self):
+        raise AssertionError(f"{self.path} was read")
+
+    monkeypatch.setattr(Checkpoint, "tensors", tensors)
+
+
+@pytest.mark.usefixtures("reading_forbidden")
+def test_the_model_that_needs_clip_features_says_so_before_anything_runs(tmp_path):
+    high = tiny.save_native(tiny.transformer(in_channels=36, image_branch=True), tmp_path / "wan21.safetensors")
+    arguments = tiny.save_files(tmp_path).arguments() | {"low_noise": None}
+    model = open_wan(high, **arguments)
+    with pytest.raises(ModelError) as error:
+        generate(model, GenerationRequest(PROMPT, image=picture(), **SMALL))
+    what = "it also looks at its picture through a CLIP encoder, which cannot be opened yet"
+    assert str(error.value) == f"{model.spec.title}: {what}. Use a Wan 2.2 image model, which needs none."
+
+
+@pytest.mark.usefixtures("reading_forbidden")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_steps": 0}, "steps: 0 steps"),
+        ({"boundary": 1.5}, "boundary: 1.5 is outside"),
+        ({"boundary": 875}, "Divide a timestep by 1000: 0.875"),
+        ({"height": 40}, "height: 40 is not a multiple of 16"),
+        ({"image": picture()}, "image: .* makes video from text alone"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_a_network_is_read(files, settings, message):
+    model = open_wan(files.high, **files.arguments())
+    with pytest.raises(LoraCoreError, match=message):
+        generate(model, GenerationRequest(PROMPT, **{**SMALL, **settings}))

@@ -10,7 +10,7 @@ import torch
 from tiny_loras import save_lora
 
 from lora_core.errors import LoraCoreError, ModelError, StackError
-from lora_core.families import checkpoint
+from lora_core.families.checkpoint import Checkpoint
 from lora_core.families.wan_open import open_wan
 from lora_core.generator import WanVideoGenerator
 from lora_core.request import GenerationRequest
@@ -52,9 +52,8 @@ def test_the_verbs_are_those_of_the_guides(generator, loras):
 
 
 def test_changing_loras_between_scenes_never_reloads_the_model(generator, loras, monkeypatch):
-    opened = []
-    read_tensors = checkpoint._read_tensors
-    monkeypatch.setattr(checkpoint, "_read_tensors", lambda file: opened.append(file.name) or read_tensors(file))
+    opened, tensors = [], Checkpoint.tensors
+    monkeypatch.setattr(Checkpoint, "tensors", lambda self: opened.append(self.path.name) or tensors(self))
     generator.generate_video("a red circle", **SMALL)
     first = {name: id(generator.model.expert(name)) for name in ("high_noise", "low_noise")}
     assert len(opened) == len(set(opened)) == 4  # two experts, text encoder, VAE

@@ -134,6 +134,17 @@ def test_all_zero_start_latents_mean_none_as_in_comfyui():
     assert torch.equal(none, sample(spies(), plan, noise(), TEXT, start=torch.zeros(SHAPE)))
 
 
+def test_a_walk_in_two_parts_hands_its_noise_on_as_comfyui_does():
+    plan = plan_of(num_steps=6)
+    told = []
+    half = sample(spies(), plan.part(0, 3), noise(), TEXT)
+    whole = sample(
+        spies(), plan.part(3), torch.zeros(SHAPE), TEXT, start=half, callback=lambda *args: told.append(args)
+    )
+    assert (whole - sample(spies(), plan, noise(), TEXT)).abs().max() < 1e-4
+    assert [(step, num_steps) for step, num_steps, _ in told] == [(0, 3), (1, 3), (2, 3)]
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_solver_starts_anew_where_the_expert_changes(solver):
     experts, plan = spies(), plan_of(num_steps=8)

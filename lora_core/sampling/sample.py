@@ -56,12 +56,13 @@ def sample(
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
 
-    However this ends, by an error, Ctrl-C or the callback raising, nothing stays attached to a network.
+    However this ends, by an error, Ctrl-C or the callback raising, nothing stays attached to a network. A plan that
+    leaves noise over gives latents as ComfyUI hands them on: divided by 1 - sigma, to be started from with noise zero.
 
     Args:
         experts: the networks, such as an opened `WanModel`.
         plan: the steps, and the LoRAs routed to each expert.
-        noise: (B, C, F, H, W) standard normal, as `draw_noise` gives it.
+        noise: (B, C, F, H, W) standard normal, as `draw_noise` gives it; zeros where `start` is noisy already.
         condition: text and picture.
         start: raw latents shaped like `noise`, for a plan whose first sigma is below 1; None or all zeros for none.
         solver: a key of `SOLVERS`.
@@ -75,7 +76,7 @@ def sample(
     walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), callback)
     for expert, steps in spans(plan):
         x = walk.span(expert, steps, x)
-    return walk.to_raw(x)
+    return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
 
 
 def spans(plan: SamplingPlan) -> list[tuple[Expert, list[StepPlan]]]:
@@ -102,7 +103,7 @@ class _Walk:
     def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
         """Run the steps of one expert on normalised latents x."""
         network, spec = self.experts.expert(expert), self.experts.spec
-        with attach(network, getattr(self.plan.route, expert), spec) as attachment:
+        with attach(network, self.plan.route.for_expert(expert), spec) as attachment:
 
             def velocity(x: Tensor, i: int) -> Tensor:
                 attachment.set_strengths(steps[i].strengths)
@@ -113,7 +114,7 @@ class _Walk:
 
     def report(self, step: StepPlan, x0: Tensor) -> None:
         if self.callback is not None:
-            self.callback(step.index, len(self.plan.steps), self.to_raw(x0))
+            self.callback(step.index - self.plan.steps[0].index, self.plan.num_steps, self.to_raw(x0))
 
     def to_raw(self, x: Tensor) -> Tensor:
         return self.experts.denormalise(self.condition.keep_known(x)).cpu()
