@@ -9,8 +9,8 @@ Dtype policy: factors stay in the file's dtype; every product is computed and re
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ class Lora(Delta):
         return abs(self.factor) * math.sqrt(max(square, 0.0))
 
     def to(self, device: torch.device | str) -> Lora:
-        return Lora(self.down.to(device), self.up.to(device), _to(self.mid, device), self.factor)
+        return replace(self, **_moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +161,7 @@ class LoHa(Delta):
         return (self.factor * first * second).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoHa:
-        moved = (_to(t, device) for t in (self.w1a, self.w1b, self.w2a, self.w2b, self.t1, self.t2))
-        return LoHa(*moved, self.factor, self.target_shape)  # type: ignore[arg-type]  # None only where allowed
+        return replace(self, **_moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,21 +196,23 @@ class LoKr(Delta):
     def _first_shape(self) -> tuple[int, ...]:
         if self.w1 is not None:
             return tuple(self.w1.shape)
-        assert self.w1a is not None and self.w1b is not None
+        assert self.w1a is not None
+        assert self.w1b is not None
         return (self.w1a.shape[0], self.w1b.shape[1])
 
     def _second_shape(self) -> tuple[int, ...]:
         if self.w2 is not None:
             return tuple(self.w2.shape)
-        assert self.w2a is not None and self.w2b is not None
+        assert self.w2a is not None
+        assert self.w2b is not None
         if self.t2 is not None:
             return (self.w2a.shape[1], self.w2b.shape[1], *self.t2.shape[2:])
         return (self.w2a.shape[0], self.w2b.shape[1])
 
     @property
     def rank(self) -> int:
-        """The rank of whichever factor is decomposed; 0 when both are stored in full."""
-        for half in (self.w1b, self.w2b):
+        """The rank of whichever factor is decomposed, the larger one's first; 0 when both are stored in full."""
+        for half in (self.w2b, self.w1b):
             if half is not None:
                 return half.shape[0]
         return 0
@@ -231,8 +232,7 @@ class LoKr(Delta):
         return (self.factor * torch.kron(first, second)).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoKr:
-        parts = (self.w1, self.w1a, self.w1b, self.w2, self.w2a, self.w2b, self.t2)
-        return LoKr(*(_to(t, device) for t in parts), self.factor, self.target_shape)
+        return replace(self, **_moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,8 +265,8 @@ class Dora(Delta):
 
     Attributes:
         inner: the low-rank change inside.
-        magnitude: m, with O values (norm over the inputs of each output) or, shaped (1, I, ...), with I values (norm
-            over the outputs of each input, LyCORIS's other convention).
+        magnitude: m, shaped (O,) or (O, 1, ...) (norm over the inputs of each output) or (1, I, ...) (norm over the
+            outputs of each input, LyCORIS's other convention).
     """
 
     inner: Delta
@@ -290,7 +290,7 @@ class Dora(Delta):
     def on_inputs(self) -> bool:
         """True when the magnitude has one value per input channel instead of one per output channel."""
         size = tuple(self.magnitude.shape)
-        return len(size) > 1 and size[0] == 1 and size[1] == self.shape[1] and math.prod(size) != self.shape[0]
+        return len(size) > 1 and size[0] == 1 and size[1] == self.shape[1] and self.shape[0] != 1
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (*self.inner.tensors(), self.magnitude)
@@ -315,13 +315,16 @@ class Dora(Delta):
         return Dora(self.inner.to(device), self.magnitude.to(device))
 
 
-def _to(tensor: Tensor | None, device: torch.device | str) -> Tensor | None:
-    return None if tensor is None else tensor.to(device)
+def _moved(delta: Delta, device: torch.device | str) -> dict[str, Any]:
+    """Return field -> tensor on `device`, for every field that holds one."""
+    values = ((field.name, getattr(delta, field.name)) for field in fields(delta))
+    return {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
 
 
 def _tucker(core: Tensor | None, a: Tensor | None, b: Tensor | None) -> Tensor:
     """Multiply `a @ b`, or contract both into a convolution core: (R, R, *K), (R, O), (R, I) -> (O, I, *K)."""
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     if core is None:
         return a.float() @ b.float().flatten(1) if b.ndim > 2 else a.float() @ b.float()
     return torch.einsum("pr...,po,ri->oi...", core.float(), a.float(), b.float())

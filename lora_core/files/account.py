@@ -1,0 +1,84 @@
+"""The account of a LoRA file: one record for every tensor in it, saying what became of it and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Status = Literal["applied", "zero", "not_applicable", "unmatched", "wrong_shape"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+#: How a status is called in a sentence.
+_WORDS = {status: status.replace("_", " ") for status in STATUSES}
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """Say what became of one tensor.
+
+    Attributes:
+        status: "applied"; "zero" (it fits, and changes nothing); "not_applicable" (this model rightly lacks its
+            target); "unmatched"; "wrong_shape".
+        target: the canonical target, or None when there is none.
+        reason: why the status is not "applied".
+        nearest: the target that an unmatched name is most like.
+    """
+
+    name: str
+    status: Status
+    target: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    reason: str = ""
+    nearest: str | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """Hold the records of all tensors of a file, in the file's order."""
+
+    records: tuple[TensorRecord, ...] = ()
+
+    def __iter__(self) -> Iterator[TensorRecord]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def count(self, status: Status) -> int:
+        return self.counts()[status]
+
+    def counts(self) -> dict[Status, int]:
+        found = Counter(record.status for record in self.records)
+        return {status: found[status] for status in STATUSES}
+
+    def summary(self) -> str:
+        """Return one line: `480 tensors: 400 applied, 80 not applicable`."""
+        parts = [f"{count} {_WORDS[status]}" for status, count in self.counts().items() if count]
+        return f"{len(self)} tensor{'' if len(self) == 1 else 's'}: {', '.join(parts) or 'none'}"
+
+    def reasons(self) -> list[tuple[Status, str, int, str]]:
+        """Return (status, reason, how many, the first name) for everything that was not simply applied."""
+        groups: dict[tuple[Status, str], list[str]] = {}
+        for record in self.records:
+            if record.status != "applied":
+                groups.setdefault((record.status, record.reason), []).append(record.name)
+        return [(status, reason, len(names), names[0]) for (status, reason), names in groups.items()]
+
+    def table(self, *, every: bool = False) -> str:
+        """Return the account as text: the summary, then the reasons; with `every`, one line for every tensor."""
+        lines = [self.summary()]
+        for status, reason, count, first in self.reasons():
+            lines.append(f"  {count:5d} {_WORDS[status]}: {reason} (first: {first})")
+        if every:
+            lines.extend(self._line(record) for record in self.records)
+        return "\n".join(lines)
+
+    @staticmethod
+    def _line(record: TensorRecord) -> str:
+        size = "x".join(map(str, record.shape)) or "1"
+        nearest = f" (nearest {record.nearest})" if record.nearest else ""
+        reason = f": {record.reason}" if record.reason else ""
+        return f"  {_WORDS[record.status]:14} {record.name} [{size} {record.dtype}] -> {record.target}{reason}{nearest}"

@@ -1,0 +1,87 @@
+"""The faults of one file, collected while it is read and raised together in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..errors import LoraCoreError, LoraFileError, LoraMismatchError, UnsupportedLoraError
+
+#: How many names one heading shows.
+_NUM_SHOWN = 3
+
+#: The class raised when a file has faults of several: the first that applies.
+_RANK: tuple[type[LoraCoreError], ...] = (UnsupportedLoraError, LoraFileError, LoraMismatchError)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Be one way in which a file can be wrong.
+
+    Attributes:
+        text: what is wrong; `{n}` is the number of cases, `{s}`, `{have}`, `{are}`, `{match}` agree with it.
+        partial: True when `allow_partial` leaves such tensors out instead.
+    """
+
+    error: type[LoraCoreError]
+    text: str
+    expected: str = ""
+    remedy: str = ""
+    partial: bool = False
+
+
+@dataclass
+class Faults:
+    """Collect faults under their headings, in the order in which they are found."""
+
+    cases: dict[Heading, list[str]] = field(default_factory=dict)
+
+    def add(self, heading: Heading, case: str) -> None:
+        self.cases.setdefault(heading, []).append(case)
+
+    def put_first(self, heading: Heading) -> None:
+        """Put what is wrong with the file as a whole before what is wrong with its parts."""
+        self.cases = {heading: [""], **self.cases}
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(_describe(heading, cases) for heading, cases in self.cases.items())
+
+    def raise_any(self, where: object, *, allow_partial: bool = False) -> None:
+        """Raise one error that names every fault, or return when there is none that counts."""
+        cases = {heading: found for heading, found in self.cases.items() if not (allow_partial and heading.partial)}
+        if not cases:
+            return
+        headings = sorted(cases, key=lambda heading: _RANK.index(heading.error))
+        what = "; ".join(_describe(heading, cases[heading]) for heading in headings)
+        final = [heading for heading in headings if not heading.partial] or headings
+        remedy = ". ".join(dict.fromkeys(heading.remedy for heading in final if heading.remedy))
+        raise headings[0].error(where, what, expected=_joined(cases, headings), remedy=remedy)
+
+
+def shown(cases: Iterable[str]) -> str:
+    """Return the first few cases and how many more there are."""
+    cases = list(cases)
+    text = ", ".join(cases[:_NUM_SHOWN])
+    return f"{text} and {len(cases) - _NUM_SHOWN} more" if len(cases) > _NUM_SHOWN else text
+
+
+def counted(text: str, count: int) -> str:
+    """Fill a count, and the words that agree with it, into a text."""
+    one = count == 1
+    return text.format(
+        n=count,
+        s="" if one else "s",
+        have="has" if one else "have",
+        are="is" if one else "are",
+        match="matches" if one else "match",
+    )
+
+
+def _describe(heading: Heading, cases: list[str]) -> str:
+    text = counted(heading.text, len(cases))
+    named = shown(case for case in cases if case)
+    return f"{text}: {named}" if named else text
+
+
+def _joined(cases: Mapping[Heading, list[str]], headings: list[Heading]) -> str:
+    return "; ".join(dict.fromkeys(heading.expected for heading in headings if heading.expected))

@@ -1,0 +1,162 @@
+"""The kinds of delta a file can hold: which tensors make one, whether they agree, and how it is built from them.
+
+Letters: R rank, O output channels, I input channels, K the remaining axes of a weight (a convolution's kernel).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Be one kind of delta as files store it.
+
+    Attributes:
+        forms: the sets of fields that make a whole one, the plainest first.
+        check: returns why tensors of these shapes do not fit together, or "".
+        build: makes the delta from its fields, its factor and the target's shape (None where that is not known).
+        rank: returns the number that alpha is divided by; None where the kind has no scale of its own.
+    """
+
+    forms: tuple[frozenset[str], ...]
+    check: Callable[[Shapes], str]
+    build: Callable[[Mapping[str, Tensor], float, Shape | None], Delta]
+    rank: Callable[[Shapes], int | None]
+
+    def missing(self, fields: frozenset[str]) -> frozenset[str]:
+        """Return what these fields lack to be a whole delta; nothing when they are one."""
+        if fields in self.forms:
+            return frozenset()
+        wider = [form - fields for form in self.forms if fields <= form]
+        return min(wider, key=len, default=frozenset(self.forms[0] - fields))
+
+
+def dora(inner: Delta, magnitude: Tensor, *, by_input: bool) -> Dora:
+    """Wrap a delta with its magnitude, which comes as (O), (O, 1, ..), (1, O, 1, ..) in PEFT, or (1, I, ..)."""
+    if by_input:
+        return Dora(inner, magnitude.reshape(1, -1, *(1,) * (len(inner.shape) - 2)))
+    return Dora(inner, magnitude.reshape(-1))
+
+
+def is_by_input(magnitude: Shape, weight: Shape, leaf: str) -> bool:
+    """Say whether a magnitude has one value per input; PEFT's convolutions put a 1 before one value per output."""
+    return "dora_scale" in leaf and len(magnitude) > 1 and magnitude[0] == 1 and weight[0] != 1
+
+
+def _check_lora(shapes: Shapes) -> str:
+    down, up, mid = shapes["down"], shapes["up"], shapes.get("mid")
+    if min(len(down), len(up)) < 2 or (mid is not None and len(mid) < 3):
+        return f"down is {_size(down)} and up {_size(up)}, which are no matrices"
+    inner = (down[0], up[1]) if mid is None else (down[0], mid[1], mid[0], up[1])
+    if any(first != second for first, second in zip(inner[::2], inner[1::2], strict=True)):
+        text = f"down is {_size(down)} and up {_size(up)}"
+        return text if mid is None else f"{text} and mid {_size(mid)}"
+    outer = up[2:] if mid is None else up[2:] + down[2:]
+    return "" if math.prod(outer) == 1 else f"up is {_size(up)}, which has a kernel of its own"
+
+
+def _build_lora(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
+    down, up, mid = tensors["down"], tensors["up"], tensors.get("mid")
+    delta = Lora(down, up, mid, factor)
+    shape = _rearranged(delta.shape, target)
+    if mid is not None or shape is None:
+        return delta
+    # A convolution's factors may be stored flat, and a linear's as 1x1 convolutions.
+    ones = (1,) * len(shape[2:])
+    return Lora(down.reshape(down.shape[0], *shape[1:]), up.reshape(*up.shape[:2], *ones), None, factor)
+
+
+def _check_loha(shapes: Shapes) -> str:
+    w1a, w1b, w2a, w2b = (shapes[field] for field in ("w1a", "w1b", "w2a", "w2b"))
+    t1, t2 = shapes.get("t1"), shapes.get("t2")
+    first, second = _product_shape(w1a, w1b, t1), _product_shape(w2a, w2b, t2)
+    if first is None or second is None or first != second:
+        halves = f"{_size(w1a)} by {_size(w1b)} and {_size(w2a)} by {_size(w2b)}"
+        return f"its halves are {halves}"
+    return ""
+
+
+def _build_loha(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
+    delta = LoHa(factor=factor, **tensors)  # type: ignore[arg-type]  # mypy takes any field for a tensor
+    return replace(delta, target_shape=_rearranged(delta.shape, target))
+
+
+def _check_lokr(shapes: Shapes) -> str:
+    first = shapes["w1"] if "w1" in shapes else _product_shape(shapes["w1a"], shapes["w1b"], None)
+    second = shapes["w2"] if "w2" in shapes else _product_shape(shapes["w2a"], shapes["w2b"], shapes.get("t2"))
+    if first is None or second is None or len(first) != 2 or len(second) < 2:
+        return "its factors are " + ", ".join(f"{field} {_size(shape)}" for field, shape in sorted(shapes.items()))
+    return ""
+
+
+def _build_lokr(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
+    delta = LoKr(factor=factor, **tensors)  # type: ignore[arg-type]  # mypy takes any field for a tensor
+    return replace(delta, target_shape=_rearranged(delta.shape, target))
+
+
+def _lokr_rank(shapes: Shapes) -> int | None:
+    """Return the rank; a LoKr with both factors in full has none, and LyCORIS gives it the scale 1 whatever alpha."""
+    decomposed = [shapes[field][0] for field in ("w2b", "w1b") if field in shapes]
+    return decomposed[0] if decomposed else None
+
+
+def _build_full(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
+    diff = tensors["diff"]
+    if factor != 1.0:
+        diff = diff.float() * factor
+    if target is not None and _squeezed(diff.shape) == _squeezed(target):
+        diff = diff.reshape(target)
+    return Full(diff)
+
+
+def _product_shape(a: Shape, b: Shape, core: Shape | None) -> Shape | None:
+    """Return the shape of a (O, R) by b (R, I), or by a core (R, R, *K) of a (R, O) and b (R, I); None if unfit."""
+    if len(a) != 2 or len(b) < 2:
+        return None
+    if core is None:
+        return (a[0], math.prod(b[1:])) if a[1] == b[0] else None
+    if len(b) != 2 or len(core) < 3 or core[:2] != (a[0], b[0]):
+        return None
+    return (a[1], b[1], *core[2:])
+
+
+def _rearranged(shape: Shape, target: Shape | None) -> Shape | None:
+    """Return the target's shape where `shape` holds the same values with other axes behind the first, else None."""
+    if target is None or shape == target or shape[:1] != target[:1] or math.prod(shape) != math.prod(target):
+        return None
+    return target
+
+
+def _squeezed(shape: Shape) -> Shape:
+    return tuple(size for size in shape if size != 1)
+
+
+def _size(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _forms(*forms: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(form.split()) for form in forms)
+
+
+_LOKR_FORMS = (f"{first} {second}" for first in ("w1", "w1a w1b") for second in ("w2", "w2a w2b", "w2a w2b t2"))
+
+KINDS: Mapping[str, Kind] = {
+    "lora": Kind(_forms("down up", "down up mid"), _check_lora, _build_lora, lambda shapes: shapes["down"][0]),
+    "loha": Kind(
+        _forms("w1a w1b w2a w2b", "w1a w1b w2a w2b t1 t2"), _check_loha, _build_loha, lambda shapes: shapes["w1b"][0]
+    ),
+    "lokr": Kind(_forms(*_LOKR_FORMS), _check_lokr, _build_lokr, _lokr_rank),
+    "full": Kind(_forms("diff"), lambda shapes: "", _build_full, lambda shapes: None),
+    "lora_bias": Kind(_forms("diff"), lambda shapes: "", _build_full, lambda shapes: None),
+}

@@ -1,0 +1,125 @@
+"""The parts of one delta: the tensors a file gives for one target, found to be complete and to go together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import LoraFileError
+from .account import Status
+from .dialects import Label
+from .faults import Heading
+from .kinds import KINDS, Shape, is_by_input
+from .tensorfile import TensorInfo
+
+_REWRITE = "Use a complete file; this one was cut or written wrongly"
+
+HALF = Heading(LoraFileError, "{n} target{s} {have} only some of the tensors that make a delta", remedy=_REWRITE)
+MISFIT = Heading(LoraFileError, "{n} target{s} {have} tensors that do not go together", remedy=_REWRITE)
+NOT_FLOATS = Heading(LoraFileError, "{n} target{s} {have} tensors that are not floating-point", remedy=_REWRITE)
+TWICE = Heading(LoraFileError, "{n} target{s} {are} given twice", remedy="Keep one of the two and remove the other")
+
+#: Parts that go with a delta of any kind: its alpha and a DoRA magnitude.
+_EXTRAS = ("scale", "dora")
+
+
+class Unfit(Exception):
+    """Say that the tensors of a target cannot be used; never leaves this package."""
+
+    def __init__(self, heading: Heading, case: str, status: Status = "unmatched") -> None:
+        super().__init__(case)
+        self.heading = heading
+        self.case = case
+        self.status = status
+
+
+@dataclass
+class Group:
+    """Gather the tensors of one target, by (kind, field), as a file's names say."""
+
+    labels: dict[tuple[str, str], Label] = field(default_factory=dict)
+
+    def add(self, label: Label, key: tuple[str, str]) -> None:
+        if key in self.labels:
+            raise Unfit(TWICE, f"{label.target} by {self.labels[key].name} and {label.name}")
+        self.labels[key] = label
+
+    def names(self) -> list[str]:
+        return [label.name for label in self.labels.values()]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Hold the tensors of one whole delta.
+
+    Attributes:
+        module: the module path as the file spells it, for patterns in a trainer's configuration.
+        fields: field of the delta's class -> tensor name.
+        rank: what alpha is divided by; None where the kind has no scale.
+        alpha, magnitude: names of the tensors, or None.
+    """
+
+    target: str
+    module: str
+    kind: str
+    fields: Mapping[str, str]
+    rank: int | None
+    alpha: str | None
+    magnitude: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.fields.values(), *(name for name in (self.alpha, self.magnitude) if name))
+
+
+def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo]) -> Parts | None:
+    """Return the parts of a target's delta, or None when the group is an alpha that scales nothing."""
+    alpha, magnitude = (group.labels.get(key) for key in (("scale", "alpha"), ("dora", "magnitude")))
+    kinds = list(dict.fromkeys(kind for kind, _ in group.labels if kind not in _EXTRAS))
+    if len(kinds) > 1:
+        raise Unfit(TWICE, f"{target} as {' and as '.join(kinds)}")
+    if not kinds and magnitude is None:
+        return None
+    kind = kinds[0] if kinds else "lora"
+    fields = {part: label.name for (of, part), label in group.labels.items() if of == kind}
+    missing = KINDS[kind].missing(frozenset(fields))
+    if missing:
+        present = ", ".join(group.names())
+        raise Unfit(HALF, f"{target} lacks {' and '.join(sorted(missing))} (there is {present})")
+    shapes = {part: infos[name].shape for part, name in fields.items()}
+    names = [*fields.values(), *([magnitude.name] if magnitude else [])]
+    _check_values(target, {name: infos[name] for name in names})
+    problem = KINDS[kind].check(shapes)
+    if problem:
+        raise Unfit(MISFIT, f"{target} ({problem})", "wrong_shape")
+    return Parts(
+        target,
+        next(iter(group.labels.values())).place.module,
+        kind,
+        fields,
+        KINDS[kind].rank(shapes),
+        alpha.name if alpha else None,
+        magnitude.name if magnitude else None,
+    )
+
+
+def check_magnitude(parts: Parts, weight: Shape, infos: Mapping[str, TensorInfo]) -> None:
+    """Refuse a magnitude that has not one value per output, or per input, of a weight of this shape."""
+    if parts.magnitude is None:
+        return
+    shape = infos[parts.magnitude].shape
+    wanted = weight[1 if is_by_input(shape, weight, parts.magnitude) else 0]
+    if math.prod(shape) != wanted:
+        size = "x".join(map(str, shape)) or "one number"
+        raise Unfit(
+            MISFIT, f"{parts.target} (its magnitude is {size}, its weight has {wanted} channels)", "wrong_shape"
+        )
+
+
+def _check_values(target: str, infos: Mapping[str, TensorInfo]) -> None:
+    for name, info in infos.items():
+        if not info.dtype.is_floating_point:
+            raise Unfit(NOT_FLOATS, f"{name} ({str(info.dtype).removeprefix('torch.')})")
+        if math.prod(info.shape) == 0:
+            raise Unfit(MISFIT, f"{target} ({name} is empty)", "wrong_shape")

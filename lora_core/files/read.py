@@ -1,0 +1,155 @@
+"""The reading of a LoRA file: from its tensors, under whatever names, to targets and deltas."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from ..deltas import Delta
+from ..families.base import EXPERTS, Expert, ModelSpec
+from ..families.wan import wan_grammar
+from .account import Account
+from .assembly import Assembly, assemble
+from .blueprint import changes_nothing
+from .expert import expert_in_metadata, expert_in_name, expert_of_training
+from .opening import open_tensor_file
+from .origin import base_hint, clues_of
+from .weights import LazyDeltas, LoraWeights
+
+_log = logging.getLogger(__name__)
+
+#: Up to this size the values of a file are checked as it is read; beyond it, each delta's as it is first used.
+MAX_EAGER_BYTES = 64 * 2**20
+
+
+def read_lora(
+    path: str | Path,
+    *,
+    spec: ModelSpec | nn.Module | None = None,
+    allow_partial: bool = False,
+    device: str = "cpu",
+) -> LoraWeights:
+    """Read a LoRA file of any known dialect, memory-mapped.
+
+    Values are read when a delta is first looked up, and are checked then; those of files up to 64 MiB at once.
+
+    Args:
+        path: a `.safetensors`, `.pt`, `.pth` or `.bin` file.
+        spec: the model it must fit, or the module itself; None accepts every target of the Wan family, of any size.
+        allow_partial: True to leave out tensors that the model has no place for, which is an error otherwise.
+        device: where looked-up deltas shall live.
+
+    Raises:
+        LoraFileError: the file is damaged, unsafe, incomplete, or holds values that are not finite.
+        UnsupportedLoraError: it is of a kind that is known and not supported.
+        LoraMismatchError: it is sound and does not fit the model.
+    """
+    assembly = assemble(open_tensor_file(path), spec_of(spec))
+    assembly.faults.raise_any(assembly.file.path, allow_partial=allow_partial)
+    weights = weights_of(assembly, device)
+    if assembly.file.num_bytes <= MAX_EAGER_BYTES:
+        weights = with_values(weights, assembly)
+    _log.info("%s: %s", assembly.file.path.name, weights.account.summary())
+    return weights
+
+
+def spec_of(model: ModelSpec | nn.Module | None) -> ModelSpec:
+    """Return the spec that a caller means: theirs, their module's, or the grammar of the Wan family."""
+    if model is None:
+        return wan_grammar()
+    return model if isinstance(model, ModelSpec) else ModelSpec.from_module(model)
+
+
+def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
+    """Return the weights of an assembly, no value read."""
+    file = assembly.file
+    expert, source = _expert(assembly)
+    parts: list[Mapping[str, Delta]] = [_deltas(assembly, place, device) for place in _places(assembly)]
+    return LoraWeights(
+        path=file.path,
+        name=file.path.stem,
+        deltas=parts[0],
+        low_noise_deltas=parts[1] if len(parts) > 1 else None,
+        metadata=dict(file.metadata),
+        expert=expert,
+        expert_source=source,
+        base=_base(assembly, has_expert=expert is not None),
+        dialect=assembly.dialect,
+        account=assembly.account,
+        notes=assembly.notes,
+    )
+
+
+def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
+    """Read and check every value; return the weights with deltas that change nothing marked so in the account."""
+    zero: set[str] = set()
+    for place, deltas in zip(_places(assembly), (weights.deltas, weights.low_noise_deltas or {}), strict=False):
+        for target, delta in deltas.items():
+            if changes_nothing(delta):
+                zero.update(assembly.blueprints[place, target].names)
+    if not zero:
+        return weights
+    reason = "every value of it, or of its partner, is zero"
+    records = (
+        replace(record, status="zero", reason=reason) if record.name in zero else record for record in weights.account
+    )
+    account = Account(tuple(records))
+    notes = (
+        weights.notes if account.count("applied") else (*weights.notes, "all its deltas are zero: it changes nothing")
+    )
+    return replace(weights, account=account, notes=notes)
+
+
+def _places(assembly: Assembly) -> list[Expert | None]:
+    """Return the experts that the file has deltas for, the high-noise one first; [None] when it is not divided."""
+    present = {expert for expert, _ in assembly.blueprints}
+    return [expert for expert in (None, *EXPERTS) if expert in present] or [None]
+
+
+def _deltas(assembly: Assembly, expert: Expert | None, device: str) -> LazyDeltas:
+    blueprints = {target: found for (of, target), found in assembly.blueprints.items() if of == expert}
+    outlines = {target: found for (of, target), found in assembly.outlines.items() if of == expert}
+    file = assembly.file
+
+    def build(target: str) -> Delta:
+        delta = blueprints[target].build_checked(file.path, file.read)
+        return delta if device == "cpu" else delta.to(device)
+
+    return LazyDeltas(outlines, build)
+
+
+def _expert(assembly: Assembly) -> tuple[Expert | Literal["both"] | None, str]:
+    """Return (the expert the file is for, what told it), from the surest sign there is."""
+    experts = [expert for expert in _places(assembly) if expert is not None]
+    if experts:
+        return ("both" if len(experts) > 1 else experts[0]), "the prefix of its tensors"
+    stated = expert_in_metadata(assembly.file.metadata)
+    if stated:
+        return stated
+    stem = assembly.file.path.stem
+    named = expert_in_name(stem)
+    if named:
+        return named, f"its name {assembly.file.path.name!r}"
+    return expert_of_training(assembly.file.metadata) or (None, "")
+
+
+def _base(assembly: Assembly, *, has_expert: bool) -> str | None:
+    targets = {target: delta.shape for (_, target), delta in assembly.outlines.items()}
+    patch = targets.get("patch_embedding", ())
+    return base_hint(
+        assembly.width,
+        image_branch=any("_img" in target or "img_emb" in target for target in _all_targets(assembly)),
+        in_channels=patch[1] if len(patch) > 1 else None,
+        has_expert=has_expert,
+        clues=clues_of(assembly.file.path, assembly.file.metadata),
+    )
+
+
+def _all_targets(assembly: Assembly) -> list[str]:
+    """Return the targets of every tensor, also of those that this model has no place for."""
+    return [record.target for record in assembly.account if record.target is not None]

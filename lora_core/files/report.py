@@ -1,0 +1,137 @@
+"""The report on a LoRA file: what `inspect` tells, from the header alone where that is enough."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from ..deltas import Delta
+from ..errors import LoraFileError
+from ..families.base import Expert, ModelSpec
+from .account import Account
+from .assembly import assemble
+from .opening import open_tensor_file
+from .read import MAX_EAGER_BYTES, spec_of, weights_of, with_values
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
+
+
+@dataclass(frozen=True)
+class LoraReport:
+    """Say what a file is, what became of its tensors and what is wrong with it.
+
+    Attributes:
+        kinds: kind of delta -> how many.
+        ranks, scales: rank, and factor on the product -> how many deltas have it.
+        dtypes: dtype -> how many tensors.
+        modules: kind of module (block numbers left out) -> how many targets.
+        num_blocks: how many transformer blocks it touches.
+        faults: what would make `read_lora` refuse it for this model; empty when nothing would.
+    """
+
+    path: Path
+    num_bytes: int
+    dialect: str
+    expert: Expert | Literal["both"] | None
+    expert_source: str
+    base: str | None
+    kinds: Mapping[str, int]
+    ranks: Mapping[int, int]
+    scales: Mapping[float, int]
+    dtypes: Mapping[str, int]
+    modules: Mapping[str, int]
+    num_targets: int
+    num_blocks: int
+    trigger_words: tuple[str, ...]
+    metadata: Mapping[str, str]
+    account: Account
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def text(self, *, every: bool = False) -> str:
+        """Return the report for people; with `every`, one line for each tensor."""
+        rows = {
+            "file": f"{self.path} ({self.num_bytes / 1e6:,.1f} MB)",
+            "dialect": self.dialect,
+            "expert": f"{self.expert} ({self.expert_source})" if self.expert else "not told",
+            "base": self.base or "not told",
+            "deltas": _counts(self.kinds),
+            "targets": f"{self.num_targets} in {self.num_blocks} blocks: {_counts(self.modules)}",
+            "rank": _counts(self.ranks),
+            "alpha / rank": _counts({round(scale, 6): count for scale, count in self.scales.items()}),
+            "dtype": _counts(self.dtypes),
+            "trigger words": ", ".join(self.trigger_words),
+        }
+        lines = [f"{name:14} {value}" for name, value in rows.items() if value]
+        lines += [f"{'note':14} {note}" for note in self.notes]
+        lines += [f"{'refused':14} {fault}" for fault in self.faults]
+        return "\n".join([*lines, self.account.table(every=every)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON."""
+        found = asdict(self) | {"path": str(self.path), "metadata": dict(self.metadata)}
+        found["account"] = {"counts": self.account.counts(), "tensors": [asdict(record) for record in self.account]}
+        return found
+
+
+def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None) -> LoraReport:
+    """Report on a file; a file that is damaged is an error, one that does not fit is a report that says so.
+
+    Values are read of files up to 64 MiB only, to tell deltas that are all zero or not finite.
+    """
+    assembly = assemble(open_tensor_file(path), spec_of(spec))
+    weights = weights_of(assembly)
+    faults = assembly.faults.texts()
+    if assembly.file.num_bytes <= MAX_EAGER_BYTES:
+        try:
+            weights = with_values(weights, assembly)
+        except LoraFileError as error:
+            faults = (*faults, error.what)
+    deltas = assembly.outlines
+    targets = {target for _, target in deltas}
+    return LoraReport(
+        path=assembly.file.path,
+        num_bytes=assembly.file.num_bytes,
+        dialect=weights.dialect,
+        expert=weights.expert,
+        expert_source=weights.expert_source,
+        base=weights.base,
+        kinds=_tally(_kind(delta) for delta in deltas.values()),
+        ranks=_tally(delta.rank for delta in deltas.values() if delta.rank),
+        scales=_tally(delta.scale for delta in deltas.values() if delta.rank),
+        dtypes=_tally(record.dtype for record in weights.account),
+        modules=_tally(_module(target) for target in targets),
+        num_targets=len(targets),
+        num_blocks=len({found[1] for target in targets if (found := _BLOCK.match(target))}),
+        trigger_words=weights.trigger_words,
+        metadata=weights.metadata,
+        account=weights.account,
+        faults=faults,
+        notes=weights.notes,
+    )
+
+
+def _kind(delta: Delta) -> str:
+    inner = getattr(delta, "inner", None)
+    return f"{delta.kind} of {inner.kind}" if inner is not None and inner.kind != "lora" else delta.kind
+
+
+def _module(target: str) -> str:
+    found = _BLOCK.match(target)
+    return found[2] if found else target
+
+
+def _tally(values: Any) -> dict[Any, int]:
+    return dict(Counter(values).most_common())
+
+
+def _counts(table: Mapping[Any, int]) -> str:
+    if len(table) == 1:
+        return str(next(iter(table)))
+    return ", ".join(f"{name} ({count}x)" for name, count in table.items())

@@ -1,0 +1,158 @@
+"""The writing of a LoRA file, whole or not at all, and compared with the weights before it takes its place."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import replacing
+from ..checks import known
+from ..deltas import Delta
+from ..errors import LoraFileError, OutputError
+from ..families.base import EXPERTS, ModelSpec
+from ..families.wan_names import aliases
+from .encode import DIALECTS, encode, stored_form
+from .expert import EXPERT_KEY
+from .read import read_lora
+from .scale import CONFIG_NAME, METADATA_KEY
+from .weights import LoraWeights
+
+_log = logging.getLogger(__name__)
+
+WriteDialect = Literal["comfyui", "diffusers", "kohya", "peft"]
+
+
+def write_lora(
+    weights: LoraWeights,
+    path: str | Path,
+    *,
+    dialect: WriteDialect = "comfyui",
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write weights to a `.safetensors` file, read it back, compare, and only then put it in its place.
+
+    `comfyui` and `kohya` carry alpha tensors. `diffusers` and `peft` have none, so there the factor is multiplied into
+    the tensors (`encode`). `peft` also writes the adapter_config.json that `PeftModel.from_pretrained` wants beside it.
+
+    Args:
+        weights: what to write.
+        path: the file, whose folder is made if there is none.
+        dialect: the spelling; a delta it has no words for is an error.
+        metadata: entries to add to, or to put in place of, the weights' own.
+
+    Raises:
+        UnsupportedLoraError: the dialect cannot express some of the deltas; all of them are named.
+        OutputError: the folder cannot be written to, or the disk is full; what was there is still there.
+    """
+    path = Path(path)
+    known(dialect, DIALECTS, "dialect", LoraFileError)
+    if path.suffix.lower() != ".safetensors":
+        raise OutputError(path, f"LoRA files are not written as {path.suffix!r}", expected=".safetensors")
+    tensors = encode(weights, dialect, path)
+    if not tensors:
+        raise LoraFileError(path, "there are no deltas to write", remedy="Train or read some first")
+    config = _peft_config(weights, tensors, path) if dialect == "peft" else None
+    _make_folder(path)
+    with replacing(path) as temporary:
+        _save(tensors, temporary, _metadata(weights, metadata or {}))
+        _compare(weights, temporary, path)
+    if config is not None:
+        with replacing(path.parent / CONFIG_NAME) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _log.info("%s: wrote %d tensors in the %s dialect", path.name, len(tensors), dialect)
+    return path
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(path, f"its folder cannot be made: {error}", remedy="Choose another folder") from error
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    # safetensors refuses tensors that share memory, as halves of one tensor do.
+    owned = {name: tensor if _owns_its_memory(tensor) else tensor.clone() for name, tensor in tensors.items()}
+    try:
+        save_file(owned, path, metadata=dict(metadata))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _owns_its_memory(tensor: Tensor) -> bool:
+    return tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+def _metadata(weights: LoraWeights, extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the metadata to write: no entry that would scale the tensors once more, and the expert if it is known."""
+    kept = {key: value for key, value in weights.metadata.items() if key != METADATA_KEY}
+    expert = {EXPERT_KEY: weights.expert} if weights.expert in EXPERTS else {}
+    found = {"format": "pt", **kept, **expert, **extra}
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _compare(weights: LoraWeights, written: Path, path: Path) -> None:
+    """Read a written file back and refuse it if it does not hold the same deltas."""
+    pairs = [(weights.deltas, "deltas")]
+    if weights.low_noise_deltas is not None:
+        pairs.append((weights.low_noise_deltas, "low_noise_deltas"))
+    shapes = {target: delta.shape for deltas, _ in pairs for target, delta in deltas.items()}
+    spec = ModelSpec("written", "the weights just written", shapes, aliases())
+    back = read_lora(written, spec=spec)
+    for deltas, attribute in pairs:
+        found = getattr(back, attribute) or {}
+        different = [target for target in deltas if target not in found or not same(deltas[target], found[target])]
+        if different:
+            what = f"{different[0]} was written and read back differently"
+            raise OutputError(
+                path, what, expected="the same delta", remedy="Report this with the LoRA's kind and dialect"
+            )
+
+
+def same(first: Delta, second: Delta) -> bool:
+    """Say whether two deltas are of one kind and shape and have the same tensors, scale included."""
+    one, two = stored_form(first, fold=True), stored_form(second, fold=True)
+    if (one.kind, first.shape, one.by_input) != (two.kind, second.shape, two.by_input):
+        return False
+    pairs = [(one.tensors.get(field), two.tensors.get(field)) for field in {*one.tensors, *two.tensors}]
+    pairs.append((one.magnitude, two.magnitude))
+    return all(_close(*pair) for pair in pairs)
+
+
+def _close(first: Tensor | None, second: Tensor | None) -> bool:
+    """Compare to the last bits of float32: a factor is folded, and a quotient of alpha rounded, in it."""
+    if first is None or second is None:
+        return first is second
+    first, second = first.float().flatten().cpu(), second.float().flatten().cpu()
+    return first.shape == second.shape and torch.allclose(first, second, rtol=1e-6, atol=0)
+
+
+def _peft_config(weights: LoraWeights, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """Return the adapter_config.json of an adapter whose factors are already inside its tensors: alpha = rank."""
+    config = path.parent / CONFIG_NAME
+    if config.exists() and not path.exists():
+        remedy = "Write into a folder of its own"
+        raise OutputError(path, f"the {CONFIG_NAME} beside it belongs to another adapter", remedy=remedy)
+    prefix = DIALECTS["peft"].prefixes[0]
+    down = "hada_w1_b" if any(name.endswith(".hada_w1_b") for name in tensors) else "lora_A.weight"
+    ranks = {
+        name.removeprefix(prefix).removesuffix(f".{down}"): tensor.shape[0]
+        for name, tensor in tensors.items()
+        if name.endswith(f".{down}")
+    }
+    rank = max(ranks.values())
+    pattern = {module: found for module, found in ranks.items() if found != rank}
+    common = {"r": rank, "target_modules": sorted(ranks), "rank_pattern": pattern, "alpha_pattern": pattern}
+    if down == "hada_w1_b":
+        return {"peft_type": "LOHA", **common, "alpha": rank, "use_effective_conv2d": False}
+    has_dora = any(name.endswith(".lora_magnitude_vector") for name in tensors)
+    has_bias = any(name.endswith(".lora_B.bias") for name in tensors)
+    return {"peft_type": "LORA", **common, "lora_alpha": rank, "use_dora": has_dora, "lora_bias": has_bias}
