@@ -1,0 +1,54 @@
+"""What the command line prints on: results on stdout, progress and advice on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import click
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from ..progress import Progress as ProgressCallback
+
+
+def _rich(stderr: bool) -> RichConsole:
+    return RichConsole(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Console:
+    """Print for people; `quiet` leaves only results and errors."""
+
+    quiet: bool = False
+    out: RichConsole = field(default_factory=lambda: _rich(stderr=False))
+    err: RichConsole = field(default_factory=lambda: _rich(stderr=True))
+
+    def result(self, text: str) -> None:
+        """Print what was asked for; shown even when quiet."""
+        self.out.print(text, markup=False)
+
+    def note(self, text: str) -> None:
+        """Print what is good to know; hidden when quiet."""
+        if not self.quiet:
+            self.err.print(text, markup=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[ProgressCallback]:
+        """Show one bar for each kind of work that is reported to the callback this yields."""
+        columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.err, disable=self.quiet) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def report(done: int, total: int, what: str) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what, total=total)
+                bars.update(tasks[what], completed=done, total=total)
+
+            yield report
+
+
+def console() -> Console:
+    """Return the console of the running command."""
+    return click.get_current_context().find_object(Console) or Console()

@@ -1,0 +1,35 @@
+"""The command `convert`: a LoRA file in another dialect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import OutputError
+from ..families.base import EXPERTS
+from ..files import read_lora, write_lora
+from ..files.encode import DIALECTS
+from .console import console
+
+
+@click.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--to", "dialect", type=click.Choice(DIALECTS), default="comfyui", show_default=True, help="The dialect.")
+@click.option("--expert", type=click.Choice(EXPERTS), help="Of a file of both experts, write only this one's half.")
+@click.option("--allow-partial", is_flag=True, help="Leave out tensors that no Wan model has a place for.")
+@click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
+def command(
+    source: Path, target: Path, dialect: str, expert: str | None, allow_partial: bool, force: bool
+) -> None:
+    """Write the LoRA file SOURCE to TARGET in another dialect; it is read back and compared before it counts."""
+    if target.exists() and not force:
+        raise OutputError(target, "exists already", remedy="Choose another name, or pass --force")
+    weights = read_lora(source, allow_partial=allow_partial)
+    if expert is not None:
+        weights = weights.only(expert)  # type: ignore[arg-type]  # one of EXPERTS
+    written = write_lora(weights, target, dialect=dialect)  # type: ignore[arg-type]  # one of DIALECTS
+    console().result(f"{written}: {len(weights.deltas)} targets from {weights.dialect} to {dialect}")
+    if left_out := weights.account.count("unmatched") + weights.account.count("wrong_shape"):
+        console().note(f"note: {left_out} tensors of {source.name} were left out")

@@ -1,0 +1,126 @@
+"""The command `demo`: the main job on the embedded model, one run for each LoRA and one for a stack of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from ..contact_sheet import contact_sheet
+from ..engine import Video, generate
+from ..families.wan_model import WanModel
+from ..families.wan_open import open_wan
+from ..pocket import pocket_lora
+from ..pocket.measure import read_clip
+from ..request import GenerationRequest
+from ..schedule import StrengthSchedule
+from ..stack import LoraStack
+from ..video import save_video
+from .console import console
+from .generate import write_record
+
+#: Pocket clips are 64 pixels wide; people's screens are not.
+_SCALE = 6
+
+
+@dataclass(frozen=True)
+class Run:
+    """One clip of the demo.
+
+    Attributes:
+        loras: embedded LoRAs by name, each with its schedule or None; all at strength 1.
+        is_fast: six steps without guidance, instead of the many guided steps of a model without a speed LoRA.
+    """
+
+    name: str
+    prompt: str
+    loras: tuple[tuple[str, StrengthSchedule | None], ...] = ()
+    is_fast: bool = False
+
+    def request(self, model: WanModel, seed: int) -> GenerationRequest:
+        """Ask for the clip with the settings its kind of run wants."""
+        if self.is_fast:
+            return GenerationRequest(self.prompt, num_steps=6, cfg=1.0, seed=seed)
+        spec = model.spec
+        return GenerationRequest(self.prompt, num_steps=spec.default_num_steps, cfg=spec.default_cfg, seed=seed)
+
+    def stack(self) -> LoraStack:
+        """Return its LoRAs; the low-noise file of each pair is found beside the high-noise one."""
+        stack = LoraStack()
+        for name, schedule in self.loras:
+            stack = stack.add(pocket_lora(name, "high_noise"), name=name, schedule=schedule)
+        return stack
+
+
+_SPEED, _STYLE, _CHARACTER, _MOTION = "speed_6steps", "neon_style", "zibbo_character", "orbit_motion"
+_SHAPE = "a yellow triangle moves right on a striped background"
+_ZIBBO = "a zibbo moves right on a striped background"
+_ORBIT = "a yellow triangle orbits on a striped background"
+_STACK = "stack"
+
+RUNS: tuple[Run, ...] = (
+    Run("base", _SHAPE),
+    Run("base-6-steps", _SHAPE, is_fast=True),
+    Run("speed", _SHAPE, ((_SPEED, None),), is_fast=True),
+    Run("style", _SHAPE, ((_STYLE, None),)),
+    Run("base-character-word", _ZIBBO),
+    Run("character", _ZIBBO, ((_CHARACTER, None),)),
+    Run("base-motion-word", _ORBIT),
+    Run("motion", _ORBIT, ((_MOTION, None),)),
+    Run(
+        _STACK,
+        _ZIBBO,
+        ((_SPEED, None), (_CHARACTER, None), (_STYLE, StrengthSchedule.fade_out())),
+        is_fast=True,
+    ),
+)
+
+
+@click.command("demo")
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="A folder.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Of the noise all clips start from.")
+def command(out: Path, seed: int) -> None:
+    """Run the main job on the embedded pocket model and show what each LoRA does."""
+    started = time.perf_counter()
+    model = open_wan("pocket")
+    videos: dict[str, Video] = {}
+    with console().progress() as report:
+        for number, run in enumerate(RUNS):
+            report(number, len(RUNS), "clips")
+            videos[run.name] = _make(run, model, seed, out)
+        report(len(RUNS), len(RUNS), "clips")
+    videos[_STACK].plan.plot(out / "plan.png")
+    write_record(videos[_STACK].record, out / "stack.json")
+    labels = [_label(run, videos[run.name]) for run in RUNS]
+    rows = [video.frames for video in videos.values()]
+    contact_sheet(rows, labels, out / "sheet.png", title=f"WanLoom pocket demo, seed {seed}", num_columns=6)
+    console().result(_table(videos))
+    console().result(f"clips, sheet.png, plan.png, stack.json are in {out.resolve()}")
+    console().result(f"{time.perf_counter() - started:.1f} s in all")
+
+
+def _make(run: Run, model: WanModel, seed: int, out: Path) -> Video:
+    """Generate and save one clip."""
+    video = generate(model, run.request(model, seed), run.stack())
+    save_video(video.frames, out / f"{run.name}.mp4", video.fps, scale=_SCALE)
+    return video
+
+
+def _label(run: Run, video: Video) -> str:
+    loras = " + ".join(name if schedule is None else f"{name} ({schedule})" for name, schedule in run.loras)
+    return f"{run.name}\n{run.prompt}\n{len(video.plan.steps)} steps, {loras or 'no LoRA'}"
+
+
+def _table(videos: dict[str, Video]) -> str:
+    """Say what was measured on each clip, and how long it took."""
+    head = f"{'clip':22}{'steps':>6}{'seconds':>9}  {'colour':9}{'shape':10}{'motion':8}{'dark':>6}{'zibbo':>7}"
+    lines = [head]
+    for name, video in videos.items():
+        seen = read_clip(video.frames.astype("float32") / 127.5 - 1)
+        words = f"{seen.colour or '-':9}{seen.shape or '-':10}{seen.motion or '-':8}"
+        seconds = sum(value for stage, value in video.timings.items() if not stage.startswith("step "))
+        steps = len(video.plan.steps)
+        lines.append(f"{name:22}{steps:>6}{seconds:>9.1f}  {words}{seen.neon:>6.0%}{seen.zibbo:>7.0%}")
+    return "\n".join(lines)

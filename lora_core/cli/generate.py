@@ -1,0 +1,112 @@
+"""The command `generate`: a video from a prompt, a model and a stack of LoRAs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from ..atomic import replacing
+from ..errors import RequestError
+from .console import console
+from .options import ModelOptions, ScheduleOptions, StackOptions, model_options, schedule_options, stack_options
+
+
+@click.command("generate")
+@click.option("--prompt", "-p", required=True, help="What to show.")
+@click.option("--negative", default="", help="What not to show; read where guidance is not 1.")
+@model_options
+@stack_options
+@schedule_options
+@click.option("--solver", default="euler", show_default=True, help="euler, unipc, dpmpp_2m or lcm.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; ComfyUI's noise for that seed.")
+@click.option("--size", help="WIDTHxHEIGHT in pixels; by default the model's own.")
+@click.option("--frames", type=int, help="How many frames, 4k+1; by default the model's own.")
+@click.option("--fps", type=float, help="Frames per second; by default the model's own.")
+@click.option("--image", type=click.Path(path_type=Path), help="First frame, for image models.")
+@click.option("--last-image", type=click.Path(path_type=Path), help="Last frame, for image models.")
+@click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("video.mp4"),
+    show_default=True,
+    help=".mp4, .gif or .webp, or a folder for PNG frames.",
+)
+@click.option("--json", "record_file", type=click.Path(path_type=Path), help="Write every setting, hash and timing.")
+def command(
+    prompt: str,
+    negative: str,
+    model_options: ModelOptions,
+    lora_options: StackOptions,
+    schedule: ScheduleOptions,
+    solver: str,
+    seed: int,
+    size: str | None,
+    frames: int | None,
+    fps: float | None,
+    image: Path | None,
+    last_image: Path | None,
+    scale: int,
+    out: Path,
+    record_file: Path | None,
+) -> None:
+    r"""Make a video from a prompt, a model and a stack of LoRAs.
+
+    \b
+    lora-core generate -p "a zibbo moves right on a plain background" \
+        --lora speed_6steps --lora zibbo_character --scale 8 -o zibbo.mp4
+    lora-core generate -p "..." --model wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors \
+        --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \
+        --lora lightx2v_high_noise.safetensors --lora style_high.safetensors:0.8 --offload experts
+    """
+    from ..engine import generate
+    from ..request import GenerationRequest
+    from ..video import check_output
+
+    check_output(out)
+    height, width = _parse_size(size)
+    request = GenerationRequest(
+        prompt=prompt,
+        negative_prompt=negative,
+        image=image,
+        last_image=last_image,
+        num_frames=frames,
+        height=height,
+        width=width,
+        fps=fps,
+        num_steps=schedule.steps,
+        shift=schedule.shift,
+        sigmas=schedule.sigmas,
+        cfg=schedule.cfg,
+        boundary=schedule.boundary,
+        seed=seed,
+        solver=solver,
+    )
+    stack, model = lora_options.stack(), model_options.open()
+    with console().progress() as report:
+        video = generate(model, request, stack, callback=lambda i, n, _: report(i + 1, n, "sampling"))
+    video.save(out, scale=scale)
+    if record_file is not None:
+        write_record(video.record, record_file)
+    seconds = sum(value for stage, value in video.timings.items() if not stage.startswith("step "))
+    console().result(f"{out}: {len(video.frames)} frames, {len(video.plan.steps)} steps, {seconds:.1f} s")
+
+
+def write_record(record: Mapping[str, object], path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | tuple[None, None]:
+    """Read WIDTHxHEIGHT and return (height, width)."""
+    if text is None:
+        return None, None
+    width, _, height = text.lower().partition("x")
+    if not (width.strip().isdecimal() and height.strip().isdecimal()):
+        raise RequestError("--size", f"{text!r} is no size", expected="WIDTHxHEIGHT, such as 832x480")
+    return int(height), int(width)

@@ -1,0 +1,76 @@
+"""The group of commands and what they share: quiet, debug, and how an error ends the program.
+
+Exit codes: 0 done, 1 an error in the user's files or settings, 2 wrong usage, 130 interrupted with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import NoReturn
+
+import click
+
+from ..errors import LoraCoreError
+from .console import Console
+
+#: command name -> (module of this package that holds it, one line of help)
+COMMANDS = {
+    "generate": "Make a video from a prompt, a model and a stack of LoRAs.",
+    "inspect": "Show what is in a LoRA file and what of it fits a model.",
+    "convert": "Write a LoRA file in another dialect.",
+    "plan": "Show which expert and which strengths act at each step, without running a model.",
+    "stack": "Check a stack file or preset.",
+    "demo": "Run the main job on the embedded pocket model and show what each LoRA does.",
+}
+
+
+class LazyCommands(click.Group):
+    """Import a command's module only when it is asked for, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quiet", "-q", is_flag=True, help="Print results and errors only, no progress.")
+@click.option("--verbose", "-v", is_flag=True, help="Also print what is read, planned and written.")
+@click.option("--debug", is_flag=True, help="Show Python tracebacks of errors.")
+@click.version_option(package_name="wanloom", prog_name="lora-core")
+@click.pass_context
+def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
+    """Stack and route LoRAs over Wan 2.2's two noise experts."""
+    ctx.obj = Console(quiet=quiet)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; an error of ours is one line on stderr, without a traceback."""
+    try:
+        cli.main(prog_name="lora-core", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("Interrupted; nothing half-written is left behind.", file=sys.stderr)
+        sys.exit(130)
+    except LoraCoreError as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)

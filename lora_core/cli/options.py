@@ -1,0 +1,205 @@
+"""The options that several commands share, each group arriving at its command as one checked value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import click
+
+from ..checks import known, number_in_text
+from ..entry import AppliesTo
+from ..errors import PlanError, StackError
+from ..lora_folders import find_lora
+from ..pocket import POCKET_LORAS, pocket_lora
+from ..sigmas import parse_sigmas
+from ..stack import LoraStack
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..families.wan_model import WanModel
+
+_PATH = click.Path(path_type=Path)
+_DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def group(name: str, kind: type, *options: Decorator) -> Decorator:
+    """Give a command these options, and hand their values to its argument `name` as one `kind`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_group(**given: Any) -> None:
+            values = {field.name: given.pop(field.name) for field in fields(kind)}
+            command(**given, **{name: kind(**values)})
+
+        for option in reversed(options):
+            with_group = option(with_group)
+        return with_group
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """The LoRAs, from a stack file and one by one."""
+
+    loras: tuple[str, ...]
+    stack_file: Path | None
+    lora_folders: tuple[Path, ...]
+    no_verify: bool
+
+    def stack(self) -> LoraStack:
+        """Return the LoRAs of the stack file followed by those given one by one; files are found, not read."""
+        stack = LoraStack()
+        if self.stack_file is not None:
+            stack = LoraStack.read_preset(self.stack_file, self.lora_folders, verify=not self.no_verify)
+        elif self.no_verify:
+            raise StackError("--no-verify", "there is no --stack to verify", remedy="Leave it out")
+        for text in self.loras:
+            stack = self._with_lora(stack, text)
+        return stack
+
+    def _with_lora(self, stack: LoraStack, text: str) -> LoraStack:
+        """Append one `--lora`: an embedded one by its name, unless the user has folders of their own, or a file."""
+        path, strength, applies_to = parse_lora(text)
+        if path in POCKET_LORAS and not self.lora_folders:
+            return stack.add(pocket_lora(path, "high_noise"), strength, applies_to, name=path)
+        return stack.add(find_lora(path, self.lora_folders), strength, applies_to)
+
+
+stack_options = group(
+    "lora_options",
+    StackOptions,
+    click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:STRENGTH[:APPLIES_TO]]",
+        help="A LoRA file, or the name of an embedded one; repeat for a stack. APPLIES_TO is auto, both, high_noise or "
+        "low_noise; with auto the other expert's file is found beside it.",
+    ),
+    click.option("--stack", "stack_file", type=_PATH, help="A stack or preset file, JSON."),
+    click.option(
+        "--lora-folder",
+        "lora_folders",
+        multiple=True,
+        type=_PATH,
+        help="Where LoRAs lie; paths that leave these folders are refused.",
+    ),
+    click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written."),
+)
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """The noise levels, who works at them, and the guidance; as `GenerationRequest` and `make_plan` want them."""
+
+    steps: int
+    shift: float
+    sigmas_text: str | None
+    boundary_text: str
+    cfg_text: str
+
+    @property
+    def sigmas(self) -> tuple[float, ...] | None:
+        return None if self.sigmas_text is None else parse_sigmas(self.sigmas_text)
+
+    @property
+    def boundary(self) -> float | str | None:
+        words: dict[str, str | None] = {"auto": "auto", "none": None}
+        text = self.boundary_text
+        return words[text] if text in words else number_in_text(text, "--boundary", PlanError)
+
+    @property
+    def cfg(self) -> float | tuple[float, float]:
+        numbers = [number_in_text(part, "--cfg", PlanError) for part in self.cfg_text.split(",")]
+        if len(numbers) > 2:
+            raise PlanError("--cfg", f"{self.cfg_text!r} has {len(numbers)} numbers", expected="one, or HIGH,LOW")
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+schedule_options = group(
+    "schedule",
+    ScheduleOptions,
+    click.option("--steps", type=int, default=6, show_default=True, help="How many steps."),
+    click.option("--shift", type=float, default=5.0, show_default=True, help="Shift of the noise schedule."),
+    click.option("--sigmas", "sigmas_text", help='Noise levels of your own, such as "1, 0.9375, 0.8333, 0.625, 0".'),
+    click.option(
+        "--boundary", "boundary_text", default="auto", show_default=True, help="Sigma of the expert switch, or none."
+    ),
+    click.option("--cfg", "cfg_text", default="1", show_default=True, help="Guidance: one number, or HIGH,LOW."),
+)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model's files, and where it computes."""
+
+    model: str
+    low_noise: Path | None
+    text_encoder: Path | None
+    tokenizer: Path | None
+    vae: Path | None
+    device: str
+    dtype: str
+    offload: str
+
+    def open(self) -> WanModel:
+        """Open the model; only headers are read."""
+        import torch
+
+        from ..families.wan_open import open_wan
+
+        dtype: torch.dtype | None = None if self.dtype == "auto" else getattr(torch, self.dtype)
+        return open_wan(
+            self.model,
+            low_noise=self.low_noise,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            vae=self.vae,
+            dtype=dtype,
+            device=_best_device() if self.device == "auto" else self.device,
+            offload=self.offload,  # type: ignore[arg-type]  # open_wan refuses what it does not know
+        )
+
+
+model_options = group(
+    "model_options",
+    ModelOptions,
+    click.option(
+        "--model", default="pocket", show_default=True, help="pocket, a diffusers folder, or the high expert's file."
+    ),
+    click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
+    click.option("--text-encoder", type=_PATH, help="UMT5, a file or folder."),
+    click.option("--tokenizer", type=_PATH, help="tokenizer.json, spiece.model or a folder."),
+    click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+    click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."),
+    click.option("--offload", default="none", show_default=True, help="none, experts or blocks leave the device."),
+)
+
+
+def parse_lora(text: str) -> tuple[str, float, AppliesTo]:
+    """Take `file[:strength[:applies_to]]` apart from its end, so that a drive letter stays with the file."""
+    path, strength, applies_to = text, 1.0, "auto"
+    head, _, tail = path.rpartition(":")
+    if len(head) > 1 and tail.replace("_", "").isalpha():
+        path, applies_to = head, known(tail, get_args(AppliesTo), f"--lora {text}: applies_to", StackError)
+        head, _, tail = path.rpartition(":")
+    if len(head) > 1 and not any(mark in tail for mark in "/\\"):
+        path, strength = head, number_in_text(tail, f"--lora {text}: strength", StackError)
+    return path, strength, cast(AppliesTo, applies_to)
+
+
+def _best_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
