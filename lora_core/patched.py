@@ -60,7 +60,8 @@ class PatchedModule:
         acting = {name: delta for name, delta in self.deltas.items() if delta.acts(self.strengths)}
         if not acting:
             return self.original(*args, **kwargs)
-        x = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        x = next(tensors, getattr(self.module, next(iter(acting))))
         return self._answer(acting, x, lambda shadows: self._run(shadows, args, kwargs))
 
     def _answer(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:

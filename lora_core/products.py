@@ -91,8 +91,9 @@ class PatchedProduct(PatchedModule):
         self._product = _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
         self._scratch = scratch
         self._form = base_form(layer)
-        #: False where somebody else has wrapped the layer's forward, and may do anything in there.
-        self._is_own = getattr(self.original, "__func__", None) is type(layer).forward
+        is_own = getattr(self.original, "__func__", None) is type(layer).forward
+        #: False where somebody else has replaced the layer's forward and may do anything in there.
+        self._may_bypass = is_own and isinstance(layer, nn.Linear)
 
     def _answer(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:
         weight = acting.pop("weight", None)
@@ -108,10 +109,10 @@ class PatchedProduct(PatchedModule):
         if self.layer.weight.device != x.device:
             return "elsewhere"
         kind = self._form.kind(self.layer)
-        return "elsewhere" if kind == "dequantised" and not self._is_own else kind
+        return kind if kind == "float" or self._may_bypass else "elsewhere"
 
     def _side(self, delta: FusedDelta, x: Tensor, kind: BaseKind) -> Side:
-        if self.side != "auto":
+        if self.side != "auto" and kind != "elsewhere":
             return self.side
         num_outputs, *inputs = delta.shape
         num_tokens = self._product.num_tokens(self.layer, x)
@@ -131,7 +132,7 @@ class PatchedProduct(PatchedModule):
         self, delta: FusedDelta, x: Tensor, kind: BaseKind, shadows: dict[str, Tensor], run: Run
     ) -> Any:
         layer, bias = self.layer, self._bias(shadows)
-        if kind == "float" and self._is_own and type(layer).forward is nn.Linear.forward:
+        if kind == "float" and self._may_bypass and type(layer).forward is nn.Linear.forward:
             return delta.linear(x, layer.weight, bias, self.strengths)
         return delta.add_branch(
             x,

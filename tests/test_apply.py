@@ -162,6 +162,20 @@ def test_strengths_start_with_what_the_entries_say() -> None:
         assert relative_error(module(x), expected) < EXACT
 
 
+def test_a_module_that_is_given_no_tensor_is_changed_where_its_parameter_is() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(1, 4), requires_grad=False)
+
+        def forward(self, times: int) -> Tensor:
+            return times * self.table
+
+    module, diff = nn.ModuleDict({"inner": Table()}), full((1, 4))
+    with attach(module, [Entry({"inner.table": diff}, 0.5)]):
+        assert torch.allclose(module["inner"](times=2), 2 + diff.diff)
+
+
 def test_strength_zero_everywhere_changes_no_bit() -> None:
     module, x = small()
     before = module(x)
