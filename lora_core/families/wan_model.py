@@ -29,7 +29,6 @@ class WanModel:
         experts: the networks by name; a model of one expert has it under "low_noise".
         text, vae: None when the model was opened without them; `require` says what is missing.
         dtype: what the experts compute in.
-        expected: piece -> the file or folder that would satisfy it, for those that are None.
         sources: where each piece lies on disk.
     """
 
@@ -39,7 +38,6 @@ class WanModel:
     vae: Vae | None
     residence: Residence
     dtype: torch.dtype
-    expected: Mapping[str, str]
     sources: WanSources
 
     @property
@@ -112,7 +110,7 @@ class WanModel:
             raise ModelError(
                 self.spec.title,
                 "it was opened without a text encoder",
-                expected=self.expected["text"],
+                expected=self.sources.text_expected,
                 remedy="Pass its path as text_encoder",
             )
         return self.text
@@ -122,7 +120,7 @@ class WanModel:
             raise ModelError(
                 self.spec.title,
                 "it was opened without a VAE",
-                expected=self.expected["vae"],
+                expected=self.sources.vae_expected,
                 remedy="Pass its path as vae",
             )
         return self.vae

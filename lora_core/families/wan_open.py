@@ -82,7 +82,6 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
         vae=_vae(sources, spec, residence),
         residence=residence,
         dtype=dtype,
-        expected={"text": sources.text_expected, "vae": sources.vae_expected},
         sources=sources,
     )
 

@@ -33,7 +33,7 @@ class WanSources:
 
     Attributes:
         low: the low-noise expert, or None when the model has one expert, which is then `high`.
-        missing: for a piece that is None, what would have satisfied it.
+        vae_expected, text_expected: what would satisfy the piece where it is None.
         boundary, shift, expand_timesteps: what a diffusers folder states; None where nothing does.
     """
 
