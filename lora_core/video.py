@@ -123,7 +123,7 @@ def check_frames(frames: np.ndarray, path: Path) -> None:
 
 def _encode(frames: np.ndarray, path: Path, fps: float, options: str) -> None:
     num_rows, num_columns = frames.shape[1:3]
-    source = f"-y -f rawvideo -pix_fmt rgb24 -s {num_columns}x{num_rows} -r {fps} -i -"
+    source = f"-v error -y -f rawvideo -pix_fmt rgb24 -s {num_columns}x{num_rows} -r {fps} -i -"
     _ffmpeg([*source.split(), "-an", *options.split(), str(path)], frames.data.cast("B"))
 
 
@@ -134,7 +134,8 @@ def _ffmpeg(arguments: list[str], data: memoryview | None = None) -> tuple[bytes
     done = subprocess.run([get_ffmpeg_exe(), "-hide_banner", *arguments], input=data, capture_output=True, check=False)
     words = done.stderr.decode(errors="replace")
     if done.returncode:
-        raise OSError(next((line for line in reversed(words.splitlines()) if line.strip()), "ffmpeg gave no reason"))
+        reason = (words.strip() or "ffmpeg gave no reason").splitlines()[-1]
+        raise OSError(re.sub(r"^\[.*?] ", "", reason).rstrip("."))
     return done.stdout, words
 
 
