@@ -41,9 +41,13 @@ class RoutedLora:
     made_for: Expert
     schedule: StrengthSchedule | None = None
 
-    def strength_at(self, sigma: float, sigmas: Sequence[float]) -> float:
-        """Return the strength at a noise level of a run with these sigmas."""
-        return self.strength if self.schedule is None else self.strength * self.schedule.over(sigmas)(sigma)
+    def strengths(self, sigmas: Sequence[float]) -> tuple[float, ...]:
+        """Return the strength at each step of a run with these N + 1 sigmas."""
+        levels = sigmas[:-1]
+        if self.schedule is None:
+            return (self.strength,) * len(levels)
+        factor = self.schedule.over(sigmas)
+        return tuple(self.strength * factor(sigma) for sigma in levels)
 
     @property
     def peak(self) -> float:

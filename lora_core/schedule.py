@@ -87,7 +87,7 @@ class StrengthSchedule:
         if self.axis == "steps":
             remedy = "Call schedule.over(plan.sigmas), which gives the schedule over sigma"
             raise PlanError(_WHERE, f"{self} counts steps and has no noise levels yet", remedy=remedy)
-        return self._at(-sigma, [-position for position, _ in self.keyframes])
+        return self._at(sigma)
 
     def over(self, sigmas: Sequence[float]) -> StrengthSchedule:
         """Return the same schedule over sigma, step fractions placed on a plan's N + 1 sigmas.
@@ -99,7 +99,7 @@ class StrengthSchedule:
         num_steps = len(sigmas) - 1
         own = [position for position, _ in self.keyframes]
         fractions = {*own, *(i / num_steps for i in range(num_steps + 1))} if self.interpolation == "linear" else own
-        levels = {_sigma_at(fraction, sigmas): self._at(fraction, own) for fraction in sorted(fractions)}
+        levels = {_sigma_at(fraction, sigmas): self._at(fraction) for fraction in sorted(fractions)}
         return StrengthSchedule(tuple(sorted(levels.items(), reverse=True)), "sigma", self.interpolation)
 
     def complement(self) -> StrengthSchedule:
@@ -168,16 +168,16 @@ class StrengthSchedule:
             raise StackError(_WHERE, f"unknown shape {name!r} in {text!r}", expected=nearest(name, _SHAPES)) from None
         return _parse_constant(text, [str(constant), *arguments], axis)
 
-    def _at(self, progress: float, positions: Sequence[float]) -> float:
-        """Return the factor at `progress`, `positions` being the keyframes' own on the same ascending axis."""
-        after = bisect_left(positions, progress)
-        if after < len(positions) and positions[after] == progress:
+    def _at(self, position: float) -> float:
+        """Return the factor at a position on the schedule's own axis."""
+        way = -1.0 if self.axis == "sigma" else 1.0  # how positions go as the run does
+        after = bisect_left(self.keyframes, way * position, key=lambda keyframe: way * keyframe[0])
+        if after < len(self.keyframes) and self.keyframes[after][0] == position:
             return self.keyframes[after][1]
-        if after in (0, len(positions)) or self.interpolation == "hold":
+        if after in (0, len(self.keyframes)) or self.interpolation == "hold":
             return self.keyframes[max(after - 1, 0)][1]
-        (_, low), (_, high) = self.keyframes[after - 1 : after + 1]
-        share = (progress - positions[after - 1]) / (positions[after] - positions[after - 1])
-        between = low + share * (high - low)
+        (start, low), (end, high) = self.keyframes[after - 1 : after + 1]
+        between = low + (position - start) / (end - start) * (high - low)
         return min(max(between, min(low, high)), max(low, high))  # rounding must not leave the two
 
 

@@ -58,9 +58,9 @@ def _twins(routing: Routing) -> Iterator[Advice]:
                 f"its low-noise twin {entry.low_noise_path.name} was found beside it and acts on the low-noise expert"
             )
             yield Advice(entry.name, "twin-found", text, "names that differ in high and low alone", "note")
-        elif weights is not None and weights.expert == "high_noise" and _left_alone(entry, routing.spec):
-            looked_for = ", ".join(twin_names(entry.path)) if entry.path and entry.find_twin else ""
-            why = f"no twin of it was found (looked for {looked_for})" if looked_for else "its twin is not looked for"
+        elif entry.path and weights and weights.expert == "high_noise" and _left_alone(entry, routing.spec):
+            names = ", ".join(twin_names(entry.path)) or "no name: its own does not tell its expert"
+            why = f"no twin was found (looked for {names})" if entry.find_twin else "the search for its twin is off"
             text = f"it acts on the high-noise expert only: {why}. Name the low-noise file if there is one"
             yield Advice(entry.name, "no-twin", text, "LoRAs for Wan 2.2 14B come as pairs", "note")
 
