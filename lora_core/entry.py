@@ -75,7 +75,7 @@ class LoraEntry:
         self._check_second_file(where)
 
     def _check_second_file(self, where: str) -> None:
-        """Refuse a second file or strength that could never act."""
+        """Refuse a second file, strength or hash that could never act."""
         second = self.low_noise_path or ("weights in memory" if self.low_noise_weights else None)
         if second is not None and self.applies_to in ("high_noise", "low_noise"):
             what = f"its second file {second} would do nothing with applies_to {self.applies_to!r}"
@@ -83,6 +83,9 @@ class LoraEntry:
         if self.low_noise_strength is not None and self.applies_to == "high_noise":
             what = f"low_noise_strength {self.low_noise_strength:g} would do nothing with applies_to 'high_noise'"
             raise StackError(where, what, expected="'both', 'auto' or 'low_noise'")
+
+        if self.low_noise_sha256 is not None and self.low_noise_path is None:
+            raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
 
     def strength_on(self, expert: Expert) -> float:
         """Return the strength on one expert."""

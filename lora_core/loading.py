@@ -8,14 +8,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from .entry import LoraEntry
-from .errors import LoraFileError
 from .families.base import ModelSpec
-from .files.expert import find_twin
-from .files.read import read_lora
-from .files.weights import LoraWeights
-from .lora_folders import find_lora
+from .files import LoraWeights, read_lora
 from .preset import verify_hashes, with_found_files
 from .stack import LoraStack
+from .twins import with_twin
 
 #: Reads one file; a host that keeps what it has read brings its own.
 Reader = Callable[[Path], LoraWeights]
@@ -47,27 +44,10 @@ def load_stack(
         verify_hashes([found])
         if found.weights is None and found.path is not None:
             found = replace(found, weights=read_once(found.path))
-        if find_twins and _wants_twin(found):
-            found = _with_twin(found, lora_folders)
+        if find_twins:
+            found = with_twin(found, lora_folders)
         if found.low_noise_weights is None and found.low_noise_path is not None:
             found = replace(found, low_noise_weights=read_once(found.low_noise_path))
         return found
 
     return LoraStack(tuple(load(entry) if entry.enabled else entry for entry in stack))
-
-
-def _wants_twin(entry: LoraEntry) -> bool:
-    """Say whether an entry is a high-noise file, left to what it says of itself, with nothing for the low expert."""
-    is_alone = entry.low_noise_path is None and entry.low_noise_weights is None
-    is_high = entry.weights is not None and entry.weights.expert == "high_noise"
-    return entry.find_twin and entry.applies_to == "auto" and is_alone and is_high and entry.path is not None
-
-
-def _with_twin(entry: LoraEntry, lora_folders: Sequence[str | Path]) -> LoraEntry:
-    """Return the entry with the low-noise file beside its own, or unchanged if there is none; advice tells which."""
-    assert entry.path is not None
-    try:
-        twin = find_lora(find_twin(entry.path), lora_folders)
-    except LoraFileError:
-        return entry
-    return replace(entry, low_noise_path=twin, found_twin=True)

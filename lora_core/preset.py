@@ -13,6 +13,7 @@ from .atomic import replacing
 from .entry import LoraEntry, free_name
 from .errors import StackError
 from .lora_folders import find_lora, relative_to_folders
+from .twins import with_twin
 
 _FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
 
@@ -57,8 +58,7 @@ def read_preset(
 def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
     """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder."""
     file = Path(path)
-    folders = lora_folders or (file.parent,)
-    rows = [_hashed_row(entry, folders) for entry in entries]
+    rows = [_hashed_row(entry, lora_folders, file.parent) for entry in entries]
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return file
@@ -111,13 +111,14 @@ def _is_named(row: object) -> bool:
     return isinstance(row, Mapping) and any(row.get(key) is not None for key in ("name", "adapter_name"))
 
 
-def _hashed_row(entry: LoraEntry, folders: Sequence[str | Path]) -> dict[str, object]:
-    row = entry.to_json()
-    for key, path in (("", entry.path), ("low_noise_", entry.low_noise_path)):
+def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Path) -> dict[str, object]:
+    """Return an entry's JSON with hashes and portable paths; the twin it would bring along is written out too."""
+    found = with_twin(with_found_files(entry, lora_folders), lora_folders)
+    row = found.to_json()
+    for key, path in (("", found.path), ("low_noise_", found.low_noise_path)):
         if path is not None:
-            found = path if path.is_absolute() else find_lora(path, folders)
-            row[f"{key}path"] = relative_to_folders(found, folders)
-            row[f"{key}sha256"] = sha256_of(found)
+            row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
+            row[f"{key}sha256"] = sha256_of(path)
     return row
 
 

@@ -5,8 +5,10 @@ import os
 import string
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from lora_core.entry import LoraEntry
 from lora_core.errors import LoraCoreError, OutputError, StackError
@@ -123,6 +125,7 @@ def test_a_strength_that_is_no_real_number_is_refused(strength):
         ),
         ({"applies_to": "low_noise", "low_noise_path": "b"}, "its second file b would do nothing"),
         ({"applies_to": "high_noise", "low_noise_strength": 0.5}, r"low_noise_strength 0\.5 would do nothing"),
+        ({"low_noise_sha256": "ab" * 32}, r"low_noise_sha256 without a low_noise_path\. Name the file it is of\."),
         ({"low_noise_strength": float("nan")}, "low_noise_strength: nan is not finite"),
     ],
 )
@@ -318,6 +321,26 @@ def test_a_change_of_the_second_file_is_noticed_too(folder, tmp_path):
     (folder / "sub/zibbo_low_noise.safetensors").write_bytes(b"retrained")
     with pytest.raises(StackError, match="zibbo_low_noise"):
         LoraStack.read_preset(path, [folder])
+
+
+def test_a_preset_knows_the_twin_that_its_high_noise_file_brings_along(folder, tmp_path):
+    for name, up in (("orbit_high_noise", 1.0), ("orbit_low_noise", 2.0)):
+        halves = {"lora_A": torch.ones(1, 128), "lora_B": torch.full((128, 1), up)}
+        names = {f"diffusion_model.blocks.0.self_attn.q.{half}.weight": tensor for half, tensor in halves.items()}
+        save_file(names, folder / f"{name}.safetensors")
+    path = LoraStack().add("orbit_high_noise.safetensors").write_preset(tmp_path / "mine.json", [folder])
+    assert json.loads(path.read_text())[0]["low_noise_path"] == "orbit_low_noise.safetensors"
+    (folder / "orbit_low_noise.safetensors").write_bytes(b"retrained")
+    with pytest.raises(StackError, match="orbit_low_noise"):
+        LoraStack.read_preset(path, [folder])
+
+
+def test_without_folders_a_preset_stores_what_lies_elsewhere_as_absolute(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    (tmp_path / "presets").mkdir()
+    path = LoraStack().add("style.safetensors").write_preset(tmp_path / "presets/mine.json")
+    assert json.loads(path.read_text())[0]["path"] == (folder / "style.safetensors").as_posix()
+    assert len(LoraStack.read_preset(path)) == 1
 
 
 def test_a_changed_file_of_the_same_size_is_noticed(folder, tmp_path):
