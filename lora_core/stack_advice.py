@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .advice import TURNED_UP_SPEED, USUAL_STRENGTHS, Advice, purpose_of
 from .entry import LoraEntry
 from .families.base import EXPERTS, Expert, ModelSpec
-from .files.expert import twin_names
+from .families.expert_names import twin_names
 
 if TYPE_CHECKING:
     from .files.weights import LoraWeights

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .base import Expert
 from .checkpoint import CHECKPOINT_SUFFIXES, read_json
+from .expert_names import expert_in_name, twin_names
 
 #: What to say instead of a path for the model that comes with the package.
 POCKET = "pocket"
-
-#: How file names tell the experts apart: (high, low), tried in this order.
-_EXPERT_TOKENS = (("high", "low"), ("High", "Low"), ("HIGH", "LOW"), ("hn", "ln"), ("HN", "LN"))
-_EXPERT_IN_NAME = re.compile(
-    r"(?P<high>high[-_ ]?noise|(?<![a-z])high(?![a-z])|(?<![a-z0-9])hn(?![a-z0-9]))"
-    r"|(?P<low>low[-_ ]?noise|(?<![a-z])low(?![a-z])|(?<![a-z0-9])ln(?![a-z0-9]))",
-    re.IGNORECASE,
-)
 
 #: The pipelines of a `model_index.json` that are Wan's with nothing added.
 _PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
@@ -73,14 +63,6 @@ def find_sources(
     return WanSources(**{**found.__dict__, **overrides})
 
 
-def expert_in_name(name: str) -> Expert | None:
-    """Return which expert a file name says it is, or None."""
-    found = _EXPERT_IN_NAME.search(name)
-    if found is None:
-        return None
-    return "high_noise" if found["high"] else "low_noise"
-
-
 def _pocket() -> WanSources:
     from ..pocket import pocket_paths
 
@@ -92,29 +74,19 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
     if not path.is_file():
         expected = f'"pocket", a diffusers folder, or a file ending in {", ".join(CHECKPOINT_SUFFIXES)}'
         raise ModelError(path, "no such file or folder", expected=expected)
-    expert = expert_in_name(path.name)
-    if low is not None and expert == "low_noise" and expert_in_name(low.name) == "high_noise":
-        raise ModelError(
-            path, f"is the low-noise expert, given in the place of {low.name}", remedy="Exchange the two files"
-        )
+    expert = expert_in_name(path.stem)
+    if low is not None and expert == "low_noise" and expert_in_name(low.stem) == "high_noise":
+        what = f"is the low-noise expert, given in the place of {low.name}"
+        raise ModelError(path, what, remedy="Exchange the two files")
     if low is not None or expert is None:
         return WanSources(path, low)
-    candidates = tuple(dict.fromkeys(_twin_candidates(path, expert)))
-    twin = next((candidate for candidate in candidates if candidate.is_file()), None)
+    names = twin_names(path)
+    twin = next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
     if twin is None:
         other = "low" if expert == "high_noise" else "high"
-        looked_for = " or ".join(candidate.name for candidate in candidates[:2])
         remedy = "Put it beside this file or name both experts"
-        raise ModelError(path, f"the {other}-noise expert is missing", expected=looked_for, remedy=remedy)
+        raise ModelError(path, f"the {other}-noise expert is missing", expected=" or ".join(names[:2]), remedy=remedy)
     return WanSources(path, twin) if expert == "high_noise" else WanSources(twin, path)
-
-
-def _twin_candidates(path: Path, expert: Expert) -> Iterator[Path]:
-    """Yield the paths the other expert may have: one token of the name exchanged."""
-    for pair in _EXPERT_TOKENS:
-        token, other = pair if expert == "high_noise" else pair[::-1]
-        for found in re.finditer(token, path.name):
-            yield path.with_name(path.name[: found.start()] + other + path.name[found.end() :])
 
 
 def _folder(root: Path) -> WanSources:

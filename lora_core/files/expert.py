@@ -1,81 +1,21 @@
-"""The expert a file is meant for, told from its name or its metadata; and the file of the other expert beside it."""
+"""The expert a LoRA file is meant for, told from its metadata; and the file of the other expert beside it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import LoraFileError
 from ..families.base import EXPERTS, Expert
+from ..families.expert_names import expert_in_name, twin_names
 
 #: The metadata entry in which this project states the expert.
 EXPERT_KEY = "expert"
 
-#: A word in a file name -> (its counterpart, the expert it stands for, how sure that is).
-_WORDS: Mapping[str, tuple[str, Expert, int]] = {
-    "highnoise": ("lownoise", "high_noise", 3),
-    "lownoise": ("highnoise", "low_noise", 3),
-    "hn": ("ln", "high_noise", 2),
-    "ln": ("hn", "low_noise", 2),
-    "high": ("low", "high_noise", 2),
-    "low": ("high", "low_noise", 2),
-    "h": ("l", "high_noise", 1),
-    "l": ("h", "low_noise", 1),
-}
-
-#: After these, "high" and "low" say something about the picture or the file, not about the noise.
-_ORDINARY = frozenset(
-    {"angle", "cfg", "contrast", "cut", "def", "definition", "detail", "detailed", "details", "dim", "end", "fantasy"}
-    | {"fashion", "fps", "heel", "heels", "key", "light", "lighting", "lr", "motion", "neck", "poly", "ponytail"}
-    | {"qual", "quality", "ram", "rank", "res", "resolution", "rise", "saturation", "school", "speed", "step", "steps"}
-    | {"strength", "tech", "vram", "waist"}
-)
-
-#: A word of a file name: capitals in front of a capitalised word, a word, capitals, or digits.
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-
 #: Above this, the lower end of a timestep range (0 to 1000) is the high expert's; below, the upper end is the low's.
 _MIN_HIGH_TIMESTEP = 800
 _MAX_LOW_TIMESTEP = 925
-
-
-@dataclass(frozen=True)
-class Word:
-    """Be one word of a file name that tells the experts apart."""
-
-    start: int
-    end: int
-    counterpart: str
-    expert: Expert
-    certainty: int
-
-
-def expert_in_name(stem: str) -> Expert | None:
-    """Return the expert that a file name tells by its surest words, or None when it tells none or both."""
-    words = list(expert_words(stem))
-    surest = max((word.certainty for word in words), default=0)
-    experts = {word.expert for word in words if word.certainty == surest}
-    return experts.pop() if len(experts) == 1 else None
-
-
-def expert_words(stem: str) -> Iterator[Word]:
-    """Yield the words of a file name that may stand for an expert, in order."""
-    found = list(_WORD.finditer(stem))
-    for index, match in enumerate(found):
-        row = _WORDS.get(match[0].lower())
-        if row is None:
-            continue
-        counterpart, expert, certainty = row
-        following = found[index + 1][0].lower() if index + 1 < len(found) else ""
-        if certainty == 1 and not _stands_alone(stem, found, index):
-            continue
-        if match[0].lower() in ("high", "low"):
-            if following in _ORDINARY:
-                continue
-            certainty = 3 if following == "noise" else certainty
-        yield Word(match.start(), match.end(), _in_case_of(match[0], counterpart), expert, certainty)
 
 
 def expert_in_metadata(metadata: Mapping[str, str]) -> tuple[Expert, str] | None:
@@ -103,16 +43,6 @@ def expert_of_training(metadata: Mapping[str, str]) -> tuple[Expert, str] | None
     return None
 
 
-def twin_names(path: Path) -> list[str]:
-    """Return the names that the other expert's file may have, the likeliest first."""
-    words = sorted(expert_words(path.stem), key=lambda word: -word.certainty)
-    if not words:
-        return []
-    surest = [word for word in words if word.certainty == words[0].certainty]
-    names = [_swapped(path.stem, surest), *(_swapped(path.stem, [word]) for word in words)]
-    return [f"{name}{path.suffix}" for name in dict.fromkeys(names) if name != path.stem]
-
-
 def find_twin(path: str | Path) -> Path:
     """Return the other expert's file beside `path`, found by the words for high and low in its name."""
     path = Path(path)
@@ -136,23 +66,3 @@ def find_twin(path: str | Path) -> Path:
     raise LoraFileError(
         path, "the other expert's file is not beside it", expected=f"looked for {', '.join(names)}", remedy=remedy
     )
-
-
-def _stands_alone(stem: str, words: list[re.Match[str]], index: int) -> bool:
-    """Say whether a single letter is set off by a separator and followed by nothing but a version."""
-    match = words[index]
-    before = stem[match.start() - 1 : match.start()]
-    rest = stem[match.end() :]
-    return before in ("_", "-", ".", " ") and re.fullmatch(r"([._ -]?(v|e|epoch|step)?[\d.]+)*", rest) is not None
-
-
-def _in_case_of(original: str, word: str) -> str:
-    if original.isupper():
-        return word.upper()
-    return word.capitalize() if original[0].isupper() else word
-
-
-def _swapped(stem: str, words: list[Word]) -> str:
-    for word in sorted(words, key=lambda word: -word.start):
-        stem = stem[: word.start] + word.counterpart + stem[word.end :]
-    return stem
