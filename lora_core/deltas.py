@@ -229,7 +229,8 @@ class LoKr(Delta):
         first = self.w1.float() if self.w1 is not None else _tucker(None, self.w1a, self.w1b)
         second = self.w2.float() if self.w2 is not None else _tucker(self.t2, self.w2a, self.w2b)
         first = first.reshape(*first.shape, *(1,) * (second.ndim - first.ndim))
-        return (self.factor * torch.kron(first, second)).reshape(self.shape)
+        # kron takes views of what it is given, which a contraction's result does not allow.
+        return (self.factor * torch.kron(first, second.contiguous())).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoKr:
         return replace(self, **_moved(self, device))

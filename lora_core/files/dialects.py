@@ -211,9 +211,9 @@ def _label(name: str, leaf: Leaf | None, place: Place) -> Label:
 
 
 def split_leaf(name: str) -> tuple[str, Leaf | None]:
-    """Return (what stands before the leaf, the leaf), or (name, None) when no row fits."""
+    """Return (what stands before the leaf, the longest leaf that fits), or (name, None)."""
     parts = name.split(".")
-    for count in range(1, min(_MAX_LEAF_PARTS, len(parts) - 1) + 1):
+    for count in range(min(_MAX_LEAF_PARTS, len(parts) - 1), 0, -1):
         tail = parts[-count:]
         leaf = LEAVES.get(".".join(tail))
         if leaf is None and count > 1 and tail[1] not in _NOT_ADAPTERS:

@@ -61,7 +61,7 @@ def judge_nothing_applied(faults: Faults, spec: ModelSpec, names: Collection[str
     foreign = foreign_model(names)
     looks = f"it looks like a LoRA for {foreign}; " if foreign else ""
     remedy = f"Choose a LoRA made for {spec.title}"
-    text = f"{looks}none of its {len(names)} tensors applies to {spec.title}"
+    text = f"{looks}none of its {len(names)} tensor{'s' if len(names) > 1 else ''} applies to {spec.title}"
     faults.put_first(Heading(LoraMismatchError, text, remedy=remedy))
 
 
