@@ -1,0 +1,25 @@
+"""The public API: what `import lora_core` gives, and what it must not load."""
+
+import inspect
+import subprocess
+import sys
+
+import lora_core
+
+
+def test_every_public_name_exists_once_and_in_order() -> None:
+    assert all(hasattr(lora_core, name) for name in lora_core.__all__)
+    assert len(set(lora_core.__all__)) == len(lora_core.__all__)
+
+
+def test_every_public_object_says_what_it_is() -> None:
+    public = {name: getattr(lora_core, name) for name in lora_core.__all__}
+    spoken = [name for name, value in public.items() if inspect.isroutine(value) or inspect.isclass(value)]
+    assert [name for name in spoken if not public[name].__doc__] == []
+
+
+def test_importing_the_core_loads_no_model_library_and_no_host() -> None:
+    unwanted = "diffusers transformers peft accelerate matplotlib imageio comfy folder_paths nodes server"
+    code = f"import sys, lora_core; print(*set({unwanted.split()!r}) & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
