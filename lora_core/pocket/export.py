@@ -1,0 +1,64 @@
+"""Export of the pocket assets: single files in Wan's own naming, half precision, readable by ComfyUI and `open_wan`."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+
+from ..families.wan_names import to_native
+from ..families.wan_vae_names import vae_to_native
+from .train_loras import RANK, LoraTensors
+
+
+def write_expert(expert: WanTransformer3DModel, path: Path) -> None:
+    """Write one expert; the `config` entry tells ComfyUI's loader what shapes cannot tell."""
+    config = {"num_heads": expert.config.num_attention_heads, "text_dim": expert.config.text_dim}
+    _write(expert.state_dict(), to_native, path, {"config": json.dumps({"transformer": config})})
+
+
+def write_vae(vae: AutoencoderKLWan, path: Path) -> None:
+    """Write the VAE."""
+    _write(vae.state_dict(), vae_to_native, path, {})
+
+
+def write_text(tokenizer: PreTrainedTokenizerFast, encoder: UMT5EncoderModel, paths: tuple[Path, Path]) -> None:
+    """Write the text encoder in Hugging Face's UMT5 naming and, beside it, its tokenizer.json."""
+    encoder_path, tokenizer_path = paths
+    state = {name: tensor for name, tensor in encoder.state_dict().items() if name != "encoder.embed_tokens.weight"}
+    _write(state, lambda name: name, encoder_path, {"config": encoder.config.to_json_string(use_diff=False)})
+    tokenizer.backend_tokenizer.save(str(tokenizer_path))
+
+
+def write_lora_file(tensors: LoraTensors, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write one LoRA in the dialect ComfyUI's users share, `diffusion_model.` before every name."""
+    state = {}
+    for name, tensor in tensors.items():
+        path_in_model, half = name.removesuffix(".weight").rsplit(".", 1)
+        native = _native(to_native, f"{path_in_model}.weight").removesuffix(".weight")
+        state[f"diffusion_model.{native}.{half}.weight"] = _half(tensor)
+        state[f"diffusion_model.{native}.alpha"] = torch.tensor(float(RANK))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path, metadata=dict(metadata))
+
+
+def _write(
+    state: Mapping[str, Tensor], rename: Callable[[str], str | None], path: Path, metadata: Mapping[str, str]
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {_native(rename, name): _half(tensor) for name, tensor in state.items()}
+    save_file(tensors, path, metadata={"format": "pt", **metadata})
+
+
+def _native(rename: Callable[[str], str | None], name: str) -> str:
+    native = rename(name)
+    assert native is not None, f"{name} is not in the table of names"
+    return native
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float16).contiguous()

@@ -1,0 +1,117 @@
+"""Training of the speed LoRA: six steps without guidance that land where thirty guided steps land.
+
+The teacher is the base pair, sampled deterministically. Its states at the student's noise levels are kept; the student
+starts from the same noise, and each of its Euler steps is pulled to the teacher's next state, from wherever the
+student's own steps before have led. Letters: B batch, N student steps. Everything is float32.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor
+from tqdm import tqdm
+
+from . import world
+from .experts import BOUNDARY_SIGMA, predict_velocity
+from .flow import ExpertPair, sample_latents, seeded_noise, shifted_sigmas
+from .latents import World, training_scenes
+from .train_experts import warmup_then_cosine
+from .train_loras import LoraPair, lora_tensors, with_new_lora
+
+SPEED = "speed_6steps"
+
+
+@dataclass(frozen=True)
+class SpeedConfig:
+    """The teacher's sampling and the student's training."""
+
+    teacher_steps: int = 30
+    student_steps: int = 6
+    cfg: float = 3.5
+    num_clips: int = 448
+    num_updates: int = 120
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    seed: int = 40
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """The teacher's states x at the student's noise levels, (N + 1, B, C, F, H, W), and the captions (B, L, width)."""
+
+    states: Tensor
+    text: Tensor
+
+
+def record_teacher(config: SpeedConfig, pair: ExpertPair, parts: World) -> Trajectories:
+    """Sample the teacher on captions it was trained on and keep every state that lies on the student's grid."""
+    scenes = training_scenes(np.random.default_rng(config.seed), config.num_clips)
+    text, empty_text = parts.embed([world.caption(scene) for scene in scenes]), parts.embed([""])
+    noise = seeded_noise(config.num_clips, config.seed)
+    stride = config.teacher_steps // config.student_steps
+    sigmas = shifted_sigmas(config.teacher_steps)
+    recorded = []
+    for index in tqdm(torch.arange(config.num_clips).split(config.batch_size), desc="teacher", mininterval=10):
+        states = [noise[index]]
+
+        def keep(step: int, x: Tensor, states: list[Tensor] = states) -> None:
+            if (step + 1) % stride == 0:
+                states.append(x)
+
+        sample_latents(pair, noise[index], text[index], empty_text, sigmas, config.cfg, keep)
+        recorded.append(torch.stack(states))
+    return Trajectories(torch.cat(recorded, dim=1), text)
+
+
+def train_speed_pair(config: SpeedConfig, pair: ExpertPair, teacher: Trajectories) -> LoraPair:
+    """Train the high-noise student first, then the low-noise one on the states that the first one reaches."""
+    sigmas = shifted_sigmas(config.student_steps)
+    num_high = sum(sigma >= BOUNDARY_SIGMA for sigma in sigmas[:-1])
+    high, low = (with_new_lora(expert, config.seed) for expert in (pair.high_noise, pair.low_noise))
+    _follow(high, config, teacher, teacher.states[0], range(num_high), "speed high_noise")
+    reached = _walk(high, teacher, teacher.states[0], sigmas[: num_high + 1])
+    _follow(low, config, teacher, reached, range(num_high, config.student_steps), "speed low_noise")
+    return LoraPair(lora_tensors(high), lora_tensors(low))
+
+
+def _follow(
+    student: WanTransformer3DModel,
+    config: SpeedConfig,
+    teacher: Trajectories,
+    start: Tensor,
+    steps: range,
+    what: str,
+) -> None:
+    """Train the student's LoRA to walk from `start` (B, C, F, H, W) along the teacher's states."""
+    sigmas = shifted_sigmas(config.student_steps)
+    generator = torch.Generator().manual_seed(config.seed)
+    weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    for update in tqdm(range(config.num_updates), desc=what, mininterval=10):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * warmup_then_cosine(update, 15, config.num_updates)
+        index = torch.randint(len(start), (config.batch_size,), generator=generator)
+        x, text = start[index], teacher.text[index]
+        optimizer.zero_grad()
+        for step in steps:
+            length = sigmas[step + 1] - sigmas[step]
+            sigma_B = torch.full((len(x),), sigmas[step])
+            reached = x + length * predict_velocity(student, x, sigma_B, text)
+            loss = (reached - teacher.states[step + 1][index]).square().mean() / abs(length)
+            loss.backward()
+            x = reached.detach()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+
+
+@torch.no_grad()
+def _walk(student: WanTransformer3DModel, teacher: Trajectories, x: Tensor, sigmas: Sequence[float]) -> Tensor:
+    return torch.cat(
+        [
+            sample_latents(ExpertPair(student, student), part, text, text[:1], sigmas, cfg=1.0)
+            for part, text in zip(x.split(64), teacher.text.split(64), strict=True)
+        ]
+    )

@@ -1,0 +1,183 @@
+"""The pocket world: small clips of coloured shapes, drawn with numpy from a scene description.
+
+A clip is a float32 array of shape (frames, height, width, 3) with values in [-1, 1]. Everything is drawn from signed
+distances, so edges are anti-aliased without supersampling.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+NUM_FRAMES = 17
+SIZE_PX = 64
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.90, 0.10, 0.12),
+    "orange": (0.98, 0.52, 0.06),
+    "yellow": (0.97, 0.92, 0.16),
+    "green": (0.12, 0.72, 0.20),
+    "cyan": (0.14, 0.86, 0.90),
+    "blue": (0.12, 0.24, 0.94),
+}
+PURPLE = (0.58, 0.14, 0.84)
+DIRECTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+BACKGROUNDS = ("plain", "striped", "checkered", "gradient")
+SHAPES = ("circle", "square", "triangle", "cross")
+CHARACTER = "zibbo"
+ORBIT_RADIUS_PX = 14.0
+PATTERN_PERIOD_PX = 16.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is visible in one clip; the numbers below the words are what a caption does not say."""
+
+    colour: str = "red"
+    shape: str = "circle"
+    motion: str = "right"
+    background: str = "plain"
+    neon: bool = False
+    radius_px: float = 11.0
+    travel_px: float = 28.0
+    offset_px: tuple[float, float] = (0.0, 0.0)
+    orbit_start_rad: float = -np.pi / 2
+    background_light: float = 0.45
+    background_phase_px: tuple[float, float] = (0.0, 0.0)
+
+
+def caption(scene: Scene) -> str:
+    """Say what a scene shows; the neon style is deliberately not said, so only a LoRA can switch it on."""
+    subject = f"a {CHARACTER}" if scene.shape == CHARACTER else f"a {scene.colour} {scene.shape}"
+    if subject.startswith("a orange"):
+        subject = subject.replace("a orange", "an orange")
+    path = "orbits" if scene.motion == "orbits" else f"moves {scene.motion}"
+    return f"{subject} {path} on a {scene.background} background"
+
+
+def random_scene(rng: np.random.Generator, **words: str | bool) -> Scene:
+    """Draw a scene the base model knows; `words` (colour, shape, motion, background, neon) fix what is given."""
+    scene = Scene(
+        colour=str(rng.choice(list(COLOURS))),
+        shape=str(rng.choice(SHAPES)),
+        motion=str(rng.choice(list(DIRECTIONS))),
+        background=str(rng.choice(BACKGROUNDS)),
+        radius_px=rng.uniform(10.0, 12.0),
+        travel_px=rng.uniform(24.0, 32.0),
+        orbit_start_rad=-np.pi / 2 + rng.uniform(-0.4, 0.4),
+        background_light=rng.uniform(0.32, 0.60),
+        background_phase_px=(rng.uniform(0, PATTERN_PERIOD_PX), rng.uniform(0, PATTERN_PERIOD_PX)),
+    )
+    scene = replace(scene, **words)
+    return replace(scene, offset_px=_random_offset(rng, scene.motion))
+
+
+def random_scene_of_any_kind(rng: np.random.Generator) -> Scene:
+    """Draw a scene that may also hold, in any mixture, what only LoRAs know: the character, the style, the orbit."""
+    words: dict[str, str | bool] = {"neon": bool(rng.random() < 0.3)}
+    if rng.random() < 0.25:
+        words["shape"] = CHARACTER
+    if rng.random() < 0.25:
+        words["motion"] = "orbits"
+    return random_scene(rng, **words)
+
+
+def draw(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
+    """Draw a clip, float32 (frames, 64, 64, 3) in [-1, 1]."""
+    distance = signed_distance(scene, num_frames)[..., None]
+    coverage = np.clip(0.5 - distance, 0.0, 1.0)
+    colour = np.array(PURPLE if scene.shape == CHARACTER else COLOURS[scene.colour], np.float32)
+    background = _background(scene)[None]
+    if scene.neon:
+        outline = np.exp(-((distance / 1.7) ** 2))
+        glow = 0.55 * np.exp(-np.abs(distance) / 4.5)
+        dark = background * np.array([0.10, 0.08, 0.22], np.float32)
+        frames = dark * (1 - 0.7 * coverage) + colour * (outline + glow) + 0.35 * outline**3
+    else:
+        frames = background * (1 - coverage) + colour * coverage
+    if scene.shape == CHARACTER:
+        frames = _draw_eyes(frames, scene, num_frames)
+    return (np.clip(frames, 0.0, 1.0) * 2.0 - 1.0).astype(np.float32)
+
+
+def track(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
+    """Give the object's centre in every frame, (frames, 2) as x, y in pixels."""
+    time = np.linspace(0.0, 1.0, NUM_FRAMES)[:num_frames, None]
+    middle = np.full((1, 2), SIZE_PX / 2 - 0.5) + np.array(scene.offset_px)
+    if scene.motion == "orbits":
+        angle = scene.orbit_start_rad + 2 * np.pi * time
+        return middle + ORBIT_RADIUS_PX * np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+    return middle + (time - 0.5) * scene.travel_px * np.array([DIRECTIONS[scene.motion]])
+
+
+def signed_distance(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
+    """Distance of every pixel to the object's outline, negative inside; float32 (frames, 64, 64)."""
+    dx, dy = _offsets_from(track(scene, num_frames))
+    return SHAPE_DISTANCES[scene.shape](dx, dy, scene.radius_px).astype(np.float32)
+
+
+def _circle(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return np.hypot(dx, dy) - radius
+
+
+def _square(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return np.maximum(np.abs(dx), np.abs(dy)) - 0.88 * radius
+
+
+def _triangle(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    low = dy + 0.10 * radius
+    return np.maximum(low, np.abs(dx) * 0.8660 - low * 0.5) - 0.66 * radius
+
+
+def _cross(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    wide, narrow = 1.12 * radius, 0.38 * radius
+    lying = np.maximum(np.abs(dx) - wide, np.abs(dy) - narrow)
+    standing = np.maximum(np.abs(dx) - narrow, np.abs(dy) - wide)
+    return np.minimum(lying, standing)
+
+
+SHAPE_DISTANCES = {"circle": _circle, "square": _square, "triangle": _triangle, "cross": _cross, CHARACTER: _circle}
+
+
+def _offsets_from(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    grid = np.arange(SIZE_PX, dtype=np.float32)
+    dx = grid[None, None, :] - centres[:, 0, None, None]
+    dy = grid[None, :, None] - centres[:, 1, None, None]
+    return np.broadcast_arrays(dx, dy)
+
+
+def _random_offset(rng: np.random.Generator, motion: str) -> tuple[float, float]:
+    if motion == "orbits":
+        return tuple(rng.uniform(-3.0, 3.0, 2))
+    along = np.array(DIRECTIONS[motion]) * rng.uniform(-3.0, 3.0)
+    across = np.array(DIRECTIONS[motion])[::-1] * rng.uniform(-13.0, 13.0)
+    return tuple(along + across)
+
+
+def _background(scene: Scene) -> np.ndarray:
+    """Draw the muted blue-grey background, (64, 64, 3) in [0, 1]; the object's colour must stay measurable on it."""
+    grid = np.arange(SIZE_PX, dtype=np.float32)
+    column = _soft_square_wave(grid + scene.background_phase_px[0])[None, :]
+    row = _soft_square_wave(grid + scene.background_phase_px[1])[:, None]
+    patterns = {
+        "plain": np.zeros((1, 1), np.float32),
+        "striped": column,
+        "checkered": column * row,
+        "gradient": 2.0 * (grid[:, None] / (SIZE_PX - 1) - 0.5),
+    }
+    light = scene.background_light + 0.11 * np.broadcast_to(patterns[scene.background], (SIZE_PX, SIZE_PX))
+    return light[..., None] * np.array([0.94, 1.0, 1.10], np.float32)
+
+
+def _soft_square_wave(position_px: np.ndarray) -> np.ndarray:
+    return np.clip(1.6 * np.sin(2 * np.pi * position_px / PATTERN_PERIOD_PX), -1.0, 1.0).astype(np.float32)
+
+
+def _draw_eyes(frames: np.ndarray, scene: Scene, num_frames: int) -> np.ndarray:
+    dx, dy = _offsets_from(track(scene, num_frames))
+    radius = scene.radius_px
+    for side in (-1.0, 1.0):
+        to_eye = np.hypot(dx - side * 0.45 * radius, dy + 0.22 * radius)[..., None]
+        white = np.clip(0.36 * radius - to_eye + 0.5, 0.0, 1.0)
+        pupil = np.clip(0.15 * radius - to_eye + 0.5, 0.0, 1.0)
+        frames = (frames * (1 - white) + white) * (1 - pupil) + 0.05 * pupil
+    return frames
