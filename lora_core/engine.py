@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import ModelError
+from .errors import ModelError, RequestError
 from .families.base import ModelSpec
 from .families.wan_model import WanModel
+from .families.wan_text import MAX_TOKENS
 from .loading import load_stack
 from .plan import SamplingPlan, make_plan
 from .record import make_record
@@ -41,6 +42,7 @@ class Video:
         frames: (T, H, W, 3) uint8.
         latents: (1, C, F, H, W) raw VAE latents, float32 on the CPU.
         timings: stage -> seconds; `step 0`, `step 1`, ... are parts of `sampling`.
+        notes: what was noticed about stack, plan and prompts, as lines of text.
         record: all settings, versions, hashes and timings, ready for JSON; see `record.py`.
     """
 
@@ -49,6 +51,7 @@ class Video:
     latents: Tensor
     plan: SamplingPlan
     timings: dict[str, float]
+    notes: tuple[str, ...]
     record: dict[str, object]
 
     def save(self, path: str | Path, *, scale: int = 1) -> Path:
@@ -74,6 +77,7 @@ def generate(
     clip = request.clip(model.spec)
     loaded = load_stack(stack or LoraStack(), model.spec)
     plan = plan_request(model.spec, request, loaded)
+    _check_latents_act(request, plan)
     _require_pieces(model)
     watch = _Stopwatch()
     with watch.stage("text"):
@@ -93,9 +97,10 @@ def generate(
         )
     with watch.stage("decoding"):
         frames = to_frames(model.vae_decode(latents))
-    record = make_record(model, request, clip, loaded, plan, watch.seconds, latents)
+    notes = _prompt_notes(model, request, plan)
+    record = make_record(model, request, clip, loaded, plan, latents, timings=watch.seconds, notes=notes)
     _log.info("made %d frames of %dx%d in %.1f s", len(frames), clip.width, clip.height, sum(watch.seconds.values()))
-    return Video(frames, clip.fps, latents, plan, watch.seconds, record)
+    return Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
 
 
 def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack) -> SamplingPlan:
@@ -110,6 +115,12 @@ def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack) 
         sigmas=request.sigmas,
         denoise=request.denoise,
     )
+
+
+def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:
+    if request.latents is not None and plan.sigmas[0] == 1:
+        what = "the first step, at sigma 1, puts nothing but noise in their place"
+        raise RequestError("latents", what, remedy="Lower denoise, or leave them out")
 
 
 def _require_pieces(model: WanModel) -> None:
@@ -134,9 +145,27 @@ def to_pixels(picture: Image.Image) -> Tensor:
 def _embed(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[Tensor, Tensor | None]:
     """Embed the prompt, and the negative one if any step is guided."""
     positive = model.encode_text(request.prompt)
-    if all(step.cfg == 1 for step in plan.steps):
-        return positive, None
-    return positive, model.encode_text(request.negative_prompt)
+    return positive, model.encode_text(request.negative_prompt) if _is_guided(plan) else None
+
+
+def _is_guided(plan: SamplingPlan) -> bool:
+    return any(step.cfg != 1 for step in plan.steps)
+
+
+def _prompt_notes(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[str, ...]:
+    """Say what of the prompts was not taken in."""
+    prompts = {"prompt": request.prompt}
+    notes = []
+    if _is_guided(plan):
+        prompts["negative prompt"] = request.negative_prompt
+    elif request.negative_prompt:
+        notes.append("negative prompt: cfg is 1 at every step, so it is not read")
+    for name, prompt in prompts.items():
+        if unknown := model.unknown_words(prompt):
+            notes.append(f"{name}: the text encoder does not know {', '.join(map(repr, unknown))}")
+        if (num_tokens := model.num_tokens(prompt)) > MAX_TOKENS:
+            notes.append(f"{name}: of its {num_tokens} tokens only the first {MAX_TOKENS} are read")
+    return tuple(notes)
 
 
 def _picture_condition(model: WanModel, clip: Clip) -> tuple[Tensor | None, None, Tensor | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +23,6 @@ from .checks import known_keys
 from .entry import LoraEntry
 from .errors import RequestError
 from .families.wan_model import WanModel
-from .families.wan_text import MAX_TOKENS
 from .plan import SamplingPlan
 from .preset import entries_from_json, sha256_of, verify_hashes
 from .request import Clip, GenerationRequest, Picture, open_picture
@@ -42,8 +41,10 @@ def make_record(
     clip: Clip,
     stack: LoraStack,
     plan: SamplingPlan,
-    timings: Mapping[str, float],
     latents: Tensor,
+    *,
+    timings: Mapping[str, float],
+    notes: Sequence[str],
 ) -> dict[str, object]:
     """Return the record of a video that has just been made."""
     return {
@@ -54,7 +55,7 @@ def make_record(
         "loras": [_lora_row(entry) for entry in stack],
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
-        "notes": _notes(model, request, plan),
+        "notes": list(notes),
         "timings": {stage: round(seconds, 4) for stage, seconds in timings.items()},
         "latents_sha256": tensor_sha256(latents),
         "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
@@ -165,20 +166,6 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
         if path is not None:
             row |= {f"{key}path": path.absolute().as_posix(), f"{key}sha256": sha256_of(path)}
     return row
-
-
-def _notes(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> list[str]:
-    """Say what of the prompts the model could not take in."""
-    notes = []
-    prompts = {"prompt": request.prompt}
-    if any(step.cfg != 1 for step in plan.steps):
-        prompts["negative prompt"] = request.negative_prompt
-    for name, prompt in prompts.items():
-        if unknown := model.unknown_words(prompt):
-            notes.append(f"{name}: the text encoder does not know {', '.join(map(repr, unknown))}")
-        if model.text is not None and (num_tokens := model.text.num_tokens(prompt)) > MAX_TOKENS:
-            notes.append(f"{name}: of its {num_tokens} tokens only the first {MAX_TOKENS} are read")
-    return notes
 
 
 def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_loras import save_lora
 
 from lora_core.engine import generate
-from lora_core.errors import LoraCoreError, ModelError
+from lora_core.errors import LoraCoreError, ModelError, RequestError
 from lora_core.families.checkpoint import Checkpoint
 from lora_core.families.wan_open import open_wan
 from lora_core.request import GenerationRequest
@@ -165,10 +165,34 @@ def test_a_video_starts_from_given_latents_and_keeps_more_of_them_at_lower_denoi
     model = open_wan(files.high, **files.arguments())
     start = generate(model, GenerationRequest(PROMPT, num_steps=3, seed=5, **SMALL)).latents
     distances = []
-    for denoise in (0.25, 0.5, 1.0):
+    for denoise in (0.25, 0.5, 0.75):
         request = GenerationRequest(PROMPT, num_steps=3, seed=6, latents=start, denoise=denoise, **SMALL)
         distances.append(float((generate(model, request).latents - start).norm()))
     assert distances == sorted(distances)
+
+
+def test_start_latents_that_could_do_nothing_are_refused(files):
+    model = open_wan(files.high, **files.arguments())
+    with pytest.raises(RequestError) as error:
+        generate(model, GenerationRequest(PROMPT, latents=torch.ones(1, 16, 2, 4, 8), **SMALL))
+    what = "the first step, at sigma 1, puts nothing but noise in their place"
+    assert str(error.value) == f"latents: {what}. Lower denoise, or leave them out."
+
+
+@pytest.mark.parametrize(
+    ("prompts", "cfg", "note"),
+    [
+        (("a red dragon", ""), 1.0, "prompt: the text encoder does not know 'dragon'"),
+        (("red", "dragon"), 1.0, "negative prompt: cfg is 1 at every step, so it is not read"),
+        (("red", "dragon"), 2.0, "negative prompt: the text encoder does not know 'dragon'"),
+        (("red " * 600, ""), 1.0, "prompt: of its 601 tokens only the first 512 are read"),
+    ],
+)
+def test_what_of_a_prompt_is_not_taken_in_is_noted(files, prompts, cfg, note):
+    request = GenerationRequest(*prompts, cfg=cfg, num_steps=2, **SMALL)
+    video = generate(open_wan(files.high, **files.arguments()), request)
+    assert note in video.notes
+    assert video.record["notes"] == [note]
 
 
 def test_a_video_saves_itself(files, tmp_path):

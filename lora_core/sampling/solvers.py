@@ -51,7 +51,7 @@ def euler(velocity: Velocity, x: Tensor, sigmas: Sequence[float], callback: Call
 
 
 def lcm(velocity: Velocity, x: Tensor, sigmas: Sequence[float], callback: Callback, noise: Noise) -> Tensor:
-    """Jump to the predicted x0 and put fresh noise on it (Luo et al. 2023, arXiv 2310.04378, algorithm 3)."""
+    """Jump to the predicted x0 and put fresh noise on it (Song et al. 2023, arXiv 2303.01469, algorithm 1)."""
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         x0 = x - sigma * velocity(x, i)
         callback(i, x0)
@@ -77,10 +77,10 @@ def dpmpp_2m(velocity: Velocity, x: Tensor, sigmas: Sequence[float], callback: C
 
 
 def unipc(velocity: Velocity, x: Tensor, sigmas: Sequence[float], callback: Callback, noise: Noise) -> Tensor:
-    """Predict, then correct with the next velocity: UniPC-2, B2(h) (Zhao et al. 2023, arXiv 2302.04867, algorithm 5-8).
+    """Predict, then correct with the next velocity: UniPC of order 2 (Zhao et al. 2023, arXiv 2302.04867, section 3).
 
-    One velocity per step, as diffusers' `scheduling_unipc_multistep.py` (solver_order 2, bh2): the velocity asked for
-    at the predicted point first corrects the point itself, then predicts the next one from the corrected point.
+    Predicting x0 and with B(h) = e^h - 1, as diffusers' `scheduling_unipc_multistep.py` (solver_order 2, bh2). It still
+    costs one velocity per step: the one asked for at a predicted point corrects that point, then predicts the next.
     """
     past: list[_Point] = []
     # lambda is infinite at sigma 1; diffusers steps back by this much, and so a schedule gives the same video in both.
