@@ -7,7 +7,7 @@ Every parameter counts as a matrix (O, I) here; what has fewer than two axes is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,15 +100,17 @@ class Factors:
 
     def at(self, strengths: Strengths) -> Change:
         """Put the strengths in."""
-        values = strengths.on(self.scale.device)
-        dense = []
-        with torch.autocast(self.up.device.type, enabled=False):
-            for term, gain in self.dense:
-                matrix = term.delta.dense().reshape(self.up.shape[0], self.down.shape[1])
-                strength = values[term.index] * term.factor
-                dense.append((matrix * (strength if gain is None else strength * gain)).to(self.up.dtype))
         up = (self.up * self.multiplier(strengths)).to(self.up.dtype)
-        return Change(self.gain(strengths), up, self.down, tuple(dense))
+        dense = tuple(self._dense_at(strengths)) if self.dense else ()
+        return Change(self.gain(strengths), up, self.down, dense)
+
+    def _dense_at(self, strengths: Strengths) -> Iterator[Tensor]:
+        values = strengths.on(self.scale.device)
+        for term, gain in self.dense:
+            with torch.autocast(self.up.device.type, enabled=False):
+                matrix = term.delta.dense().reshape(self.up.shape[0], self.down.shape[1])
+            strength = values[term.index] * term.factor
+            yield (matrix * (strength if gain is None else strength * gain)).to(self.up.dtype)
 
 
 @dataclass(frozen=True, eq=False)
