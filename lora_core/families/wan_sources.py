@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,19 +49,15 @@ def find_sources(
     vae: str | Path | None = None,
 ) -> WanSources:
     """Find the pieces of "pocket", of a diffusers folder or of one or two single files; given pieces go first."""
-    given = {
-        "vae": _existing(vae, "vae"),
-        "text_encoder": _existing(text_encoder, "text_encoder"),
-        "tokenizer": _existing(tokenizer, "tokenizer"),
-    }
-    low = _existing(low_noise, "low_noise")
+    arguments = {"low_noise": low_noise, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+    given = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
+    low = given.pop("low_noise", None)
     if str(source) == POCKET:
         found = _pocket()
     else:
         path = Path(source).expanduser()
         found = _folder(path) if path.is_dir() else _single_files(path, low)
-    overrides = {name: path for name, path in {**given, "low": low}.items() if path is not None}
-    return WanSources(**{**found.__dict__, **overrides})
+    return dataclasses.replace(found, **given, **({} if low is None else {"low": low}))
 
 
 def _pocket() -> WanSources:
@@ -139,9 +136,7 @@ def _optional(folder: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _existing(path: str | Path | None, argument: str) -> Path | None:
-    if path is None:
-        return None
+def _existing(path: str | Path, argument: str) -> Path:
     found = Path(path).expanduser()
     if not found.exists():
         raise ModelError(found, f"no such file or folder, given as {argument}")
