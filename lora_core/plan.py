@@ -171,7 +171,8 @@ def make_plan(
     guidance = dict(zip(EXPERTS, _cfg_pair(cfg), strict=True))
     routed = stack if isinstance(stack, Route) else route(stack, spec)
     experts = split_by_boundary(levels, limit)
-    _check_every_lora_has_a_step(routed, experts, levels, limit)
+    starts_late = sigmas is None and levels[0] < 1
+    _check_every_lora_has_a_step(routed, experts, levels, limit, starts_late)
     strengths = {expert: _strength_rows(routed.for_expert(expert), levels) for expert in EXPERTS}
     steps = tuple(
         StepPlan(i, levels[i], levels[i + 1], expert, guidance[expert], strengths[expert][i])
@@ -217,11 +218,16 @@ def _cfg_pair(cfg: object) -> tuple[float, float]:
 
 
 def _check_every_lora_has_a_step(
-    routed: Route, experts: Sequence[Expert], sigmas: Sequence[float], boundary: float | None
+    routed: Route, experts: Sequence[Expert], sigmas: Sequence[float], boundary: float | None, starts_late: bool
 ) -> None:
-    """Refuse a plan that leaves an expert without a step although LoRAs were put on it."""
+    """Refuse a plan that leaves an expert without a step although LoRAs were put on it.
+
+    A run that starts late on purpose, from a picture, may leave the high-noise half of a pair idle; advice tells.
+    """
+    low = {lora.name for lora in routed.low_noise if lora.strength}
     for expert in EXPERTS:
-        idle = [lora.name for lora in routed.for_expert(expert) if lora.strength]
+        spared = low if starts_late and expert == "high_noise" else set()
+        idle = [lora.name for lora in routed.for_expert(expert) if lora.strength and lora.name not in spared]
         if idle and expert not in experts:
             side = "at or above" if expert == "high_noise" else "below"
             what = f"it gets no step, but {', '.join(idle)} should act on it"

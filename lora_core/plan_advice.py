@@ -91,6 +91,14 @@ def _few_steps(plan: SamplingPlan, spec: ModelSpec) -> Iterator[Advice]:
             yield Advice(None, "few-steps-without-speed", text, "Wan's own configuration files")
 
 
+def _idle_half(plan: SamplingPlan, spec: ModelSpec) -> Iterator[Advice]:
+    """Tell of pairs of which a run that starts from a picture uses the low-noise half alone."""
+    idle = [lora.name for lora in plan.route.high_noise if lora.strength]
+    if idle and all(step.expert == "low_noise" for step in plan.steps):
+        text = f"the run starts at sigma {plan.sigmas[0]:.3f}, so the high-noise half of {', '.join(idle)} has no step"
+        yield Advice(None, "idle-half", text, f"the boundary {plan.boundary or 0:g}", "note")
+
+
 def _never_acts(plan: SamplingPlan, spec: ModelSpec) -> Iterator[Advice]:
     for name in plan.names:
         strengths = [strength for strength in plan.strengths_of(name) if strength is not None]
@@ -121,5 +129,6 @@ PLAN_RULES: tuple[Callable[[SamplingPlan, ModelSpec], Iterator[Advice]], ...] = 
     _cfg_with_speed,
     _shift_with_speed,
     _few_steps,
+    _idle_half,
     _never_acts,
 )

@@ -166,6 +166,16 @@ def test_the_high_expert_without_a_step_is_refused_too(stack):
         make_plan(stack, T2V, boundary=None)
 
 
+def test_a_run_from_a_picture_may_leave_the_high_half_of_a_pair_idle(stack):
+    pairs = stack.without("orbit")
+    plan = make_plan(pairs, T2V, denoise=0.5)
+    assert {step.expert for step in plan.steps} == {"low_noise"}
+    (advice,) = [advice for advice in plan.plan_advice if advice.rule == "idle-half"]
+    assert advice.text == "the run starts at sigma 0.833, so the high-noise half of speed, style has no step"
+    with pytest.raises(PlanError, match="it gets no step, but orbit should act on it"):
+        make_plan(stack, T2V, denoise=0.5)
+
+
 def test_a_lora_of_strength_zero_needs_no_step():
     stack = LoraStack().add(lora("a", "low_noise"), 0)
     assert make_plan(stack, T2V, boundary=0.1).num_steps == 6
