@@ -83,7 +83,6 @@ class LoraEntry:
         if self.low_noise_strength is not None and self.applies_to == "high_noise":
             what = f"low_noise_strength {self.low_noise_strength:g} would do nothing with applies_to 'high_noise'"
             raise StackError(where, what, expected="'both', 'auto' or 'low_noise'")
-
         if self.low_noise_sha256 is not None and self.low_noise_path is None:
             raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
 

@@ -69,6 +69,15 @@ def _left_alone(entry: LoraEntry, spec: ModelSpec) -> bool:
     return spec.num_experts == 2 and entry.applies_to == "auto" and entry.low_noise_weights is None
 
 
+def _unused_strength(routing: Routing) -> Iterator[Advice]:
+    for index, entry in enumerate(routing.stack):
+        if entry.enabled and entry.low_noise_strength is not None:
+            halves = [lora.made_for for lora in routing.routed if lora.index == index]
+            if "low_noise" not in halves:
+                text = f"its low-noise strength {entry.low_noise_strength:g} is not used: nothing of it acts there"
+                yield Advice(entry.name, "unused-low-strength", text, "what the file says of its expert")
+
+
 def _no_hint(routing: Routing) -> Iterator[Advice]:
     for entry in routing.enabled:
         if entry.weights is not None and entry.weights.expert is None and _left_alone(entry, routing.spec):
@@ -231,6 +240,7 @@ STACK_RULES: tuple[Callable[[Routing], Iterator[Advice]], ...] = (
     _other_base,
     _same_file,
     _filter,
+    _unused_strength,
     _single_expert,
     _no_hint,
     _twins,

@@ -406,6 +406,11 @@ def test_a_file_that_names_no_expert_is_noted():
     assert advice_of("no-expert-hint", LoraStack().add(lora("a"), applies_to="both")) == []
 
 
+def test_a_low_noise_strength_that_nothing_uses_is_told():
+    assert advice_of("unused-low-strength", LoraStack().add(lora("a", "high_noise"), low_noise_strength=0.5))
+    assert advice_of("unused-low-strength", LoraStack().add(lora("a"), low_noise_strength=0.5)) == []
+
+
 def test_notes_of_a_file_are_passed_on():
     (advice,) = advice_of("file", LoraStack().add(lora("a", notes=("alpha from adapter_config.json",))))
     assert (advice.entry, advice.text, advice.level) == ("a", "alpha from adapter_config.json", "note")
