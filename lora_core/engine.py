@@ -32,6 +32,8 @@ from .stack import LoraStack
 from .video import save_video
 
 _log = logging.getLogger(__name__)
+#: How the steps' own timings are named.
+_STEP = "step "
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class Video:
     Attributes:
         frames: (T, H, W, 3) uint8.
         latents: (1, C, F, H, W) raw VAE latents, float32 on the CPU.
-        timings: stage -> seconds; `step 0`, `step 1`, ... are parts of `sampling`.
+        timings: stage -> seconds; "step 0", "step 1", ... are parts of "sampling".
         notes: what was noticed about stack, plan and prompts, as lines of text.
         record: all settings, versions, hashes and timings, ready for JSON; see `record.py`.
     """
@@ -53,6 +55,11 @@ class Video:
     timings: dict[str, float]
     notes: tuple[str, ...]
     record: dict[str, object]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took in all."""
+        return sum(time for stage, time in self.timings.items() if not stage.startswith(_STEP))
 
     def save(self, path: str | Path, *, scale: int = 1) -> Path:
         """Write the frames to a file or folder; see `save_video`."""
@@ -99,8 +106,9 @@ def generate(
         frames = to_frames(model.vae_decode(latents))
     notes = _prompt_notes(model, request, plan)
     record = make_record(model, request, clip, loaded, plan, latents, timings=watch.seconds, notes=notes)
-    _log.info("made %d frames of %dx%d in %.1f s", len(frames), clip.width, clip.height, sum(watch.seconds.values()))
-    return Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
+    video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
+    _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
+    return video
 
 
 def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack) -> SamplingPlan:
@@ -199,7 +207,7 @@ class _Stopwatch:
         def note(step: int, num_steps: int, x0: Tensor) -> None:
             nonlocal last
             now = time.perf_counter()
-            self.seconds[f"step {step}"] = now - last
+            self.seconds[f"{_STEP}{step}"] = now - last
             last = now
             if callback is not None:
                 callback(step, num_steps, x0)
