@@ -52,8 +52,8 @@ def test_tensors_that_no_layer_keeps_are_widened() -> None:
 def test_bytes_are_read_as_the_format_that_the_layer_states() -> None:
     weight, scale = tiny.quantise_fp8(torch.randn(2, 4))
     tensors = {"a.weight": weight.view(torch.uint8), "a.weight_scale": scale}
-    metadata = {"_quantization_metadata": json.dumps({"layers": {"a": {"format": "float8_e4m3fn"}}})}
-    split = split_fp8(tensors, metadata, "file", keep=lambda name, tensor: True)
+    metadata = {"_quantization_metadata": json.dumps({"layers": {"model.a": {"format": "float8_e4m3fn"}}})}
+    split = split_fp8(tensors, metadata, "file", keep=lambda name, tensor: True, prefix="model.")
     assert torch.equal(split.layers["a"][0].float(), weight.float())
 
 

@@ -6,13 +6,19 @@ import copy
 import logging
 import shutil
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import random_deltas
 import tiny
 import torch
 from torch import Tensor, nn
 
+from lora_core.apply import attach
+from lora_core.deltas import Delta
+from lora_core.families.base import ModelSpec
 from lora_core.families.fp8 import ScaledFp8Linear
 from lora_core.families.residency import OFFLOADS
 from lora_core.families.wan_open import open_wan
@@ -163,6 +169,43 @@ def test_ti2v_5b_has_48_channels_and_a_larger_stride(tmp_path: Path) -> None:
         assert model.vae_decode(latents).shape == (1, 3, 5, 32, 32)
     assert torch.equal(from_folder.vae_decode(latents), from_files.vae_decode(latents))
     assert torch.equal(from_folder.normalise(latents), from_files.normalise(latents))
+
+
+FORMS = {
+    "native": lambda path: tiny.save_native(tiny.transformer(0), path / "one.safetensors"),
+    "8-bit": lambda path: tiny.save_fp8(tiny.transformer(0), path / "one.safetensors", "scaled"),
+    "gguf": lambda path: tiny.save_gguf(tiny.transformer(0), path / "one.gguf"),
+}
+
+
+@pytest.mark.parametrize("offload", OFFLOADS)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_stack_acts_on_every_form_in_every_offload_mode(tmp_path: Path, form: str, offload: str) -> None:
+    model = open_wan(FORMS[form](tmp_path), offload=offload)
+    network = model.expert("low_noise")
+    assert ModelSpec.from_module(network).shapes == model.spec.shapes, "packed weights count as what they unpack to"
+    before = tiny.run(network)
+    deltas = {name: random_deltas.lora(model.spec.shapes[name]) for name in ("blocks.1.self_attn.q", "blocks.0.ffn.2")}
+    with attach(network, [Acting("lora", deltas, 1.0)], model.spec):
+        changed = tiny.run(network)
+    assert torch.equal(tiny.run(network), before)
+    reference = copy.deepcopy(tiny.transformer(0))
+    for target, delta in deltas.items():
+        path, name = model.spec.parameter_path(target, reference)
+        getattr(reference.get_submodule(path), name).add_(delta.dense())
+    tolerance = 1e-4 if form == "native" else 0.03
+    torch.testing.assert_close(changed, tiny.run(reference), rtol=0, atol=tolerance)
+    assert (changed - before).abs().max() > 2 * tolerance
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What `attach` needs of a LoRA."""
+
+    name: str
+    deltas: Mapping[str, Delta]
+    strength: float
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------------------------------------- text and VAE

@@ -81,6 +81,7 @@ def split_fp8(
     metadata: Mapping[str, str],
     where: object,
     keep: Callable[[str, Tensor], bool],
+    prefix: str = "",
 ) -> Fp8State:
     """Set the 8-bit layers of a checkpoint apart from its other tensors.
 
@@ -88,9 +89,10 @@ def split_fp8(
         tensors: name -> tensor, any prefix already taken off.
         metadata: the header's metadata, where newer files name the formats of their layers.
         where: the file, for messages.
+        prefix: what was taken off the names, and still stands before those in the metadata.
         keep: says of (name, 8-bit tensor) whether it stays 8-bit; the others are widened at once, to float32.
     """
-    scales, formats = _scales(tensors), _formats(tensors, metadata, where)
+    scales, formats = _scales(tensors), _formats(tensors, metadata, where, prefix)
     unknown = {path: kind for path, kind in formats.items() if kind not in _FP8_FORMATS}
     if unknown:
         path, kind = next(iter(unknown.items()))
@@ -131,7 +133,7 @@ def _scales(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: object) -> dict[str, str]:
+def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: object, prefix: str) -> dict[str, str]:
     """Return module path -> format, for layers whose file says it."""
     formats = {}
     for name, tensor in tensors.items():
@@ -142,7 +144,7 @@ def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: 
     if _HEADER_ENTRY in metadata:
         what = f"its metadata entry {_HEADER_ENTRY!r}"
         layers = _parsed(metadata[_HEADER_ENTRY], where, what).get("layers", {})
-        formats.update({path: str(layer.get("format")) for path, layer in layers.items()})
+        formats.update({path.removeprefix(prefix): str(layer.get("format")) for path, layer in layers.items()})
     return formats
 
 

@@ -120,7 +120,7 @@ def _load(checkpoint: Checkpoint, config: Mapping[str, Any], prefix: str, dtype:
         for name, tensor in checkpoint.tensors().items()
         if not name.endswith(_IN_FILE_TOKENIZER) and not name.startswith(("decoder.", "lm_head."))
     }
-    split = split_fp8(tensors, checkpoint.metadata, checkpoint.path, keep=_stays_8_bit)
+    split = split_fp8(tensors, checkpoint.metadata, checkpoint.path, keep=_stays_8_bit, prefix=prefix)
     state = dict(split.tensors) | {f"{path}.weight": weight for path, (weight, _) in split.layers.items()}
     state["encoder.embed_tokens.weight"] = state["shared.weight"]
     module = assemble(lambda: UMT5EncoderModel(UMT5Config(**config)), state, checkpoint.path)

@@ -64,7 +64,7 @@ def load_transformer(checkpoint: Checkpoint, config: Mapping[str, Any], dtype: t
         return _load_gguf(checkpoint, config, dtype)
     prefix = checkpoint_prefix(checkpoint.shapes) or ""
     tensors = {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors().items()}
-    split = split_fp8(tensors, checkpoint.metadata, checkpoint.path, keep=_stays_8_bit)
+    split = split_fp8(tensors, checkpoint.metadata, checkpoint.path, keep=_stays_8_bit, prefix=prefix)
     layers = {_diffusers_path(path): layer for path, layer in split.layers.items()}
     state = {_diffusers_name(name): tensor for name, tensor in split.tensors.items()}
     whole = state | {f"{path}.weight": weight for path, (weight, _) in layers.items()}
