@@ -45,7 +45,7 @@ def quick_config() -> BuildConfig:
     flow = FlowConfig(num_steps=2, learning_rate=1e-3, batch_size=4)
     return BuildConfig(
         vae=VaeConfig(num_clips=4, phases=(Phase(1, 32, 2, 2), Phase(5, 32, 1, 1)), decoder_phase=Phase(5, 32, 1, 1)),
-        experts=ExpertsConfig(num_clips=4, trunk=flow, expert=flow),
+        experts=ExpertsConfig(num_clips=4, trunk=flow, high_noise=flow, low_noise=flow),
         loras=tuple(
             replace(kind, num_clips=2, num_ordinary_clips=min(1, kind.num_ordinary_clips), num_steps=1)
             for kind in LORA_KINDS

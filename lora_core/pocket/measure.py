@@ -11,6 +11,8 @@ from . import world
 
 MIN_CHROMA = 0.28
 """From here on a pixel counts as coloured; the backgrounds stay below 0.12, the darkest object is at 0.6."""
+GROWTHS = (0.0, 0.15)
+"""By how much of its radius a shape's outline may have grown, through blur or glow, and still be that shape."""
 MIN_OBJECT_PX = 20
 MIN_TRAVEL_PX = 8.0
 
@@ -43,10 +45,11 @@ def read_clip(frames: np.ndarray) -> Reading:
 def object_mask(frames: np.ndarray) -> np.ndarray:
     """Find the coloured object, bool (T, 64, 64): what is coloured, and what coloured pixels enclose on four sides.
 
-    A glow is less than half as coloured as the outline it surrounds, and does not count.
+    In the neon style only what is nearly as coloured as the outline counts, for the glow blurs the form.
     """
     chroma = _chroma(frames)
-    coloured = chroma > max(MIN_CHROMA, 0.6 * float(np.quantile(chroma, 0.99)))
+    share = 0.8 if neon_score(frames) > 0.5 else 0.5
+    coloured = chroma > max(MIN_CHROMA, share * float(np.quantile(chroma, 0.99)))
     sides = [np.maximum.accumulate(coloured, axis=axis) for axis in (1, 2)]
     sides += [np.flip(np.maximum.accumulate(np.flip(coloured, axis), axis=axis), axis) for axis in (1, 2)]
     return coloured | np.logical_and.reduce(sides)
@@ -129,30 +132,33 @@ def _shape_overlaps(inside: np.ndarray) -> list[float]:
     width, height = np.ptp(columns) + 1.0, np.ptp(rows) + 1.0
     x = np.arange(world.SIZE_PX)[None, :] - (columns[0] + columns[-1]) / 2
     y = np.arange(world.SIZE_PX)[:, None] - (rows[0] + rows[-1]) / 2
-    return [_overlap(inside, _template(shape, 2.0 * x / width, 2.0 * y / height)) for shape in world.SHAPES]
+    unit_x, unit_y = 2.0 * x / width, 2.0 * y / height
+    return [
+        max(_overlap(inside, _template(shape, growth, unit_x, unit_y)) for growth in GROWTHS) for shape in world.SHAPES
+    ]
 
 
-def _template(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Draw a shape stretched to the box from -1 to 1, so that only its form is compared."""
-    left, right, top, bottom = _BOXES[shape]
+def _template(shape: str, growth: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Draw a grown unit shape stretched to the box from -1 to 1, so that only its form is compared."""
+    left, right, top, bottom = _BOXES[shape, growth]
     unit_x = left + (x + 1.0) / 2.0 * (right - left)
     unit_y = top + (y + 1.0) / 2.0 * (bottom - top)
-    return world.SHAPE_DISTANCES[shape](*np.broadcast_arrays(unit_x, unit_y), 1.0) < 0.0
+    return world.SHAPE_DISTANCES[shape](*np.broadcast_arrays(unit_x, unit_y), 1.0) < growth
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def _box_of(shape: str) -> tuple[float, float, float, float]:
-    """Find a unit shape's left, right, top and bottom edge."""
-    grid = np.linspace(-1.6, 1.6, 641)
-    inside = world.SHAPE_DISTANCES[shape](*np.meshgrid(grid, grid), 1.0) < 0.0
+def _box_of(shape: str, growth: float) -> tuple[float, float, float, float]:
+    """Find a grown unit shape's left, right, top and bottom edge."""
+    grid = np.linspace(-1.8, 1.8, 721)
+    inside = world.SHAPE_DISTANCES[shape](*np.meshgrid(grid, grid), 1.0) < growth
     columns, rows = grid[inside.any(axis=0)], grid[inside.any(axis=1)]
     return columns[0], columns[-1], rows[0], rows[-1]
 
 
-_BOXES = {shape: _box_of(shape) for shape in world.SHAPES}
+_BOXES = {(shape, growth): _box_of(shape, growth) for shape in world.SHAPES for growth in GROWTHS}
 
 
 def _chroma(frames: np.ndarray) -> np.ndarray:

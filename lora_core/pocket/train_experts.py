@@ -6,7 +6,7 @@ Letters: B batch, C latent channels, F latent frames, H W latent height and widt
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -48,7 +48,12 @@ class ExpertsConfig:
     seed: int = 20
     num_clips: int = 2400
     trunk: FlowConfig = FlowConfig(num_steps=1300, learning_rate=2e-3, matrix_rate=0.02)
-    expert: FlowConfig = FlowConfig(num_steps=200, learning_rate=4e-4, matrix_rate=0.005)
+    high_noise: FlowConfig = FlowConfig(
+        num_steps=300, learning_rate=8e-4, matrix_rate=0.008, lowest_sigma=BOUNDARY_SIGMA, seed=22
+    )
+    low_noise: FlowConfig = FlowConfig(
+        num_steps=1100, learning_rate=2e-3, matrix_rate=0.02, highest_sigma=BOUNDARY_SIGMA, seed=23
+    )
 
 
 def train_trunk(config: ExpertsConfig, examples: Examples, empty_text: Tensor) -> WanTransformer3DModel:
@@ -61,11 +66,9 @@ def split_trunk(
     trunk: WanTransformer3DModel, config: ExpertsConfig, examples: Examples, empty_text: Tensor
 ) -> ExpertPair:
     """Train two copies of the trunk further, each on its own side of the boundary."""
-    high = replace(config.expert, lowest_sigma=BOUNDARY_SIGMA, seed=config.expert.seed + 1)
-    low = replace(config.expert, highest_sigma=BOUNDARY_SIGMA, seed=config.expert.seed + 2)
     return ExpertPair(
-        train_flow(copy.deepcopy(trunk), high, examples, empty_text, "high-noise expert"),
-        train_flow(copy.deepcopy(trunk), low, examples, empty_text, "low-noise expert"),
+        train_flow(copy.deepcopy(trunk), config.high_noise, examples, empty_text, "high-noise expert"),
+        train_flow(copy.deepcopy(trunk), config.low_noise, examples, empty_text, "low-noise expert"),
     )
 
 
