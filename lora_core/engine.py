@@ -102,6 +102,7 @@ def generate(
             seed=request.seed,
             callback=watch.each_step(callback),
         )
+    _check_finite(model, latents)
     with watch.stage("decoding"):
         frames = to_frames(model.vae_decode(latents))
     notes = _prompt_notes(model, request, plan)
@@ -136,6 +137,14 @@ def _require_pieces(model: WanModel) -> None:
     if any(target.startswith("img_emb.") for target in model.spec.shapes):
         what = "it also looks at its picture through a CLIP encoder, which cannot be opened yet"
         raise ModelError(model.spec.title, what, remedy="Use a Wan 2.2 image model, which needs none")
+
+
+def _check_finite(model: WanModel, latents: Tensor) -> None:
+    if not latents.isfinite().all():
+        what = f"the latents came out infinite or NaN, computed in {model.dtype}"
+        raise ModelError(
+            model.spec.title, what, remedy="Lower the LoRAs' strengths or cfg, or open it in a wider dtype"
+        )
 
 
 def to_frames(decoded: Tensor) -> np.ndarray:

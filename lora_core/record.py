@@ -96,6 +96,13 @@ def stack_from_record(record: Mapping[str, object]) -> LoraStack:
     return LoraStack(entries)
 
 
+def with_model_hashes(record: Mapping[str, object]) -> dict[str, object]:
+    """Return the record with the sha256 of every file of the model; this reads all of them."""
+    model: Mapping[str, Any] = _checked(record)["model"]
+    files = {piece: {**row, "sha256": _path_sha256(Path(row["path"]))} for piece, row in model["files"].items()}
+    return {**record, "model": {**model, "files": files}}
+
+
 def tensor_sha256(tensor: Tensor) -> str:
     """Return the sha256 of a tensor's numbers, shape and dtype."""
     array = tensor.detach().cpu().contiguous()
@@ -156,6 +163,15 @@ def _model_row(model: WanModel) -> dict[str, object]:
 def _num_bytes(path: Path) -> int:
     """Return the size of a file, or of everything in a folder."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def _path_sha256(path: Path) -> str:
+    """Return the sha256 of a file; of a folder, that of its files' names and hashes."""
+    if path.is_file():
+        return sha256_of(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _lora_row(entry: LoraEntry) -> dict[str, object]:

@@ -195,6 +195,12 @@ def test_what_of_a_prompt_is_not_taken_in_is_noted(files, prompts, cfg, note):
     assert video.record["notes"] == [note]
 
 
+def test_latents_that_overflow_are_an_error_and_no_black_video(files, tmp_path):
+    stack = LoraStack().add(save_lora(tmp_path / "a.safetensors"), 1e30, "both")
+    with pytest.raises(ModelError, match="the latents came out infinite or NaN"):
+        generate(open_wan(files.high, **files.arguments()), GenerationRequest(PROMPT, num_steps=3, **SMALL), stack)
+
+
 def test_a_video_saves_itself(files, tmp_path):
     video = generate(open_wan(files.high, **files.arguments()), GenerationRequest(PROMPT, num_steps=2, **SMALL))
     found, fps = read_video(video.save(tmp_path / "out" / "a.mp4", scale=2))

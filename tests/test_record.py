@@ -1,7 +1,9 @@
 """The record: JSON that says all there is to say of a video, and makes it again bit for bit."""
 
+import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from lora_core.engine import generate
 from lora_core.errors import RequestError, StackError
 from lora_core.families.wan_open import open_wan
 from lora_core.loading import load_stack
-from lora_core.record import request_from_record, stack_from_record, tensor_sha256
+from lora_core.record import request_from_record, stack_from_record, tensor_sha256, with_model_hashes
 from lora_core.request import GenerationRequest
 from lora_core.stack import LoraStack
 
@@ -80,6 +82,20 @@ def test_a_record_says_what_was_done(model, stack):
     assert {"step 0", "step 3", "sampling", "decoding"} <= set(record["timings"])
     assert record["versions"]["torch"] == torch.__version__
     assert len(record["plan"]["steps"]) == 4
+
+
+def test_the_models_files_are_hashed_when_asked(model, tmp_path_factory):
+    record = as_read(generate(model, GenerationRequest("red", num_steps=2, **SMALL)))
+    rows = with_model_hashes(record)["model"]["files"]
+    vae = Path(rows["vae"]["path"])
+    assert rows["vae"]["sha256"] == hashlib.sha256(vae.read_bytes()).hexdigest()
+    assert "sha256" not in record["model"]["files"]["vae"]
+    folder = tiny.save_folder(tmp_path_factory.mktemp("folder"))
+    video = generate(open_wan(folder), GenerationRequest("red", num_steps=2, **SMALL))
+    before = with_model_hashes(video.record)["model"]["files"]
+    (folder / "vae" / "config.json").write_text("{}")
+    after = with_model_hashes(video.record)["model"]["files"]
+    assert [piece for piece in before if before[piece] != after[piece]] == ["vae"]
 
 
 def test_a_lora_that_has_changed_is_refused(model, stack, tmp_path):

@@ -7,6 +7,7 @@ import tiny
 import torch
 from torch import nn
 
+from lora_core.apply import attach
 from lora_core.deltas import Lora
 from lora_core.errors import PlanError, RequestError
 from lora_core.families.base import ModelSpec
@@ -258,6 +259,23 @@ def test_a_stack_with_schedules_acts_as_if_merged_anew_at_every_step(wan):
     assert (found - merged_reference(wan, plan)).abs().max() < 1e-4
     without = sample(wan, plan_of(spec=wan.spec, num_steps=6), noise(), WAN_TEXT)
     assert (found - without).abs().max() > 0.05
+
+
+def test_a_stack_is_attached_once_per_expert_and_its_strengths_are_set_at_every_step(wan, monkeypatch):
+    plan = plan_of(stack=stack_of(wan.spec), spec=wan.spec, num_steps=6)
+    attached, strengths = [], []
+
+    def spying(network, entries, spec):
+        attachment = attach(network, entries, spec)
+        attached.append([entry.name for entry in entries])
+        set_strengths = attachment.set_strengths
+        attachment.set_strengths = lambda values: strengths.append(values) or set_strengths(values)
+        return attachment
+
+    monkeypatch.setattr("lora_core.sampling.sample.attach", spying)
+    sample(wan, plan, noise(), WAN_TEXT)
+    assert attached == [["lora 1", "lora 2"], ["lora 1", "lora 3"]]
+    assert strengths == [step.strengths for step in plan.steps]
 
 
 class Cancelled(Exception):
