@@ -59,9 +59,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line and exit; an error of ours is one line on stderr, without a traceback."""
     try:
-        cli.main(prog_name="lora-core", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = cli.main(prog_name="lora-core", standalone_mode=False)  # what a command gave to ctx.exit
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -73,4 +71,4 @@ def main() -> NoReturn:
             raise
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(code)

@@ -180,7 +180,9 @@ model_options = group(
     click.option("--tokenizer", type=_PATH, help="tokenizer.json, spiece.model or a folder."),
     click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-    click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."),
+    click.option(
+        "--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."
+    ),
     click.option("--offload", default="none", show_default=True, help="none, experts or blocks leave the device."),
 )
 

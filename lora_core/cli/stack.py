@@ -61,7 +61,5 @@ def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoraCoreError | None:
         console().result(f"{entry.name}: refused\n  {error}")
         return error
     for lora in routed.all:
-        console().result(
-            f"{entry.name}: {lora.expert}, strength {lora.strength:g}, {lora.weights.account.summary()}"
-        )
+        console().result(f"{entry.name}: {lora.expert}, strength {lora.strength:g}, {lora.weights.account.summary()}")
     return None

@@ -1,0 +1,161 @@
+"""The command line, run as a user runs it: arguments in, exit code and text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_loras
+
+from lora_core import read_video
+from lora_core.cli import main
+from lora_core.cli.options import parse_lora
+from lora_core.errors import StackError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the program with arguments; return exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lora-core", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """Write a LoRA pair for the tiny model; return the high-noise file."""
+    tiny_loras.save_lora(tmp_path / "style_low_noise.safetensors", seed=2)
+    return tiny_loras.save_lora(tmp_path / "style_high_noise.safetensors", seed=1)
+
+
+def test_help_names_every_command(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(name in out for name in ("generate", "inspect", "convert", "plan", "stack", "demo"))
+
+
+def test_plan_shows_three_high_and_three_low_steps_and_draws_them(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("plan", "--plot", tmp_path / "plan.png")
+    assert code == 0
+    assert [line.split()[2] for line in out.splitlines() if line.lstrip()[:1].isdigit()] == ["high"] * 3 + ["low"] * 3
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_reports_json_that_a_program_can_read(run: Run, pair: Path) -> None:
+    code, out, _ = run("inspect", pair, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert (report["expert"], report["num_targets"]) == ("high_noise", 3)
+    assert report["account"]["counts"]["applied"] == 6
+
+
+def test_inspect_draws_the_size_of_the_change(run: Run, pair: Path, tmp_path: Path) -> None:
+    assert run("inspect", pair, "--plot", tmp_path / "sizes.png")[0] == 0
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_ends_with_1_when_a_file_does_not_fit_the_model(run: Run, pair: Path) -> None:
+    code, out, _ = run("inspect", pair, "--model", "wan2.2-t2v-a14b")
+    assert code == 1
+    assert "refused" in out
+
+
+def test_convert_writes_another_dialect_and_does_not_overwrite_unasked(run: Run, pair: Path, tmp_path: Path) -> None:
+    target = tmp_path / "converted_high_noise.safetensors"
+    assert run("convert", pair, target, "--to", "kohya")[0] == 0
+    assert json.loads(run("inspect", target, "--json")[1])["dialect"] == "kohya"
+    code, _, err = run("convert", pair, target)
+    assert code == 1
+    assert err == f"Error: {target}: exists already. Choose another name, or pass --force.\n"
+
+
+def test_stack_check_accounts_for_every_lora_and_refuses_a_changed_one(run: Run, pair: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "preset.json"
+    files = tiny.save_files(tmp_path)
+    assert run("stack", "pin", "--lora", f"{pair}:0.7", "-o", preset)[0] == 0
+    code, out, _ = run("stack", "check", preset, "--model", files.high)
+    assert (code, out.count("6 tensors: 6 applied")) == (0, 2)
+    tiny_loras.save_lora(pair, seed=9)
+    code, _, err = run("stack", "check", preset, "--model", files.high)
+    assert code == 1
+    assert "a LoRA has changed" in err
+
+
+def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Path) -> None:
+    files = tiny.save_files(tmp_path)
+    model = ["--model", files.high, "--vae", files.vae, "--text-encoder", files.text_encoder]
+    model += ["--tokenizer", files.tokenizer, "--device", "cpu"]
+    out, record = tmp_path / "made" / "clip.gif", tmp_path / "record.json"
+    arguments = ["--lora", f"{pair}:0.5", "--frames", 5, "--size", "32x16", "--seed", 3, "-o", out, "--json", record]
+    code, said, _ = run("--quiet", "generate", "-p", "a red circle", *model, *arguments)
+    assert code == 0
+    assert said.startswith(f"{out}: 5 frames, 6 steps")
+    assert read_video(out)[0].shape == (5, 16, 32, 3)
+    assert json.loads(record.read_text())["request"]["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "--steps", "0"], "Error: steps: 0 steps (1 to 10000).\n"),
+        (["plan", "--boundary", "1.5"], "Error: boundary: 1.5 is outside (0, 1) (a sigma such as 0.875). "),
+        (["plan", "--cfg", "1,2,3"], "Error: --cfg: '1,2,3' has 3 numbers (one, or HIGH,LOW).\n"),
+        (["plan", "--no-verify"], "Error: --no-verify: there is no --stack to verify. Leave it out.\n"),
+        (["inspect", "missing.safetensors"], "Error: missing.safetensors: there is no such file. "),
+        (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
+        (["generate", "-p", "x", "--size", "64"], "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480).\n"),
+        (["generate", "-p", "x", "--solver", "eular"], "Error: solver: unknown value 'eular' (nearest: 'euler').\n"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_traceback(run: Run, arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+def test_wrong_usage_ends_with_2(run: Run) -> None:
+    assert run("generate")[0] == 2
+    assert run("paint")[0] == 2
+
+
+def test_ctrl_c_ends_with_130_and_says_that_nothing_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lora_core.cli.plan.make_plan", interrupt)
+    code, _, err = run("plan")
+    assert code == 130
+    assert err.strip() == "Interrupted; nothing half-written is left behind."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.safetensors", ("a.safetensors", 1.0, "auto")),
+        ("a.safetensors:0.8", ("a.safetensors", 0.8, "auto")),
+        ("a.safetensors:-1:low_noise", ("a.safetensors", -1.0, "low_noise")),
+        ("a.safetensors:both", ("a.safetensors", 1.0, "both")),
+        (r"C:\loras\a.safetensors", (r"C:\loras\a.safetensors", 1.0, "auto")),
+        (r"C:\loras\a.safetensors:2", (r"C:\loras\a.safetensors", 2.0, "auto")),
+    ],
+)
+def test_a_lora_option_is_taken_apart_from_its_end(text: str, expected: tuple[str, float, str]) -> None:
+    assert parse_lora(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a.safetensors:hihg", "a.safetensors:0.8:low", "a.safetensors:strong1"])
+def test_a_lora_option_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(StackError, match="--lora"):
+        parse_lora(text)
