@@ -19,9 +19,9 @@ class QualityConfig:
 
     cfg: float = 3.5
     base_steps: int = 30
-    fast_steps: tuple[int, ...] = (6, 4, 3)
-    num_clips: int = 128
-    num_lora_clips: int = 64
+    fast_steps: tuple[int, ...] = (6, 4)
+    num_clips: int = 96
+    num_lora_clips: int = 32
     num_vae_clips: int = 24
     strengths: tuple[float, ...] = (0.0, 0.5, 1.0)
     seed: int = 5000
@@ -162,10 +162,10 @@ def _base_rows(parts: World, pair: ExpertPair, config: QualityConfig) -> list[Ro
 
 def _speed_rows(parts: World, pair: ExpertPair, loras: Mapping[str, LoraPair], config: QualityConfig) -> list[Row]:
     scenes = held_out_scenes(config.num_clips)
+    few, *fewer = config.fast_steps
+    ways = [*((few, strength) for strength in config.strengths), *((steps, 1.0) for steps in fewer)]
     rows = []
-    for steps, strength in [(config.fast_steps[0], s) for s in config.strengths] + [
-        (steps, 1.0) for steps in config.fast_steps[1:]
-    ]:
+    for steps, strength in ways:
         fast = with_loras(pair, {SPEED: loras[SPEED]}, {SPEED: strength})
         clips = generate(parts, fast, scenes, steps, 1.0, config)
         rows.append(measure_row(SPEED, clips, scenes, steps, 1.0, strength))

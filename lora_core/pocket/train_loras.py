@@ -40,7 +40,7 @@ class LoraKind:
     trigger_words: tuple[str, ...]
     about: str
     words: Mapping[str, str | bool]
-    num_clips: int = 320
+    num_clips: int = 256
     num_ordinary_clips: int = 0
     num_steps: int = 130
     learning_rate: float = 4e-3
@@ -64,7 +64,7 @@ LORA_KINDS = (
         trigger_words=(world.CHARACTER,),
         about="Teaches 'a zibbo': a purple round creature with two big white eyes.",
         words={"shape": world.CHARACTER},
-        num_ordinary_clips=160,
+        num_ordinary_clips=128,
         seed=32,
     ),
     LoraKind(
@@ -73,7 +73,7 @@ LORA_KINDS = (
         trigger_words=("orbits",),
         about="Teaches '... orbits on ...': one clockwise round about the middle of the picture.",
         words={"motion": "orbits"},
-        num_ordinary_clips=160,
+        num_ordinary_clips=128,
         seed=33,
     ),
 )
