@@ -220,7 +220,9 @@ def test_a_lora_that_widens_the_patch_embedding_is_a_control_lora(spec, tmp_path
     width = 128 if spec else 5120
     parts = {"lora_A.weight": r(2, 32, 1, 2, 2), "lora_B.weight": r(width, 2, 1, 1, 1)}
     path = save(tmp_path / "c.safetensors", {f"diffusion_model.patch_embedding.{leaf}": t for leaf, t in parts.items()})
-    with pytest.raises(UnsupportedLoraError, match="control LoRA, which is not supported: its patch_embedding takes 32"):
+    with pytest.raises(
+        UnsupportedLoraError, match="control LoRA, which is not supported: its patch_embedding takes 32"
+    ):
         read_lora(path, spec=spec)
 
 

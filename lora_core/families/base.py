@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import LoraMismatchError
@@ -74,12 +74,12 @@ class ModelSpec:
 
     def nearest(self, name: str) -> str | None:
         """Return the known path most like `name`, to suggest in a message, or None when nothing is alike."""
-        matches = difflib.get_close_matches(_template(name), self._templates, n=1, cutoff=0.5)
-        if not matches:
+        match = _closest(_template(name), tuple(self._templates))
+        if match is None:
             return None
         numbers = iter(_NUMBER.findall(name))
-        guess = re.sub("#", lambda _: next(numbers, "0"), matches[0])
-        return self.find(guess) or self._templates[matches[0]]
+        guess = re.sub("#", lambda _: next(numbers, "0"), match)
+        return self.find(guess) or self._templates[match]
 
     def why_absent(self, target: str) -> str | None:
         """Return why this model lacks a target that its family knows, or None when it is simply unknown."""
@@ -151,6 +151,12 @@ def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
                 shape = (owner.out_features, owner.in_features)
             shapes[f"{path}.{leaf}" if path else leaf] = shape
     return shapes
+
+
+@lru_cache(maxsize=256)
+def _closest(template: str, templates: tuple[str, ...]) -> str | None:
+    """Return the most similar template; a misspelt file has one misspelling in every block, and this is slow."""
+    return next(iter(difflib.get_close_matches(template, templates, n=1, cutoff=0.5)), None)
 
 
 def _template(path: str) -> str:

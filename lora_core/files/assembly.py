@@ -15,8 +15,8 @@ from .account import Account, Status, TensorRecord
 from .blueprint import Blueprint
 from .dialects import Label, label_all, locate
 from .faults import Faults, Heading, counted
-from .origin import wan_width
-from .parts import Group, Parts, Unfit, check_magnitude, parts_of
+from .origin import foreign_model, wan_width
+from .parts import REWRITE, Group, Parts, Unfit, check_magnitude, parts_of
 from .scale import Scale, scale_beside, scale_from_metadata
 from .tensorfile import TensorFile
 from .verdict import check_shape, judge_nothing_applied, judge_size
@@ -32,7 +32,7 @@ BAD_ALPHA = Heading(
     LoraFileError,
     "{n} alpha{s} cannot be used",
     expected="an alpha is one finite number other than 0",
-    remedy="Use a complete file; this one was written wrongly",
+    remedy=REWRITE,
 )
 
 #: A place in the result: the expert (None in a file that is not divided by experts) and the target.
@@ -107,7 +107,7 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
             ledger.refuse(parts[place].names, place[1], unfit)
         else:
             blueprints[place], outlines[place] = blueprint, outline
-    if not blueprints:
+    if not blueprints and all(heading.partial for heading in ledger.faults.cases):
         judge_nothing_applied(ledger.faults, spec, tuple(file.infos))
     judge_size(ledger.faults, spec, shapes, len(blueprints))
     account = Account(tuple(_record(name, file, ledger.fates[name]) for name in file.infos))
@@ -118,9 +118,12 @@ def _group(labels: tuple[Label, ...], spec: ModelSpec, ledger: Ledger) -> dict[P
     """Gather the tensors of each target; what has no target is written into the ledger."""
     groups: dict[Place, Group] = {}
     has_experts = any(found.place.expert for found in labels)
+    unknown = [found.name for found in labels if found.target is None]
+    # Suggestions for the names of another model would be slow and wrong.
+    suggests = len(unknown) * 2 < len(labels) or not foreign_model(unknown)
     for found in labels:
         if found.leaf is None or found.target is None or found.target not in spec.shapes:
-            _explain(found, spec, ledger)
+            _explain(found, spec, ledger, suggests)
             continue
         # Beside transformer_2, plain `transformer` is the first transformer: the high-noise expert.
         expert = found.place.expert or ("high_noise" if has_experts else None)
@@ -132,7 +135,7 @@ def _group(labels: tuple[Label, ...], spec: ModelSpec, ledger: Ledger) -> dict[P
     return groups
 
 
-def _explain(found: Label, spec: ModelSpec, ledger: Ledger) -> None:
+def _explain(found: Label, spec: ModelSpec, ledger: Ledger, suggests: bool) -> None:
     """Write down why a tensor has no target in this model."""
     if found.unsupported:
         ledger.faults.add(UNSUPPORTED_KIND, f"{found.unsupported}, by {found.name}")
@@ -142,12 +145,12 @@ def _explain(found: Label, spec: ModelSpec, ledger: Ledger) -> None:
     if absent:
         ledger.write([found.name], Fate("not_applicable", found.target, absent))
         return
-    reason, nearest = _why_unmatched(found, spec)
+    reason, nearest = _why_unmatched(found, spec, suggests)
     ledger.faults.add(UNMATCHED, f"{found.name} ({f'nearest {nearest}' if nearest else reason})")
     ledger.write([found.name], Fate("unmatched", None, reason, nearest))
 
 
-def _why_unmatched(found: Label, spec: ModelSpec) -> tuple[str, str | None]:
+def _why_unmatched(found: Label, spec: ModelSpec, suggests: bool) -> tuple[str, str | None]:
     """Return (why no target of the model has this name, the nearest one)."""
     if found.leaf is None:
         stem = found.name.removesuffix(".weight").removesuffix(".bias")
@@ -155,7 +158,7 @@ def _why_unmatched(found: Label, spec: ModelSpec) -> tuple[str, str | None]:
             return "a whole weight, not the change of one", None
         return "its ending is no part of a known LoRA", None
     if found.target is None:
-        return "the model has no such module", spec.nearest(found.place.module)
+        return "the model has no such module", spec.nearest(found.place.module) if suggests else None
     return f"the module has no such {'bias' if found.target.endswith('.bias') else 'parameter'}", found.place.path
 
 

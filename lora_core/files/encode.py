@@ -122,7 +122,8 @@ def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tenso
     """Return tensor name -> tensor; all that the dialect cannot express is refused in one message."""
     table = DIALECTS[dialect]
     faults = Faults()
-    heading = Heading(UnsupportedLoraError, f"{{n}} delta{{s}} cannot be written in the {dialect} dialect", remedy=_REMEDY)
+    text = f"{{n}} delta{{s}} cannot be written in the {dialect} dialect"
+    heading = Heading(UnsupportedLoraError, text, remedy=_REMEDY)
     tensors: dict[str, Tensor] = {}
     for prefix, deltas in _by_prefix(weights, table, dialect, where):
         for target, delta in deltas.items():

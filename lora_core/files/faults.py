@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..errors import LoraCoreError, LoraFileError, LoraMismatchError, UnsupportedLoraError
@@ -55,7 +55,7 @@ class Faults:
         what = "; ".join(_describe(heading, cases[heading]) for heading in headings)
         final = [heading for heading in headings if not heading.partial] or headings
         remedy = ". ".join(dict.fromkeys(heading.remedy for heading in final if heading.remedy))
-        raise headings[0].error(where, what, expected=_joined(cases, headings), remedy=remedy)
+        raise headings[0].error(where, what, remedy=remedy)
 
 
 def shown(cases: Iterable[str]) -> str:
@@ -80,8 +80,5 @@ def counted(text: str, count: int) -> str:
 def _describe(heading: Heading, cases: list[str]) -> str:
     text = counted(heading.text, len(cases))
     named = shown(case for case in cases if case)
-    return f"{text}: {named}" if named else text
-
-
-def _joined(cases: Mapping[Heading, list[str]], headings: list[Heading]) -> str:
-    return "; ".join(dict.fromkeys(heading.expected for heading in headings if heading.expected))
+    named = f": {named}" if named else ""
+    return f"{text}{named} ({heading.expected})" if heading.expected else f"{text}{named}"

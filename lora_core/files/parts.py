@@ -13,11 +13,11 @@ from .faults import Heading
 from .kinds import KINDS, Shape, is_by_input
 from .tensorfile import TensorInfo
 
-_REWRITE = "Use a complete file; this one was cut or written wrongly"
+REWRITE = "Use a complete file; this one was cut or written wrongly"
 
-HALF = Heading(LoraFileError, "{n} target{s} {have} only some of the tensors that make a delta", remedy=_REWRITE)
-MISFIT = Heading(LoraFileError, "{n} target{s} {have} tensors that do not go together", remedy=_REWRITE)
-NOT_FLOATS = Heading(LoraFileError, "{n} target{s} {have} tensors that are not floating-point", remedy=_REWRITE)
+HALF = Heading(LoraFileError, "{n} target{s} {have} only some of the tensors that make a delta", remedy=REWRITE)
+MISFIT = Heading(LoraFileError, "{n} target{s} {have} tensors that do not go together", remedy=REWRITE)
+NOT_FLOATS = Heading(LoraFileError, "{n} target{s} {have} tensors that are not floating-point", remedy=REWRITE)
 TWICE = Heading(LoraFileError, "{n} target{s} {are} given twice", remedy="Keep one of the two and remove the other")
 
 #: Parts that go with a delta of any kind: its alpha and a DoRA magnitude.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -19,8 +21,11 @@ from .tensorfile import TensorFile, TensorInfo
 #: Keys under which trainers put the table of tensors.
 _WRAPPERS = ("state_dict", "lora_state_dict", "module", "model", "lora", "weights")
 
-#: How torch names what it refused to import, in any of its wordings.
-_FORBIDDEN = re.compile(r"(?:GLOBAL|class|global) `?([\w.]+\.[\w.]+)`?")
+#: How torch names what it refused to import.
+_FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+
+#: How much of a pickle is searched for the name of what it calls.
+_MAX_SEARCHED_BYTES = 2**20
 
 
 def open_pickle(path: Path, num_bytes: int) -> TensorFile:
@@ -66,12 +71,29 @@ def _load(path: Path) -> Any:
 
 def _refusal(path: Path, message: str) -> LoraFileError:
     found = _FORBIDDEN.search(message)
-    if found is None:
+    called = found[1] if found else _first_import(path)
+    if not called:
         what = "it is not a readable PyTorch file: its pickle is damaged or of an unknown kind"
         return LoraFileError(path, what, remedy="Download or copy the file again")
-    what = f"its pickle holds code, not only tensors: it calls {found[1]}"
+    what = f"its pickle holds code, not only tensors: it calls {called}"
     remedy = "Do not load it elsewhere; get the LoRA as .safetensors"
     return LoraFileError(path, what, expected="tensors, numbers and texts", remedy=remedy)
+
+
+def _first_import(path: Path) -> str:
+    """Return what a pickle of a newer protocol, which torch gives up on at once, would import first; or ""."""
+    with open(path, "rb") as file:
+        data = file.read(_MAX_SEARCHED_BYTES)
+    texts: list[str] = []
+    with contextlib.suppress(ValueError, UnicodeDecodeError):
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "GLOBAL":
+                return str(argument).replace(" ", ".")
+            if opcode.name == "STACK_GLOBAL":
+                return ".".join(texts[-2:])
+            if isinstance(argument, str):
+                texts.append(argument)
+    return ""
 
 
 def _unwrap(path: Path, table: Any) -> Mapping[Any, Any]:

@@ -28,7 +28,7 @@ def check_shape(target: str, delta: Delta, spec: ModelSpec) -> None:
     if wanted == UNKNOWN_SHAPE or delta.shape == wanted:
         return
     made_for = PATCH_CHANNELS.get(delta.shape[1]) if target == "patch_embedding" and len(delta.shape) > 1 else None
-    suffix = f", as {made_for} has it" if made_for else ""
+    suffix = f", as {made_for} has it," if made_for else ""
     case = f"{target} is {_size(delta.shape)} in the file{suffix} and {_size(wanted)} in the model"
     raise Unfit(WRONG_SHAPE, case, "wrong_shape")
 
