@@ -130,6 +130,20 @@ def test_a_truncated_file_is_told_at_opening(files: tiny.TinyFiles, tmp_path: Pa
     assert message(file).startswith(f"{file}: damaged or no safetensors file: ")
 
 
+def test_a_file_larger_than_the_machine_says_what_helps(files: tiny.TinyFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: Path) -> None:
+        raise RuntimeError("unable to mmap 28577104840 bytes: Cannot allocate memory (12)")
+
+    model = open_wan(files.high)
+    monkeypatch.setattr("safetensors.torch.load_file", refuse)
+    with pytest.raises(ModelError) as raised:
+        model.expert("high_noise")
+    assert str(raised.value) == (
+        f"{files.high}: its 0.0 GB cannot be mapped: unable to mmap 28577104840 bytes: Cannot allocate memory (12). "
+        "Add memory or swap, or use an 8-bit or GGUF file."
+    )
+
+
 def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     torch.save({"a": Path("x")}, tmp_path / "one.pt")
     assert "no safe PyTorch file of tensors" in message(tmp_path / "one.pt")

@@ -124,7 +124,7 @@ def _read_safetensors_header(file: Path) -> tuple[dict[str, tuple[int, ...]], di
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="numpy") as opened:  # unlike torch's, this mapping claims no memory
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no dict
             return shapes, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
@@ -157,6 +157,10 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise ModelError(file, f"damaged or no safetensors file: {error}", remedy="Download it again") from error
+    except RuntimeError as error:  # torch's own, when the system grants no mapping of this size
+        gigabytes = f"{file.stat().st_size / 1e9:.1f} GB"
+        remedy = "Add memory or swap, or use an 8-bit or GGUF file"
+        raise ModelError(file, f"its {gigabytes} cannot be mapped: {_first_line(error)}", remedy=remedy) from error
 
 
 def _read_pickle(file: Path) -> dict[str, Tensor]:
