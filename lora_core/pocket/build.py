@@ -15,6 +15,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
+from ..families.base import EXPERTS
 from . import POCKET_LORAS, pocket_paths
 from .experts import build_expert, fold_padding
 from .export import write_expert, write_lora_file, write_text, write_vae
@@ -165,15 +166,15 @@ def build_assets(shop: Workshop) -> None:
     write_text(shop.world.tokenizer, shop.world.text_encoder, (paths.text_encoder, paths.tokenizer))
     for name in POCKET_LORAS:
         pair = shop.lora(name)
-        for side in ("high_noise", "low_noise"):
-            metadata = lora_metadata(name, side, shop.config)
-            write_lora_file(getattr(pair, side), paths.loras / f"{name}_{side}.safetensors", metadata)
+        metadata = lora_metadata(name, shop.config)
+        for expert in EXPERTS:
+            write_lora_file(getattr(pair, expert), paths.loras / f"{name}_{expert}.safetensors", expert, metadata)
     paths.quality.write_text((shop.folder / "quality.json").read_text())
 
 
-def lora_metadata(name: str, side: str, config: BuildConfig) -> dict[str, str]:
+def lora_metadata(name: str, config: BuildConfig) -> dict[str, str]:
     """Say in a LoRA file's metadata what it is for and how it was made."""
-    common = {"expert": side, "base_model": "wan-pocket", "name": name}
+    common = {"base_model": "wan-pocket", "name": name}
     kind = next((kind for kind in config.loras if kind.name == name), None)
     if kind is None:
         return common | {

@@ -10,9 +10,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from ..atomic import replacing
+from ..deltas import Delta, Lora
+from ..families.base import Expert
 from ..families.wan_names import to_native
 from ..families.wan_vae_names import vae_to_native
-from .train_loras import RANK, LoraTensors
+from ..files.weights import LoraWeights
+from ..files.write import write_lora
+from .train_loras import LoraTensors
 
 
 def write_expert(expert: WanTransformer3DModel, path: Path) -> None:
@@ -34,16 +39,15 @@ def write_text(tokenizer: PreTrainedTokenizerFast, encoder: UMT5EncoderModel, pa
     tokenizer.backend_tokenizer.save(str(tokenizer_path))
 
 
-def write_lora_file(tensors: LoraTensors, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write one LoRA in the dialect ComfyUI's users share, `diffusion_model.` before every name."""
-    state = {}
-    for name, tensor in tensors.items():
-        path_in_model, half = name.removesuffix(".weight").rsplit(".", 1)
-        native = _native(to_native, f"{path_in_model}.weight").removesuffix(".weight")
-        state[f"diffusion_model.{native}.{half}.weight"] = _half(tensor)
-        state[f"diffusion_model.{native}.alpha"] = torch.tensor(float(RANK))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path, metadata=dict(metadata))
+def write_lora_file(tensors: LoraTensors, path: Path, expert: Expert, metadata: Mapping[str, str]) -> None:
+    """Write one expert's LoRA in the dialect that ComfyUI's users share."""
+    deltas: dict[str, Delta] = {}
+    for name, down in tensors.items():
+        if name.endswith(".lora_A.weight"):
+            module = name.removesuffix(".lora_A.weight")
+            target = _native(to_native, f"{module}.weight").removesuffix(".weight")
+            deltas[target] = Lora(_half(down), _half(tensors[f"{module}.lora_B.weight"]))
+    write_lora(LoraWeights(path, path.stem, deltas, metadata=metadata, expert=expert), path)
 
 
 def _write(
@@ -51,7 +55,8 @@ def _write(
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {_native(rename, name): _half(tensor) for name, tensor in state.items()}
-    save_file(tensors, path, metadata={"format": "pt", **metadata})
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", **metadata})
 
 
 def _native(rename: Callable[[str], str | None], name: str) -> str:
