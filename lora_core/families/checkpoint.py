@@ -143,8 +143,9 @@ def _read_gguf_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
         shapes = {tensor.name: tuple(int(n) for n in reversed(tensor.shape)) for tensor in reader.tensors}
         texts = {name: reader.fields[name].contents() for name in _GGUF_TEXTS if name in reader.fields}
         return shapes, {name: str(text) for name, text in texts.items()}
-    except (ValueError, OSError, IndexError, KeyError) as error:
-        raise ModelError(file, f"damaged or no GGUF file: {error}", remedy="Download it again") from error
+    except Exception as error:  # the reader trusts its file: a damaged one raises whatever comes of it
+        what = f"damaged or no GGUF file: {_first_line(error)}"
+        raise ModelError(file, what, remedy="Download it again") from error
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ def transformer_config(spec: ModelSpec, metadata: Mapping[str, str], where: obje
 
 
 def _num_heads(width: int, metadata: Mapping[str, str], where: object) -> int:
-    transformer = _stated(metadata, where).get("transformer")
+    transformer = stated_config(metadata, where).get("transformer")
     stated = transformer.get("num_heads") if isinstance(transformer, dict) else None
     num_heads = stated if isinstance(stated, int) and stated > 0 else width // _HEAD_WIDTH
     if not num_heads or width % num_heads:
@@ -57,7 +57,7 @@ def _num_heads(width: int, metadata: Mapping[str, str], where: object) -> int:
     return num_heads
 
 
-def _stated(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
+def stated_config(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
     """Return the object in the metadata entry "config", empty when there is none."""
     try:
         stated = json.loads(metadata.get("config", "{}"))
@@ -97,8 +97,8 @@ def vae_config(shapes: Shapes, where: object) -> dict[str, Any]:
     return config | ({"patch_size": 2, "scale_factor_spatial": 16} if nested else {})
 
 
-def umt5_config(shapes: Shapes, metadata: Mapping[str, str], where: object) -> dict[str, Any]:
-    """Return the arguments of `UMT5Config` for Hugging Face's tensor names; `metadata["config"]` may state them."""
+def umt5_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Return the arguments of `UMT5Config` for Hugging Face's tensor names; `stated` adds what shapes cannot tell."""
     block = "encoder.block.0.layer"
     try:
         num_buckets, num_heads = shapes[f"{block}.0.SelfAttention.relative_attention_bias.weight"]
@@ -123,9 +123,8 @@ def umt5_config(shapes: Shapes, metadata: Mapping[str, str], where: object) -> d
         and config["num_layers"] > 1
     ):
         raise ModelError(where, "is a T5 text encoder", expected="UMT5, which has a position bias in every block")
-    stated = _stated(metadata, where)
     return {**{key: value for key, value in stated.items() if key in _UMT5_STATED}, **config}
 
 
-#: What shapes cannot tell, taken from the metadata where a file states it.
+#: What shapes cannot tell, taken from the file's metadata or the folder's `config.json`.
 _UMT5_STATED = ("relative_attention_max_distance", "layer_norm_epsilon", "pad_token_id", "eos_token_id")

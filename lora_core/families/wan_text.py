@@ -19,7 +19,7 @@ from .assembling import assemble
 from .checkpoint import Checkpoint, open_checkpoint, read_json
 from .fp8 import place_fp8_layers, split_fp8
 from .residency import Network, Piece, Residence
-from .wan_config import umt5_config
+from .wan_config import stated_config, umt5_config
 from .wan_tokenizers import SentencePieceTokenizer, Tokenizer, open_tokenizer, unknown_words
 
 #: Wan's transformers see this many text tokens, the rest zeros.
@@ -29,6 +29,7 @@ MAX_TOKENS = 512
 _PREFIXES = ("text_encoders.umt5xxl.transformer.", "umt5xxl.transformer.", "")
 _SIGN = "encoder.block.0.layer.0.SelfAttention.q.weight"
 _IN_FILE_TOKENIZER = "spiece_model"
+_NOT_OF_THE_ENCODER = (_IN_FILE_TOKENIZER, "decoder.", "lm_head.")
 
 
 class TextEncoder:
@@ -87,11 +88,10 @@ def _prefix(checkpoint: Checkpoint) -> str:
 
 
 def _config(checkpoint: Checkpoint, prefix: str) -> dict[str, Any]:
-    stated = checkpoint.path / "config.json"
-    if stated.is_file():
-        return read_json(stated)
+    file = checkpoint.path / "config.json"
+    stated = read_json(file) if file.is_file() else stated_config(checkpoint.metadata, checkpoint.path)
     shapes = {name.removeprefix(prefix): shape for name, shape in checkpoint.shapes.items()}
-    return umt5_config(shapes, checkpoint.metadata, checkpoint.path)
+    return umt5_config(shapes, stated, checkpoint.path)
 
 
 def _tokenizer(checkpoint: Checkpoint, prefix: str, given: Path | None) -> Tokenizer:
@@ -115,11 +115,8 @@ def _tokenizer(checkpoint: Checkpoint, prefix: str, given: Path | None) -> Token
 def _load(checkpoint: Checkpoint, config: Mapping[str, Any], prefix: str, dtype: torch.dtype) -> Network:
     from transformers import UMT5Config, UMT5EncoderModel
 
-    tensors = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in checkpoint.tensors().items()
-        if not name.endswith(_IN_FILE_TOKENIZER) and not name.startswith(("decoder.", "lm_head."))
-    }
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors().items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_NOT_OF_THE_ENCODER)}
     split = split_fp8(tensors, checkpoint.metadata, checkpoint.path, keep=_stays_8_bit, prefix=prefix)
     state = dict(split.tensors) | {f"{path}.weight": weight for path, (weight, _) in split.layers.items()}
     state["encoder.embed_tokens.weight"] = state["shared.weight"]
