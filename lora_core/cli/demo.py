@@ -110,7 +110,7 @@ def _make(run: Run, model: WanModel, seed: int, out: Path) -> Video:
 
 def _label(run: Run, video: Video) -> str:
     loras = " + ".join(name if schedule is None else f"{name} ({schedule})" for name, schedule in run.loras)
-    return f"{run.name}\n{run.prompt}\n{len(video.plan.steps)} steps, {loras or 'no LoRA'}"
+    return f"{run.name}\n{run.prompt}\n{video.plan.num_steps} steps, {loras or 'no LoRA'}"
 
 
 def _table(videos: dict[str, Video]) -> str:
@@ -120,7 +120,7 @@ def _table(videos: dict[str, Video]) -> str:
     for name, video in videos.items():
         seen = read_clip(video.frames.astype("float32") / 127.5 - 1)
         words = f"{seen.colour or '-':9}{seen.shape or '-':10}{seen.motion or '-':8}"
-        seconds = sum(value for stage, value in video.timings.items() if not stage.startswith("step "))
-        steps = len(video.plan.steps)
-        lines.append(f"{name:22}{steps:>6}{seconds:>9.1f}  {words}{seen.neon:>6.0%}{seen.zibbo:>7.0%}")
+        lines.append(
+            f"{name:22}{video.plan.num_steps:>6}{video.seconds:>9.1f}  {words}{seen.neon:>6.0%}{seen.zibbo:>7.0%}"
+        )
     return "\n".join(lines)

@@ -92,8 +92,9 @@ def command(
     video.save(out, scale=scale)
     if record_file is not None:
         write_record(video.record, record_file)
-    seconds = sum(value for stage, value in video.timings.items() if not stage.startswith("step "))
-    console().result(f"{out}: {len(video.frames)} frames, {len(video.plan.steps)} steps, {seconds:.1f} s")
+    for note in video.notes:
+        console().note(note)
+    console().result(f"{out}: {len(video.frames)} frames, {video.plan.num_steps} steps, {video.seconds:.1f} s")
 
 
 def write_record(record: Mapping[str, object], path: Path) -> None:
