@@ -5,7 +5,6 @@ Letters: B batch, C latent channels, F latent frames, H W latent height and widt
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from .experts import BOUNDARY_SIGMA, build_expert, fold_padding, predict_velocity
 from .flow import ExpertPair
 from .latents import Examples
-from .muon import ConvMuon
+from .muon import Muon
 from .train_vae import update, warmup_then_cosine
 
 
@@ -29,7 +28,7 @@ class FlowConfig:
     """
 
     num_steps: int
-    learning_rate: float
+    learning_rate: float = 1e-3
     matrix_rate: float | None = None
     batch_size: int = 32
     lowest_sigma: float = 0.0
@@ -78,7 +77,6 @@ def train_flow(
     examples: Examples,
     empty_text: Tensor,
     what: str,
-    after_step: Callable[[int], None] = lambda step: None,
 ) -> WanTransformer3DModel:
     """Train the network's parameters that require gradients; at the end they hold their running averages."""
     generator = torch.Generator().manual_seed(config.seed)
@@ -93,7 +91,6 @@ def train_flow(
             torch._foreach_lerp_(averages, [weight.detach() for weight in weights], 1.0 - keep)
             bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
             bar.update()
-            after_step(step)
     with torch.no_grad():
         for weight, average in zip(weights, averages, strict=True):
             weight.copy_(average)
@@ -106,9 +103,11 @@ def build_optimizers(network: WanTransformer3DModel, config: FlowConfig) -> list
     matrices = [weight for name, weight in named if config.matrix_rate and "blocks." in name and weight.ndim == 2]
     chosen = {id(weight) for weight in matrices}
     others = [weight for _, weight in named if id(weight) not in chosen]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(others, config.learning_rate, betas=(0.9, 0.98))]
-    if config.matrix_rate:
-        optimizers.append(ConvMuon(matrices, config.matrix_rate))
+    optimizers: list[torch.optim.Optimizer] = []
+    if matrices:
+        optimizers.append(Muon(matrices, config.matrix_rate))
+    if others:
+        optimizers.append(torch.optim.Adam(others, config.learning_rate, betas=(0.9, 0.98)))
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["peak_lr"] = group["lr"]
     return optimizers

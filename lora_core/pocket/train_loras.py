@@ -42,8 +42,8 @@ class LoraKind:
     words: Mapping[str, str | bool]
     num_clips: int = 256
     num_ordinary_clips: int = 0
-    num_steps: int = 130
-    learning_rate: float = 4e-3
+    num_steps: int = 220
+    matrix_rate: float = 0.025
     empty_caption_share: float = 0.0
     seed: int = 30
 
@@ -65,6 +65,7 @@ LORA_KINDS = (
         about="Teaches 'a zibbo': a purple round creature with two big white eyes.",
         words={"shape": world.CHARACTER},
         num_ordinary_clips=128,
+        num_steps=140,
         seed=32,
     ),
     LoraKind(
@@ -91,7 +92,7 @@ def train_lora_pair(kind: LoraKind, pair: ExpertPair, examples: Examples, empty_
     """Train one LoRA on each frozen expert, between the noise levels that the expert is responsible for."""
     config = FlowConfig(
         num_steps=kind.num_steps,
-        learning_rate=kind.learning_rate,
+        matrix_rate=kind.matrix_rate,
         empty_caption_share=kind.empty_caption_share,
         average_decay=0.95,
         warmup_steps=15,

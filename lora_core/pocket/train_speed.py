@@ -18,8 +18,9 @@ from . import world
 from .experts import BOUNDARY_SIGMA, predict_velocity
 from .flow import ExpertPair, sample_latents, seeded_noise, shifted_sigmas
 from .latents import World, training_scenes
-from .train_experts import warmup_then_cosine
+from .muon import Muon
 from .train_loras import LoraPair, lora_tensors, with_new_lora
+from .train_vae import warmup_then_cosine
 
 SPEED = "speed_6steps"
 
@@ -32,9 +33,9 @@ class SpeedConfig:
     student_steps: int = 6
     cfg: float = 3.5
     num_clips: int = 448
-    num_updates: int = 120
+    num_updates: int = 130
     batch_size: int = 32
-    learning_rate: float = 3e-3
+    matrix_rate: float = 0.02
     seed: int = 40
 
 
@@ -88,11 +89,10 @@ def _follow(
     """Train the student's LoRA to walk from `start` (B, C, F, H, W) along the teacher's states."""
     sigmas = shifted_sigmas(config.student_steps)
     generator = torch.Generator().manual_seed(config.seed)
-    weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    optimizer = Muon([weight for weight in student.parameters() if weight.requires_grad], config.matrix_rate)
     for update in tqdm(range(config.num_updates), desc=what, mininterval=10):
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * warmup_then_cosine(update, 15, config.num_updates)
+            group["lr"] = config.matrix_rate * warmup_then_cosine(update, 15, config.num_updates)
         index = torch.randint(len(start), (config.batch_size,), generator=generator)
         x, text = start[index], teacher.text[index]
         optimizer.zero_grad()
@@ -103,7 +103,6 @@ def _follow(
             loss = (reached - teacher.states[step + 1][index]).square().mean() / abs(length)
             loss.backward()
             x = reached.detach()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
 
 

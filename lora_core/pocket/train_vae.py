@@ -5,7 +5,6 @@ Letters: B batch, C latent channels, T frames, F latent frames. Everything is fl
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from . import world
 from .dense_vae import decode_latents, encode_clip
-from .muon import ConvMuon
+from .muon import Muon
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,7 @@ class VaeConfig:
     decoder_rate: float = 0.3
 
 
-def train_vae(
-    config: VaeConfig, after_phase: Callable[[AutoencoderKLWan], None] = lambda vae: None
-) -> AutoencoderKLWan:
+def train_vae(config: VaeConfig) -> AutoencoderKLWan:
     """Train from nothing; return the VAE with latents scaled to the mean and deviation Wan's own constants promise."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
@@ -73,7 +70,6 @@ def train_vae(
                 update(optimizers, loss, rate)
                 bar.set_postfix(loss=f"{loss.item():.4f}", psnr_db=f"{psnr_db:.1f}", refresh=False)
                 bar.update()
-            after_phase(vae)
     absorb_wan_statistics(vae, clips[:256], config.latent_noise)
     return vae.eval()
 
@@ -116,7 +112,7 @@ def build_optimizers(vae: AutoencoderKLWan, config: VaeConfig) -> list[torch.opt
     inner = [weight for name, weight in trained if _is_inner_kernel(name, weight)]
     chosen = {id(weight) for weight in inner}
     others = [weight for _, weight in trained if id(weight) not in chosen]
-    optimizers = [ConvMuon(inner, config.kernel_rate), torch.optim.Adam(others, config.other_rate, betas=(0.9, 0.98))]
+    optimizers = [Muon(inner, config.kernel_rate), torch.optim.Adam(others, config.other_rate, betas=(0.9, 0.98))]
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["peak_lr"] = group["lr"]
     return optimizers
