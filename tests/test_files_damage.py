@@ -251,6 +251,7 @@ def test_ranks_that_do_not_agree(tmp_path: Path) -> None:
         ({"lora_down.weight": (0, 128), "lora_up.weight": (128, 0)}, "is empty"),
         ({"lora_A.weight": (2, 128), "lora_B.weight": (128, 2), "dora_scale": (5,)}, "its magnitude is 5, its weight"),
         ({"dora_scale": (128,)}, "lacks down and up"),
+        ({"diff": (128,), "dora_scale": (1, 128)}, "a DoRA magnitude beside a difference in full"),
         ({"lora_mid.weight": (2, 2, 1)}, "lacks down and up"),
     ],
 )

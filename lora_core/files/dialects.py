@@ -158,6 +158,7 @@ _FLAT = [(text.replace(".", "_"), prefix) for text, prefix in _DOTTED]
 
 #: A wildcard never stands for these: they are names of parameters, not of adapters.
 _NOT_ADAPTERS = ("weight", "bias", "alpha")
+_FIRST_PARTS = frozenset(leaf.split(".")[0] for leaf in LEAVES)
 _MAX_LEAF_PARTS = 1 + max(leaf.count(".") for leaf in LEAVES)
 
 
@@ -214,6 +215,8 @@ def split_leaf(name: str) -> tuple[str, Leaf | None]:
     """Return (what stands before the leaf, the longest leaf that fits), or (name, None)."""
     parts = name.split(".")
     for count in range(min(_MAX_LEAF_PARTS, len(parts) - 1), 0, -1):
+        if parts[-count] not in _FIRST_PARTS:
+            continue
         tail = parts[-count:]
         leaf = LEAVES.get(".".join(tail))
         if leaf is None and count > 1 and tail[1] not in _NOT_ADAPTERS:

@@ -173,7 +173,7 @@ def _check_entry(path: Path, name: str, entry: Any) -> _Entry:
         expected = f"one of {', '.join(DTYPES)}"
         raise LoraFileError(path, f"tensor {name!r} has the unknown dtype {dtype!r:.40}", expected=expected)
     sizes = (*shape, begin, end) if isinstance(shape, list) else (None,)
-    if not all(type(size) is int and 0 <= size < _MAX_SIZE for size in sizes):
+    if set(map(type, sizes)) != {int} or min(sizes) < 0 or max(sizes) >= _MAX_SIZE:
         what = f"tensor {name!r} has shape {shape!r:.60} and offsets {begin!r:.30}, {end!r:.30}"
         raise LoraFileError(path, what, expected="whole numbers, not negative", remedy=_DAMAGED)
     info = TensorInfo(tuple(shape), known)

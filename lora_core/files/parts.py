@@ -91,6 +91,8 @@ def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo]) -> Part
     names = [*fields.values(), *([magnitude.name] if magnitude else [])]
     _check_values(target, {name: infos[name] for name in names})
     problem = KINDS[kind].check(shapes)
+    if magnitude and KINDS[kind].rank(shapes) is None and kind != "lokr":
+        problem = "a DoRA magnitude beside a difference in full"
     if problem:
         raise Unfit(MISFIT, f"{target} ({problem})", "wrong_shape")
     return Parts(

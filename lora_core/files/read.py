@@ -87,11 +87,11 @@ def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
 
 def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
     """Read and check every value; return the weights with deltas that change nothing marked so in the account."""
+    file = assembly.file
     zero: set[str] = set()
-    for place, deltas in zip(_places(assembly), (weights.deltas, weights.low_noise_deltas or {}), strict=False):
-        for target, delta in deltas.items():
-            if changes_nothing(delta):
-                zero.update(assembly.blueprints[place, target].names)
+    for blueprint in assembly.blueprints.values():
+        if changes_nothing(blueprint.build_checked(file.path, file.read)):
+            zero.update(blueprint.names)
     if not zero:
         return weights
     reason = "every value of it, or of its partner, is zero"
@@ -99,10 +99,10 @@ def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
         replace(record, status="zero", reason=reason) if record.name in zero else record for record in weights.account
     )
     account = Account(tuple(records))
-    notes = (
-        weights.notes if account.count("applied") else (*weights.notes, "all its deltas are zero: it changes nothing")
-    )
-    return replace(weights, account=account, notes=notes)
+    notes = list(weights.notes)
+    if len(zero) == sum(len(blueprint.names) for blueprint in assembly.blueprints.values()):
+        notes.append("all its deltas are zero: it changes nothing")
+    return replace(weights, account=account, notes=tuple(notes))
 
 
 def _places(assembly: Assembly) -> list[Expert | None]:

@@ -62,7 +62,7 @@ class LoraReport:
             "expert": f"{self.expert} ({self.expert_source})" if self.expert else "not told",
             "base": self.base or "not told",
             "deltas": _counts(self.kinds),
-            "targets": f"{self.num_targets} in {self.num_blocks} blocks: {_counts(self.modules)}" if self.modules else "",
+            "targets": f"{self.num_targets} in {self.num_blocks} blocks: {_counts(self.modules) or 'none'}",
             "rank": _counts(self.ranks),
             "alpha / rank": _counts({round(scale, 6): count for scale, count in self.scales.items()}),
             "dtype": _counts(self.dtypes),
