@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lora_core.apply import attach
 from lora_core.deltas import Delta
+from lora_core.families import residency, wan_open
 from lora_core.families.base import ModelSpec
 from lora_core.families.fp8 import ScaledFp8Linear
 from lora_core.families.residency import OFFLOADS
@@ -323,6 +324,29 @@ def test_rest_gives_back_the_stored_tensors(tmp_path: Path) -> None:
     again = model.expert("high_noise").get_parameter("proj_out.weight")
     assert again is weight
     assert weight.dtype == torch.float32
+
+
+def test_in_blocks_the_networks_stay_on_the_cpu_and_their_groups_travel(
+    files: tiny.TinyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offloaded = []
+    monkeypatch.setattr(residency, "_offload_groups", lambda module, device, grain: offloaded.append((device, grain)))
+    monkeypatch.setattr(wan_open, "_usable", torch.device)
+    model = open_wan(files.high, offload="blocks", device="cuda", dtype=torch.float32, **files.arguments())
+    for name in ("high_noise", "low_noise", "high_noise"):
+        assert {parameter.device.type for parameter in model.expert(name).parameters()} == {"cpu"}
+    assert offloaded == [(torch.device("cuda"), "block_level")] * 2, "once for each expert"
+    assert model.text is not None
+    model.text.piece.use()
+    assert offloaded[2:] == [(torch.device("cuda"), "leaf_level")]
+
+
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="diffusers asks torch for an accelerator there, even for the CPU")
+@pytest.mark.parametrize("grain", ["block_level", "leaf_level"])
+def test_groups_that_travel_compute_the_same(grain: residency.Grain) -> None:
+    module = copy.deepcopy(tiny.transformer(0))
+    residency._offload_groups(module, torch.device("cpu"), grain)
+    assert torch.equal(tiny.run(module), tiny.run(tiny.transformer(0)))
 
 
 def test_a_placement_that_fails_half_way_leaves_everything_at_rest(

@@ -44,7 +44,9 @@ class Residence:
 
     def add(self, load: Callable[[], Network], grain: Grain = "whole") -> Piece:
         """Take in a network that `load` will read when it is first used."""
-        piece = Piece(self, load, grain if self.offload == "blocks" else "whole")
+        # On the CPU blocks would move from the CPU to the CPU, so whole networks come and go as with "experts".
+        in_groups = self.offload == "blocks" and self.device.type != "cpu"
+        piece = Piece(self, load, grain if in_groups else "whole")
         self._pieces.append(piece)
         return piece
 

@@ -51,7 +51,7 @@ def open_wan(
         dtype: what the experts compute in.
         device: where networks compute.
         offload: "none" keeps every network on the device once used; "experts" only the one in use; "blocks" of the
-            experts only a block at a time.
+            experts only a block at a time (on the CPU the same as "experts").
     """
     if offload not in OFFLOADS:
         raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
