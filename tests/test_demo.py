@@ -1,0 +1,63 @@
+"""The demo, run whole on the shipped model: the files it makes, and that each LoRA means what its name says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lora_core import read_video
+from lora_core.cli.demo import RUNS
+from lora_core.cli.main import cli
+from lora_core.pocket.measure import Reading, read_clip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the demo once."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    ended = CliRunner().invoke(cli, ["--quiet", "demo", "-o", str(out)], catch_exceptions=False)
+    assert ended.exit_code == 0
+    return out
+
+
+def _seen(folder: Path, run: str) -> Reading:
+    frames = read_video(folder / f"{run}.mp4")[0]
+    shrunk = frames[:, 3::6, 3::6].astype(np.float32)  # the demo enlarges each pixel to a square of 6
+    return read_clip(shrunk / 127.5 - 1)
+
+
+def test_it_leaves_a_clip_for_each_run_a_sheet_a_plan_and_a_record(folder: Path) -> None:
+    wanted = {f"{run.name}.mp4" for run in RUNS} | {"sheet.png", "plan.png", "stack.json"}
+    assert {path.name for path in folder.iterdir()} == wanted
+    record = json.loads((folder / "stack.json").read_text())
+    assert [lora["name"] for lora in record["loras"]] == ["speed_6steps", "zibbo_character", "neon_style"]
+
+
+def test_six_fast_steps_show_what_the_prompt_says(folder: Path) -> None:
+    seen = _seen(folder, "speed")
+    assert (seen.colour, seen.motion) == ("yellow", "right")
+
+
+def test_the_style_makes_the_world_dark(folder: Path) -> None:
+    assert _seen(folder, "base").neon < 0.1
+    assert _seen(folder, "style").neon > 0.5
+
+
+def test_only_with_its_lora_is_the_character_purple(folder: Path) -> None:
+    assert _seen(folder, "base-character-word").colour != "purple"
+    assert _seen(folder, "character").colour == "purple"
+
+
+def test_only_with_its_lora_does_the_shape_orbit(folder: Path) -> None:
+    assert _seen(folder, "base-motion-word").motion != "orbits"
+    assert _seen(folder, "motion").motion == "orbits"
+
+
+def test_the_stack_shows_the_character_in_the_style(folder: Path) -> None:
+    seen = _seen(folder, "stack")
+    assert seen.colour == "purple"
+    assert seen.neon > 0.5
