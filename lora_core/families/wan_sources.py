@@ -50,14 +50,16 @@ def find_sources(
 ) -> WanSources:
     """Find the pieces of "pocket", of a diffusers folder or of one or two single files; given pieces go first."""
     arguments = {"low_noise": low_noise, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
-    given = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
+    given: dict[str, Any] = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
     low = given.pop("low_noise", None)
     if str(source) == POCKET:
         found = _pocket()
     else:
         path = Path(source).expanduser()
         found = _folder(path) if path.is_dir() else _single_files(path, low)
-    return dataclasses.replace(found, **given, **({} if low is None else {"low": low}))
+    if low is not None:
+        given["low"] = low
+    return dataclasses.replace(found, **given)
 
 
 def _pocket() -> WanSources:
