@@ -10,8 +10,8 @@ Letters: B batch, C latent channels, T frames, F latent frames with T = 4 F - 3.
 """
 
 import torch
-from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    AutoencoderKLWan,
     WanAttentionBlock,
     WanCausalConv3d,
     WanMidBlock,

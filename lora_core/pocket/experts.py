@@ -6,8 +6,7 @@ Letters: B batch, C latent channels, F latent frames, H W latent height and widt
 import math
 
 import torch
-from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
+from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor, WanTransformer3DModel
 from torch import Tensor
 
 from .text import MAX_CAPTION_TOKENS, MAX_PROMPT_TOKENS

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from . import world
+from .bars import progress_bar
 from .dense_vae import decode_latents, encode_clip
 from .text import embed
 from .train_vae import to_batch
@@ -73,9 +73,12 @@ def training_scenes(rng: np.random.Generator, num_scenes: int, **words: str | bo
 def encode_scenes(parts: World, scenes: Sequence[world.Scene], what: str) -> Examples:
     """Draw, encode and caption scenes."""
     latents = []
-    for start in tqdm(range(0, len(scenes), BATCH_SIZE), desc=f"encode {what}", mininterval=10):
-        clips = np.stack([world.draw(scene) for scene in scenes[start : start + BATCH_SIZE]])
-        latents.append(encode_frames(parts.vae, clips))
+    starts = range(0, len(scenes), BATCH_SIZE)
+    with progress_bar(len(starts), f"encode {what}") as advance:
+        for start in starts:
+            clips = np.stack([world.draw(scene) for scene in scenes[start : start + BATCH_SIZE]])
+            latents.append(encode_frames(parts.vae, clips))
+            advance("")
     captions = [world.caption(replace(scene, neon=False)) for scene in scenes]
     return Examples(torch.cat(latents), parts.embed(captions))
 

@@ -8,11 +8,11 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
+from .bars import progress_bar
 from .experts import BOUNDARY_SIGMA, build_expert, fold_padding, predict_velocity
 from .flow import ExpertPair
 from .latents import Examples
@@ -83,14 +83,13 @@ def train_flow(
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
     averages = [weight.detach().clone() for weight in weights]
     optimizers = build_optimizers(network, config)
-    with tqdm(total=config.num_steps, desc=what, mininterval=10) as bar:
+    with progress_bar(config.num_steps, what) as advance:
         for step in range(config.num_steps):
             loss = flow_loss(network, config, examples.batch(config.batch_size, generator), empty_text, generator)
             update(optimizers, loss, warmup_then_cosine(step, config.warmup_steps, config.num_steps))
             keep = min(config.average_decay, (step + 1) / (step + 10))
             torch._foreach_lerp_(averages, [weight.detach() for weight in weights], 1.0 - keep)
-            bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-            bar.update()
+            advance(f"loss {loss.item():.4f}")
     with torch.no_grad():
         for weight, average in zip(weights, averages, strict=True):
             weight.copy_(average)

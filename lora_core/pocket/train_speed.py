@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
-from tqdm import tqdm
 
 from . import world
+from .bars import progress_bar
 from .experts import BOUNDARY_SIGMA, predict_velocity
 from .flow import ExpertPair, sample_latents, seeded_noise, shifted_sigmas
 from .latents import World, training_scenes
@@ -52,19 +52,25 @@ def record_teacher(config: SpeedConfig, pair: ExpertPair, parts: World) -> Traje
     scenes = training_scenes(np.random.default_rng(config.seed), config.num_clips)
     text, empty_text = parts.embed([world.caption(scene) for scene in scenes]), parts.embed([""])
     noise = seeded_noise(config.num_clips, config.seed)
-    stride = config.teacher_steps // config.student_steps
-    sigmas = shifted_sigmas(config.teacher_steps)
+    parts_of_it = torch.arange(config.num_clips).split(config.batch_size)
     recorded = []
-    for index in tqdm(torch.arange(config.num_clips).split(config.batch_size), desc="teacher", mininterval=10):
-        states = [noise[index]]
-
-        def keep(step: int, x: Tensor, states: list[Tensor] = states) -> None:
-            if (step + 1) % stride == 0:
-                states.append(x)
-
-        sample_latents(pair, noise[index], text[index], empty_text, sigmas, config.cfg, keep)
-        recorded.append(torch.stack(states))
+    with progress_bar(len(parts_of_it), "teacher") as advance:
+        for index in parts_of_it:
+            recorded.append(_teacher_states(config, pair, noise[index], text[index], empty_text))
+            advance("")
     return Trajectories(torch.cat(recorded, dim=1), text)
+
+
+def _teacher_states(config: SpeedConfig, pair: ExpertPair, noise: Tensor, text: Tensor, empty_text: Tensor) -> Tensor:
+    stride = config.teacher_steps // config.student_steps
+    states = [noise]
+
+    def keep(step: int, x: Tensor) -> None:
+        if (step + 1) % stride == 0:
+            states.append(x)
+
+    sample_latents(pair, noise, text, empty_text, shifted_sigmas(config.teacher_steps), config.cfg, keep)
+    return torch.stack(states)
 
 
 def train_speed_pair(config: SpeedConfig, pair: ExpertPair, teacher: Trajectories) -> LoraPair:
@@ -90,20 +96,35 @@ def _follow(
     sigmas = shifted_sigmas(config.student_steps)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = Muon([weight for weight in student.parameters() if weight.requires_grad], config.matrix_rate)
-    for update in tqdm(range(config.num_updates), desc=what, mininterval=10):
-        for group in optimizer.param_groups:
-            group["lr"] = config.matrix_rate * warmup_then_cosine(update, 15, config.num_updates)
-        index = torch.randint(len(start), (config.batch_size,), generator=generator)
-        x, text = start[index], teacher.text[index]
-        optimizer.zero_grad()
-        for step in steps:
-            length = sigmas[step + 1] - sigmas[step]
-            sigma_B = torch.full((len(x),), sigmas[step])
-            reached = x + length * predict_velocity(student, x, sigma_B, text)
-            loss = (reached - teacher.states[step + 1][index]).square().mean() / abs(length)
-            loss.backward()
-            x = reached.detach()
-        optimizer.step()
+    with progress_bar(config.num_updates, what) as advance:
+        for update in range(config.num_updates):
+            for group in optimizer.param_groups:
+                group["lr"] = config.matrix_rate * warmup_then_cosine(update, 15, config.num_updates)
+            index = torch.randint(len(start), (config.batch_size,), generator=generator)
+            optimizer.zero_grad()
+            loss = _walk_with_gradients(student, teacher, start[index], index, steps, sigmas)
+            optimizer.step()
+            advance(f"loss {loss:.4f}")
+
+
+def _walk_with_gradients(
+    student: WanTransformer3DModel,
+    teacher: Trajectories,
+    x: Tensor,
+    index: Tensor,
+    steps: range,
+    sigmas: Sequence[float],
+) -> float:
+    """Walk once, each step's error adding to the gradients for itself; return the last step's error."""
+    text = teacher.text[index]
+    loss = torch.zeros(())
+    for step in steps:
+        length = sigmas[step + 1] - sigmas[step]
+        reached = x + length * predict_velocity(student, x, torch.full((len(x),), sigmas[step]), text)
+        loss = (reached - teacher.states[step + 1][index]).square().mean() / abs(length)
+        loss.backward()
+        x = reached.detach()
+    return loss.item()
 
 
 @torch.no_grad()

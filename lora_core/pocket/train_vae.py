@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from . import world
+from .bars import progress_bar
 from .dense_vae import decode_latents, encode_clip
 from .muon import Muon
 
@@ -61,15 +60,12 @@ def train_vae(config: VaeConfig) -> AutoencoderKLWan:
     vae = AutoencoderKLWan(base_dim=config.base_dim)
     start_frame_by_frame(vae)
     optimizers = build_optimizers(vae, config)
-    num_steps = sum(phase.num_steps for phase in config.phases)
-    with tqdm(total=num_steps, desc="vae", mininterval=10) as bar:
-        for phase in config.phases:
-            for _ in range(phase.num_steps):
-                rate = warmup_then_cosine(bar.n, config.warmup_steps, config.cosine_steps)
-                loss, psnr_db = _loss(vae, _random_batch(clips, phase, rng), config)
-                update(optimizers, loss, rate)
-                bar.set_postfix(loss=f"{loss.item():.4f}", psnr_db=f"{psnr_db:.1f}", refresh=False)
-                bar.update()
+    phase_of_step = [phase for phase in config.phases for _ in range(phase.num_steps)]
+    with progress_bar(len(phase_of_step), "vae") as advance:
+        for step, phase in enumerate(phase_of_step):
+            loss, psnr_db = _loss(vae, _random_batch(clips, phase, rng), config)
+            update(optimizers, loss, warmup_then_cosine(step, config.warmup_steps, config.cosine_steps))
+            advance(f"loss {loss.item():.4f}, {psnr_db:.1f} dB")
     absorb_wan_statistics(vae, clips[:256], config.latent_noise)
     return vae.eval()
 
@@ -83,13 +79,16 @@ def refine_decoder(vae: AutoencoderKLWan, config: VaeConfig) -> AutoencoderKLWan
     vae.requires_grad_(False)
     vae.decoder.requires_grad_(True)
     optimizers = build_optimizers(vae, config)
-    for step in tqdm(range(phase.num_steps), desc="vae decoder", mininterval=10):
-        batch = _random_batch(clips, phase, rng)
-        with torch.no_grad():
-            latents, log_variance = encode_clip(vae, batch)
-            latents = latents + torch.exp(0.5 * log_variance) * torch.randn_like(latents)
-        loss, _ = reconstruction_loss(decode_latents(vae, latents), batch, config.edge_weight, torch.zeros(()))
-        update(optimizers, loss, config.decoder_rate * warmup_then_cosine(step, config.warmup_steps, phase.num_steps))
+    with progress_bar(phase.num_steps, "vae decoder") as advance:
+        for step in range(phase.num_steps):
+            batch = _random_batch(clips, phase, rng)
+            with torch.no_grad():
+                latents, log_variance = encode_clip(vae, batch)
+                latents = latents + torch.exp(0.5 * log_variance) * torch.randn_like(latents)
+            loss, psnr_db = reconstruction_loss(decode_latents(vae, latents), batch, config.edge_weight)
+            rate = config.decoder_rate * warmup_then_cosine(step, config.warmup_steps, phase.num_steps)
+            update(optimizers, loss, rate)
+            advance(f"{psnr_db:.1f} dB")
     return vae.eval()
 
 
@@ -190,12 +189,13 @@ def _crop(clip: np.ndarray, phase: Phase, rng: np.random.Generator) -> np.ndarra
 def _loss(vae: AutoencoderKLWan, batch: Tensor, config: VaeConfig) -> tuple[Tensor, float]:
     latents, _ = encode_clip(vae, batch)
     decoded = decode_latents(vae, latents + config.latent_noise * torch.randn_like(latents))
-    return reconstruction_loss(decoded, batch, config.edge_weight, config.latent_weight * latents.square().mean())
+    loss, psnr_db = reconstruction_loss(decoded, batch, config.edge_weight)
+    return loss + config.latent_weight * latents.square().mean(), psnr_db
 
 
-def reconstruction_loss(decoded: Tensor, clip: Tensor, edge_weight: float, penalty: Tensor) -> tuple[Tensor, float]:
+def reconstruction_loss(decoded: Tensor, clip: Tensor, edge_weight: float) -> tuple[Tensor, float]:
     """Compare two clips (B, 3, T, H, W) in pixels and in their slopes; returns the loss and the PSNR in dB."""
     squared = functional.mse_loss(decoded, clip)
     edges = sum((decoded.diff(dim=axis) - clip.diff(dim=axis)).abs().mean() for axis in (3, 4))
-    loss = squared + (decoded - clip).abs().mean() + edge_weight * edges + penalty
+    loss = squared + (decoded - clip).abs().mean() + edge_weight * edges
     return loss, 10.0 * math.log10(4.0 / squared.item())
