@@ -9,6 +9,9 @@ clamps to [-1, 1], which gives a saturated pixel no gradient. A single frame mee
 Letters: B batch, C latent channels, T frames, F latent frames with T = 4 F - 3. Tensors stay in the module's dtype.
 """
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
     AutoencoderKLWan,
@@ -40,7 +43,7 @@ def decode_latents(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
     x = _convolve(decoder.conv_in, _convolve(vae.post_quant_conv, latents))
     x = _apply(decoder.mid_block, x)
     for block in decoder.up_blocks:
-        for layer in (*block.resnets, *(block.upsamplers or ())):
+        for layer in (child for group in block.children() for child in cast(nn.ModuleList, group)):
             x = _apply(layer, x)
     return _convolve(decoder.conv_out, functional.silu(decoder.norm_out(x)))
 
@@ -65,7 +68,7 @@ def _residual(block: WanResidualBlock, x: Tensor) -> Tensor:
 
 def _middle(block: WanMidBlock, x: Tensor) -> Tensor:
     first, last = block.resnets
-    return _residual(last, block.attentions[0](_residual(first, x)))
+    return _apply(last, _apply(block.attentions[0], _apply(first, x)))
 
 
 def _resample(layer: WanResample, x: Tensor) -> Tensor:
@@ -80,7 +83,7 @@ def _resample(layer: WanResample, x: Tensor) -> Tensor:
     return x
 
 
-_LAYERS = {
+_LAYERS: dict[type[nn.Module], Callable[..., Tensor]] = {
     WanResidualBlock: _residual,
     WanMidBlock: _middle,
     WanResample: _resample,

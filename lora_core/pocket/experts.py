@@ -12,15 +12,17 @@ from torch import Tensor
 from .text import MAX_CAPTION_TOKENS, MAX_PROMPT_TOKENS
 
 BOUNDARY_SIGMA = 0.875
+NUM_HEADS = 4
+TEXT_WIDTH = 64
 LATENT_SHAPE = (16, 5, 8, 8)
 
 
 def build_expert() -> WanTransformer3DModel:
     """Build one untrained expert of Wan's text-to-video architecture; its output starts at zero."""
     expert = WanTransformer3DModel(
-        num_attention_heads=4,
+        num_attention_heads=NUM_HEADS,
         attention_head_dim=32,
-        text_dim=64,
+        text_dim=TEXT_WIDTH,
         ffn_dim=512,
         num_layers=6,
         cross_attn_norm=True,
@@ -54,7 +56,7 @@ class FoldedPadding(WanAttnProcessor):
 
 def fold_padding(expert: WanTransformer3DModel) -> WanTransformer3DModel:
     """Make the expert read captions from `text.embed`; changes its attention processors, never its weights."""
-    expert.set_attn_processor(FoldedPadding())
+    expert.set_attn_processor(FoldedPadding())  # type: ignore[arg-type]  # any callable of its form
     return expert
 
 

@@ -18,12 +18,13 @@ from ..families.wan_names import to_native
 from ..families.wan_vae_names import vae_to_native
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
+from .experts import NUM_HEADS, TEXT_WIDTH
 from .train_loras import LoraTensors
 
 
 def write_expert(expert: WanTransformer3DModel, path: Path) -> None:
     """Write one expert; the `config` entry tells ComfyUI's loader what shapes cannot tell."""
-    config = {"num_heads": expert.config.num_attention_heads, "text_dim": expert.config.text_dim}
+    config = {"num_heads": NUM_HEADS, "text_dim": TEXT_WIDTH}
     _write(expert.state_dict(), to_native, path, {"config": json.dumps({"transformer": config})})
 
 

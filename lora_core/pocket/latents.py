@@ -13,6 +13,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from ..families.wan_latents import LATENT_MEAN, LATENT_STD
 from . import world
 from .bars import progress_bar
 from .dense_vae import decode_latents, encode_clip
@@ -87,19 +88,19 @@ def encode_scenes(parts: World, scenes: Sequence[world.Scene], what: str) -> Exa
 def encode_frames(vae: AutoencoderKLWan, clips: np.ndarray) -> Tensor:
     """Encode float32 (B, T, 64, 64, 3) in [-1, 1] to normalised latents (B, C, F, H, W)."""
     mean, _ = encode_clip(vae, to_batch((clips + 1.0) * 127.5))
-    offset, scale = wan_statistics(vae)
+    offset, scale = wan_statistics(mean.shape[1])
     return (mean - offset) / scale
 
 
 @torch.no_grad()
 def decode_frames(vae: AutoencoderKLWan, latents: Tensor) -> np.ndarray:
     """Decode normalised latents (B, C, F, H, W) to float32 (B, T, 64, 64, 3) in [-1, 1]."""
-    offset, scale = wan_statistics(vae)
+    offset, scale = wan_statistics(latents.shape[1])
     parts = [decode_latents(vae, part) for part in (latents * scale + offset).split(BATCH_SIZE)]
     return torch.cat(parts).clamp(-1.0, 1.0).permute(0, 2, 3, 4, 1).numpy()
 
 
-def wan_statistics(vae: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
+def wan_statistics(num_channels: int) -> tuple[Tensor, Tensor]:
     """Give Wan's mean and deviation per latent channel, each (1, C, 1, 1, 1)."""
-    mean, deviation = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+    mean, deviation = torch.tensor(LATENT_MEAN[num_channels]), torch.tensor(LATENT_STD[num_channels])
     return mean.view(1, -1, 1, 1, 1), deviation.view(1, -1, 1, 1, 1)

@@ -143,7 +143,8 @@ def _template(shape: str, growth: float, x: np.ndarray, y: np.ndarray) -> np.nda
     left, right, top, bottom = _BOXES[shape, growth]
     unit_x = left + (x + 1.0) / 2.0 * (right - left)
     unit_y = top + (y + 1.0) / 2.0 * (bottom - top)
-    return world.SHAPE_DISTANCES[shape](*np.broadcast_arrays(unit_x, unit_y), 1.0) < growth
+    unit_x, unit_y = np.broadcast_arrays(unit_x, unit_y)
+    return world.SHAPE_DISTANCES[shape](unit_x, unit_y, 1.0) < growth
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -153,7 +154,8 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 def _box_of(shape: str, growth: float) -> tuple[float, float, float, float]:
     """Find a grown unit shape's left, right, top and bottom edge."""
     grid = np.linspace(-1.8, 1.8, 721)
-    inside = world.SHAPE_DISTANCES[shape](*np.meshgrid(grid, grid), 1.0) < growth
+    x, y = np.meshgrid(grid, grid)
+    inside = world.SHAPE_DISTANCES[shape](x, y, 1.0) < growth
     columns, rows = grid[inside.any(axis=0)], grid[inside.any(axis=1)]
     return columns[0], columns[-1], rows[0], rows[-1]
 

@@ -20,7 +20,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(weights, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # no closure: gradients are there
         """Apply one update from the gradients."""
         for group in self.param_groups:
             for weight in (weight for weight in group["params"] if weight.grad is not None):

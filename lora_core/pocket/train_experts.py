@@ -103,7 +103,7 @@ def build_optimizers(network: WanTransformer3DModel, config: FlowConfig) -> list
     chosen = {id(weight) for weight in matrices}
     others = [weight for _, weight in named if id(weight) not in chosen]
     optimizers: list[torch.optim.Optimizer] = []
-    if matrices:
+    if config.matrix_rate:
         optimizers.append(Muon(matrices, config.matrix_rate))
     if others:
         optimizers.append(torch.optim.Adam(others, config.learning_rate, betas=(0.9, 0.98)))

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from ..families.wan_latents import LATENT_MEAN, LATENT_STD
 from . import world
 from .bars import progress_bar
 from .dense_vae import decode_latents, encode_clip
+from .experts import LATENT_SHAPE
 from .muon import Muon
 
 
@@ -102,7 +104,7 @@ def start_frame_by_frame(vae: AutoencoderKLWan) -> None:
         if name.endswith("time_conv"):
             rows, columns = module.weight.shape[:2]
             module.weight[:, :, -1, 0, 0] = torch.eye(columns).repeat(rows // columns, 1)
-            module.bias.zero_()
+            _bias(module).zero_()
 
 
 def build_optimizers(vae: AutoencoderKLWan, config: VaeConfig) -> list[torch.optim.Optimizer]:
@@ -162,17 +164,22 @@ def absorb_wan_statistics(vae: AutoencoderKLWan, clips: np.ndarray, latent_noise
     and the decoder's first one its inverse; what is decoded stays the same. The posterior's deviation becomes the
     noise that the decoder was trained to bear.
     """
-    num_channels = vae.config.z_dim
+    num_channels = LATENT_SHAPE[0]
     means = torch.cat([encode_clip(vae, to_batch(part))[0] for part in np.array_split(clips, max(1, len(clips) // 8))])
     mean_C, std_C = means.mean(dim=(0, 2, 3, 4)), means.std(dim=(0, 2, 3, 4))
-    scale_C = torch.tensor(vae.config.latents_std) / std_C
-    shift_C = torch.tensor(vae.config.latents_mean) - scale_C * mean_C
+    scale_C = torch.tensor(LATENT_STD[num_channels]) / std_C
+    shift_C = torch.tensor(LATENT_MEAN[num_channels]) - scale_C * mean_C
     vae.quant_conv.weight[:num_channels].mul_(scale_C.view(-1, 1, 1, 1, 1))
-    vae.quant_conv.bias[:num_channels].mul_(scale_C).add_(shift_C)
+    _bias(vae.quant_conv)[:num_channels].mul_(scale_C).add_(shift_C)
     vae.quant_conv.weight[num_channels:].zero_()
-    vae.quant_conv.bias[num_channels:] = 2.0 * (latent_noise * scale_C).log()
+    _bias(vae.quant_conv)[num_channels:] = 2.0 * (latent_noise * scale_C).log()
     vae.post_quant_conv.weight.div_(scale_C.view(1, -1, 1, 1, 1))
-    vae.post_quant_conv.bias.sub_(vae.post_quant_conv.weight[..., 0, 0, 0] @ shift_C)
+    _bias(vae.post_quant_conv).sub_(vae.post_quant_conv.weight[..., 0, 0, 0] @ shift_C)
+
+
+def _bias(convolution: nn.Conv3d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
 
 
 def _random_batch(clips: np.ndarray, phase: Phase, rng: np.random.Generator) -> Tensor:

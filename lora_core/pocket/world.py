@@ -4,6 +4,7 @@ A clip is a float32 array of shape (frames, height, width, 3) with values in [-1
 distances, so edges are anti-aliased without supersampling.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,7 +68,7 @@ def random_scene(rng: np.random.Generator, **words: str | bool) -> Scene:
         background_light=rng.uniform(0.32, 0.60),
         background_phase_px=(rng.uniform(0, PATTERN_PERIOD_PX), rng.uniform(0, PATTERN_PERIOD_PX)),
     )
-    scene = replace(scene, **words)
+    scene = replace(scene, **words)  # type: ignore[arg-type]  # words are names of fields
     return replace(scene, offset_px=_random_offset(rng, scene.motion))
 
 
@@ -135,14 +136,21 @@ def _cross(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
     return np.minimum(lying, standing)
 
 
-SHAPE_DISTANCES = {"circle": _circle, "square": _square, "triangle": _triangle, "cross": _cross, CHARACTER: _circle}
+SHAPE_DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "cross": _cross,
+    CHARACTER: _circle,
+}
 
 
 def _offsets_from(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     grid = np.arange(SIZE_PX, dtype=np.float32)
     dx = grid[None, None, :] - centres[:, 0, None, None]
     dy = grid[None, :, None] - centres[:, 1, None, None]
-    return np.broadcast_arrays(dx, dy)
+    dx, dy = np.broadcast_arrays(dx, dy)
+    return dx, dy
 
 
 def _random_offset(rng: np.random.Generator, motion: str) -> tuple[float, float]:
