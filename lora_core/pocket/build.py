@@ -5,7 +5,8 @@ What a stage leaves in the work folder is used by the next ones; a stage whose f
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -221,14 +222,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=STAGES, help="run this stage, whether or not it has been run")
     parser.add_argument("--quick", action="store_true", help="tiny step counts, to see that every stage runs")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(2)
-    torch.set_flush_denormal(True)
     options.work.mkdir(parents=True, exist_ok=True)
     shop = Workshop(options.work, quick_config() if options.quick else BuildConfig())
     (options.work / "config.json").write_text(json.dumps(asdict(shop.config), indent=1) + "\n")
-    for name, stage in STAGES.items():
-        if name == options.only or (options.only is None and not (options.work / stage.leaves).exists()):
-            stage.run(shop)
+    with _training_numerics():
+        for name, stage in STAGES.items():
+            if name == options.only or (options.only is None and not (options.work / stage.leaves).exists()):
+                stage.run(shop)
+
+
+@contextmanager
+def _training_numerics() -> Iterator[None]:
+    """Compute on two threads, so that sums come out alike on every machine, and without slow subnormal numbers."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(num_threads)
 
 
 def _contiguous(vae: AutoencoderKLWan) -> dict[str, torch.Tensor]:

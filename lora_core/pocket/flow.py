@@ -13,6 +13,9 @@ from torch import Tensor
 
 from .experts import BOUNDARY_SIGMA, LATENT_SHAPE, predict_velocity
 
+#: The shift of every schedule in the pocket world.
+SHIFT = 5.0
+
 
 @dataclass(frozen=True)
 class ExpertPair:
@@ -23,11 +26,6 @@ class ExpertPair:
 
     def at(self, sigma: float) -> WanTransformer3DModel:
         return self.high_noise if sigma >= BOUNDARY_SIGMA else self.low_noise
-
-
-def shifted_sigmas(num_steps: int, shift: float = 5.0) -> list[float]:
-    """Give num_steps + 1 noise levels from 1 to 0: shift * u / (1 + (shift - 1) * u) for evenly spaced u."""
-    return [shift * u / (1.0 + (shift - 1.0) * u) for u in (1.0 - i / num_steps for i in range(num_steps + 1))]
 
 
 def seeded_noise(num_clips: int, seed: int) -> Tensor:

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..sigmas import flow_sigmas
 from . import world
-from .flow import ExpertPair, sample_latents, seeded_noise, shifted_sigmas
+from .flow import SHIFT, ExpertPair, sample_latents, seeded_noise
 from .latents import World, decode_frames, encode_frames, held_out_words
 from .measure import Reading, read_clip
 from .train_loras import LoraPair, with_loras
@@ -66,7 +67,7 @@ def generate(
     clips = []
     for start in range(0, len(scenes), config.batch_size):
         part = slice(start, start + config.batch_size)
-        latents = sample_latents(pair, noise[part], text[part], empty_text, shifted_sigmas(num_steps), cfg)
+        latents = sample_latents(pair, noise[part], text[part], empty_text, flow_sigmas(num_steps, SHIFT), cfg)
         clips.append(decode_frames(parts.vae, latents))
     return np.concatenate(clips)
 

@@ -13,10 +13,11 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 
+from ..sigmas import flow_sigmas
 from . import world
 from .bars import progress_bar
 from .experts import BOUNDARY_SIGMA, predict_velocity
-from .flow import ExpertPair, sample_latents, seeded_noise, shifted_sigmas
+from .flow import SHIFT, ExpertPair, sample_latents, seeded_noise
 from .latents import World, training_scenes
 from .muon import Muon
 from .train_loras import LoraPair, lora_tensors, with_new_lora
@@ -69,13 +70,13 @@ def _teacher_states(config: SpeedConfig, pair: ExpertPair, noise: Tensor, text: 
         if (step + 1) % stride == 0:
             states.append(x)
 
-    sample_latents(pair, noise, text, empty_text, shifted_sigmas(config.teacher_steps), config.cfg, keep)
+    sample_latents(pair, noise, text, empty_text, flow_sigmas(config.teacher_steps, SHIFT), config.cfg, keep)
     return torch.stack(states)
 
 
 def train_speed_pair(config: SpeedConfig, pair: ExpertPair, teacher: Trajectories) -> LoraPair:
     """Train the high-noise student first, then the low-noise one on the states that the first one reaches."""
-    sigmas = shifted_sigmas(config.student_steps)
+    sigmas = flow_sigmas(config.student_steps, SHIFT)
     num_high = sum(sigma >= BOUNDARY_SIGMA for sigma in sigmas[:-1])
     high, low = (with_new_lora(expert, config.seed) for expert in (pair.high_noise, pair.low_noise))
     _follow(high, config, teacher, teacher.states[0], range(num_high), "speed high_noise")
@@ -93,7 +94,7 @@ def _follow(
     what: str,
 ) -> None:
     """Train the student's LoRA to walk from `start` (B, C, F, H, W) along the teacher's states."""
-    sigmas = shifted_sigmas(config.student_steps)
+    sigmas = flow_sigmas(config.student_steps, SHIFT)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = Muon([weight for weight in student.parameters() if weight.requires_grad], config.matrix_rate)
     with progress_bar(config.num_updates, what) as advance:
