@@ -48,7 +48,6 @@ CANNOT = {
         "loha": "a LoHa",
         "lokr": "a LoKr",
         "full": "a difference in full",
-        "mid": "a LoRA with a Tucker core",
         "tucker": "a LoHa with a Tucker core",
         "on_inputs": "a DoRA whose magnitude belongs to the inputs",
         "dora_of_lokr": "a DoRA of LoKr",
@@ -216,10 +215,26 @@ def test_the_peft_dialect_has_its_configuration_beside_it(tmp_path: Path) -> Non
     )
 
 
-def test_a_loha_beside_a_lora_is_not_one_peft_adapter(tmp_path: Path) -> None:
+def test_kernels_of_three_axes_are_stored_as_readers_for_images_take_them(tmp_path: Path) -> None:
+    # ComfyUI 0.33 gets `lora_mid` and `lokr_w2` right for kernels of two axes, and for flat ones of any.
+    lokr, mid = random_deltas.lokr(PATCH[1]), random_deltas.lora_with_mid(PATCH[1])
+    tensors = load_file(write_lora(weights({PATCH[0]: lokr}), tmp_path / "a.safetensors"))
+    assert tensors["diffusion_model.patch_embedding.lokr_w2"].shape == (64, 8 * 4)
+    tensors = load_file(write_lora(weights({PATCH[0]: mid}), tmp_path / "b.safetensors"))
+    assert tensors["diffusion_model.patch_embedding.lora_down.weight"].shape == (3, 16, 1, 2, 2)
+    image = random_deltas.lora_with_mid((8, 4, 3, 3))
+    tensors = load_file(write_lora(weights({"conv": image}), tmp_path / "c.safetensors"))
+    assert tensors["diffusion_model.conv.lora_mid.weight"].shape == (3, 3, 3, 3)
+
+
+def test_kinds_side_by_side_are_not_one_peft_adapter(tmp_path: Path) -> None:
     made = weights({Q: random_deltas.lora((128, 128)), FFN: random_deltas.loha((512, 128))})
     with pytest.raises(UnsupportedLoraError, match="a LoHa beside other kinds, and PEFT has one kind per adapter"):
         write_lora(made, tmp_path / "x.safetensors", dialect="peft")
+    made = weights({Q: random_deltas.lora((128, 128)), FFN: random_deltas.dora((512, 128))})
+    for dialect in ("peft", "diffusers"):
+        with pytest.raises(UnsupportedLoraError, match="a LoRA beside a DoRA, and PEFT has one kind per adapter"):
+            write_lora(made, tmp_path / "x.safetensors", dialect=dialect)
 
 
 # ---- whole or not at all

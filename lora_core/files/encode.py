@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..deltas import Delta, Dora, Full, LoHa, Lora
+from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
 from ..errors import UnsupportedLoraError
 from ..families.wan_names import to_diffusers
 from .faults import Faults, Heading
@@ -116,6 +116,7 @@ class Stored:
     rank: int | None
     magnitude: Tensor | None = None
     by_input: bool = False
+    num_axes: int = 2
 
 
 def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tensor]:
@@ -143,7 +144,8 @@ def stored_form(delta: Delta, *, is_bias: bool = False, fold: bool = False) -> S
     """Return a delta as tensors; with `fold`, or where no alpha can carry it, the factor is inside one of them."""
     if isinstance(delta, Dora):
         inner = stored_form(delta.inner, fold=fold)
-        return replace(inner, magnitude=delta.magnitude, by_input=delta.on_inputs)
+        return replace(inner, magnitude=delta.magnitude, by_input=delta.on_inputs, num_axes=len(delta.shape))
+    delta = _readable(delta, fold)
     kind = "bias" if is_bias and isinstance(delta, Full) else delta.kind
     wanted = [field for of, field in _KOHYA_LEAVES if of == kind]
     tensors = {field: tensor for field in wanted if (tensor := getattr(delta, field)) is not None}
@@ -153,6 +155,16 @@ def stored_form(delta: Delta, *, is_bias: bool = False, fold: bool = False) -> S
         return Stored(kind, tensors, delta.scale, rank)
     first = next(field for field in ("up", "w1a", "w1") if field in tensors)
     return Stored(kind, {**tensors, first: _times(tensors[first], delta.scale)}, 1.0, rank)
+
+
+def _readable(delta: Delta, fold: bool) -> Delta:
+    """Rearrange what readers know for images only: ComfyUI takes a kernel for one of two axes, PEFT has no `mid`."""
+    if isinstance(delta, Lora) and delta.mid is not None and (fold or delta.mid.ndim > 4):
+        down = delta.factors()[0].reshape(-1, *delta.shape[1:])
+        return Lora(down, delta.up, None, delta.factor)
+    if isinstance(delta, LoKr) and delta.w2 is not None and delta.w2.ndim > 4:
+        return replace(delta, w2=delta.w2.flatten(1), target_shape=delta.shape)
+    return delta
 
 
 def _times(tensor: Tensor, factor: float) -> Tensor:
@@ -183,14 +195,22 @@ def _problem(target: str, stored: Stored, deltas: Mapping[str, Delta], table: Di
     if any(field not in table.leaves for field in fields):
         name = "DoRA of " if stored.magnitude is not None else ""
         return f"a {name}{_KIND_WORDS[stored.kind]}" + (" with a Tucker core" if _has_core(stored) else "")
-    if stored.by_input and not table.has_alpha:
+    if not table.has_alpha:
+        return _peft_problem(target, stored, deltas)
+    return "a bare parameter" if not table.names_bare and _is_bare(target) else ""
+
+
+def _peft_problem(target: str, stored: Stored, deltas: Mapping[str, Delta]) -> str:
+    """Return why PEFT, which has one kind of layer per adapter, cannot hold a delta among the others, or ""."""
+    if stored.by_input:
         return "a DoRA whose magnitude belongs to the inputs"
-    if table.has_alpha:
-        return "a bare parameter" if not table.names_bare and _is_bare(target) else ""
     if stored.kind == "bias" and not isinstance(deltas.get(target.removesuffix(".bias")), Lora):
         return "the difference of a bias whose weight has no LoRA"
     if stored.kind == "loha" and any(not isinstance(delta, LoHa) for delta in deltas.values()):
         return "a LoHa beside other kinds, and PEFT has one kind per adapter"
+    is_plain = stored.kind == "lora" and stored.magnitude is None
+    if is_plain and any(isinstance(delta, Dora) for delta in deltas.values()):
+        return "a LoRA beside a DoRA, and PEFT has one kind per adapter"
     return ""
 
 
@@ -209,10 +229,10 @@ def _magnitude(stored: Stored, table: Dialect) -> Tensor:
     assert stored.magnitude is not None
     if stored.by_input:
         return stored.magnitude
-    num_axes = stored.tensors["down"].ndim if "down" in stored.tensors else 2
     if table.has_alpha:
-        return stored.magnitude.reshape(-1, *(1,) * (num_axes - 1))
-    return stored.magnitude.reshape(-1) if num_axes == 2 else stored.magnitude.reshape(1, -1, *(1,) * (num_axes - 2))
+        return stored.magnitude.reshape(-1, *(1,) * (stored.num_axes - 1))
+    kernel = (1,) * (stored.num_axes - 2)
+    return stored.magnitude.reshape(1, -1, *kernel) if kernel else stored.magnitude.reshape(-1)
 
 
 def _has_core(stored: Stored) -> bool:
