@@ -31,7 +31,7 @@ SHAPES = {f"{attention}.{part}": (5120, 5120) for attention in ("self_attn", "cr
     "ffn.0": (13824, 5120),
     "ffn.2": (5120, 13824),
 }
-#: The wanted figures (docs/architecture.md).
+#: The wanted figures.
 MAX_RATIO, MAX_INSPECT_SECONDS, MAX_INSPECT_MB = 1.2, 0.3, 50
 
 INSPECT = """

@@ -129,7 +129,7 @@ def _group(labels: tuple[Label, ...], spec: ModelSpec, ledger: Ledger) -> dict[P
         expert = found.place.expert or ("high_noise" if has_experts else None)
         try:
             groups.setdefault((expert, found.target), Group()).add(found, (found.leaf.kind, found.leaf.field))
-            ledger.write([found.name], Fate("applied", found.target))
+            ledger.fates[found.name] = Fate("applied", found.target)
         except Unfit as unfit:
             ledger.refuse([found.name], found.target, unfit)
     return groups

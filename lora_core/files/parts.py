@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import LoraFileError
@@ -22,6 +22,7 @@ TWICE = Heading(LoraFileError, "{n} target{s} {are} given twice", remedy="Keep o
 
 #: Parts that go with a delta of any kind: its alpha and a DoRA magnitude.
 _EXTRAS = ("scale", "dora")
+_WITHOUT_FACTORS = ("full", "lora_bias")
 
 
 class Unfit(Exception):
@@ -75,7 +76,7 @@ class Parts:
 
 def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo]) -> Parts | None:
     """Return the parts of a target's delta, or None when the group is an alpha that scales nothing."""
-    alpha, magnitude = (group.labels.get(key) for key in (("scale", "alpha"), ("dora", "magnitude")))
+    alpha, magnitude = group.labels.get(("scale", "alpha")), group.labels.get(("dora", "magnitude"))
     kinds = list(dict.fromkeys(kind for kind, _ in group.labels if kind not in _EXTRAS))
     if len(kinds) > 1:
         raise Unfit(TWICE, f"{target} as {' and as '.join(kinds)}")
@@ -89,9 +90,9 @@ def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo]) -> Part
         raise Unfit(HALF, f"{target} lacks {' and '.join(sorted(missing))} (there is {present})")
     shapes = {part: infos[name].shape for part, name in fields.items()}
     names = [*fields.values(), *([magnitude.name] if magnitude else [])]
-    _check_values(target, {name: infos[name] for name in names})
+    _check_values(target, names, infos)
     problem = KINDS[kind].check(shapes)
-    if magnitude and KINDS[kind].rank(shapes) is None and kind != "lokr":
+    if magnitude and kind in _WITHOUT_FACTORS:
         problem = "a DoRA magnitude beside a difference in full"
     if problem:
         raise Unfit(MISFIT, f"{target} ({problem})", "wrong_shape")
@@ -119,9 +120,10 @@ def check_magnitude(parts: Parts, weight: Shape, infos: Mapping[str, TensorInfo]
         )
 
 
-def _check_values(target: str, infos: Mapping[str, TensorInfo]) -> None:
-    for name, info in infos.items():
+def _check_values(target: str, names: Iterable[str], infos: Mapping[str, TensorInfo]) -> None:
+    for name in names:
+        info = infos[name]
         if not info.dtype.is_floating_point:
             raise Unfit(NOT_FLOATS, f"{name} ({str(info.dtype).removeprefix('torch.')})")
-        if math.prod(info.shape) == 0:
+        if 0 in info.shape:
             raise Unfit(MISFIT, f"{target} ({name} is empty)", "wrong_shape")
