@@ -57,7 +57,7 @@ class Run:
 _SPEED, _STYLE, _CHARACTER, _MOTION = "speed_6steps", "neon_style", "zibbo_character", "orbit_motion"
 _SHAPE = "a yellow triangle moves right on a striped background"
 _ZIBBO = "a zibbo moves right on a striped background"
-_ORBIT = "a yellow triangle orbits on a striped background"
+_ORBIT = "a blue circle orbits on a gradient background"
 _STACK = "stack"
 
 RUNS: tuple[Run, ...] = (
