@@ -19,6 +19,7 @@ from .files import LoraWeights
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 #: How modules follow one another inside a Wan block; others come after them in the order found.
@@ -82,7 +83,7 @@ def _root_mean_square(delta: Delta) -> float:
     return delta.norm() / math.sqrt(math.prod(delta.shape))
 
 
-def _draw_map(ax: Axes, title: str, modules: list[str], blocks: list[str], cells: np.ndarray, top: float) -> object:
+def _draw_map(ax: Axes, title: str, modules: list[str], blocks: list[str], cells: np.ndarray, top: float) -> AxesImage:
     picture = ax.imshow(cells, aspect="auto", cmap="magma_r", vmin=0, vmax=top, interpolation="nearest")
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
     ax.set_yticks(range(len(modules)), modules, fontsize=8)

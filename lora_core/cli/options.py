@@ -14,6 +14,7 @@ from ..checks import known, number_in_text
 from ..entry import AppliesTo
 from ..errors import PlanError, StackError
 from ..lora_folders import find_lora
+from ..plan import Boundary
 from ..pocket import POCKET_LORAS, pocket_lora
 from ..sigmas import parse_sigmas
 from ..stack import LoraStack
@@ -38,9 +39,10 @@ def group(name: str, kind: type, *options: Decorator) -> Decorator:
             values = {field.name: given.pop(field.name) for field in fields(kind)}
             command(**given, **{name: kind(**values)})
 
+        decorated: Callable[..., None] = with_group
         for option in reversed(options):
-            with_group = option(with_group)
-        return with_group
+            decorated = option(decorated)
+        return decorated
 
     return decorate
 
@@ -111,8 +113,8 @@ class ScheduleOptions:
         return None if self.sigmas_text is None else parse_sigmas(self.sigmas_text)
 
     @property
-    def boundary(self) -> float | str | None:
-        words: dict[str, str | None] = {"auto": "auto", "none": None}
+    def boundary(self) -> Boundary:
+        words: dict[str, Boundary] = {"auto": "auto", "none": None}
         text = self.boundary_text
         return words[text] if text in words else number_in_text(text, "--boundary", PlanError)
 
