@@ -46,13 +46,17 @@ def _belongs(step: StepPlan, boundary: float) -> Expert:
 
 
 def _near_boundary(plan: SamplingPlan, spec: ModelSpec) -> Iterator[Advice]:
-    for step in plan.steps:
-        if plan.boundary is not None and abs(step.sigma - plan.boundary) < NEAR:
-            text = (
-                f"step {step.index + 1} at sigma {step.sigma:.4f} lies within {NEAR:g} of the boundary "
-                f"{plan.boundary:g} and went to the {step.expert} expert"
-            )
-            yield Advice(None, "near-boundary", text, "sigma >= boundary is the high-noise expert's", "note")
+    """Name the step nearest to the boundary; a run of many steps has several that are near."""
+    boundary = plan.boundary
+    if boundary is None:
+        return
+    step = min(plan.steps, key=lambda step: abs(step.sigma - boundary))
+    if abs(step.sigma - boundary) < NEAR:
+        text = (
+            f"step {step.index + 1} at sigma {step.sigma:.4f} lies within {NEAR:g} of the boundary "
+            f"{boundary:g} and went to the {step.expert} expert"
+        )
+        yield Advice(None, "near-boundary", text, "sigma >= boundary is the high-noise expert's", "note")
 
 
 def _cfg_with_speed(plan: SamplingPlan, spec: ModelSpec) -> Iterator[Advice]:

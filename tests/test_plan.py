@@ -225,6 +225,11 @@ def test_a_step_near_the_boundary_is_noted(stack):
     assert "near-boundary" not in rules(make_plan(stack, T2V))
 
 
+def test_a_run_of_many_steps_names_only_the_one_nearest_to_the_boundary() -> None:
+    plan = make_plan(LoraStack(), T2V, num_steps=1000)
+    assert [advice.rule for advice in plan.plan_advice].count("near-boundary") == 1
+
+
 def test_three_and_three_at_shift_eight_is_told(stack):
     """The split in the wild that hands sigma .889 to T2V's low expert."""
     plan = make_plan(stack, T2V, shift=8, boundary=0.9)
