@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -56,7 +55,7 @@ def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoraCoreError | None:
         console().result(f"{entry.name}: disabled")
         return None
     try:
-        routed = route(LoraStack((replace(entry),)), spec)
+        routed = route(LoraStack((entry,)), spec)
     except LoraCoreError as error:
         console().result(f"{entry.name}: refused\n  {error}")
         return error
