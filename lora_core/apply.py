@@ -16,7 +16,7 @@ from .errors import LoraMismatchError, StackError
 from .families.base import ModelSpec
 from .fused import FusedDelta, Strengths, Term, check_fit
 from .patched import PatchedModule, is_patched
-from .products import PatchedProduct, Scratch, SideChoice, multiplies
+from .products import Scratch, SideChoice, patch
 
 #: How many faults a message names before it only counts them.
 _NUM_FAULTS_SHOWN = 5
@@ -122,13 +122,25 @@ def attach(
                 "a stack is attached already",
                 remedy="Detach it first, or attach both stacks as one list",
             )
-    terms = _terms_by_parameter(module, entries, spec or ModelSpec.from_module(module))
     strengths = Strengths([finite_number(entry.strength, f"{entry.name}: strength", StackError) for entry in entries])
     scratch = Scratch()
     patched = [
-        _patch(module.get_submodule(path), parameters, strengths, side, scratch) for path, parameters in terms.items()
+        patch(module.get_submodule(path), deltas, strengths, side, scratch)
+        for path, deltas in fused_deltas(module, entries, spec or ModelSpec.from_module(module)).items()
     ]
     return Attachment([entry.name for entry in entries], strengths, scratch, patched)
+
+
+def fused_deltas(module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec) -> dict[str, dict[str, FusedDelta]]:
+    """Return module path -> parameter name -> what the stack does to it, after checking that every change fits."""
+    terms = _terms_by_parameter(module, entries, spec)
+    return {
+        path: {
+            name: FusedDelta(logical_shape(module.get_submodule(path), name), changes)
+            for name, changes in parameters.items()
+        }
+        for path, parameters in terms.items()
+    }
 
 
 def _terms_by_parameter(
@@ -161,12 +173,3 @@ def _mismatch(name: str, faults: Sequence[str], model: str) -> LoraMismatchError
     return LoraMismatchError(
         name, what, remedy="Read the file with the model as `spec`, or use the model it was made for"
     )
-
-
-def _patch(
-    module: nn.Module, parameters: Mapping[str, list[Term]], strengths: Strengths, side: SideChoice, scratch: Scratch
-) -> PatchedModule:
-    deltas = {name: FusedDelta(logical_shape(module, name), terms) for name, terms in parameters.items()}
-    if "weight" in deltas and multiplies(module):
-        return PatchedProduct(module, deltas, strengths, side, scratch)
-    return PatchedModule(module, deltas, strengths)

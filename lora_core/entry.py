@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -85,6 +85,18 @@ class LoraEntry:
             raise StackError(where, what, expected="'both', 'auto' or 'low_noise'")
         if self.low_noise_sha256 is not None and self.low_noise_path is None:
             raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
+
+    def rerouted(self, applies_to: AppliesTo, schedule: StrengthSchedule | None) -> LoraEntry:
+        """Return the entry on another expert or schedule; a twin that was found only for "auto" is let go with it."""
+        alone = {"low_noise_path": None, "low_noise_weights": None, "found_twin": False}
+        forgets = self.found_twin and applies_to in ("high_noise", "low_noise")
+        if forgets and applies_to == "low_noise":
+            alone |= {"path": self.low_noise_path, "weights": self.low_noise_weights}
+        return replace(self, applies_to=applies_to, schedule=schedule, **(alone if forgets else {}))
+
+    def renamed(self, taken: Container[str]) -> LoraEntry:
+        """Return the entry under a name that is not taken: its own, or that with a number."""
+        return replace(self, name=free_name(self.name, taken))
 
     def strength_on(self, expert: Expert) -> float:
         """Return the strength on one expert."""

@@ -74,6 +74,19 @@ def multiplies(module: nn.Module) -> TypeGuard[Layer]:
     return isinstance(module, nn.Linear)
 
 
+def patch(
+    module: nn.Module,
+    deltas: Mapping[str, FusedDelta],
+    strengths: Strengths,
+    side: SideChoice = "auto",
+    scratch: Scratch | None = None,
+) -> PatchedModule:
+    """Return `module` with the changes of a stack, ready to `install`; `deltas` are by parameter name."""
+    if "weight" in deltas and multiplies(module):
+        return PatchedProduct(module, deltas, strengths, side, scratch or Scratch())
+    return PatchedModule(module, deltas, strengths)
+
+
 class PatchedProduct(PatchedModule):
     """Run a linear or convolution layer whose weight a stack changes."""
 

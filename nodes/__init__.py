@@ -1,0 +1,30 @@
+"""The ComfyUI nodes, thin over `lora_core`."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .load import LoadWanModel, PairWanModels, SplitWanModel
+from .route import LoraRouteByNoise
+from .sample import Sampler6Step
+from .stack import ApplyLoraStack
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadWanModel,
+    PairWanModels,
+    SplitWanModel,
+    ApplyLoraStack,
+    LoraRouteByNoise,
+    Sampler6Step,
+]
+
+
+class WanLoomExtension(ComfyExtension):
+    """Be what ComfyUI asks for the nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> ComfyExtension:
+    return WanLoomExtension()

@@ -1,0 +1,44 @@
+"""The folders of the host: where LoRAs, models and the user's presets lie, and how files there are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import folder_paths
+
+from ..lora_core.pocket import POCKET_LORAS, pocket_lora, pocket_paths
+
+#: What a LoRA file may be called, as `lora_core` reads them.
+_LORA_SUFFIXES = (".safetensors", ".sft", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def lora_folders() -> list[Path]:
+    """Return where LoRAs may lie: the host's own folders, then the pocket's."""
+    return [*map(Path, folder_paths.get_folder_paths("loras")), pocket_paths().loras]
+
+
+def lora_files() -> list[str]:
+    """Return the names of all LoRA files: the user's, then the pocket's."""
+    own = [name for name in folder_paths.get_filename_list("loras") if name.lower().endswith(_LORA_SUFFIXES)]
+    pocket = [pocket_lora(name, expert).name for name in POCKET_LORAS for expert in ("high_noise", "low_noise")]
+    return [*own, *(name for name in pocket if name not in own)]
+
+
+def preset_folder() -> Path:
+    """Return where stack presets are kept, under the user's own folder of the host."""
+    return Path(folder_paths.get_user_directory()) / "default" / "wanloom" / "stacks"
+
+
+def fingerprint(paths: Iterable[Path | str | None]) -> tuple[tuple[str, int, int], ...]:
+    """Return (path, size, time of change) of files, for the host to see that one was replaced."""
+    seen = []
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            status = Path(path).stat()
+            seen.append((str(path), status.st_size, status.st_mtime_ns))
+        except OSError:
+            seen.append((str(path), -1, -1))
+    return tuple(seen)

@@ -1,0 +1,225 @@
+"""The nodes that load a Wan model, make one of two MODELs, and take one apart again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ..lora_core import ModelError
+from ..lora_core.families.wan_sources import POCKET as POCKET_SOURCE
+from ..lora_core.families.wan_sources import WanSources, find_sources
+from .bridge import bind, spec_of, with_shift
+from .folders import fingerprint
+from .hosting import Node, advanced, blocked, schema
+from .loading import WEIGHT_DTYPES, load_clip, load_expert, load_vae
+from .pocket_clip import load_pocket_clip
+from .sockets import WanModelHandle, WanModelType
+
+POCKET = "pocket (built in)"
+AUTO = "auto: find the twin"
+SINGLE = "none: single expert"
+NONE = "none"
+
+
+class LoadWanModel(Node):
+    """Load both experts of a Wan model, its text encoder and its VAE."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        models = folder_paths.get_filename_list("diffusion_models")
+        return schema(
+            cls,
+            display_name="Load Wan Model",
+            search_aliases=["wan 2.2 loader", "high noise", "low noise", "unet loader", "diffusion model loader"],
+            inputs=[
+                io.Combo.Input(
+                    "high_noise",
+                    options=[POCKET, *models],
+                    default=POCKET,
+                    tooltip="The high-noise expert, or the only file of a Wan model with one expert. "
+                    "The pocket model is a tiny Wan that comes with WanLoom and needs no download.",
+                ),
+                io.Combo.Input(
+                    "low_noise",
+                    options=[AUTO, SINGLE, *models],
+                    default=AUTO,
+                    tooltip="The low-noise expert. 'auto' looks for the high-noise file's name with 'low' beside it.",
+                ),
+                io.Combo.Input(
+                    "text_encoder",
+                    options=[NONE, *folder_paths.get_filename_list("text_encoders")],
+                    default=NONE,
+                    tooltip="UMT5-XXL, or 'none' if you load it elsewhere. The pocket model brings its own.",
+                ),
+                io.Combo.Input(
+                    "vae",
+                    options=[NONE, *folder_paths.get_filename_list("vae")],
+                    default=NONE,
+                    tooltip="The Wan VAE, or 'none' if you load it elsewhere. The pocket model brings its own.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=list(WEIGHT_DTYPES),
+                    default="default",
+                    tooltip="What the experts' weights are held in, as in Load Diffusion Model. "
+                    "Files that are fp8 already stay so with 'default'.",
+                    extra_dict=advanced(),
+                ),
+            ],
+            outputs=[
+                WanModelType.Output("model", display_name="model", tooltip="Both experts as one model."),
+                io.Clip.Output("clip", display_name="clip", tooltip="For CLIP Text Encode."),
+                io.Vae.Output("vae", display_name="vae", tooltip="For VAE Decode, and VAE Encode or WanImageToVideo."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str) -> bool | str:
+        return cls.checked(lambda: _choose(high_noise, low_noise, text_encoder, vae))
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str
+    ) -> object:
+        files = _choose(high_noise, low_noise, text_encoder, vae)
+        return fingerprint([files.high, files.low, files.text_encoder, files.vae])
+
+    @classmethod
+    def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
+        files = _choose(high_noise, low_noise, text_encoder, vae)
+        high = load_expert(files.high, weight_dtype)
+        low = None if files.low is None else load_expert(files.low, weight_dtype)
+        model = paired(high, low, files.high.name)
+        is_pocket = high_noise == POCKET
+        clip = (
+            None if files.text_encoder is None else load_pocket_clip() if is_pocket else load_clip(files.text_encoder)
+        )
+        return io.NodeOutput(
+            model,
+            clip or blocked(cls.__name__, "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
+            load_vae(files.vae)
+            if files.vae
+            else blocked(cls.__name__, "no VAE was chosen", "Choose one, or use another loader's VAE"),
+            ui={"text": [describe(model)]},
+        )
+
+
+class PairWanModels(Node):
+    """Make a Wan model of MODELs from any loader: GGUF, compiled, or patched otherwise."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            cls,
+            display_name="Pair Wan Models",
+            search_aliases=["gguf", "combine high and low noise", "wan 2.2 pair"],
+            inputs=[
+                io.Model.Input("high_noise", tooltip="The high-noise expert, or the only MODEL of a Wan with one."),
+                io.Model.Input("low_noise", optional=True, tooltip="The low-noise expert of a Wan with two."),
+            ],
+            outputs=[WanModelType.Output("model", display_name="model", tooltip="Both experts as one model.")],
+        )
+
+    @classmethod
+    def execute(cls, high_noise: ModelPatcher, low_noise: ModelPatcher | None = None) -> io.NodeOutput:
+        model = paired(high_noise, low_noise, cls.__name__)
+        return io.NodeOutput(model, ui={"text": [describe(model)]})
+
+
+class SplitWanModel(Node):
+    """Take a Wan model apart into two MODELs that carry its LoRAs and their schedules, for other samplers."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            cls,
+            display_name="Split Wan Model",
+            search_aliases=["take apart", "wan to ksampler", "unpair"],
+            inputs=[WanModelType.Input("model", tooltip="The model, with the LoRAs that ApplyLoraStack put on it.")],
+            outputs=[
+                io.Model.Output("high_noise", display_name="high_noise", tooltip="The high-noise expert."),
+                io.Model.Output(
+                    "low_noise", display_name="low_noise", tooltip="The low-noise expert, or the only one."
+                ),
+                io.Sigmas.Output("sigmas_high", display_name="sigmas_high", tooltip="The high-noise expert's levels."),
+                io.Sigmas.Output("sigmas_low", display_name="sigmas_low", tooltip="The low-noise expert's levels."),
+                io.Int.Output("switch_step", display_name="switch_step", tooltip="The first step of the low expert."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: WanModelHandle) -> io.NodeOutput:
+        plan = model.plan(model.settings)
+        experts = {
+            name: with_shift(bind(patcher, plan.route.for_expert(name), model.spec, plan.sigmas), model.settings.shift)
+            for name, patcher in model.experts()
+        }
+        switch = sum(step.expert == "high_noise" for step in plan.steps)
+        sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
+        no_high = blocked(cls.__name__, f"{model.spec.title} has no high-noise expert", "Use the low-noise output")
+        return io.NodeOutput(
+            experts.get("high_noise", no_high),
+            experts["low_noise"],
+            sigmas[: switch + 1] if switch else sigmas[:0],
+            sigmas[switch:],
+            switch,
+            ui={"text": [plan.table()]},
+        )
+
+
+def paired(first: ModelPatcher, second: ModelPatcher | None, where: str) -> WanModelHandle:
+    """Return the model of a high-noise and a low-noise expert, or of a single network."""
+    if second is None:
+        return WanModelHandle(spec_of(first, num_experts=1, where=where), first)
+    high, low = (spec_of(expert, num_experts=2, where=where) for expert in (first, second))
+    differing = next(
+        (name for name in {**high.shapes, **low.shapes} if high.shapes.get(name) != low.shapes.get(name)), None
+    )
+    if differing is not None:
+        what = f"the low-noise expert is no twin: its {differing!r} has shape {low.shapes.get(differing)}"
+        raise ModelError(
+            where, what, expected=str(high.shapes.get(differing)), remedy="Pair the two files of one model"
+        )
+    return WanModelHandle(high, second, first)
+
+
+def describe(model: WanModelHandle) -> str:
+    """Say in one line what was loaded."""
+    experts = "one expert" if model.high_noise is None else f"two experts, boundary {model.spec.boundary:g}"
+    picture = ", wants a picture" if model.spec.image_conditioned else ""
+    return f"{model.spec.title}: {experts}{picture}, weights {model.low_noise.model_dtype()}".replace("torch.", "")
+
+
+def _choose(high_noise: str, low_noise: str, text_encoder: str, vae: str) -> WanSources:
+    """Return the files that the widgets' values stand for."""
+    if high_noise == POCKET:
+        return _choose_pocket(low_noise, text_encoder, vae)
+    high = _file("diffusion_models", high_noise)
+    if low_noise == AUTO:
+        found = find_sources(high)
+    else:
+        found = WanSources(high, None if low_noise == SINGLE else _file("diffusion_models", low_noise))
+    given = {"text_encoder": ("text_encoders", text_encoder), "vae": ("vae", vae)}
+    return replace(found, **{key: _file(*choice) for key, choice in given.items() if choice[1] != NONE})
+
+
+def _choose_pocket(low_noise: str, text_encoder: str, vae: str) -> WanSources:
+    others = [name for name in (low_noise, text_encoder, vae) if name not in (AUTO, NONE)]
+    if others:
+        remedy = f"Choose '{AUTO}' and '{NONE}', or another high-noise model"
+        raise ModelError(
+            "LoadWanModel", f"the pocket model brings all its parts, and {others[0]!r} is no part of it", remedy=remedy
+        )
+    return find_sources(POCKET_SOURCE)
+
+
+def _file(folder: str, name: str) -> Path:
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise ModelError(name, f"no such file in the folder {folder!r}", remedy="Refresh the list and choose another")
+    return Path(path)

@@ -1,0 +1,136 @@
+"""The node that says which expert works when, and shows the plan of a run before anything is sampled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast, get_args
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..lora_core import LoraEntry, LoraStack, SamplingPlan, StackError, StrengthSchedule
+from ..lora_core.checks import known, known_keys, number_in_text
+from ..lora_core.entry import AppliesTo
+from ..lora_core.errors import PlanError
+from ..lora_core.sigmas import check_boundary
+from .hosting import Node, schema
+from .sockets import RunSettings, WanModelHandle, WanModelType
+
+_KEYS = ("name", "applies_to", "schedule")
+
+
+class LoraRouteByNoise(Node):
+    """Say at which noise level the experts change over, and see the plan: expert and strengths at each step."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            cls,
+            display_name="LoRA Route By Noise",
+            search_aliases=["boundary", "switch step", "wan moe", "sigma schedule", "lora schedule", "plan"],
+            is_output_node=True,
+            inputs=[
+                WanModelType.Input("model", tooltip="The model with its LoRAs."),
+                boundary_widget("'auto' is the family's own: 0.875 for T2V, 0.9 for I2V."),
+                *schedule_widgets(),
+                io.String.Input(
+                    "overrides",
+                    multiline=True,
+                    default="[]",
+                    tooltip="Another expert or schedule for LoRAs of the stack, by name, as JSON: "
+                    '[{"name": "style", "applies_to": "low_noise", "schedule": "fade_out"}].',
+                ),
+            ],
+            outputs=[
+                WanModelType.Output("model", display_name="model", tooltip="The model with these settings."),
+                io.Image.Output("plan", display_name="plan", tooltip="A picture of the plan."),
+                io.String.Output(
+                    "text", display_name="text", tooltip="The plan as a table, with what looks wrong in it."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, boundary: str, overrides: str) -> bool | str:
+        return cls.checked(lambda: (parse_boundary(boundary), _parse_overrides(overrides)))
+
+    @classmethod
+    def execute(cls, model: WanModelHandle, boundary: str, steps: int, shift: float, overrides: str) -> io.NodeOutput:
+        settings = RunSettings(parse_boundary(boundary), steps, shift)
+        stack = _overridden(model.stack, _parse_overrides(overrides))
+        routed = replace(model, stack=stack, settings=settings, is_routed=True)
+        plan = routed.plan(settings)
+        picture = plan_picture(plan)
+        shown = ui.PreviewImage(picture, cls=cls).as_dict() | {"text": [plan.table()]}
+        return io.NodeOutput(routed, picture, plan.table(), ui=shown)
+
+
+def boundary_widget(about_auto: str) -> io.String.Input:
+    return io.String.Input(
+        "boundary",
+        default="auto",
+        tooltip=f"The noise level (sigma, 0 to 1) at and above which the high-noise expert works. {about_auto}",
+    )
+
+
+def schedule_widgets() -> list[io.Int.Input | io.Float.Input]:
+    """Return the widgets of the flow schedule."""
+    return [
+        io.Int.Input(
+            "steps", default=6, min=1, max=10_000, tooltip="How often the model is evaluated, by both experts together."
+        ),
+        io.Float.Input(
+            "shift",
+            default=5.0,
+            min=0.01,
+            max=100.0,
+            step=0.1,
+            tooltip="How long the run stays at high noise. Wan's few-step LoRAs are made for 5.",
+        ),
+    ]
+
+
+def parse_boundary(text: str | None) -> float | str:
+    """Return the boundary that the widget's text stands for: "auto" or a sigma."""
+    if text is None or text.strip().lower() in ("auto", ""):
+        return "auto"
+    return check_boundary(number_in_text(text, "boundary", PlanError))
+
+
+def plan_picture(plan: SamplingPlan) -> torch.Tensor:
+    """Return the picture of a plan as an IMAGE (1, height, width, 3)."""
+    return torch.from_numpy(plan.image().copy()).float().div(255)[None]
+
+
+def _parse_overrides(text: str | None) -> list[dict[str, str]]:
+    """Return the overrides that the widget's text stands for."""
+    try:
+        rows = json.loads(text or "[]")
+    except json.JSONDecodeError as error:
+        raise StackError(
+            "overrides", f"not JSON: {error}", expected='[{"name": "style", "schedule": "fade_out"}]'
+        ) from None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise StackError("overrides", "no list of objects", expected='[{"name": "style", "schedule": "fade_out"}]')
+    for row in rows:
+        known_keys(row, _KEYS, "overrides", StackError)
+        if "name" not in row:
+            raise StackError("overrides", f"{row} names no LoRA", expected='a "name" of the stack')
+        known(row.get("applies_to", "auto"), get_args(AppliesTo), "overrides applies_to", StackError)
+        if row.get("schedule"):
+            StrengthSchedule.parse(row["schedule"])
+    return rows
+
+
+def _overridden(stack: LoraStack, overrides: list[dict[str, str]]) -> LoraStack:
+    for row in overrides:
+        stack = stack.replace(row["name"], _with_override(stack[row["name"]], row))
+    return stack
+
+
+def _with_override(entry: LoraEntry, row: Mapping[str, str]) -> LoraEntry:
+    applies_to = cast(AppliesTo, row.get("applies_to", entry.applies_to))
+    schedule = StrengthSchedule.parse(row["schedule"]) if row.get("schedule") else entry.schedule
+    return entry.rerouted(applies_to, schedule)

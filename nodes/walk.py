@@ -1,0 +1,169 @@
+"""The walk of a plan through ComfyUI's own sampling: one guider per expert, `lora_core`'s solver inside.
+
+ComfyUI's guider does what it does for its own samplers: it loads the model, honours everything conditioning can carry,
+masks, hooks, wrappers, interrupts. The latents pass from expert to expert as ComfyUI's samplers hand them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..lora_core import SOLVERS, RequestError, SamplingPlan, StepPlan
+from ..lora_core.sampling.noise import noise_stream
+from ..lora_core.sampling.sample import spans
+from ..lora_core.sampling.solvers import Solver
+from .bridge import bind, with_shift
+from .sockets import WanModelHandle
+
+Conditioning = Sequence[Any]
+Latent = Mapping[str, Any]
+
+_RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Be what is to be sampled.
+
+    Attributes:
+        negative: needed where a step has guidance other than 1.
+        sigmas: the noise levels of the whole run, of which `plan` may be a part.
+        shift: of the schedule, for conditioning that is limited to a part of the steps.
+        add_noise: False where the latent holds noise already.
+        force_full_denoise: end at noise level 0, wherever the plan ends.
+    """
+
+    plan: SamplingPlan
+    positive: Conditioning
+    negative: Conditioning | None
+    latent: Latent
+    seed: int
+    solver: str
+    sigmas: tuple[float, ...]
+    shift: float
+    add_noise: bool = True
+    force_full_denoise: bool = True
+
+
+def walk(model: WanModelHandle, request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sample, and return the LATENT and the LATENT last predicted to be free of noise."""
+    _check(request)
+    first = model.expert(request.plan.steps[0].expert)
+    # How an empty latent of another family would have to be resized; no property of the result.
+    ratios = {key: request.latent[key] for key in _RATIOS if key in request.latent}
+    latent = {key: value for key, value in request.latent.items() if key not in _RATIOS}
+    samples = comfy.sample.fix_empty_latent_channels(first, latent["samples"], **ratios)
+    noise = _noise(samples, request)
+    progress = Progress(first, request.plan.num_steps)
+    for expert, steps in spans(request.plan):
+        patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
+        solver = _comfy_sampler(SOLVERS[request.solver], tuple(samples.shape), request.seed)
+        samples = _guider(with_shift(patcher, request.shift), request, steps[0].cfg).sample(
+            noise,
+            samples,
+            solver,
+            _levels(steps, request),
+            denoise_mask=latent.get("noise_mask"),
+            callback=progress.callback(steps[0].index - request.plan.steps[0].index),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=request.seed,
+        )
+        noise = torch.zeros_like(noise)  # what is left of it is in the latents
+    device = comfy.model_management.intermediate_device()
+    denoised = first.model.process_latent_out(progress.x0.cpu())
+    return {**latent, "samples": samples.to(device)}, {**latent, "samples": denoised.to(device)}
+
+
+class Progress:
+    """Tell the host how far the whole walk is, with a preview, whichever expert is at work."""
+
+    def __init__(self, patcher: ModelPatcher, num_steps: int) -> None:
+        self._bar = comfy.utils.ProgressBar(num_steps)
+        self._num_steps = num_steps
+        self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
+        self.x0: Tensor
+
+    def callback(self, num_done: int) -> Callable[[int, Tensor, Tensor, int], None]:
+        """Return what a guider calls after each of its steps, when `num_done` steps came before."""
+
+        def step_done(i: int, x0: Tensor, x: Tensor, num_steps: int) -> None:
+            self.x0 = x0
+            preview = self._previewer.decode_latent_to_preview_image("JPEG", x0) if self._previewer else None
+            self._bar.update_absolute(num_done + i + 1, self._num_steps, preview)
+
+        return step_done
+
+
+def _check(request: Request) -> None:
+    guided = next((step for step in request.plan.steps if step.cfg != 1), None)
+    if guided is not None and request.negative is None:
+        remedy = "Connect a negative prompt, if only an empty one, or set cfg to 1"
+        raise RequestError("Sampler6Step", f"cfg {guided.cfg:g} without a negative prompt", remedy=remedy)
+    for name, conditioning in (("positive", request.positive), ("negative", request.negative)):
+        if conditioning is not None and not conditioning:
+            raise RequestError("Sampler6Step", f"the {name} conditioning is empty", expected="at least one prompt")
+
+
+def _noise(samples: Tensor, request: Request) -> Tensor:
+    if not request.add_noise:
+        return comfy.sample.prepare_empty_noise(samples)
+    return comfy.sample.prepare_noise(samples, request.seed, request.latent.get("batch_index"))
+
+
+def _guider(patcher: ModelPatcher, request: Request, cfg: float) -> comfy.samplers.CFGGuider:
+    """Return the host's guider; without guidance a negative prompt is left out, as the host itself does then."""
+    guider = comfy.samplers.CFGGuider(patcher)
+    conds = {"positive": request.positive}
+    if request.negative is not None:
+        conds["negative"] = request.negative
+    guider.inner_set_conds(conds)
+    guider.set_cfg(cfg)
+    return guider
+
+
+def _comfy_sampler(solver: Solver, shape: tuple[int, ...], seed: int) -> comfy.samplers.KSAMPLER:
+    """Return one of our solvers as a sampler of the host's, whose models predict x0."""
+    fresh_noise = noise_stream(shape, seed)
+
+    def run(
+        model: Callable[..., Tensor],
+        x: Tensor,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable[[dict[str, Any]], None],
+        disable: bool,
+    ) -> Tensor:
+        levels = [float(sigma) for sigma in sigmas]
+        batch = x.new_ones(len(x))
+        last: dict[str, Tensor] = {}
+
+        def velocity(x: Tensor, i: int) -> Tensor:
+            x0 = model(x, sigmas[i] * batch, **extra_args)
+            last.update(x=x, x0=x0)
+            return (x - x0) / sigmas[i]
+
+        def report(i: int, x0: Tensor) -> None:
+            step = {"x": last["x"], "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": last["x0"]}
+            callback(step)
+
+        return solver.run(velocity, x, levels, report, fresh_noise)
+
+    return comfy.samplers.KSAMPLER(run)
+
+
+def _levels(steps: Sequence[StepPlan], request: Request) -> Tensor:
+    """Return the noise levels of the steps of one expert."""
+    is_last = steps[-1].index == request.plan.steps[-1].index
+    end = 0.0 if is_last and request.force_full_denoise else steps[-1].sigma_next
+    return torch.tensor([*(step.sigma for step in steps), end], dtype=torch.float32)
