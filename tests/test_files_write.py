@@ -119,6 +119,22 @@ def test_every_reader_finds_the_scale(tmp_path: Path) -> None:
     assert tensors["transformer.blocks.0.attn1.to_q.lora_B.weight"].dtype == torch.float32
 
 
+def test_diffusers_is_told_ranks_that_differ(tmp_path: Path) -> None:
+    # Left to guess, diffusers 0.36 takes the first module's rank for the alpha of all.
+    first, second, low_noise = (Lora(torch.randn(rank, 128), torch.randn(128, rank)) for rank in (2, 4, 4))
+    high, low = {Q: first, "blocks.0.self_attn.k": second}, {Q: low_noise}
+    made = weights(high, low_noise_deltas=low, expert="both")
+    back = read_lora(write_lora(made, tmp_path / "x.safetensors", dialect="diffusers"), spec=POCKET)
+    stated = json.loads(back.metadata["lora_adapter_metadata"])
+    assert stated["transformer.r"] == stated["transformer.lora_alpha"] == 4
+    assert stated["transformer.rank_pattern"] == stated["transformer.alpha_pattern"] == {"blocks.0.attn1.to_q": 2}
+    assert stated["transformer_2.r"] == stated["transformer_2.lora_alpha"] == 4
+    assert stated["transformer_2.rank_pattern"] == {}
+    assert_same(high[Q], back.for_expert("high_noise")[Q])
+    alike = read_lora(write_lora(weights(low), tmp_path / "y.safetensors", dialect="diffusers"), spec=POCKET)
+    assert "lora_adapter_metadata" not in alike.metadata
+
+
 def test_scale_in_the_metadata_is_not_applied_again(tmp_path: Path) -> None:
     metadata = {"lora_adapter_metadata": json.dumps({"r": 4, "lora_alpha": 2}), "ss_network_alpha": "2", "note": "kept"}
     tensors = spelled(SPELLINGS["diffusion-pipe"], random_pairs(4), alpha=4.0)

@@ -2,7 +2,7 @@
 
 A dialect with alpha tensors gets alpha = factor * rank, so that every reader that divides by the rank has the factor.
 A dialect without them gets the factor multiplied into one of the tensors: exactly where it is a power of two, in
-float32 otherwise. So no reader needs metadata or a configuration to get the scale right.
+float32 otherwise. So alpha is the rank, and no reader that takes it for that needs metadata to get the scale right.
 """
 
 from __future__ import annotations

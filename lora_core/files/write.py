@@ -40,7 +40,8 @@ def write_lora(
     """Write weights to a `.safetensors` file, read it back, compare, and only then put it in its place.
 
     `comfyui` and `kohya` carry alpha tensors. `diffusers` and `peft` have none, so there the factor is multiplied into
-    the tensors (`encode`). `peft` also writes the adapter_config.json that `PeftModel.from_pretrained` wants beside it.
+    the tensors (`encode`). Ranks that differ are stated in the metadata of `diffusers`. `peft` also writes the
+    adapter_config.json that `PeftModel.from_pretrained` wants beside it.
 
     Args:
         weights: what to write.
@@ -60,9 +61,10 @@ def write_lora(
     if not tensors:
         raise LoraFileError(path, "there are no deltas to write", remedy="Train or read some first")
     config = _peft_config(weights, tensors, path) if dialect == "peft" else None
+    stated = _stated_ranks(tensors) if dialect == "diffusers" else {}
     _make_folder(path)
     with replacing(path) as temporary:
-        _save(tensors, temporary, _metadata(weights, metadata or {}))
+        _save(tensors, temporary, _metadata(weights, stated | dict(metadata or {})))
         _compare(weights, temporary, path)
     if config is not None:
         with replacing(path.parent / CONFIG_NAME) as temporary:
@@ -135,18 +137,37 @@ def _close(first: Tensor | None, second: Tensor | None) -> bool:
     return first.shape == second.shape and torch.allclose(first, second, rtol=1e-6, atol=0)
 
 
+def _stated_ranks(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the metadata that tells diffusers the ranks and alphas, or none where one rank is everyone's.
+
+    Without it diffusers 0.36 takes the first module's rank for the alpha of all, and so scales the others wrongly.
+    """
+    configs = {
+        prefix: _adapter_config(tensors, prefix)
+        for prefix in DIALECTS["diffusers"].prefixes
+        if prefix and any(name.startswith(prefix) for name in tensors)
+    }
+    if not any(config["rank_pattern"] for config in configs.values()):
+        return {}
+    entries = {f"{prefix}{key}": value for prefix, config in configs.items() for key, value in config.items()}
+    return {METADATA_KEY: json.dumps(entries)}
+
+
 def _peft_config(weights: LoraWeights, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """Return the adapter_config.json of an adapter whose factors are already inside its tensors: alpha = rank."""
+    """Return the adapter_config.json to write beside an adapter."""
     config = path.parent / CONFIG_NAME
     if config.exists() and not path.exists():
         remedy = "Write into a folder of its own"
         raise OutputError(path, f"the {CONFIG_NAME} beside it belongs to another adapter", remedy=remedy)
-    prefix = DIALECTS["peft"].prefixes[0]
+    return _adapter_config(tensors, DIALECTS["peft"].prefixes[0])
+
+
+def _adapter_config(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    """Return PEFT's configuration of an adapter whose factors are already inside its tensors: alpha = rank."""
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     down = "hada_w1_b" if any(name.endswith(".hada_w1_b") for name in tensors) else "lora_A.weight"
     ranks = {
-        name.removeprefix(prefix).removesuffix(f".{down}"): tensor.shape[0]
-        for name, tensor in tensors.items()
-        if name.endswith(f".{down}")
+        name.removesuffix(f".{down}"): tensor.shape[0] for name, tensor in tensors.items() if name.endswith(f".{down}")
     }
     rank = max(ranks.values())
     pattern = {module: found for module, found in ranks.items() if found != rank}
