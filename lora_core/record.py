@@ -31,7 +31,7 @@ from .stack import LoraStack
 
 #: Raised when a record of this form could no longer be read back by an older version.
 RECORD_FORMAT = 1
-_PACKAGES = ("wanloom", "torch", "diffusers", "transformers", "safetensors", "numpy")
+_PACKAGES = ("wanloom", "diffusers", "transformers", "safetensors", "numpy")
 _PICTURES = ("image", "last_image")
 
 
@@ -58,7 +58,7 @@ def make_record(
         "notes": list(notes),
         "timings": {stage: round(seconds, 4) for stage, seconds in timings.items()},
         "latents_sha256": tensor_sha256(latents),
-        "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "versions": _versions(),
         "machine": {
             "platform": platform.platform(),
             "device": _device_name(model.device),
@@ -193,6 +193,12 @@ def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
                 "record", f"its {key!r} is missing or damaged", remedy="Take the record as it was written"
             )
     return record
+
+
+def _versions() -> dict[str, str | None]:
+    """Return package -> version; torch's own word names its build (+cu124), which its package's metadata may not."""
+    packages = {name: _version(name) for name in _PACKAGES}
+    return packages | {"torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def _version(package: str) -> str | None:
