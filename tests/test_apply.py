@@ -450,6 +450,7 @@ def test_a_compiled_network_takes_a_stack_and_new_strengths_without_compiling_ag
     torch._dynamo.reset()
 
 
+@pytest.mark.usefixtures("some_accelerator")
 @pytest.mark.parametrize("offload_type", ["block_level", "leaf_level"])
 @pytest.mark.parametrize("side", SIDES)
 def test_group_offloading_goes_on_around_a_stack(offload_type: str, side: str) -> None:
@@ -461,6 +462,7 @@ def test_group_offloading_goes_on_around_a_stack(offload_type: str, side: str) -
         assert relative_error(tiny.run(module), expected) < EXACT
 
 
+@pytest.mark.usefixtures("some_accelerator")
 def test_hooks_that_come_or_go_while_a_stack_is_attached_do_not_keep_it() -> None:
     from diffusers.hooks import HookRegistry
 

@@ -341,7 +341,7 @@ def test_in_blocks_the_networks_stay_on_the_cpu_and_their_groups_travel(
     assert offloaded[2:] == [(torch.device("cuda"), "leaf_level")]
 
 
-@pytest.mark.skipif(torch.__version__ < "2.7", reason="diffusers asks torch for an accelerator there, even for the CPU")
+@pytest.mark.usefixtures("some_accelerator")
 @pytest.mark.parametrize("grain", ["block_level", "leaf_level"])
 def test_groups_that_travel_compute_the_same(grain: residency.Grain) -> None:
     module = copy.deepcopy(tiny.transformer(0))
