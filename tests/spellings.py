@@ -153,6 +153,7 @@ def spelled(spelling: Spelling, pairs: Mapping[str, tuple[Tensor, Tensor]], alph
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
     """Write tensors to a safetensors file, or a pickle where the suffix says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # written over in place, it would change under a reader that has it mapped
     if path.suffix == ".safetensors":
         save_file({name: tensor.clone() for name, tensor in tensors.items()}, path, metadata=dict(metadata or {}))
     else:
