@@ -1,4 +1,5 @@
 # Two commands: `make demo` shows the main job, `make test` proves it. Each sets up .venv by itself.
+# `make test-comfyui` proves the nodes in a real ComfyUI and, where there is a Chromium, in a real browser.
 #
 #   make demo TORCH="torch"    take another PyTorch than the one the tests are run with
 #   make demo PYTHON=python3.12
@@ -11,13 +12,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench clean test-lowest
+.PHONY: demo test check lint format types bench clean test-comfyui test-lowest
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-comfyui: $(VENV)/.comfyui
+	$(BIN)/python tests/comfyui/run.py
 
 check: lint types test
 
@@ -43,7 +47,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/lora_read.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-comfyui-tools .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # PyTorch goes first and alone, so that nothing later replaces the build the user chose.
 $(VENV)/.torch:
@@ -58,3 +62,7 @@ $(VENV)/.runtime: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.comfyui: $(VENV)/.dev
+	$(PIP) --editable ".[comfyui-tests]"
+	@touch $@

@@ -1,0 +1,53 @@
+"""The extension as ComfyUI imports it: what it brings in, and how long that takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+SECONDS_ALLOWED = 0.3
+ROUNDS = 3
+HEAVY = {"diffusers", "peft", "accelerate", "matplotlib", "imageio"}
+
+# What a running ComfyUI has imported before it comes to custom nodes; then the extension, timed.
+TIMED_IMPORT = """
+import asyncio, importlib.util, sys, time
+sys.path.insert(0, sys.argv.pop(1))
+link = sys.argv.pop(1)
+import comfy.options
+comfy.options.enable_args_parsing()
+import nodes, comfy_api.latest
+asyncio.run(nodes.init_builtin_extra_nodes())
+before = set(sys.modules)
+start = time.perf_counter()
+assert asyncio.run(nodes.load_custom_node(link)), "the extension did not load"
+print(time.perf_counter() - start, *sorted(set(sys.modules) - before))
+"""
+
+
+def import_in_a_new_process(wanloom: ModuleType) -> tuple[float, set[str]]:
+    """Return the seconds ComfyUI's own loader takes with the extension, and the modules that came with it."""
+    link = Path(wanloom.__file__).parent
+    arguments = [os.environ["COMFYUI_PATH"], str(link), "--cpu", "--base-directory", str(link.parents[1])]
+    command = [sys.executable, "-c", TIMED_IMPORT, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr
+    seconds, *modules = done.stdout.split()
+    return float(seconds), set(modules)
+
+
+def test_the_extension_adds_less_than_0_3_seconds_and_no_diffusers(wanloom: ModuleType) -> None:
+    for _ in range(ROUNDS):  # a busy machine or a cold disk may slow down one of them
+        seconds, modules = import_in_a_new_process(wanloom)
+        if seconds < SECONDS_ALLOWED:
+            break
+    assert seconds < SECONDS_ALLOWED
+    assert not HEAVY & {module.split(".")[0] for module in modules}
+
+
+def test_comfyuis_nodes_are_comfyuis(wanloom: ModuleType) -> None:
+    import nodes
+
+    assert Path(nodes.__file__).parent == Path(os.environ["COMFYUI_PATH"])
+    assert callable(wanloom.comfy_entrypoint)
