@@ -87,12 +87,13 @@ class LoraEntry:
             raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
 
     def rerouted(self, applies_to: AppliesTo, schedule: StrengthSchedule | None) -> LoraEntry:
-        """Return the entry on another expert or schedule; a twin that was found only for "auto" is let go with it."""
-        alone = {"low_noise_path": None, "low_noise_weights": None, "found_twin": False}
-        forgets = self.found_twin and applies_to in ("high_noise", "low_noise")
-        if forgets and applies_to == "low_noise":
-            alone |= {"path": self.low_noise_path, "weights": self.low_noise_weights}
-        return replace(self, applies_to=applies_to, schedule=schedule, **(alone if forgets else {}))
+        """Return the entry on another expert or schedule; of a pair that was found, only the half wanted stays."""
+        entry = replace(self, schedule=schedule)
+        if not self.found_twin or applies_to in ("both", "auto"):
+            return replace(entry, applies_to=applies_to)
+        if applies_to == "low_noise":
+            entry = replace(entry, path=self.low_noise_path, weights=self.low_noise_weights)
+        return replace(entry, applies_to=applies_to, low_noise_path=None, low_noise_weights=None, found_twin=False)
 
     def renamed(self, taken: Container[str]) -> LoraEntry:
         """Return the entry under a name that is not taken: its own, or that with a number."""

@@ -9,8 +9,10 @@ import click
 from ..entry import LoraEntry
 from ..errors import LoraCoreError
 from ..families.base import ModelSpec
+from ..loading import load_stack
 from ..routing import route
 from ..stack import LoraStack
+from ..stack_report import report_on_stack
 from .console import console
 from .models import known_spec
 from .options import StackOptions, stack_options
@@ -51,14 +53,12 @@ def pin(lora_options: StackOptions, out: Path) -> None:
 
 def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoraCoreError | None:
     """Print what becomes of one LoRA alone on the model; return the error that would refuse it."""
-    if not entry.enabled:
-        console().result(f"{entry.name}: disabled")
-        return None
     try:
-        routed = route(LoraStack((entry,)), spec)
+        loaded = load_stack(LoraStack((entry,)), spec)
+        routed = route(loaded, spec)
     except LoraCoreError as error:
         console().result(f"{entry.name}: refused\n  {error}")
         return error
-    for lora in routed.all:
-        console().result(f"{entry.name}: {lora.expert}, strength {lora.strength:g}, {lora.weights.account.summary()}")
+    for row in report_on_stack(loaded, routed).rows:
+        console().result(row.text())
     return None
