@@ -99,6 +99,8 @@ class LoraStack:
 
     def blend(self, name: str, other: str, by: float | StrengthSchedule | str) -> LoraStack:
         """Interpolate between two LoRAs of the stack, in a fixed ratio or cross-fading; see `blend.blend`."""
+        if name == other:
+            raise StackError("stack", f"{name!r} cannot be blended with itself", expected="two LoRAs of the stack")
         first, second = blend(self[name], self[other], by)
         return self.replace(name, first).replace(other, second)
 

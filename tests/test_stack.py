@@ -157,6 +157,11 @@ def test_a_blend_that_is_not_between_the_two_is_refused(ratio):
         LoraStack().add("a.safetensors").add("b.safetensors").blend("a", "b", ratio)
 
 
+def test_a_lora_cannot_be_blended_with_itself():
+    with pytest.raises(StackError, match="'a' cannot be blended with itself"):
+        LoraStack().add("a.safetensors").blend("a", "a", 0.5)
+
+
 def test_a_cross_fade_does_not_overwrite_a_schedule():
     stack = LoraStack().add("a.safetensors", schedule="fade_in").add("b.safetensors")
     with pytest.raises(StackError, match=r"LoRA 'a': it has the schedule fade_in already, .* Take its schedule away"):
