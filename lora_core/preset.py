@@ -12,6 +12,7 @@ from pathlib import Path
 from .atomic import replacing
 from .entry import LoraEntry, free_name
 from .errors import StackError
+from .json_text import read_json
 from .lora_folders import find_lora, relative_to_folders
 from .twins import with_twin
 
@@ -20,7 +21,7 @@ _FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
 
 def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tuple[LoraEntry, ...]:
     """Read the rows of a stack from JSON text, or from the list that it stands for; `where` names it in messages."""
-    rows = _parsed(form, where) if isinstance(form, str) else form
+    rows = read_json(form, where, _FORM, StackError) if isinstance(form, str) else form
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise StackError(where, "no list of LoRAs", expected=_FORM)
     entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]
@@ -119,26 +120,4 @@ def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Pa
         if path is not None:
             row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
             row[f"{key}sha256"] = sha256_of(path)
-    return row
-
-
-def _parsed(text: str, where: str) -> object:
-    try:
-        return json.loads(text, object_pairs_hook=_without_duplicates)
-    except json.JSONDecodeError as error:
-        place = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise StackError(where, f"not JSON: {place}", expected=_FORM) from None
-    except (_DuplicateKeyError, RecursionError, ValueError) as error:
-        raise StackError(where, f"not usable JSON: {error}", expected=_FORM) from None
-
-
-class _DuplicateKeyError(Exception):
-    """A JSON object that says two things of one key; Python would quietly take the last."""
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise _DuplicateKeyError(f"the key {twice!r} twice in one object")
     return row
