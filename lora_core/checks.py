@@ -23,6 +23,16 @@ def finite_number(value: object, where: str, error: type[LoraCoreError]) -> floa
     return number
 
 
+def whole_number(value: object, where: str, error: type[LoraCoreError], *, low: int, high: int | None = None) -> int:
+    """Return `value` if it is a whole number from `low` to `high`."""
+    expected = f"at least {low}" if high is None else f"{low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise error(where, f"{value!r} is not a whole number", expected=expected)
+    if value < low or (high is not None and value > high):
+        raise error(where, f"{value} is out of range", expected=expected)
+    return value
+
+
 def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
     """Return the finite number that `text` spells."""
     try:

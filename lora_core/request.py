@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .checks import finite_number, known
+from .checks import finite_number, known, whole_number
 from .errors import RequestError
 from .families.base import ModelSpec
 from .sampling.noise import MAX_SEED
@@ -71,7 +71,7 @@ class GenerationRequest:
         for name in ("prompt", "negative_prompt"):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(name, f"{getattr(self, name)!r} is not text", expected="a string, perhaps empty")
-        _whole("seed", self.seed, 0, MAX_SEED)
+        whole_number(self.seed, "seed", RequestError, low=0, high=MAX_SEED)
         known(self.solver, SOLVERS, "solver", RequestError)
         if self.fps is not None and finite_number(self.fps, "fps", RequestError) <= 0:
             raise RequestError("fps", f"{self.fps:g} frames per second", expected="more than 0")
@@ -184,16 +184,7 @@ def _in_proportion(image: Image.Image, area: int, grid: tuple[int, int]) -> tupl
 
 
 def _on_grid(name: str, value: object, step: int, offset: int, rule: str) -> None:
-    number = _whole(name, value, offset or step)
+    number = whole_number(value, name, RequestError, low=offset or step)
     below = (number - offset) // step * step + offset
     if number != below:
         raise RequestError(name, f"{number} is not {rule}", expected=f"nearest: {below} or {below + step}")
-
-
-def _whole(name: str, value: object, low: int, high: int | None = None) -> int:
-    expected = f"at least {low}" if high is None else f"{low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RequestError(name, f"{value!r} is not a whole number", expected=expected)
-    if value < low or (high is not None and value > high):
-        raise RequestError(name, f"{value} is out of range", expected=expected)
-    return value
