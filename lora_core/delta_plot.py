@@ -14,6 +14,7 @@ from .atomic import replacing
 from .deltas import Delta
 from .errors import OutputError
 from .families.base import EXPERTS
+from .figures import figure_image, fonts, missing_glyphs_allowed
 from .files import LoraWeights
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def draw_deltas(loras: Sequence[LoraWeights]) -> Figure:
     A cell is the root mean square of the change at strength 1, so that modules of different sizes compare; DoRA, whose
     change depends on the base, is shown by its low-rank part.
     """
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     maps = [(title, _sizes(deltas)) for lora in loras for title, deltas in _halves(lora)]
@@ -41,10 +43,16 @@ def draw_deltas(loras: Sequence[LoraWeights]) -> Figure:
     figure = Figure(figsize=(10, 0.9 + len(maps) * (1.0 + 0.24 * rows)), dpi=120, layout="constrained")
     top = max((float(np.nanmax(cells)) for _, (_, _, cells) in maps if np.isfinite(cells).any()), default=0.0) or 1.0
     axes = figure.subplots(len(maps), 1, squeeze=False)[:, 0]
-    for ax, (title, sizes) in zip(axes, maps, strict=True):
-        picture = _draw_map(ax, title, *sizes, top)
+    with rc_context({"font.family": fonts()}):
+        for ax, (title, sizes) in zip(axes, maps, strict=True):
+            picture = _draw_map(ax, title, *sizes, top)
     figure.colorbar(picture, ax=list(axes), label="root mean square of the change", shrink=0.8)
     return figure
+
+
+def delta_image(loras: Sequence[LoraWeights]) -> np.ndarray:
+    """Draw the heat map of one or more LoRAs into an array (height, width, 3) of uint8."""
+    return figure_image(draw_deltas(loras))
 
 
 def save_delta_plot(loras: Sequence[LoraWeights], path: str | Path) -> Path:
@@ -53,7 +61,7 @@ def save_delta_plot(loras: Sequence[LoraWeights], path: str | Path) -> Path:
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise OutputError(path, f"cannot draw as {path.suffix!r}", expected=".png, .svg or .pdf")
     figure = draw_deltas(loras)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, missing_glyphs_allowed():
         figure.savefig(temporary)
     return path
 
@@ -85,7 +93,7 @@ def _root_mean_square(delta: Delta) -> float:
 
 def _draw_map(ax: Axes, title: str, modules: list[str], blocks: list[str], cells: np.ndarray, top: float) -> AxesImage:
     picture = ax.imshow(cells, aspect="auto", cmap="magma_r", vmin=0, vmax=top, interpolation="nearest")
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", parse_math=False)
     ax.set_yticks(range(len(modules)), modules, fontsize=8)
     step = max(1, len(blocks) // 20)
     shown = [i for i, block in enumerate(blocks) if i % step == 0 or block == _OUTSIDE]

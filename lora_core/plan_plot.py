@@ -5,9 +5,7 @@ Drawn into figures of their own, without pyplot, so that no window, backend or g
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import numpy as np
 from .atomic import replacing
 from .checks import nearest, number_text
 from .errors import OutputError
+from .figures import figure_image, fonts, missing_glyphs_allowed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +29,6 @@ _INK, _QUIET, _GRID = "#222222", "#6b6b6b", "#00000018"
 _BANDS = {"high_noise": ("#fbe6cf", "#9a5a12"), "low_noise": ("#dbe9f6", "#1f5a92")}
 #: Okabe and Ito's colours for eight kinds of colour vision, those that are legible on the bands.
 _LINES = ("#0072b2", "#d55e00", "#007a5a", "#a8428b", "#000000", "#8a6d00", "#3b3bb3", "#7a1f1f")
-#: Where a name needs them: fonts with Chinese, Japanese and Korean signs, taken if the machine has one.
-_WIDE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
 _MAX_NAME = 30
 _MAX_LABELLED_STEPS = 16
 _SLOT = 2.4  # points between lines that would lie on each other
@@ -46,7 +43,7 @@ def draw_plan(plan: SamplingPlan, *, width: float = 10.0) -> Figure:
 
     names = plan.names
     heights = [2.6, max(1.7, _ROW * len(names) + 0.4)] if names else [3.0]
-    with rc_context({"font.family": _fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
+    with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
         figure = Figure(figsize=(width, sum(heights) + 1.15), dpi=120, facecolor="white", layout="constrained")
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         levels = figure.add_subplot(grid[0])
@@ -64,12 +61,7 @@ def draw_plan(plan: SamplingPlan, *, width: float = 10.0) -> Figure:
 
 def plan_image(plan: SamplingPlan, *, width: float = 10.0) -> np.ndarray:
     """Draw a plan into an array (height, width, 3) of uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(draw_plan(plan, width=width))
-    with _missing_glyphs_allowed():
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return figure_image(draw_plan(plan, width=width))
 
 
 def save_plan(plan: SamplingPlan, path: str | Path) -> Path:
@@ -78,7 +70,7 @@ def save_plan(plan: SamplingPlan, path: str | Path) -> Path:
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         raise OutputError(target, f"unknown picture format {suffix!r}", expected=nearest(suffix, FORMATS))
-    with replacing(target) as temporary, _missing_glyphs_allowed():
+    with replacing(target) as temporary, missing_glyphs_allowed():
         draw_plan(plan).savefig(temporary, format=suffix[1:])
     return target
 
@@ -235,18 +227,3 @@ def _title(plan: SamplingPlan) -> str:
 def _short(name: str) -> str:
     line = " ".join(name.split())
     return line if len(line) <= _MAX_NAME else f"{line[: _MAX_NAME // 2 - 1]}…{line[-_MAX_NAME // 2 :]}"
-
-
-def _fonts() -> list[str]:
-    from matplotlib.font_manager import get_font_names
-
-    present = set(get_font_names())
-    return ["DejaVu Sans", *(font for font in _WIDE_FONTS if font in present)]
-
-
-@contextmanager
-def _missing_glyphs_allowed() -> Iterator[None]:
-    """Draw signs that no font on the machine has as boxes, without a warning for each."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        yield
