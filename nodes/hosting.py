@@ -20,6 +20,11 @@ class Node(io.ComfyNode):
     """Be a node of the extension; its first docstring line is its description."""
 
     @classmethod
+    def name(cls) -> str:
+        """Return the node's id; the host runs a clone of the class, named otherwise."""
+        return cls.__name__.removesuffix("Clone")
+
+    @classmethod
     def checked(cls, check: Callable[[], object]) -> bool | str:
         """Run a cheap check of the widgets' values; return True, or what is wrong for the host to show at the node."""
         try:
@@ -31,7 +36,7 @@ class Node(io.ComfyNode):
 
 def schema(node: type[Node], **fields: Any) -> io.Schema:
     """Return a node's schema; fields that this version of the host does not know yet are left out."""
-    fields = {"node_id": node.__name__, "category": CATEGORY, "description": _first_line(node), **fields}
+    fields = {"node_id": node.name(), "category": CATEGORY, "description": _first_line(node), **fields}
     return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
 
 

@@ -101,10 +101,10 @@ class LoadWanModel(Node):
         )
         return io.NodeOutput(
             model,
-            clip or blocked(cls.__name__, "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
+            clip or blocked(cls.name(), "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
             load_vae(files.vae)
             if files.vae
-            else blocked(cls.__name__, "no VAE was chosen", "Choose one, or use another loader's VAE"),
+            else blocked(cls.name(), "no VAE was chosen", "Choose one, or use another loader's VAE"),
             ui={"text": [describe(model)]},
         )
 
@@ -127,7 +127,7 @@ class PairWanModels(Node):
 
     @classmethod
     def execute(cls, high_noise: ModelPatcher, low_noise: ModelPatcher | None = None) -> io.NodeOutput:
-        model = paired(high_noise, low_noise, cls.__name__)
+        model = paired(high_noise, low_noise, cls.name())
         return io.NodeOutput(model, ui={"text": [describe(model)]})
 
 
@@ -161,7 +161,7 @@ class SplitWanModel(Node):
         }
         switch = sum(step.expert == "high_noise" for step in plan.steps)
         sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
-        no_high = blocked(cls.__name__, f"{model.spec.title} has no high-noise expert", "Use the low-noise output")
+        no_high = blocked(cls.name(), f"{model.spec.title} has no high-noise expert", "Use the low-noise output")
         return io.NodeOutput(
             experts.get("high_noise", no_high),
             experts["low_noise"],

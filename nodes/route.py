@@ -30,7 +30,7 @@ class LoraRouteByNoise(Node):
             cls,
             display_name="LoRA Route By Noise",
             search_aliases=["boundary", "switch step", "wan moe", "sigma schedule", "lora schedule", "plan"],
-            is_output_node=True,
+            has_intermediate_output=True,
             inputs=[
                 WanModelType.Input("model", tooltip="The model with its LoRAs."),
                 boundary_widget("'auto' is the family's own: 0.875 for T2V, 0.9 for I2V."),

@@ -23,6 +23,7 @@ class ApplyLoraStack(Node):
             cls,
             display_name="Apply LoRA Stack",
             search_aliases=["lora loader", "power lora", "multi lora", "lora stack", "wan lora", "lightx2v"],
+            has_intermediate_output=True,
             inputs=[
                 WanModelType.Input("model", tooltip="The model; LoRAs already on it stay on it."),
                 stack_widget(),
@@ -51,7 +52,7 @@ class ApplyLoraStack(Node):
 
     @classmethod
     def validate_inputs(cls, loras: str) -> bool | str:
-        return cls.checked(lambda: None if loras is None else parse_stack(loras, cls.__name__))
+        return cls.checked(lambda: None if loras is None else parse_stack(loras, cls.name()))
 
     @classmethod
     def fingerprint_inputs(cls, loras: str, **_: object) -> object:
@@ -61,7 +62,7 @@ class ApplyLoraStack(Node):
     def execute(
         cls, model: WanModelHandle, loras: str, stack: LoraStack | None = None, allow_partial: bool = False
     ) -> io.NodeOutput:
-        rows = parse_stack(loras, cls.__name__)
+        rows = parse_stack(loras, cls.name())
         whole = joined(joined(model.stack, stack or LoraStack()), rows)
         return applied(model, whole, allow_partial=allow_partial)
 
@@ -103,12 +104,17 @@ def joined(first: LoraStack, second: LoraStack) -> LoraStack:
 
 def fingerprint_stack(text: str) -> object:
     """Return the sizes and times of a stack's files, the twins' included."""
+    return fingerprint(files_of(parse_stack(text, "loras")))
+
+
+def files_of(stack: LoraStack) -> list[Path]:
+    """Return the files of a stack, and those that would be found as twins."""
     files = []
-    for entry in parse_stack(text, "loras"):
+    for entry in stack:
         files += [entry.path, entry.low_noise_path]
         if entry.path is not None:
             files += [entry.path.with_name(name) for name in twin_names(entry.path)[:1]]
-    return fingerprint(files)
+    return [file for file in files if file is not None]
 
 
 def _twins(files: list[str]) -> dict[str, str]:
