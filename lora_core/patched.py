@@ -49,11 +49,19 @@ class PatchedModule:
         for owner, name in (self.slot, forward_slot(self.module), (self.module, "forward")):
             if self._installed is None or getattr(owner, name) is not self._installed:
                 continue
-            if owner is self.module and name == "forward" and not self._was_on_instance:
+            below, was_on_instance = self._below()
+            if owner is self.module and name == "forward" and not was_on_instance:
                 del vars(owner)[name]
             else:
-                setattr(owner, name, self.original)
+                setattr(owner, name, below)
         self._installed = None
+
+    def _below(self) -> tuple[Callable[..., Any], bool]:
+        """Return the forward taken over, and whether it was the instance's own; what was removed meanwhile is no more."""
+        lower = getattr(self.original, "__self__", None)
+        if isinstance(lower, PatchedModule) and lower._installed is None:
+            return lower._below()
+        return self.original, self._was_on_instance
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the module's forward does, with the parameters changed."""

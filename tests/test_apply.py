@@ -19,7 +19,9 @@ from lora_core.deltas import Delta, Full
 from lora_core.errors import LoraMismatchError, StackError
 from lora_core.families.base import ModelSpec
 from lora_core.families.fp8 import ScaledFp8Linear
+from lora_core.fused import FusedDelta, Strengths, Term
 from lora_core.patched import PatchedModule
+from lora_core.products import patch
 
 EXACT = 1e-5
 SIDES = ("auto", "activation", "weight")
@@ -541,3 +543,16 @@ def offload_groups(module: nn.Module, offload_type: str) -> None:
     cpu = torch.device("cpu")
     blocks = {"num_blocks_per_group": 1} if offload_type == "block_level" else {}
     apply_group_offloading(module, onload_device=cpu, offload_device=cpu, offload_type=offload_type, **blocks)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_patches_on_one_module_may_be_removed_in_any_order(order: tuple[int, int]) -> None:
+    layer = nn.Linear(4, 4)
+    delta = FusedDelta((4, 4), [Term(0, Full(torch.ones(4, 4)))])
+    patches = []
+    for _ in order:
+        patches.append(patch(layer, {"weight": delta}, Strengths([1.0])))
+        patches[-1].install()
+    for index in order:
+        patches[index].remove()
+    assert "forward" not in vars(layer)
