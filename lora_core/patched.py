@@ -57,7 +57,7 @@ class PatchedModule:
         self._installed = None
 
     def _below(self) -> tuple[Callable[..., Any], bool]:
-        """Return the forward taken over, and whether it was the instance's own; what was removed meanwhile is no more."""
+        """Return the forward taken over, past what was removed meanwhile, and whether it was the instance's own."""
         lower = getattr(self.original, "__self__", None)
         if isinstance(lower, PatchedModule) and lower._installed is None:
             return lower._below()
