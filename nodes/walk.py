@@ -56,8 +56,13 @@ class Request:
     force_full_denoise: bool = True
 
 
-def walk(model: WanModelHandle, request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sample, and return the LATENT and the LATENT last predicted to be free of noise."""
+def walk(
+    model: WanModelHandle, request: Request, *, num_done: int = 0, num_total: int | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sample, and return the LATENT and the LATENT last predicted to be free of noise.
+
+    Of several walks in a row, `num_done` steps came before this one and `num_total` make the whole, for its progress.
+    """
     _check(request)
     first = model.expert(request.plan.steps[0].expert)
     # How an empty latent of another family would have to be resized; no property of the result.
@@ -65,7 +70,7 @@ def walk(model: WanModelHandle, request: Request) -> tuple[dict[str, Any], dict[
     latent = {key: value for key, value in request.latent.items() if key not in _RATIOS}
     samples = comfy.sample.fix_empty_latent_channels(first, latent["samples"], **ratios)
     noise = _noise(samples, request)
-    progress = Progress(first, request.plan.num_steps)
+    progress = Progress(first, num_total or request.plan.num_steps)
     for expert, steps in spans(request.plan):
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
         solver = _comfy_sampler(SOLVERS[request.solver], tuple(samples.shape), request.seed)
@@ -75,7 +80,7 @@ def walk(model: WanModelHandle, request: Request) -> tuple[dict[str, Any], dict[
             solver,
             _levels(steps, request),
             denoise_mask=latent.get("noise_mask"),
-            callback=progress.callback(steps[0].index - request.plan.steps[0].index),
+            callback=progress.callback(num_done + steps[0].index - request.plan.steps[0].index),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=request.seed,
         )
