@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .blend import BlendLoras
+from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
+from .presets import LoadLoraStack, SaveLoraStack
 from .route import LoraRouteByNoise
 from .sample import Sampler6Step
+from .scenes import SceneLoras
 from .stack import ApplyLoraStack
 
 NODES: list[type[io.ComfyNode]] = [
@@ -16,6 +20,11 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyLoraStack,
     LoraRouteByNoise,
     Sampler6Step,
+    SaveLoraStack,
+    LoadLoraStack,
+    InspectLora,
+    BlendLoras,
+    SceneLoras,
 ]
 
 
