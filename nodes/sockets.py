@@ -67,6 +67,18 @@ class WanModelHandle:
             yield "high_noise", self.high_noise
         yield "low_noise", self.low_noise
 
+    # What ComfyUI asks of an output that holds models, to know what a prompt uses and what to let go first.
+
+    @property
+    def patcher(self) -> ModelPatcher:
+        return self.low_noise
+
+    def get_models(self) -> list[ModelPatcher]:
+        return [patcher for _, patcher in self.experts()]
+
+    def is_dynamic(self) -> bool:
+        return all(patcher.is_dynamic() for patcher in self.get_models())
+
     def with_stack(self, stack: LoraStack, *, allow_partial: bool = False) -> WanModelHandle:
         """Return the model with another stack on it."""
         return replace(self, stack=stack, allow_partial=self.allow_partial or allow_partial)
