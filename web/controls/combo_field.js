@@ -1,0 +1,132 @@
+/** A field with a list under it that typing filters: the arrow keys walk in it, Enter takes, Escape leaves. */
+
+import { say } from '../words.js'
+import { el, setAttribute } from './dom.js'
+import { textField } from './text_field.js'
+
+const MOST_SHOWN = 200
+let numLists = 0
+
+/**
+ * Make the field.
+ *
+ * offers(typed) gives the choices for what is typed: [value, about] pairs; an empty text asks for all of them.
+ * show(value) is how a value reads in the field; with isFree the text itself may be taken, not only an offer.
+ */
+export function comboField({ label, title, value, offers, show = String, isFree = false, choose, left = () => {}, ...attributes }) {
+  const field = textField({
+    label, title, value: show(value), role: 'combobox', 'aria-autocomplete': 'list', 'aria-expanded': 'false',
+    class: 'wl-field wl-combo', done: take, ...attributes
+  })
+  let list = null
+  let offered = []
+  let active = -1
+  let isTyped = false
+
+  function take(text) {
+    const exact = offers('').find(([one]) => one === text || show(one) === text)
+    if (exact) settle(exact[0])
+    else if (isFree) settle(text)
+    else field.settle(show(value))
+  }
+
+  function settle(next) {
+    field.settle(show(next))
+    if (next !== value) choose((value = next))
+  }
+
+  function open() {
+    if (!list) {
+      list = el('ul', { class: 'wl-list', role: 'listbox', id: `wl-list-${(numLists += 1)}`, 'aria-label': say('choices') })
+      list.addEventListener('pointerdown', event => event.preventDefault())
+      document.body.append(list)
+      setAttribute(field, 'aria-controls', list.id)
+      setAttribute(field, 'aria-expanded', 'true')
+      addEventListener('wheel', closeIfOutside, true)
+      addEventListener('resize', close)
+    }
+    fill()
+  }
+
+  function fill() {
+    const found = offers(isTyped ? field.value : '')
+    offered = found.slice(0, MOST_SHOWN).map(([one]) => one)
+    const items = found.slice(0, MOST_SHOWN).map(([one, about], index) => item(one, about, index))
+    if (found.length > MOST_SHOWN) items.push(note(say('{count} more; type to find one', { count: found.length - MOST_SHOWN })))
+    if (!found.length && !isFree) items.push(note(say('nothing by that name')))
+    list.replaceChildren(...items)
+    activate(isTyped ? (isFree ? -1 : 0) : found.findIndex(([one]) => one === value))
+    place()
+  }
+
+  function item(one, about, index) {
+    const option = el('li', { role: 'option', id: `${list.id}-${index}`, class: 'wl-option' },
+      el('span', {}, show(one)), about ? el('small', {}, about) : null)
+    option.addEventListener('click', () => { close(); settle(one); field.select() })
+    return option
+  }
+
+  function activate(index) {
+    const options = [...list.querySelectorAll('[role=option]')]
+    active = options.length ? Math.min(index, options.length - 1) : -1
+    options.forEach((option, i) => setAttribute(option, 'aria-selected', i === active ? 'true' : 'false'))
+    setAttribute(field, 'aria-activedescendant', options[active]?.id)
+    options[active]?.scrollIntoView({ block: 'nearest' })
+  }
+
+  function place() {
+    const box = field.getBoundingClientRect()
+    const below = innerHeight - box.bottom - 8
+    const isAbove = below < 160 && box.top > below
+    list.style.minWidth = `${Math.max(box.width, 180)}px`
+    list.style.maxHeight = `${Math.min(320, isAbove ? box.top - 8 : below)}px`
+    list.style.left = `${Math.max(4, Math.min(box.left, innerWidth - list.offsetWidth - 4))}px`
+    list.style.top = isAbove ? `${box.top - list.offsetHeight - 2}px` : `${box.bottom + 2}px`
+  }
+
+  function close() {
+    list?.remove()
+    list = null
+    active = -1
+    isTyped = false
+    setAttribute(field, 'aria-expanded', 'false')
+    setAttribute(field, 'aria-activedescendant', null)
+    setAttribute(field, 'aria-controls', null)
+    removeEventListener('wheel', closeIfOutside, true)
+    removeEventListener('resize', close)
+  }
+
+  function closeIfOutside(event) {
+    if (!list?.contains(event.target)) close()
+  }
+
+  field.addEventListener('focus', () => { field.select(); open() })
+  field.addEventListener('click', () => list ?? open())
+  field.addEventListener('input', () => { isTyped = true; open() })
+  field.addEventListener('blur', () => { close(); left() })
+  field.addEventListener('keydown', event => {
+    const way = { ArrowDown: 1, ArrowUp: -1 }[event.key]
+    if (way) {
+      event.preventDefault()
+      event.stopPropagation()
+      return list ? activate(Math.max(0, active + way)) : open()
+    }
+    if (event.key === 'Escape' && list) {
+      event.stopPropagation()
+      field.revert()
+      close()
+    }
+  })
+  // Before the field's own Enter, which would take the text as typed.
+  field.addEventListener('keydown', event => {
+    if (event.key !== 'Enter' || !list) return
+    const chosen = offered[active]
+    close()
+    if (chosen !== undefined) settle(chosen)
+  }, true)
+  return field
+}
+
+function note(text) {
+  return el('li', { class: 'wl-option wl-note', role: 'presentation' }, text)
+}

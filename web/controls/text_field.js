@@ -1,0 +1,33 @@
+/** A field of text that hands its value on when the user is done with it, and gives undo back to the graph meanwhile. */
+
+import { undo } from '../host.js'
+import { el } from './dom.js'
+
+/** Make the field; `done(text)` is called when the text has changed and the field is left, or Enter is pressed. */
+export function textField({ tag = 'input', label, title, value, done, ...attributes }) {
+  const field = el(tag, { class: 'wl-field', 'aria-label': label, title, spellcheck: 'false', autocomplete: 'off', ...attributes })
+  field.value = value
+  let settled = value
+  field.settle = text => { field.value = settled = text }
+  field.commit = () => {
+    if (field.value === settled) return
+    settled = field.value
+    done(field.value)
+  }
+  field.revert = () => { field.value = settled }
+  field.addEventListener('blur', () => field.commit())
+  field.addEventListener('keydown', event => {
+    if (event.key === 'Enter' && !(tag === 'textarea' && !event.ctrlKey)) field.commit()
+    if (event.key === 'Escape') field.revert()
+    if (isUndo(event) && field.value === settled) {
+      event.preventDefault()
+      event.stopPropagation()
+      undo(event.shiftKey || event.key.toLowerCase() === 'y')
+    }
+  })
+  return field
+}
+
+function isUndo(event) {
+  return (event.ctrlKey || event.metaKey) && !event.altKey && ['z', 'y'].includes(event.key.toLowerCase())
+}

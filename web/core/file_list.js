@@ -1,0 +1,16 @@
+/** The list of LoRA files to choose from, as the node's definition gives it. */
+
+/** Return the files that hold every word typed, those first whose name begins with it. */
+export function matching(files, typed) {
+  const words = typed.toLowerCase().split(/\s+/).filter(Boolean)
+  if (!words.length) return files
+  const found = files.filter(file => words.every(word => file.toLowerCase().includes(word)))
+  const begins = file => (file.toLowerCase().split(/[\\/]/).at(-1).startsWith(words[0]) ? 0 : 1)
+  return found.toSorted((one, other) => begins(one) - begins(other))
+}
+
+/** Split a path into its folder, with the slash, and its name. */
+export function folderAndName(path) {
+  const cut = Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1
+  return [path.slice(0, cut), path.slice(cut)]
+}

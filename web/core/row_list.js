@@ -1,0 +1,36 @@
+/** A list of rows as the JSON text that a node's widget holds. */
+
+/** Read the text; `fault` says why it cannot be shown as rows, and then there are none. */
+export function parseRows(text) {
+  if (!text.trim()) return { rows: [], fault: null }
+  let form
+  try {
+    form = JSON.parse(text)
+  } catch (error) {
+    return { rows: [], fault: `not JSON: ${error.message}` }
+  }
+  if (!Array.isArray(form)) return { rows: [], fault: 'not a list' }
+  const odd = form.findIndex(row => row === null || typeof row !== 'object' || Array.isArray(row))
+  if (odd >= 0) return { rows: [], fault: `entry ${odd + 1} is no object` }
+  return { rows: form, fault: null }
+}
+
+/** Write rows one to a line, so that the text can be read where it is shown as text. */
+export function writeRows(rows) {
+  return `[${rows.map(row => JSON.stringify(row)).join(',\n ')}]`
+}
+
+/** Return the list with one row moved; positions outside of it leave the list as it is. */
+export function moved(rows, from, to) {
+  if (to < 0 || to >= rows.length || from === to) return rows
+  const rest = rows.toSpliced(from, 1)
+  return rest.toSpliced(to, 0, rows[from])
+}
+
+/** Return `wanted`, with a number behind it if that name is taken. */
+export function freeName(wanted, taken) {
+  if (!taken.has(wanted)) return wanted
+  let number = 2
+  while (taken.has(`${wanted} ${number}`)) number += 1
+  return `${wanted} ${number}`
+}

@@ -1,0 +1,84 @@
+/** The text form of a strength schedule, as `lora_core/schedule.py` reads it: what is wrong with one, and how to say one. */
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
+
+/** How many numbers may follow a shape's name. */
+const RAMPS = { constant: [1], linear: [2, 4], fade_in: [0, 2], fade_out: [0, 2] }
+const POINTS = ['keyframes', 'hold']
+
+/** What the chooser offers; the first stands for no schedule at all. */
+export const CONSTANT = 'constant'
+export const EXAMPLES = [
+  [CONSTANT, 'the full strength throughout'],
+  ['fade_in', 'from 0 to full, sigma 1 to 0.5'],
+  ['fade_out', 'from full to 0, sigma 1 to 0.5'],
+  ['fade_in@steps', 'from 0 to full over the steps'],
+  ['fade_out@steps', 'from full to 0 over the steps'],
+  ['fade_out:0.95:0.8', 'from sigma 0.95 to sigma 0.8'],
+  ['linear:0.2:1', 'from one factor to another'],
+  ['keyframes:1=0.2,0.5=1', 'sigma=factor, straight in between'],
+  ['hold:1=0,0.9=1', 'sigma=factor, held until the next']
+]
+
+/** Return what is wrong with a schedule's text, or null. */
+export function scheduleFault(text) {
+  const [head, ...rest] = text.trim().split(':')
+  const [name, axis, ...more] = head.split('@')
+  if (more.length || (axis !== undefined && axis !== 'steps')) return `unknown axis @${[axis, ...more].join('@')}; only @steps`
+  if (POINTS.includes(name)) return pointsFault(rest.join(':'))
+  if (name in RAMPS) return rampFault(name, rest, axis === 'steps')
+  if (NUMBER.test(name)) return rest.length ? 'one number is a constant; nothing may follow it' : null
+  return `unknown shape ${name}; one of ${[...Object.keys(RAMPS), ...POINTS].join(', ')}`
+}
+
+function rampFault(name, numbers, onSteps) {
+  const counts = RAMPS[name]
+  if (!counts.includes(numbers.length)) return `${name} takes ${counts.join(' or ')} number(s), not ${numbers.length}`
+  const odd = numbers.find(number => !isNumber(number))
+  if (odd !== undefined) return `${odd || 'nothing'} is no number`
+  if (name === 'constant' || numbers.length < Math.max(...counts)) return null
+  const [start, end] = numbers.slice(-2).map(Number)
+  if ([start, end].some(outside)) return `${start} to ${end}: positions are 0 to 1`
+  if (onSteps ? start >= end : start <= end) {
+    return onSteps ? 'from an earlier fraction to a later' : 'from a higher sigma to a lower'
+  }
+  return null
+}
+
+function pointsFault(text) {
+  const positions = []
+  for (const pair of text.split(',')) {
+    const [position, factor, ...more] = pair.split('=')
+    if (factor === undefined || more.length) return 'position=factor, separated by commas'
+    const odd = [position, factor].find(number => !isNumber(number))
+    if (odd !== undefined) return `${odd.trim() || 'nothing'} is no number`
+    if (outside(Number(position))) return `${position.trim()}: positions are 0 to 1`
+    if (positions.includes(Number(position))) return `two factors at ${position.trim()}`
+    positions.push(Number(position))
+  }
+  return null
+}
+
+/** Return the text for the value of a row's `schedule`, which may be the object form. */
+export function scheduleText(value) {
+  if (value === null || value === undefined) return CONSTANT
+  if (typeof value === 'string') return value
+  if (!Array.isArray(value.keyframes)) return JSON.stringify(value)
+  const shape = value.interpolation === 'hold' ? 'hold' : 'keyframes'
+  const axis = value.axis === 'steps' ? '@steps' : ''
+  return `${shape}${axis}:${value.keyframes.map(([position, factor]) => `${position}=${factor}`).join(',')}`
+}
+
+/** Return the value of a row's `schedule` for a text: nothing where the text says no more than nothing does. */
+export function scheduleValue(text) {
+  const wanted = text.trim()
+  return wanted === '' || wanted === CONSTANT ? null : wanted
+}
+
+function isNumber(text) {
+  return NUMBER.test(text.trim())
+}
+
+function outside(position) {
+  return position < 0 || position > 1
+}

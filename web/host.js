@@ -1,0 +1,65 @@
+/** What the extension asks of ComfyUI's frontend. */
+
+import { app } from '../../scripts/app.js'
+
+/** Put the present state of the graph on the undo stack; a no-op where nothing has changed. */
+export function rememberForUndo() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
+  if (tracker?.captureCanvasState) tracker.captureCanvasState()
+  else tracker?.checkState?.()
+}
+
+/** Undo or redo a change of the graph. */
+export function undo(redo) {
+  app.extensionManager?.command?.execute(redo ? 'Comfy.Redo' : 'Comfy.Undo')
+}
+
+/** Return whether nodes are drawn by the page itself ("Nodes 2.0") and not on the canvas. */
+export function isPageDrawn() {
+  return Boolean(globalThis.LiteGraph?.vueNodesMode)
+}
+
+export function redraw(node) {
+  node.setDirtyCanvas?.(true, true)
+}
+
+/** Give the node the height it needs for `change`; one that had no room to spare keeps having none. */
+export function fitAround(node, change) {
+  const wasTight = node.size[1] - node.computeSize()[1] < 12
+  change()
+  const [width, needed] = [node.size[0], node.computeSize()[1]]
+  if (!isPageDrawn() && (wasTight || node.size[1] < needed)) node.setSize([width, needed])
+  redraw(node)
+}
+
+/** Let the canvas have what an element over it does not use: zooming with the wheel, dragging with the middle button. */
+export function passToCanvas(element, isScrolling) {
+  element.addEventListener('wheel', event => {
+    if (isPageDrawn() || (!event.ctrlKey && isScrolling(event))) return
+    event.preventDefault()
+    app.canvas.processMouseWheel(event)
+  }, { passive: false })
+  element.addEventListener('pointerdown', event => event.button === 1 && app.canvas.processMouseDown(event))
+  element.addEventListener('pointermove', event => event.buttons & 4 && app.canvas.processMouseMove(event))
+  element.addEventListener('pointerup', event => event.button === 1 && app.canvas.processMouseUp(event))
+}
+
+/** Return the options of an input as the node's definition now has them. */
+export function inputOptions(node, name) {
+  const definition = globalThis.LiteGraph?.registered_node_types?.[node.type]?.nodeData ?? node.constructor.nodeData
+  const given = { ...definition?.input?.required, ...definition?.input?.optional }
+  return given[name]?.[1] ?? {}
+}
+
+/** Return the node of an output's address: "12", or "<subgraph>:12" for one inside of a subgraph. */
+export function nodeAt(address) {
+  const [id, graph] = String(address).split(':').reverse()
+  const home = graph ? app.rootGraph?.subgraphs?.get(graph) : (app.rootGraph ?? app.graph)
+  return home?.getNodeById(Number(id)) ?? home?.getNodeById(id)
+}
+
+/** Return what the last run said at a node, if the page still knows. */
+export function lastOutput(node) {
+  const inSubgraph = node.graph && node.graph !== app.rootGraph && node.graph.id
+  return app.nodeOutputs?.[inSubgraph ? `${node.graph.id}:${node.id}` : node.id]
+}

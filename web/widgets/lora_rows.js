@@ -1,0 +1,137 @@
+/**
+ * The rows of ApplyLoraStack's `loras`.
+ *
+ * What each control is called (N counts from 1), for people who listen to the page and for the browser tests:
+ *   "LoRA N enabled"            switch
+ *   "LoRA N file"               combobox; type to filter, arrow keys and Enter to take
+ *   "LoRA N strength"           spinbutton; arrow keys, typing, dragging sideways
+ *   "LoRA N own low strength"   button, pressed while the low expert has a strength of its own
+ *   "LoRA N low strength"       spinbutton, there while that button is pressed
+ *   "LoRA N applies to"         select: auto, high_noise, low_noise, both
+ *   "LoRA N schedule"           combobox with free text; aria-invalid while the text is no schedule
+ *   "LoRA N move"               button; dragged, or moved with the arrow keys
+ *   "LoRA N duplicate", "LoRA N remove"   buttons
+ *   "LoRA N twin", "LoRA N result"        text
+ *   "add LoRA", "edit as text"  buttons; "LoRA list as text" the text field
+ */
+
+import { accountsOf, inShort } from '../core/run_account.js'
+import { folderAndName, matching } from '../core/file_list.js'
+import {
+  EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, newLora, twinOf, withFile, withOurKeys
+} from '../core/lora_row.js'
+import { comboField } from '../controls/combo_field.js'
+import { choice, el, iconButton, setAttribute, sign } from '../controls/dom.js'
+import { numberField } from '../controls/number_field.js'
+import { scheduleField } from '../controls/schedule_field.js'
+import { say } from '../words.js'
+import { moveHandle } from './row_widget.js'
+
+const APPLIES_TO = 'The expert it acts on; auto is what the file says of itself.'
+
+/** Return the kind of row; `options()` gives the input's options: `lora_files` and `twins`. */
+export function loraRows(options) {
+  const files = () => options().lora_files ?? []
+  const twins = () => options().twins ?? {}
+  let loras = []
+
+  function row(context, index) {
+    const own = () => withOurKeys(context.rows[index])
+    const called = part => `LoRA ${index + 1} ${part}`
+    const put = next => { context.set(index, next); refresh() }
+    const done = next => { put(next); context.settled() }
+
+    const enabled = el('button', {
+      type: 'button', class: 'wl-switch', role: 'switch', 'aria-label': called('enabled'), title: say('on or off'),
+      onclick: () => done(changed(own(), { enabled: own().enabled === false ? true : false }))
+    })
+    const file = comboField({
+      label: called('file'), value: own().path ?? '', class: 'wl-field wl-combo wl-file', placeholder: say('choose a LoRA'),
+      offers: typed => matching(files(), typed).map(name => [name, twins()[name] ? say('pair') : '']),
+      choose: path => done(addedTo(context.rows.toSpliced(index, 1), withFile(own(), path))),
+      'data-part': 'file'
+    })
+    const strength = numberField({
+      label: called('strength'), title: say('strength'), value: own().weight ?? 1,
+      change: weight => put(changed(own(), { weight })), settled: context.settled, 'data-part': 'strength'
+    })
+    const lock = el('button', {
+      type: 'button', class: 'wl-icon wl-lock', 'aria-label': called('own low strength'), 'data-part': 'lock',
+      onclick: () => {
+        const isOwn = own().low_noise_weight != null
+        done(changed(own(), { low_noise_weight: isOwn ? null : (own().weight ?? 1) }))
+        low.reset(own().low_noise_weight)
+      }
+    })
+    const low = lowStrength(called('low strength'), own().low_noise_weight, number => put(changed(own(), { low_noise_weight: number })), context.settled)
+    const appliesTo = choice(called('applies to'), say(APPLIES_TO), EXPERTS, own().applies_to ?? 'auto', value => {
+      done(appliedTo(own(), value))
+    })
+    const schedule = scheduleField({
+      label: called('schedule'), value: own().schedule, change: value => done(changed(own(), { schedule: value })), 'data-part': 'schedule'
+    })
+    const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
+    const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
+    const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': `LoRA ${index + 1}` },
+      el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, strength, lock, low.element,
+        iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
+      el('div', { class: 'wl-line wl-second' }, twin, result, appliesTo, schedule,
+        iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
+
+    function refresh() {
+      const { path, applies_to, low_noise_weight } = own()
+      const isOn = own().enabled !== false
+      const isMissing = Boolean(path) && !files().includes(path)
+      setAttribute(enabled, 'aria-checked', String(isOn))
+      element.classList.toggle('wl-off', !isOn)
+      setAttribute(file, 'aria-invalid', String(isMissing))
+      file.title = isMissing ? say('{path} is not in the list of LoRAs; press R to read the folders anew', { path }) : (path ?? '')
+      const isOwn = low_noise_weight !== undefined && low_noise_weight !== null
+      setAttribute(lock, 'aria-pressed', String(isOwn))
+      lock.replaceChildren(sign(isOwn ? 'pi-lock-open' : 'pi-lock'))
+      lock.disabled = applies_to === 'high_noise'
+      lock.title = say(isOwn ? 'one strength for both experts' : 'another strength for the low-noise expert')
+      low.element.hidden = !isOwn
+      appliesTo.value = applies_to ?? 'auto'
+      showTwin(twin, own(), twins())
+      showResult(result, accountsOf(context.rows, loras)[index])
+    }
+
+    refresh()
+    return element
+  }
+
+  return {
+    noun: 'LoRA',
+    addText: 'add LoRA',
+    firstPart: 'file',
+    height: 46,
+    row,
+    blank: () => newLora(''),
+    isWhole: row => Boolean(withOurKeys(row).path),
+    duplicate: duplicateOf,
+    /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
+    account: said => { loras = said }
+  }
+}
+
+/** Make the field of the second strength; `reset` gives it another number to start from. */
+function lowStrength(label, value, change, settled) {
+  const make = number => numberField({ label, title: say('strength on the low-noise expert'), value: number, change, settled, 'data-part': 'low' })
+  const element = el('span', { class: 'wl-low' }, make(value ?? 1))
+  return { element, reset: number => element.replaceChildren(make(number ?? 1)) }
+}
+
+function showTwin(element, row, twins) {
+  const twin = twinOf(row, twins)
+  element.textContent = twin ? `+ ${baseName(twin.file)}` : row.targets ? `${row.targets}` : ''
+  const about = twin?.found ? say('twin found; it acts on the low-noise expert: {file}', twin) : say('low-noise file: {file}', twin ?? {})
+  element.title = [twin ? about : '', row.targets ? `targets: ${row.targets}` : ''].filter(Boolean).join('\n')
+}
+
+function showResult(element, account) {
+  const { text, tone, detail } = account ? inShort(account) : { text: '', tone: 'off', detail: '' }
+  element.textContent = text
+  element.title = detail
+  element.dataset.tone = tone
+}

@@ -1,0 +1,70 @@
+/**
+ * The text that a run left at a node: monospace, scrollable, foldable, not part of the workflow.
+ * Its controls: "result", the text; "fold result" and "copy result", buttons.
+ */
+
+import { el, iconButton, setAttribute, sign } from '../controls/dom.js'
+import { fitAround, passToCanvas } from '../host.js'
+import { say } from '../words.js'
+
+const NAME = 'wanloom_result'
+const LINE = 14
+const HEADER = 20
+const MARGIN = 10
+const MOST_LINES = 9
+
+/** Show the text at the node; an empty one takes the last away. */
+export function showResult(node, text, { isFolded = false } = {}) {
+  const shown = node.widgets?.find(widget => widget.name === NAME)
+  if (!text) return shown && fitAround(node, () => node.removeWidget?.(shown))
+  const result = shown?.result ?? addResult(node, isFolded)
+  fitAround(node, () => result.show(text))
+}
+
+/** Show that the text is of a run before the last change. */
+export function markStale(node, isStale = true) {
+  const shown = node.widgets?.find(widget => widget.name === NAME)
+  shown?.element.classList.toggle('wl-stale', isStale)
+}
+
+function addResult(node, startsFolded) {
+  const pre = el('pre', { class: 'wl-text', tabindex: '0', role: 'log', 'aria-label': 'result' })
+  const title = el('span', { class: 'wl-first-line' })
+  const fold = el('button', { type: 'button', class: 'wl-icon', 'aria-label': 'fold result', onclick: () => setFolded(!isFolded) })
+  const copy = iconButton('pi-copy', 'copy result', () => navigator.clipboard?.writeText(pre.textContent))
+  const element = el('div', { class: 'wl-report' }, el('div', { class: 'wl-report-head' }, fold, title, copy), pre)
+  let isFolded = startsFolded
+  let numLines = 1
+
+  function setFolded(next) {
+    fitAround(node, () => {
+      isFolded = next
+      pre.hidden = isFolded
+      fold.replaceChildren(sign(isFolded ? 'pi-angle-right' : 'pi-angle-down'))
+      setAttribute(fold, 'aria-expanded', String(!isFolded))
+      title.textContent = isFolded ? pre.textContent.split('\n')[0] : say('result')
+    })
+  }
+
+  const lines = most => (isFolded ? 0 : Math.min(numLines, most) * LINE + 10)
+  const widget = node.addDOMWidget(NAME, NAME, element, {
+    serialize: false,
+    hideOnZoom: true,
+    margin: MARGIN,
+    getValue: () => '',
+    setValue: () => {},
+    getMinHeight: () => HEADER + 2 * MARGIN + lines(MOST_LINES),
+    getMaxHeight: () => (isFolded ? HEADER + 2 * MARGIN : undefined)
+  })
+  widget.serialize = false
+  passToCanvas(element, () => pre.scrollHeight > pre.clientHeight)
+  widget.result = {
+    show(text) {
+      pre.textContent = text
+      numLines = text.split('\n').length
+      element.classList.remove('wl-stale')
+      setFolded(isFolded)
+    }
+  }
+  return widget.result
+}

@@ -1,0 +1,204 @@
+/**
+ * A widget of JSON text shown as rows.
+ *
+ * The host's own multiline widget stays what it is - name, place, value and how it is saved - and only the element that
+ * it shows is exchanged, so a workflow reads the same with and without this file. Text that is no list of objects is
+ * shown as it is, in the host's own text field, and is never written over.
+ */
+
+import { moved, parseRows, writeRows } from '../core/row_list.js'
+import { el, iconButton, setAttribute } from '../controls/dom.js'
+import { fitAround, passToCanvas, redraw, rememberForUndo } from '../host.js'
+import { say } from '../words.js'
+
+const TYPE = 'wanloom_rows'
+const MARGIN = 10
+const FOOTER = 24
+const TEXT_HEIGHT = 150
+const MOST_ROWS_AT_ONCE = 10
+
+/**
+ * Show the widget's text as rows of a kind, and return what the extension may ask of them.
+ *
+ * kind = { noun, addText, height: of a row, row(context, index): its controls, blank(rows): a row to add,
+ * isWhole(row): whether a row that was added says enough to be written, duplicate(rows, index)? }.
+ */
+export function showRows(node, widget, kind) {
+  const text = widget.element ?? widget.inputEl
+  const setText = widget.options.setValue
+  const drafts = new WeakSet()
+  const list = el('div', { class: 'wl-list-of-rows', role: 'list', 'aria-label': `${kind.noun} list` })
+  const count = el('span', { class: 'wl-count' })
+  const fault = el('span', { class: 'wl-fault', role: 'alert' })
+  const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': kind.addText, onclick: addRow }, `+ ${say(kind.addText)}`)
+  const asText = iconButton('{ }', say('edit as text'), () => setMode(!isText), { 'aria-pressed': 'false' })
+  const root = el('div', { class: 'wl-rows', style: `--wl-row-height: ${kind.height}px` }, list,
+    el('div', { class: 'wl-footer' }, add, count, fault, asText))
+  let rows = []
+  let written = null
+  let isText = false
+
+  const context = {
+    node,
+    get rows() { return rows },
+    /** Replace a row whose own controls show the change already. */
+    set(index, row) {
+      if (drafts.has(rows[index]) && !kind.isWhole(row)) drafts.add(row)
+      rows = rows.with(index, row)
+      write()
+    },
+    settled: rememberForUndo,
+    remove: index => restructure(rows.toSpliced(index, 1), Math.min(index, rows.length - 2), 'remove'),
+    move: (from, to) => restructure(moved(rows, from, to), to, 'move'),
+    duplicate: index => restructure(rows.toSpliced(index + 1, 0, kind.duplicate(rows, index)), index + 1, 'duplicate')
+  }
+
+  function write() {
+    written = writeRows(rows.filter(row => !drafts.has(row)))
+    widget.value = written
+    count.textContent = rows.length ? `${rows.length}` : ''
+    root.dispatchEvent(new CustomEvent('wl-edited'))
+    redraw(node)
+  }
+
+  function restructure(next, focusRow, focusPart) {
+    fitAround(node, () => {
+      rows = next
+      write()
+      render()
+    })
+    focusOn(focusRow, focusPart)
+    rememberForUndo()
+  }
+
+  function focusOn(row, part) {
+    list.children[row]?.querySelector(`[data-part="${part}"]`)?.focus()
+  }
+
+  function addRow() {
+    const row = kind.blank(rows)
+    if (!kind.isWhole(row)) drafts.add(row)
+    fitAround(node, () => {
+      rows = [...rows, row]
+      write()
+      render()
+    })
+    list.lastElementChild?.scrollIntoView?.({ block: 'nearest' })
+    focusOn(rows.length - 1, kind.firstPart)
+    rememberForUndo()
+  }
+
+  /** Take over a text that came from elsewhere: a workflow, an undo, the text field. */
+  function sync() {
+    const now = String(widget.value ?? '')
+    if (now === written) return
+    written = now
+    fitAround(node, read)
+  }
+
+  function read() {
+    const read = parseRows(written)
+    rows = read.rows
+    fault.textContent = read.fault ?? ''
+    setAttribute(fault, 'title', read.fault)
+    if (read.fault) isText = true
+    render()
+  }
+
+  function setMode(next) {
+    isText = next
+    fitAround(node, read)
+    if (isText) text.focus()
+  }
+
+  function render() {
+    count.textContent = rows.length && !isText ? `${rows.length}` : ''
+    setAttribute(asText, 'aria-pressed', String(isText))
+    asText.title = say(isText ? 'show as rows' : 'edit as text')
+    asText.disabled = isText && fault.textContent !== ''
+    add.hidden = isText
+    root.classList.toggle('wl-as-text', isText)
+    if (isText) {
+      if (text.parentElement !== root) root.prepend(text)
+      if (text.value !== written) text.value = written
+      list.replaceChildren()
+    } else {
+      text.remove()
+      list.replaceChildren(...rows.map((_, index) => kind.row(context, index)))
+    }
+  }
+
+  function height(numRows) {
+    return (isText ? TEXT_HEIGHT : numRows * kind.height) + FOOTER + 2 * MARGIN
+  }
+
+  function showLink() {
+    root.inert = node.inputs?.some(input => input.widget?.name === widget.name && input.link != null) ?? false
+  }
+
+  widget.element = root
+  widget.type = TYPE
+  Object.assign(widget.options, {
+    margin: MARGIN,
+    getMinHeight: () => height(Math.min(rows.length, MOST_ROWS_AT_ONCE)),
+    getMaxHeight: () => (isText ? undefined : height(rows.length)),
+    setValue: value => { setText(value); sync() },
+    onDraw: sync
+  })
+  text.setAttribute('aria-label', `${kind.noun} list as text`)
+  passToCanvas(root, event => {
+    const scroller = isText ? text : list
+    return scroller.scrollHeight > scroller.clientHeight && Math.abs(event.deltaY) > Math.abs(event.deltaX)
+  })
+  const whenLinked = node.onConnectionsChange
+  node.onConnectionsChange = function (...change) {
+    whenLinked?.apply(this, change)
+    queueMicrotask(showLink)
+  }
+  sync()
+  return { root, list, rows: () => rows, refresh: () => { if (!isText) render() }, showLink }
+}
+
+/** Make the handle of a row: dragged, or moved with the arrow keys. */
+export function moveHandle(context, index, label) {
+  const handle = iconButton('⠿', label, () => {}, { 'data-part': 'move', class: 'wl-icon wl-handle' })
+  handle.title = say('drag to move, or use the arrow keys')
+  handle.addEventListener('keydown', event => {
+    const way = { ArrowUp: -1, ArrowDown: 1 }[event.key]
+    if (!way) return
+    event.preventDefault()
+    event.stopPropagation()
+    if (context.rows[index + way]) context.move(index, index + way)
+  })
+  handle.addEventListener('pointerdown', event => event.button === 0 && dragRow(handle, event, to => context.move(index, to)))
+  return handle
+}
+
+function dragRow(handle, down, drop) {
+  const own = handle.closest('[role=listitem]')
+  const rows = [...own.parentElement.children]
+  let target = rows.indexOf(own)
+  const from = target
+  handle.setPointerCapture(down.pointerId)
+  const mark = () => rows.forEach((row, index) => {
+    row.classList.toggle('wl-drop-before', index === target && target < from)
+    row.classList.toggle('wl-drop-after', index === target && target > from)
+  })
+  const moving = event => {
+    const at = rows.findIndex(row => event.clientY < row.getBoundingClientRect().bottom)
+    target = at < 0 ? rows.length - 1 : at
+    own.classList.add('wl-dragged')
+    mark()
+  }
+  const over = event => {
+    handle.removeEventListener('pointermove', moving)
+    handle.removeEventListener('pointerup', over)
+    handle.removeEventListener('pointercancel', over)
+    own.classList.remove('wl-dragged')
+    rows.forEach(row => row.classList.remove('wl-drop-before', 'wl-drop-after'))
+    if (event.type === 'pointerup' && target !== from) drop(target)
+  }
+  handle.addEventListener('pointermove', moving)
+  handle.addEventListener('pointerup', over)
+  handle.addEventListener('pointercancel', over)
+}
