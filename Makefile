@@ -47,7 +47,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/lora_read.py
 
 clean:
-	rm -rf $(VENV) .venv-comfyui-tools .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-comfyui .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # PyTorch goes first and alone, so that nothing later replaces the build the user chose.
 $(VENV)/.torch:

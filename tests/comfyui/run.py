@@ -4,25 +4,20 @@
     python tests/comfyui/run.py host -k bridge       one set; what follows goes to pytest
 
 `make test-comfyui` does the first in the project's environment. A ComfyUI is found as harness/finding.py says; nothing
-is installed into it and none of its folders is written to.
+is installed into it (harness/overlay.py) and none of its folders is written to.
 """
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.finding import PROJECT, Host, NoHostError, find_host
+from harness.finding import Host, NoHostError, find_host
+from harness.overlay import with_requirements
 
 HERE = Path(__file__).absolute().parent
-TOOLS = PROJECT / ".venv-comfyui-tools"
-PYTEST = "pytest>=8.3"
-
-# The tools come last on the path: where the host has a package of its own, the host's is the one that is tested.
-PYTEST_IN_HOST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
 def main() -> int:
@@ -42,24 +37,12 @@ def main() -> int:
 
 def test_in_host(host: Host, arguments: list[str]) -> int:
     """Run tests/comfyui/host with ComfyUI's own Python."""
-    install_tools(host)
-    return subprocess.call([host.python, "-c", PYTEST_IN_HOST, TOOLS, *arguments], cwd=HERE / "host")
+    return subprocess.call([with_requirements(host).python, "-m", "pytest", *arguments], cwd=HERE / "host")
 
 
 def test_server(host: Host, arguments: list[str]) -> int:
     """Run tests/comfyui/server with this Python; the fixtures there start the host."""
     return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=HERE / "server")
-
-
-def install_tools(host: Host) -> None:
-    """Put pytest for the host's Python into a folder of the project's own."""
-    stamp, wanted = TOOLS / ".installed", f"{PYTEST} for {host.python}"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    shutil.rmtree(TOOLS, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "--python", host.python, "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--target", TOOLS, PYTEST], check=True)
-    stamp.write_text(wanted)
 
 
 SETS: dict[str, Callable[[Host, list[str]], int]] = {"host": test_in_host, "server": test_server}

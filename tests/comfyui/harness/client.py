@@ -1,5 +1,6 @@
 """A client of ComfyUI's API: queue a prompt, follow it through the websocket, read what it made."""
 
+import contextlib
 import json
 import time
 import uuid
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from harness.server import Server
 
@@ -21,12 +22,11 @@ ENDS = {
 
 
 class PromptRefusedError(Exception):
-    """The server did not queue a prompt."""
+    """The server did not queue a prompt, or left out some of its outputs."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         """Keep the server's answer."""
         super().__init__(json.dumps(answer, indent=2))
-        self.error: dict[str, Any] = answer["error"]
         self.node_errors: dict[str, Any] = answer.get("node_errors", {})
 
     def texts(self, node_id: str) -> str:
@@ -62,36 +62,42 @@ class Run:
 
     @property
     def error(self) -> dict[str, Any]:
-        return self.of_type("execution_error")[-1]
+        """What the server said of the error that ended the run; empty if none did."""
+        return next(iter(self.of_type("execution_error")), {})
 
-    def files(self) -> list[dict[str, str]]:
-        """Return every file the run's outputs name."""
-        lists = [
-            entries for output in self.outputs.values() for entries in output.values() if isinstance(entries, list)
-        ]
+    def files(self, node_id: str | None = None) -> list[dict[str, str]]:
+        """Return every file that the outputs of one node, or of all, name."""
+        outputs = [output for number, output in self.outputs.items() if node_id in (None, number)]
+        lists = [entries for output in outputs for entries in output.values() if isinstance(entries, list)]
         return [entry for entries in lists for entry in entries if isinstance(entry, dict) and "filename" in entry]
 
 
+@contextlib.contextmanager
+def connected(server: Server) -> Iterator["Client"]:
+    """Give a client with an id and a websocket of its own."""
+    client_id = uuid.uuid4().hex
+    address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
+    # No ping and no limit: nobody reads between two runs, and the messages of that time must not be lost.
+    with connect(address, ping_interval=None, max_queue=None, max_size=None) as websocket:
+        yield Client(server, client_id, websocket)
+
+
+@dataclass(frozen=True)
 class Client:
-    """A client with an id and a websocket of its own."""
+    """What can be asked of a running server."""
 
-    def __init__(self, server: Server) -> None:
-        """Connect to a running server."""
-        self.server = server
-        self.client_id = uuid.uuid4().hex
-        address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={self.client_id}"
-        # No ping and no limit: nobody reads between two runs, and the messages of that time must not be lost.
-        self._socket = connect(address, ping_interval=None, max_queue=None, max_size=None)
-
-    def close(self) -> None:
-        self._socket.close()
+    server: Server
+    client_id: str
+    websocket: ClientConnection
 
     def post_prompt(self, workflow: Workflow) -> str:
         """Queue a workflow in API format; return its prompt id or raise PromptRefusedError."""
         answer = requests.post(
             f"{self.server.url}/prompt", json={"prompt": workflow, "client_id": self.client_id}, timeout=60
         )
-        if not answer.ok:
+        if "prompt_id" in answer.json() and answer.json()["node_errors"]:
+            self.wait(answer.json()["prompt_id"])  # the outputs without errors were queued all the same
+        if not answer.ok or answer.json()["node_errors"]:
             raise PromptRefusedError(answer.json())
         return answer.json()["prompt_id"]
 
@@ -116,7 +122,7 @@ class Client:
 
     def _receive(self, end: float) -> Event:
         try:
-            message = self._socket.recv(timeout=max(end - time.monotonic(), 0))
+            message = self.websocket.recv(timeout=max(end - time.monotonic(), 0))
         except TimeoutError as error:
             raise TimeoutError(
                 f"the prompt did not end in time; the server's log:\n{self.server.log()[-3000:]}"

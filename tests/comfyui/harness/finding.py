@@ -10,13 +10,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = Path(__file__).absolute().parents[3]
+PROJECT = Path(os.path.abspath(__file__)).parents[3]  # links stay: one of them may lie in custom_nodes
 
 MARKS = ("main.py", "nodes.py", "folder_paths.py", "comfy/options.py")
 PYTHONS = (
     *(f"{venv}/bin/python" for venv in ("venv", ".venv", "env")),
     *(f"{venv}/Scripts/python.exe" for venv in ("venv", ".venv", "env")),
-    "../python_embeded/python.exe",  # spelled so in ComfyUI's portable build for Windows
 )
 NEEDED = ("torch", "torchvision", "transformers", "safetensors", "aiohttp", "av", "yaml", "comfyui_frontend_package")
 

@@ -17,7 +17,15 @@ from harness.finding import PROJECT, Host
 
 SECONDS_TO_START = 120
 FOLDERS = ("custom_nodes", "input", "output", "models/loras", "user/default")
-OPTIONS = ("--cpu", "--listen", "127.0.0.1", "--disable-auto-launch", "--disable-api-nodes")
+OPTIONS = (
+    "--cpu",
+    "--listen",
+    "127.0.0.1",
+    "--disable-auto-launch",
+    "--disable-api-nodes",
+    "--preview-method",
+    "latent2rgb",
+)
 LOCAL_DATABASE = ("--database-url", "sqlite:///:memory:")
 
 # What would cover the canvas of a first start.

@@ -15,15 +15,16 @@ from collections.abc import Iterator
 
 import pytest
 from harness.canvas import Canvas, find_chromium, opened
-from harness.client import Client
+from harness.client import Client, connected
 from harness.finding import Host, NoHostError, find_host
+from harness.overlay import with_requirements
 from harness.server import Server, started
 
 
 @pytest.fixture(scope="session")
 def host() -> Host:
     try:
-        return find_host()
+        return with_requirements(find_host())
     except NoHostError as error:
         pytest.skip(str(error))
 
@@ -36,9 +37,8 @@ def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="session")
 def comfy(server: Server) -> Iterator[Client]:
-    client = Client(server)
-    yield client
-    client.close()
+    with connected(server) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,149 @@
+"""What ComfyUI tells about our nodes: their sockets as workflows use them, a tooltip on each, help and translations."""
+
+from typing import Any
+
+import pytest
+import requests
+from harness.client import Client
+
+# node id -> (inputs, optional inputs, outputs); combos count as COMBO.
+SAMPLING = {
+    "steps": "INT",
+    "shift": "FLOAT",
+    "cfg_high": "FLOAT",
+    "cfg_low": "FLOAT",
+    "solver": "COMBO",
+    "boundary": "STRING",
+}
+PART = {
+    "add_noise": "COMBO",
+    "start_at_step": "INT",
+    "end_at_step": "INT",
+    "return_with_leftover_noise": "COMBO",
+}
+NODES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "LoadWanModel": (
+        dict.fromkeys(("high_noise", "low_noise", "text_encoder", "vae", "weight_dtype"), "COMBO"),
+        ["WAN_MODEL", "CLIP", "VAE"],
+    ),
+    "PairWanModels": ({"high_noise": "MODEL", "low_noise": "MODEL"}, ["WAN_MODEL"]),
+    "SplitWanModel": ({"model": "WAN_MODEL"}, ["MODEL", "MODEL", "SIGMAS", "SIGMAS", "INT"]),
+    "ApplyLoraStack": (
+        {"model": "WAN_MODEL", "loras": "STRING", "stack": "WAN_LORA_STACK", "allow_partial": "BOOLEAN"},
+        ["WAN_MODEL", "STRING", "WAN_LORA_STACK"],
+    ),
+    "LoraRouteByNoise": (
+        {"model": "WAN_MODEL", "boundary": "STRING", "steps": "INT", "shift": "FLOAT", "overrides": "STRING"},
+        ["WAN_MODEL", "IMAGE", "STRING"],
+    ),
+    "Sampler6Step": (
+        {
+            **{"model": "WAN_MODEL", "positive": "CONDITIONING", "negative": "CONDITIONING", "latent": "LATENT"},
+            **{"seed": "INT", "denoise": "FLOAT", **SAMPLING, **PART},
+        },
+        ["LATENT", "LATENT"],
+    ),
+    "SaveLoraStack": ({"stack": "WAN_LORA_STACK", "name": "STRING"}, ["STRING"]),
+    "LoadLoraStack": ({"preset": "COMBO", "verify": "BOOLEAN"}, ["WAN_LORA_STACK", "STRING"]),
+    "InspectLora": ({"lora": "COMBO", "model": "WAN_MODEL"}, ["STRING", "STRING", "IMAGE"]),
+    "BlendLoras": (
+        {
+            **{"model": "WAN_MODEL", "first": "STRING", "second": "STRING"},
+            **{"mode": "COMBO", "amount": "FLOAT", "schedule": "STRING"},
+        },
+        ["WAN_MODEL", "STRING"],
+    ),
+    "SceneLoras": (
+        {
+            **{"model": "WAN_MODEL", "clip": "CLIP", "vae": "VAE", "scenes": "STRING", "negative": "STRING"},
+            **{"width": "INT", "height": "INT", "length": "INT", "seed": "INT", **SAMPLING},
+        },
+        ["IMAGE", "STRING"],
+    ),
+}
+OPTIONAL = {
+    "PairWanModels": {"low_noise"},
+    "ApplyLoraStack": {"stack"},
+    "Sampler6Step": {"negative"},
+    "InspectLora": {"model"},
+}
+
+
+@pytest.fixture(scope="module")
+def described(comfy: Client) -> dict[str, dict[str, Any]]:
+    return comfy.object_info()
+
+
+def inputs_of(node: dict[str, Any]) -> dict[str, list[Any]]:
+    return {**node["input"].get("required", {}), **node["input"].get("optional", {})}
+
+
+def test_every_node_of_the_extension_is_there_and_no_other(described: dict[str, dict[str, Any]]) -> None:
+    ours = {name for name, node in described.items() if node["python_module"] == "custom_nodes.wanloom"}
+    assert ours == set(NODES)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_has_the_sockets_that_workflows_use(described: dict[str, dict[str, Any]], name: str) -> None:
+    inputs, outputs = NODES[name]
+    node = described[name]
+    types = {key: "COMBO" if isinstance(spec[0], list) else spec[0] for key, spec in inputs_of(node).items()}
+    assert types == inputs
+    assert node["output"] == outputs
+    assert node["category"] == "WanLoom"
+    assert OPTIONAL.get(name, set()) <= set(node["input"].get("optional", {}))
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_every_input_and_output_says_what_it_is(described: dict[str, dict[str, Any]], name: str) -> None:
+    node = described[name]
+    assert node["description"]
+    assert not [key for key, spec in inputs_of(node).items() if not spec[1].get("tooltip")]
+    assert len(node["output_tooltips"]) == len(node["output"])
+    assert all(node["output_tooltips"])
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_is_found_by_other_words(described: dict[str, dict[str, Any]], name: str) -> None:
+    assert described[name].get("search_aliases")
+
+
+def test_the_stack_widget_knows_the_files_and_their_twins(described: dict[str, dict[str, Any]]) -> None:
+    options = inputs_of(described["ApplyLoraStack"])["loras"][1]
+    assert "speed_6steps_high_noise.safetensors" in options["lora_files"]
+    assert options["twins"]["speed_6steps_high_noise.safetensors"] == "speed_6steps_low_noise.safetensors"
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_has_a_help_page(comfy: Client, name: str) -> None:
+    page = requests.get(f"{comfy.server.url}/extensions/wanloom/docs/{name}.md", timeout=30)
+    assert page.ok
+    assert page.text.startswith("#")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_word_on_the_nodes_is_translated(
+    comfy: Client, described: dict[str, dict[str, Any]], language: str
+) -> None:
+    texts = requests.get(f"{comfy.server.url}/i18n", timeout=30).json()[language]["nodeDefs"]
+    lacking = {
+        f"{name}.{key}"
+        for name in NODES
+        for key in inputs_of(described[name])
+        if not texts.get(name, {}).get("inputs", {}).get(key, {}).get("tooltip")
+    }
+    assert not lacking
+    assert all(texts[name]["display_name"] and texts[name]["description"] for name in NODES)
+
+
+def test_workflows_show_in_the_template_browser(comfy: Client) -> None:
+    templates = requests.get(f"{comfy.server.url}/api/workflow_templates", timeout=30).json()
+    assert "pocket-quickstart" in templates["wanloom"]
+    card = requests.get(f"{comfy.server.url}/api/workflow_templates/wanloom/pocket-quickstart.jpg", timeout=30)
+    assert card.ok
+    assert card.headers["content-type"] == "image/jpeg"
+
+
+def test_the_four_nodes_come_as_a_blueprint(comfy: Client) -> None:
+    blueprints = requests.get(f"{comfy.server.url}/api/global_subgraphs", timeout=30).json()
+    assert any("wanloom" in str(entry.get("info", {}).get("node_pack", "")) for entry in blueprints.values())
