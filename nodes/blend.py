@@ -22,6 +22,7 @@ class BlendLoras(Node):
             cls,
             display_name="Blend LoRAs",
             search_aliases=["interpolate loras", "mix loras", "lora morph", "cross fade", "lora merge ratio"],
+            has_intermediate_output=True,
             inputs=[
                 WanModelType.Input("model", tooltip="The model, with both LoRAs on it."),
                 io.String.Input("first", tooltip="The name of one LoRA in the stack, as the report shows it."),

@@ -51,7 +51,7 @@ class SaveLoraStack(Node):
     def execute(cls, stack: LoraStack, name: str) -> io.NodeOutput:
         if not len(stack):
             remedy = "Add LoRAs in Apply LoRA Stack and connect its output 'stack'"
-            raise StackError("SaveLoraStack", "the stack has no LoRAs", remedy=remedy)
+            raise StackError(cls.name(), "the stack has no LoRAs", remedy=remedy)
         folder = presets()
         done = "written over" if folder.file(name).is_file() else "saved"
         file = folder.save(name, stack)
@@ -68,6 +68,7 @@ class LoadLoraStack(Node):
             cls,
             display_name="Load LoRA Stack",
             search_aliases=["load preset", "lora preset", "import stack", "stack from file"],
+            has_intermediate_output=True,
             inputs=[
                 io.Combo.Input(
                     "preset",

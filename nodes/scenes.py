@@ -50,6 +50,7 @@ class SceneLoras(Node):
             cls,
             display_name="Scene LoRAs",
             search_aliases=["storyboard", "shot list", "multi scene", "prompt travel", "batch prompts", "long video"],
+            has_intermediate_output=True,
             inputs=[
                 WanModelType.Input("model", tooltip="The model; LoRAs on it act in every scene, before the scene's."),
                 io.Clip.Input("clip", tooltip="Reads the prompts."),
