@@ -63,3 +63,9 @@ export function lastOutput(node) {
   const inSubgraph = node.graph && node.graph !== app.rootGraph && node.graph.id
   return app.nodeOutputs?.[inSubgraph ? `${node.graph.id}:${node.id}` : node.id]
 }
+
+/** Return the names of the saved stacks, as LoadLoraStack offers them. */
+export function presetNames() {
+  const [options, details] = globalThis.LiteGraph?.registered_node_types?.LoadLoraStack?.nodeData?.input?.required?.preset ?? []
+  return details?.options ?? (Array.isArray(options) ? options : [])
+}

@@ -4,16 +4,25 @@ import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
 import { inputOptions, lastOutput, nodeAt } from './host.js'
 import { loraRows } from './widgets/lora_rows.js'
+import { overrideRows } from './widgets/override_rows.js'
+import { showPromotedRows, shownAs } from './widgets/promoted_rows.js'
 import { markStale, showResult } from './widgets/result_text.js'
-import { showRows } from './widgets/row_widget.js'
+import { sceneRows } from './widgets/scene_rows.js'
 
 /** Node -> the widget that is shown as rows, and the kind of rows. */
 const ROWS = {
-  ApplyLoraStack: { widget: 'loras', kind: loraRows }
+  ApplyLoraStack: { widget: 'loras', kind: loraRows },
+  LoraRouteByNoise: { widget: 'overrides', kind: overrideRows },
+  SceneLoras: { widget: 'scenes', kind: sceneRows }
 }
 
-/** Nodes that show a picture as well, beside which the text starts folded. */
-const FOLDED = new Set(['LoraRouteByNoise', 'InspectLora'])
+/** Node -> how its text is shown where that is not unfolded and wrapped: folded beside a picture, lines whole in a table. */
+const RESULTS = {
+  LoraRouteByNoise: { isFolded: true, isTable: true },
+  InspectLora: { isFolded: true },
+  Sampler6Step: { isTable: true },
+  SplitWanModel: { isTable: true }
+}
 
 document.head.append(el('link', { rel: 'stylesheet', href: new URL('./style.css', import.meta.url).href }))
 
@@ -21,10 +30,11 @@ app.registerExtension({
   name: 'WanLoom',
 
   nodeCreated(node) {
+    if (node.isSubgraphNode?.()) return showPromotedRows(node)
     if (!isOurs(node)) return
     const rows = ROWS[node.comfyClass]
     const widget = rows && node.widgets?.find(one => one.name === rows.widget)
-    if (widget?.element ?? widget?.inputEl) dress(node, widget, rows.kind)
+    if (widget?.element) showOwnRows(node, widget, rows.kind)
     const executed = node.onExecuted
     node.onExecuted = function (output) {
       executed?.call(this, output)
@@ -33,12 +43,11 @@ app.registerExtension({
   },
 
   loadedGraphNode(node) {
-    node.wanloom?.rows.showLink()
     if (isOurs(node)) queueMicrotask(() => showOutput(node, lastOutput(node)))
   },
 
   refreshComboInNodes() {
-    for (const node of everyNode(app.rootGraph ?? app.graph)) node.wanloom?.rows.refresh()
+    for (const node of everyNode(app.rootGraph ?? app.graph)) node.wanloom?.refresh()
   },
 
   onNodeOutputsUpdated(outputs) {
@@ -53,19 +62,20 @@ function isOurs(node) {
   return node.constructor.nodeData?.category?.split('/')[0] === 'WanLoom'
 }
 
-function dress(node, widget, makeKind) {
+function showOwnRows(node, widget, makeKind) {
   const kind = makeKind(() => inputOptions(node, widget.name), node)
-  const rows = showRows(node, widget, kind)
-  node.wanloom = { rows, kind }
-  rows.root.addEventListener('wl-edited', () => markStale(node))
-  node.setSize([Math.max(node.size[0], 480), node.computeSize()[1]])
+  node.wanloom = shownAs(kind)
+  node.wanloom.show(node, widget)
+  widget.wanloom = node.wanloom
+  widget.element.addEventListener('wl-edited', () => markStale(node))
+  node.setSize([Math.max(node.size[0], kind.width ?? 420), node.computeSize()[1]])
 }
 
 function showOutput(node, output) {
   if (!output?.text) return
   node.wanloom?.kind.account?.(output.loras ?? [])
-  node.wanloom?.rows.refresh()
-  showResult(node, [output.text].flat().join('\n\n'), { isFolded: FOLDED.has(node.comfyClass) })
+  node.wanloom?.refresh()
+  showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])
 }
 
 function everyNode(graph) {

@@ -106,6 +106,7 @@ export function loraRows(options) {
     addText: 'add LoRA',
     firstPart: 'file',
     height: 46,
+    width: 520,
     row,
     blank: () => newLora(''),
     isWhole: row => Boolean(withOurKeys(row).path),
@@ -124,7 +125,7 @@ function lowStrength(label, value, change, settled) {
 
 function showTwin(element, row, twins) {
   const twin = twinOf(row, twins)
-  element.textContent = twin ? `+ ${baseName(twin.file)}` : row.targets ? `${row.targets}` : ''
+  element.textContent = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : row.targets ? `${row.targets}` : ''
   const about = twin?.found ? say('twin found; it acts on the low-noise expert: {file}', twin) : say('low-noise file: {file}', twin ?? {})
   element.title = [twin ? about : '', row.targets ? `targets: ${row.targets}` : ''].filter(Boolean).join('\n')
 }

@@ -9,15 +9,16 @@ import { say } from '../words.js'
 
 const NAME = 'wanloom_result'
 const LINE = 14
+const LETTER = 6.4
 const HEADER = 20
 const MARGIN = 10
 const MOST_LINES = 9
 
 /** Show the text at the node; an empty one takes the last away. */
-export function showResult(node, text, { isFolded = false } = {}) {
+export function showResult(node, text, { isFolded = false, isTable = false } = {}) {
   const shown = node.widgets?.find(widget => widget.name === NAME)
   if (!text) return shown && fitAround(node, () => node.removeWidget?.(shown))
-  const result = shown?.result ?? addResult(node, isFolded)
+  const result = shown?.result ?? addResult(node, isFolded, isTable)
   fitAround(node, () => result.show(text))
 }
 
@@ -27,14 +28,14 @@ export function markStale(node, isStale = true) {
   shown?.element.classList.toggle('wl-stale', isStale)
 }
 
-function addResult(node, startsFolded) {
-  const pre = el('pre', { class: 'wl-text', tabindex: '0', role: 'log', 'aria-label': 'result' })
+function addResult(node, startsFolded, isTable) {
+  const pre = el('pre', { class: isTable ? 'wl-text wl-table' : 'wl-text', tabindex: '0', role: 'log', 'aria-label': 'result' })
   const title = el('span', { class: 'wl-first-line' })
   const fold = el('button', { type: 'button', class: 'wl-icon', 'aria-label': 'fold result', onclick: () => setFolded(!isFolded) })
   const copy = iconButton('pi-copy', 'copy result', () => navigator.clipboard?.writeText(pre.textContent))
   const element = el('div', { class: 'wl-report' }, el('div', { class: 'wl-report-head' }, fold, title, copy), pre)
   let isFolded = startsFolded
-  let numLines = 1
+  let lengths = [0]
 
   function setFolded(next) {
     fitAround(node, () => {
@@ -46,14 +47,20 @@ function addResult(node, startsFolded) {
     })
   }
 
-  const lines = most => (isFolded ? 0 : Math.min(numLines, most) * LINE + 10)
+  function textHeight() {
+    if (isFolded) return 0
+    const inLine = isTable ? Infinity : Math.max(20, (node.size[0] - 2 * MARGIN - 16) / LETTER)
+    const numLines = lengths.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / inLine)), 0)
+    return Math.min(numLines, MOST_LINES) * LINE + 10
+  }
+
   const widget = node.addDOMWidget(NAME, NAME, element, {
     serialize: false,
     hideOnZoom: true,
     margin: MARGIN,
     getValue: () => '',
     setValue: () => {},
-    getMinHeight: () => HEADER + 2 * MARGIN + lines(MOST_LINES),
+    getMinHeight: () => HEADER + 2 * MARGIN + textHeight(),
     getMaxHeight: () => (isFolded ? HEADER + 2 * MARGIN : undefined)
   })
   widget.serialize = false
@@ -61,7 +68,7 @@ function addResult(node, startsFolded) {
   widget.result = {
     show(text) {
       pre.textContent = text
-      numLines = text.split('\n').length
+      lengths = text.split('\n').map(line => line.length)
       element.classList.remove('wl-stale')
       setFolded(isFolded)
     }

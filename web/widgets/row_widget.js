@@ -156,7 +156,8 @@ export function showRows(node, widget, kind) {
     queueMicrotask(showLink)
   }
   sync()
-  return { root, list, rows: () => rows, refresh: () => { if (!isText) render() }, showLink }
+  showLink()
+  return { refresh: () => { if (!isText) render() } }
 }
 
 /** Make the handle of a row: dragged, or moved with the arrow keys. */
