@@ -90,6 +90,7 @@ class FusedDelta:
         #: Whether all of it can act as one thin branch: low-rank changes, with DoRA's gain per output.
         self.is_thin = len(self.shape) == 2 and all(_is_thin(term.delta) for term in terms)
         self.needs_base = any(term.delta.needs_base for term in terms)
+        self._home: torch.device | None = None
         self._factors: dict[tuple[torch.device, torch.dtype], Factors] = {}
 
     @property
@@ -101,13 +102,18 @@ class FusedDelta:
         return any(strengths.active[index] for index in self.indices)
 
     def move_to(self, device: torch.device | str) -> int:
-        """Give up the copies held on devices other than `device`, and return the bytes to count there.
+        """Keep copies on `device` alone from now on, and return the bytes to count there.
 
-        A device's copy is made at the first use on it and kept.
+        A device's copy is made at the first use on it. One that is needed elsewhere lasts for the call. Without a
+        device to be on, the copy is kept that was used last.
         """
-        target = torch.device(device)
-        self._factors = {key: factors for key, factors in self._factors.items() if key[0] == target}
+        self._home = torch.device(device)
+        self.leave_all_but(self._home)
         return self.num_bytes
+
+    def leave_all_but(self, device: torch.device) -> None:
+        """Give up the copies held on other devices; they are made again where they are needed."""
+        self._factors = {key: factors for key, factors in self._factors.items() if _is_same(key[0], device)}
 
     @torch.no_grad()
     def changed_weight(self, weight: Tensor, strengths: Strengths, out: Tensor | None = None) -> Tensor:
@@ -196,15 +202,18 @@ class FusedDelta:
         return matrix.view(self.shape)
 
     def _place(self, device: torch.device, dtype: torch.dtype, read_weight: ReadWeight | None) -> Factors:
-        """Return the factors on `device` in `dtype`: copied there once, while copies on other devices are given up."""
+        """Return the factors on `device` in `dtype`, copied there once if that is where they are to be kept."""
         key = (device, dtype)
-        if key not in self._factors:
-            self.move_to(device)
-            # Tensors made under inference mode could not be used outside of it later.
-            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-                base = _read(read_weight).to(device) if self.needs_base else None
-                self._factors[key] = gather(self.terms, self.shape, device, dtype, base)
-        return self._factors[key]
+        if key in self._factors:
+            return self._factors[key]
+        self.leave_all_but(self._home or device)
+        # Tensors made under inference mode could not be used outside of it later.
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            base = _read(read_weight).to(device) if self.needs_base else None
+            factors = gather(self.terms, self.shape, device, dtype, base)
+        if self._home is None or _is_same(device, self._home):
+            self._factors[key] = factors
+        return factors
 
 
 def check_fit(delta: Delta, shape: Sequence[int]) -> None:
@@ -213,6 +222,11 @@ def check_fit(delta: Delta, shape: Sequence[int]) -> None:
     flat = stored[:1] == wanted[:1] and math.prod(stored) == math.prod(wanted)
     if not flat and _without_ones(stored) != _without_ones(wanted):
         raise LoraMismatchError(delta.kind, f"its change has shape {stored}", expected=f"the parameter has {wanted}")
+
+
+def _is_same(device: torch.device, other: torch.device) -> bool:
+    """Say whether two devices are one; "cuda" without a number is any of them."""
+    return device.type == other.type and (None in (device.index, other.index) or device.index == other.index)
 
 
 def _is_thin(delta: Delta) -> bool:

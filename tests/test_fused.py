@@ -201,9 +201,23 @@ def test_factors_are_copied_once_and_given_up_when_moving_away(monkeypatch: pyte
     assert fused.move_to("cpu") == fused.num_bytes
     fused.changed_weight(weight, strengths)
     assert len(calls) == 1
-    fused.move_to("meta")
+    fused.leave_all_but(torch.device("meta"))
+    fused.changed_weight(weight, strengths)
     fused.changed_weight(weight, strengths)
     assert len(calls) == 2
+
+
+def test_a_copy_needed_away_from_where_they_are_kept_lasts_for_the_call() -> None:
+    weight, strengths = torch.randn(8, 6), Strengths([1.0])
+    fused = fuse(weight, [lora(weight.shape)])
+    expected = fused.changed_weight(weight, strengths)
+    assert fused.move_to("meta") == fused.num_bytes
+    assert not fused._factors
+    assert torch.equal(fused.changed_weight(weight, strengths), expected)
+    assert not fused._factors
+    fused.move_to("cpu")
+    fused.changed_weight(weight, strengths)
+    assert fused._factors
 
 
 def test_setting_strengths_computes_on_nothing_but_the_strengths() -> None:
