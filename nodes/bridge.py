@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor, nn
 
-from ..lora_core import ModelSpec, RoutedLora
+from ..lora_core import LoraWeights, ModelSpec, RoutedLora
 from ..lora_core.apply import fused_deltas
 from ..lora_core.families.base import parameter_shapes
 from ..lora_core.families.wan import infer_wan_spec
@@ -70,18 +70,19 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
     """
     if not loras:
         return patcher
-    bound = _bound(patcher, loras, spec)
+    stack = _bound(patcher, loras, spec)
     clone = patcher.clone()
-    for key, wrapper in bound.wrappers.items():
+    for key, wrapper in _wrappers(stack, network_of(patcher)).items():
         clone.add_weight_wrapper(key, wrapper)
     # Whatever its strengths, this stack on these weights is one state of the model to ComfyUI.
-    clone.patches_uuid = bound.uuid
-    key = f"wanloom.{bound.uuid}"
-    clone.set_injections(key, [bound.injection])
+    clone.patches_uuid = stack.uuid
+    clone.size = patcher.model_size() + stack.num_bytes
+    key = f"wanloom.{stack.uuid}"
+    clone.set_injections(key, [_injection(stack)])
     clone.add_wrapper_with_key(
-        WrappersMP.APPLY_MODEL, key, partial(_with_strengths, bound, strengths_at(loras, sigmas))
+        WrappersMP.APPLY_MODEL, key, partial(_with_strengths, stack.strengths, strengths_at(loras, sigmas))
     )
-    clone.add_callback_with_key(CallbacksMP.ON_DETACH, key, partial(_on_detach, bound))
+    clone.add_callback_with_key(CallbacksMP.ON_DETACH, key, partial(_on_detach, stack))
     clone.add_callback_with_key(CallbacksMP.ON_CLONE, key, _on_clone)
     return clone
 
@@ -112,31 +113,59 @@ def strengths_at(loras: Sequence[RoutedLora], sigmas: Sequence[float]) -> Streng
     return at
 
 
-class WeightChange:
-    """Be one parameter's weight wrapper: W -> W_eff."""
+@dataclass(frozen=True, eq=False)
+class BoundStack:
+    """Be all that a stack adds to one model, whatever its strengths.
 
-    def __init__(self, delta: FusedDelta, strengths: Strengths) -> None:
+    Attributes:
+        wrapped: (module path, parameter name) -> the change that a weight wrapper makes.
+        injected: module path -> parameter name -> the change that the injection makes.
+        uuid: ComfyUI's name for the model's weights with this stack on them.
+        sources: what the changes were read from; kept, so that no other takes its identity.
+    """
+
+    strengths: Strengths
+    wrapped: Mapping[tuple[str, str], FusedDelta]
+    injected: Mapping[str, Mapping[str, FusedDelta]]
+    uuid: uuid.UUID
+    sources: tuple[LoraWeights, ...]
+
+    @property
+    def deltas(self) -> Iterator[FusedDelta]:
+        yield from self.wrapped.values()
+        for deltas in self.injected.values():
+            yield from deltas.values()
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(delta.num_bytes for delta in self.deltas)
+
+
+class WeightChange:
+    """Be one parameter's weight wrapper: W -> W_eff.
+
+    A loaded model keeps the wrappers it was loaded with, and they keep the stack: it is found again even when every
+    MODEL that it was bound to is gone.
+    """
+
+    def __init__(self, stack: BoundStack, delta: FusedDelta) -> None:
+        self._stack = stack
         self._delta = delta
-        self._strengths = strengths
-        self._home: torch.device | None = None
 
     def __call__(self, weight: Tensor) -> Tensor:
         # A new tensor: the one given may be the loaded weight itself.
-        changed = self._delta.changed_weight(weight, self._strengths)
-        if self._home is not None and self._home.type != weight.device.type:
-            self._delta.move_to(self._home)  # ComfyUI took the layer's memory back; nothing of it stays behind
-        return changed
+        return self._delta.changed_weight(weight, self._stack.strengths)
 
     def move_to(self, device: torch.device) -> int:
         """Follow the layer's weight to `device`; return the bytes for ComfyUI to count there."""
-        self._home = device
         return self._delta.move_to(device)
 
 
 class CountedChange:
     """Be a weight wrapper that changes nothing, and lets ComfyUI count what an injection holds for a layer."""
 
-    def __init__(self, deltas: Sequence[FusedDelta]) -> None:
+    def __init__(self, stack: BoundStack, deltas: Sequence[FusedDelta]) -> None:
+        self._stack = stack
         self._deltas = deltas
 
     def __call__(self, weight: Tensor) -> Tensor:
@@ -146,39 +175,17 @@ class CountedChange:
         return sum(delta.move_to(device) for delta in self._deltas)
 
 
-@dataclass(frozen=True, eq=False)
-class BoundStack:
-    """Be all that a stack adds to one model, whatever its strengths.
-
-    Attributes:
-        wrappers: parameter key -> its weight wrapper.
-        injection: puts the rest in place, and takes it away.
-        uuid: ComfyUI's name for the model's weights with this stack on them.
-    """
-
-    strengths: Strengths
-    deltas: tuple[FusedDelta, ...]
-    wrappers: Mapping[str, WeightChange | CountedChange]
-    injection: PatcherInjection
-    uuid: uuid.UUID
-
-    def leave(self, device: torch.device) -> None:
-        """Give up what is held on other devices than `device`."""
-        for delta in self.deltas:
-            delta.move_to(device)
-
-
-#: Alive for as long as a MODEL or the loaded model holds it.
+#: Alive for as long as a MODEL or a loaded model holds it.
 _BOUND: weakref.WeakValueDictionary[tuple[object, ...], BoundStack] = weakref.WeakValueDictionary()
 
 
 def _bound(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
     """Return what this stack adds to this model: found again, or made now."""
     key = (id(patcher.model), patcher.patches_uuid, tuple(_identity(lora) for lora in loras))
-    bound = _BOUND.get(key)
-    if bound is None:
-        bound = _BOUND[key] = _make(patcher, loras, spec)
-    return bound
+    stack = _BOUND.get(key)
+    if stack is None:
+        stack = _BOUND[key] = _make(network_of(patcher), loras, spec)
+    return stack
 
 
 def _identity(lora: RoutedLora) -> tuple[object, ...]:
@@ -189,28 +196,18 @@ def _identity(lora: RoutedLora) -> tuple[object, ...]:
     return file, lora.made_for, tuple(lora.factors.items())
 
 
-def _make(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
-    network = network_of(patcher)
-    strengths = Strengths([lora.strength for lora in loras])
-    wrappers: dict[str, WeightChange | CountedChange] = {}
+def _make(network: nn.Module, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
+    wrapped: dict[tuple[str, str], FusedDelta] = {}
     injected: dict[str, dict[str, FusedDelta]] = {}
-    everything = fused_deltas(network, loras, spec)
-    for path, deltas in everything.items():
+    for path, deltas in fused_deltas(network, loras, spec).items():
         module = network.get_submodule(path)
         for name, delta in deltas.items():
             if _takes_wrappers(module, name):
-                wrappers[f"{_ROOT}.{path}.{name}"] = WeightChange(delta, strengths)
+                wrapped[path, name] = delta
             else:
                 injected.setdefault(path, {})[name] = delta
-        if path in injected and hasattr(module, "weight_function"):
-            wrappers.setdefault(f"{_ROOT}.{path}.weight", CountedChange(tuple(injected[path].values())))
-    return BoundStack(
-        strengths=strengths,
-        deltas=tuple(delta for deltas in everything.values() for delta in deltas.values()),
-        wrappers=wrappers,
-        injection=_injection(injected, strengths),
-        uuid=uuid.uuid4(),
-    )
+    strengths = Strengths([lora.strength for lora in loras])
+    return BoundStack(strengths, wrapped, injected, uuid.uuid4(), tuple(lora.weights for lora in loras))
 
 
 def _takes_wrappers(module: nn.Module, name: str) -> bool:
@@ -220,14 +217,25 @@ def _takes_wrappers(module: nn.Module, name: str) -> bool:
     return comfy.model_management.module_size(module) > _MIN_WRAPPED_BYTES
 
 
-def _injection(injected: Mapping[str, Mapping[str, FusedDelta]], strengths: Strengths) -> PatcherInjection:
-    """Return the injection that takes over the forward of these modules while the model is loaded."""
+def _wrappers(stack: BoundStack, network: nn.Module) -> dict[str, WeightChange | CountedChange]:
+    """Return parameter key -> its weight wrapper."""
+    wrappers: dict[str, WeightChange | CountedChange] = {
+        f"{_ROOT}.{path}.{name}": WeightChange(stack, delta) for (path, name), delta in stack.wrapped.items()
+    }
+    for path, deltas in stack.injected.items():
+        if hasattr(network.get_submodule(path), "weight_function"):
+            wrappers.setdefault(f"{_ROOT}.{path}.weight", CountedChange(stack, tuple(deltas.values())))
+    return wrappers
+
+
+def _injection(stack: BoundStack) -> PatcherInjection:
+    """Return the injection that takes over the forward of some modules while the model is loaded."""
     installed: list[PatchedModule] = []
 
     def inject(patcher: ModelPatcher) -> None:
         scratch = Scratch()
-        for path, deltas in injected.items():
-            patched = patch(network_of(patcher).get_submodule(path), deltas, strengths, scratch=scratch)
+        for path, deltas in stack.injected.items():
+            patched = patch(network_of(patcher).get_submodule(path), deltas, stack.strengths, scratch=scratch)
             patched.install()
             installed.append(patched)
 
@@ -239,19 +247,25 @@ def _injection(injected: Mapping[str, Mapping[str, FusedDelta]], strengths: Stre
 
 
 def _with_strengths(
-    bound: BoundStack, at: StrengthsAt, executor: Callable[..., Tensor], x: Tensor, t: Tensor, *args: Any, **kwargs: Any
+    strengths: Strengths,
+    at: StrengthsAt,
+    executor: Callable[..., Tensor],
+    x: Tensor,
+    t: Tensor,
+    *args: Any,
+    **kwargs: Any,
 ) -> Tensor:
     """Run the network at noise level `t` with the strengths that belong to it."""
     values = at(float(t.flatten()[0]))
-    if values != bound.strengths.values:
-        bound.strengths.set(values)
+    if values != strengths.values:
+        strengths.set(values)
     return executor(x, t, *args, **kwargs)
 
 
-def _on_detach(bound: BoundStack, patcher: ModelPatcher, unpatch_all: bool) -> None:
-    """Leave the device together with the model."""
-    if unpatch_all:
-        bound.leave(patcher.offload_device)
+def _on_detach(stack: BoundStack, patcher: ModelPatcher, unpatch_all: bool) -> None:
+    """Leave the device when the MODEL does, or when it is dropped: who unloads the model then knows of no stack."""
+    for delta in stack.deltas:
+        delta.leave_all_but(patcher.offload_device)
 
 
 def _on_clone(patcher: ModelPatcher, clone: ModelPatcher) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import comfy.model_management
@@ -14,7 +14,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import Tensor
-from wanloom.lora_core import LoraStack, route
+from wanloom.lora_core import LoraStack, LoraWeights, ModelSpec, load_stack, read_lora, route
 from wanloom.lora_core.families.wan import WanSize, shapes_of
 from wanloom.lora_core.routing import RoutedLora
 from wanloom.nodes import bridge
@@ -129,3 +129,17 @@ def set_weights(patcher: ModelPatcher, state: Mapping[str, Tensor]) -> None:
 def relative_error(value: Tensor, reference: Tensor) -> float:
     """Return `|value - reference| / |reference|` (Frobenius)."""
     return float((value.double() - reference.double()).norm() / reference.double().norm())
+
+
+def unload() -> None:
+    comfy.model_management.unload_all_models()
+
+
+def loaded(patcher: ModelPatcher, stack: LoraStack) -> LoraStack:
+    """Return a stack with its files read for a MODEL that is a single expert."""
+    return load_stack(stack, bridge.spec_of(patcher, num_experts=1, where="test"))
+
+
+def read_without_file(path: Path, spec: ModelSpec) -> LoraWeights:
+    """Return a LoRA whose weights do not say what file they come from."""
+    return replace(read_lora(path, spec=spec), path=None)
