@@ -16,6 +16,7 @@ from .errors import OutputError
 from .families.base import EXPERTS
 from .figures import figure_image, fonts, missing_glyphs_allowed
 from .files import LoraWeights
+from .files.weights import LazyDeltas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +75,8 @@ def _halves(lora: LoraWeights) -> list[tuple[str, Mapping[str, Delta]]]:
 
 def _sizes(deltas: Mapping[str, Delta]) -> tuple[list[str], list[str], np.ndarray]:
     """Return (modules, blocks, root mean square of each change, NaN where nothing changes)."""
-    found = {_cell(target): _root_mean_square(delta) for target, delta in deltas.items()}
+    each = deltas.stream() if isinstance(deltas, LazyDeltas) else deltas.items()
+    found = {_cell(target): _root_mean_square(delta) for target, delta in each}
     modules = sorted({module for module, _ in found}, key=lambda name: _ORDER.index(name) if name in _ORDER else 99)
     blocks = sorted({block for _, block in found}, key=lambda name: math.inf if name == _OUTSIDE else int(name))
     cells = [[found.get((module, block), math.nan) for block in blocks] for module in modules]

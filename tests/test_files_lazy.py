@@ -94,6 +94,19 @@ def test_values_of_a_large_file_are_checked_when_they_are_used(tmp_path: Path, m
     assert str(caught.value).startswith(f"{path}: tensor {name!r} has 1 of 512 values that are NaN or infinite")
 
 
+def test_a_look_at_every_delta_keeps_none_that_nobody_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "MAX_EAGER_BYTES", 0)
+    deltas = read_lora(large_file(tmp_path / "large.safetensors", num_blocks=1, rank=4)).deltas
+    assert isinstance(deltas, LazyDeltas)
+    kept = deltas[Q]
+    streamed = dict(deltas.stream())
+    assert list(streamed) == list(deltas)
+    assert streamed[Q] is kept
+    assert repr(deltas) == "LazyDeltas(10 targets, 1 read)"
+
+
 def test_tensors_are_views_of_the_mapped_file(tmp_path: Path) -> None:
     path = save(tmp_path / "x.safetensors", spelled(SPELLINGS["comfyui"], random_pairs(4), 2.0))
     delta = read_lora(path, spec=POCKET).deltas[Q]

@@ -94,6 +94,11 @@ class LazyDeltas(Mapping[str, Delta]):
             self._built[target] = self._build(target)
         return self._built[target]
 
+    def stream(self) -> Iterator[tuple[str, Delta]]:
+        """Yield each target and its delta, and keep none: a look at all of a big file in the memory of one."""
+        for target in self.outlines:
+            yield target, self._built[target] if target in self._built else self._build(target)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.outlines)
 
