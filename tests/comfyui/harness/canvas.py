@@ -24,6 +24,7 @@ OPTIONS = (
     "--disable-sync",
 )
 SECONDS_TO_OPEN = 60
+MILLISECONDS_OF_A_MOVE = 500
 # What the frontend itself says at a start: files a new user lacks, sizes of models asked of a site it may not reach.
 NOT_OURS = re.compile(r"Failed to load resource|huggingface\.co|accessed before initialization")
 
@@ -66,15 +67,13 @@ WIDGET_VALUES = (
     f"() => {{ {ALL_NODES} return nodes.map(n => [n.type, String(n.id), n.serialize().widgets_values ?? []]) }}"
 )
 IN_PROGRESS = f"() => {{ {ALL_NODES} return nodes.find(n => n.progress > 0 && n.progress < 1)?.type }}"
-NODE_BOX = """type => {
-  const node = app.graph.nodes.find(node => node.type === type)
-  const [x, y, width, height] = node.boundingRect
-  const { scale, offset } = app.canvas.ds
-  const canvas = app.canvas.canvas.getBoundingClientRect()
-  return {
-    x: canvas.x + (x + offset[0]) * scale, y: canvas.y + (y + offset[1]) * scale,
-    width: width * scale, height: height * scale,
-  }
+GO_TO = """([type, scale]) => {
+  const [x, y, width, height] = app.graph.nodes.find(node => node.type === type).boundingRect
+  const { ds, canvas } = app.canvas
+  ds.scale = scale
+  ds.offset[0] = canvas.clientWidth / 2 / scale - (x + width / 2)
+  ds.offset[1] = canvas.clientHeight / 2 / scale - (y + height / 2)
+  app.canvas.setDirty(true, true)
 }"""
 
 
@@ -84,7 +83,7 @@ def find_chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def opened(url: str, chromium: str, width: int = 1600, height: int = 900) -> Iterator["Canvas"]:
+def opened(url: str, chromium: str, width: int = 1920, height: int = 1080) -> Iterator["Canvas"]:
     """Open the frontend at `url` in a browser with a profile of its own."""
     with tempfile.TemporaryDirectory(prefix="wanloom-browser-") as profile, sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
@@ -122,6 +121,10 @@ class Canvas:
         self.page.wait_for_function(READY, timeout=SECONDS_TO_OPEN * 1000)
         self.page.wait_for_load_state("networkidle")
 
+    def set(self, setting: str, value: Any) -> None:
+        """Change a setting of the frontend, as its settings dialog does."""
+        self.page.evaluate("([name, value]) => app.extensionManager.setting.set(name, value)", [setting, value])
+
     def drop(self, file: Path) -> None:
         """Drop a workflow file on the canvas, as a hand does, and wait until it is the open one."""
         transfer = self.page.evaluate_handle(FILE_TO_DROP, [file.name, file.read_text(encoding="utf-8")])
@@ -148,10 +151,6 @@ class Canvas:
         """Return type, id and widget values of each node."""
         return [tuple(row) for row in self.page.evaluate(WIDGET_VALUES)]
 
-    def node_box(self, type: str) -> dict[str, float]:
-        """Return where on the page a node of this type lies, in pixels."""
-        return self.page.evaluate(NODE_BOX, type)
-
     def queue(self) -> None:
         """Press Run."""
         self.page.get_by_test_id("queue-button").click()
@@ -162,10 +161,13 @@ class Canvas:
 
     def fit(self) -> None:
         """Bring the whole workflow into view."""
-        self.page.evaluate(
-            "() => { app.canvas.setDirty(true, true); app.extensionManager.command.execute('Comfy.Canvas.FitView') }"
-        )
-        self.page.wait_for_timeout(600)
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.page.wait_for_timeout(MILLISECONDS_OF_A_MOVE)
+
+    def go_to(self, type: str, scale: float = 1.0) -> None:
+        """Bring a node of this type into the middle; from afar the frontend leaves out what can be clicked."""
+        self.page.evaluate(GO_TO, [type, scale])
+        self.page.wait_for_timeout(MILLISECONDS_OF_A_MOVE)
 
     def picture(self, name: str) -> Path:
         """Save a screenshot into a folder that git ignores."""

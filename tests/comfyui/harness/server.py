@@ -31,9 +31,9 @@ LOCAL_DATABASE = ("--database-url", "sqlite:///:memory:")
 # What would cover the canvas of a first start.
 FRONTEND_SETTINGS = {
     "Comfy.TutorialCompleted": True,
-    "Comfy.InstalledVersion": "1.0.0",
     "Comfy.Notification.ShowVersionUpdates": False,
-    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
 }
 
 

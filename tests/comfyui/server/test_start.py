@@ -5,12 +5,10 @@ import re
 from harness.client import Client
 
 
-def test_the_extension_is_loaded_within_0_3_seconds(comfy: Client) -> None:
-    """The log gives tenths of a second; tests/comfyui/host/test_import.py measures finer."""
-    line = re.search(r"([\d.]+) seconds(.*): .*custom_nodes/wanloom", comfy.log())
+def test_the_extension_is_loaded(comfy: Client) -> None:
+    line = re.search(r"seconds(.*): .*custom_nodes/wanloom", comfy.log())
     assert line
-    assert float(line[1]) <= 0.3
-    assert line[2] == "", "the import failed"
+    assert line[1] == "", "the import failed"
 
 
 def test_the_start_says_nothing_against_the_extension(comfy: Client) -> None:
