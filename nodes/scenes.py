@@ -84,16 +84,14 @@ class SceneLoras(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, scenes: str, width: int, height: int, length: int, boundary: str) -> bool | str:
-        return cls.checked(lambda: (parse_boundary(boundary), _check_scenes(scenes, width, height, length)))
+    def validate_inputs(cls, scenes: str, boundary: str) -> bool | str:
+        # The host repeats a message at every input named here; sizes are held to their steps by the widgets.
+        return cls.checked(lambda: (parse_boundary(boundary), _check_scenes(scenes)))
 
     @classmethod
     def fingerprint_inputs(cls, scenes: str | None = None, **_: object) -> object:
-        return (
-            None
-            if scenes is None
-            else fingerprint(file for scene in scenes_from_json(scenes) for file in _files(scene))
-        )
+        parsed = [] if scenes is None else scenes_from_json(scenes)
+        return fingerprint(file for scene in parsed for file in _files(scene))
 
     @classmethod
     def execute(
@@ -165,7 +163,8 @@ class _Take:
 
     def text(self, num_takes: int) -> str:
         preset = f", preset '{self.scene.preset}'" if self.scene.preset else ""
-        head = f"scene {self.number} of {num_takes}: {self.clip.num_frames} frames, seed {self.seed}{preset}"
+        frames = f"{self.clip.num_frames} frame{'s' if self.clip.num_frames > 1 else ''}"
+        head = f"scene {self.number} of {num_takes}: {frames}, seed {self.seed}{preset}"
         lines = [self.scene.prompt]
         if self.negative:
             lines.append(f"not: {self.negative}")
@@ -176,12 +175,12 @@ class _Take:
         return "\n".join([head, textwrap.indent("\n".join(lines), "  ")])
 
 
-def _check_scenes(text: str | None, width: int | None, height: int | None, length: int | None) -> None:
+def _check_scenes(text: str | None) -> None:
     """Check what needs no model; None is what comes from another node."""
     for number, scene in enumerate([] if text is None else scenes_from_json(text), 1):
         with in_scene(number):
             _stack_of(scene)
-            _clip_of(scene, wan_grammar(), width or 16, height or 16, length or 1)
+            _clip_of(scene, wan_grammar(), width=16, height=16, length=1)
 
 
 def _check_model(spec: ModelSpec, vae: VAE) -> None:

@@ -111,7 +111,7 @@ def test_the_frames_are_those_of_each_scene_made_alone_in_a_row(pocket: SimpleNa
     blocks = report.split("\n\nscene ")
     assert [block.splitlines()[0].removeprefix("scene ") for block in blocks] == [
         "1 of 3: 5 frames, seed 7",
-        "2 of 3: 1 frames, seed 3, preset 'neon zibbo'",
+        "2 of 3: 1 frame, seed 3, preset 'neon zibbo'",
         "3 of 3: 5 frames, seed 9",
     ]
     assert "neon_style_high_noise.safetensors: high_noise 1" in blocks[1]
@@ -181,26 +181,37 @@ def test_what_is_wrong_in_a_scene_is_told_at_the_node_and_before_the_first_is_sa
     rows = ({"prompt": CIRCLE}, {"prompt": STAR} | row)
     with pytest.raises(LoraCoreError, match=message) as caught:
         make(pocket, *rows)
-    checked = {key: WIDGETS[key] for key in ("width", "height", "length", "boundary")}
-    assert SceneLoras.validate_inputs(json.dumps(rows), **checked) == str(caught.value)
+    assert SceneLoras.validate_inputs(json.dumps(rows), "auto") == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scenes", "boundary", "message"),
+    [
+        ("[]", "auto", "scenes: there is none"),
+        ("[{", "auto", "scenes: not JSON"),
+        ('[{"prompt": "a"}]', "often", "boundary: 'often' is not a number"),
+    ],
+)
+def test_texts_are_checked_at_the_node(scenes: str, boundary: str, message: str) -> None:
+    assert SceneLoras.validate_inputs('[{"prompt": "a"}]', "auto") is True
+    assert SceneLoras.validate_inputs(None, None) is True  # from other nodes
+    assert str(SceneLoras.validate_inputs(scenes, boundary)).startswith(message)
 
 
 @pytest.mark.parametrize(
     ("widgets", "message"),
     [
-        ({"length": 6}, "scene 1 length: 6 is not 4 k + 1"),
-        ({"width": 40}, "scene 1 width: 40 is not a multiple of 16 (nearest: 32 or 48)"),
-        ({"boundary": "often"}, "boundary: 'often' is not a number"),
-        ({"scenes": "[{"}, "scenes: not JSON"),
-        ({"scenes": "[]"}, "scenes: there is none"),
+        ({"length": 6}, r"^scene 1 length: 6 is not 4 k \+ 1"),
+        ({"width": 40}, r"^scene 1 width: 40 is not a multiple of 16 \(nearest: 32 or 48\)"),
+        ({"steps": 1}, r"^scene 1 low_noise expert: it gets no step"),
     ],
 )
-def test_widgets_are_checked_before_the_run(widgets: dict[str, Any], message: str) -> None:
-    given = {key: WIDGETS[key] for key in ("width", "height", "length", "boundary")}
-    given |= {"scenes": json.dumps([{"prompt": CIRCLE}])}
-    assert SceneLoras.validate_inputs(**given) is True
-    assert str(SceneLoras.validate_inputs(**given | widgets)).startswith(message)
-    assert SceneLoras.validate_inputs(**dict.fromkeys(given)) is True  # all from other nodes
+@pytest.mark.usefixtures("nothing_sampled")
+def test_sizes_and_steps_are_checked_before_the_first_is_sampled(
+    pocket: SimpleNamespace, widgets: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LoraCoreError, match=message):
+        make(pocket, {"prompt": CIRCLE}, **widgets)
 
 
 @pytest.mark.usefixtures("nothing_sampled")
