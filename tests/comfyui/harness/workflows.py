@@ -9,10 +9,20 @@ from typing import Any
 from harness.client import Workflow
 from harness.finding import PROJECT
 
+SHIPPED_NAMES = {
+    "pocket-quickstart",
+    "t2v-6-step-stack",
+    "i2v-6-step",
+    "strength-schedule",
+    "blend-two-styles",
+    "scenes",
+    "take-apart-for-ksampler",
+}
 SHIPPED = sorted((PROJECT / "workflows").glob("*.json"))
 SHIPPED_FOR_THE_API = sorted((PROJECT / "workflows" / "api").glob("*.json"))
 BLUEPRINTS = sorted((PROJECT / "subgraphs").glob("*.json"))
-POCKET_FILES = {file.name for file in (PROJECT / "lora_core" / "pocket" / "assets" / "loras").iterdir()}
+POCKET_LORAS = PROJECT / "lora_core" / "pocket" / "assets" / "loras"
+POCKET_FILES = {file.name for file in POCKET_LORAS.iterdir()}
 
 MODEL_SUFFIXES = (".safetensors", ".gguf", ".sft", ".pt", ".pth", ".ckpt", ".bin")
 MEDIA_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".mp4", ".webm")
@@ -41,18 +51,18 @@ def pocket_workflow(loras: list[dict[str, Any]] | str = "[]", **sampler: Any) ->
     }
     wires = {"model": [ROUTE, 0], "positive": [POSITIVE, 0], "latent": [LATENT, 0]}
     return {
-        LOADER: _node("LoadWanModel", **pocket),
-        STACK: _node("ApplyLoraStack", model=[LOADER, 0], loras=rows),
-        ROUTE: _node("LoraRouteByNoise", model=[STACK, 0], overrides="[]", **routed),
-        POSITIVE: _node("CLIPTextEncode", clip=[LOADER, 1], text=prompt),
-        LATENT: _node("EmptyHunyuanLatentVideo", width=64, height=64, length=9, batch_size=1),
-        SAMPLER: _node("Sampler6Step", **wires, **settings),
-        DECODE: _node("VAEDecode", samples=[SAMPLER, 0], vae=[LOADER, 2]),
-        SAVE: _node("SaveImage", images=[DECODE, 0], filename_prefix="frame"),
+        LOADER: node("LoadWanModel", **pocket),
+        STACK: node("ApplyLoraStack", model=[LOADER, 0], loras=rows),
+        ROUTE: node("LoraRouteByNoise", model=[STACK, 0], overrides="[]", **routed),
+        POSITIVE: node("CLIPTextEncode", clip=[LOADER, 1], text=prompt),
+        LATENT: node("EmptyHunyuanLatentVideo", width=64, height=64, length=9, batch_size=1),
+        SAMPLER: node("Sampler6Step", **wires, **settings),
+        DECODE: node("VAEDecode", samples=[SAMPLER, 0], vae=[LOADER, 2]),
+        SAVE: node("SaveImage", images=[DECODE, 0], filename_prefix="frame"),
     }
 
 
-def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": class_type, "inputs": inputs}
 
 

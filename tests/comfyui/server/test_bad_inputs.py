@@ -1,13 +1,14 @@
 """Bad inputs come back as errors of the node at fault, saying where, what and what to do."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from harness.client import Client, PromptRefusedError
-from harness.workflows import ROUTE, SAMPLER, STACK, pocket_workflow
+from harness.client import Client, PromptRefusedError, Workflow
+from harness.workflows import LOADER, POCKET_LORAS, ROUTE, SAMPLER, STACK, node, pocket_workflow
 from safetensors.torch import save_file
 
 # `<file or node>: <what is wrong> (<what was expected>). <what to do>.`
@@ -34,21 +35,46 @@ BAD_VALUES: dict[str, tuple[str, str, Any, str]] = {
     "overrides that are no JSON": (ROUTE, "overrides", "[{", "overrides"),
     "no step to do": (SAMPLER, "start_at_step", 10_000, "start_at_step"),
 }
+# name -> (class of a node put beside the others, its inputs, words of the message)
+BAD_NODES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a preset saved outside of its folder": ("SaveLoraStack", {"name": "../../outside"}, "../../outside"),
+    "a preset read from outside": ("LoadLoraStack", {"preset": "../../../outside", "verify": True}, "outside"),
+    "a preset that is not there": ("LoadLoraStack", {"preset": "gone", "verify": True}, "gone"),
+    "a blend by no schedule": ("BlendLoras", {"mode": "cross-fade", "schedule": "sideways"}, "sideways"),
+    "scenes that are no JSON": ("SceneLoras", {"scenes": "a cat runs"}, "scenes"),
+    "a scene without a prompt": ("SceneLoras", {"scenes": '[{"length": 9}]'}, "prompt"),
+}
+VALID: dict[str, dict[str, Any]] = {
+    "SaveLoraStack": {"stack": [STACK, 2]},
+    "LoadLoraStack": {},
+    "BlendLoras": {"model": [STACK, 0], "first": "a", "second": "b", "amount": 0.5},
+    "SceneLoras": {
+        **{"model": [STACK, 0], "clip": [LOADER, 1], "vae": [LOADER, 2], "width": 64, "height": 64, "length": 9},
+        **{"seed": 1, "steps": 6, "shift": 5.0, "cfg_high": 1.0, "cfg_low": 1.0, "solver": "euler"},
+        **{"boundary": "auto", "negative": ""},
+    },
+}
+# class -> the output node that takes what it gives; without one it would be left out
+TAKERS = {
+    "LoadLoraStack": node("SaveLoraStack", stack=["tested", 0], name="taken"),
+    "BlendLoras": node("SaveLoraStack", stack=["tested", 2], name="taken"),
+    "SceneLoras": node("SaveImage", images=["tested", 0], filename_prefix="taken"),
+}
 
 
-def refusal(comfy: Client, workflow: dict[str, Any], node: str) -> str:
+def refusal(comfy: Client, workflow: Workflow, node_id: str) -> str:
     """Return what the server said about a node when it refused to queue a workflow."""
     with pytest.raises(PromptRefusedError) as caught:
         comfy.post_prompt(workflow)
-    assert set(caught.value.node_errors) == {node}
-    return caught.value.texts(node)
+    assert set(caught.value.node_errors) == {node_id}
+    return caught.value.texts(node_id)
 
 
-def failure(comfy: Client, workflow: dict[str, Any], node: str) -> str:
+def failure(comfy: Client, workflow: Workflow, node_id: str) -> str:
     """Return the message of the error with which a run ended at a node."""
     run = comfy.run(workflow)
     assert run.outcome == "error"
-    assert run.error["node_id"] == node
+    assert run.error["node_id"] == node_id
     message = run.error["exception_message"].strip()
     assert OUR_FORM.match(message)
     return message
@@ -64,12 +90,42 @@ def test_bad_rows_are_refused_before_the_run(comfy: Client, case: str) -> None:
 
 @pytest.mark.parametrize("case", BAD_VALUES)
 def test_bad_values_are_refused_before_the_run(comfy: Client, case: str) -> None:
-    node, name, value, words = BAD_VALUES[case]
+    node_id, name, value, words = BAD_VALUES[case]
     workflow = pocket_workflow()
-    workflow[node]["inputs"][name] = value
-    text = refusal(comfy, workflow, node)
+    workflow[node_id]["inputs"][name] = value
+    text = refusal(comfy, workflow, node_id)
     assert words in text
     assert text.endswith(".")
+
+
+def workflow_with(kind: str, inputs: dict[str, Any], loras: list[dict[str, Any]]) -> Workflow:
+    """Return a loaded model with a stack, the node to test, and an output node."""
+    workflow = {key: part for key, part in pocket_workflow(loras).items() if key in (LOADER, STACK)}
+    workflow["tested"] = node(kind, **{**VALID[kind], **inputs})
+    return {**workflow, "taker": TAKERS[kind]} if kind in TAKERS else workflow
+
+
+@pytest.mark.parametrize("case", BAD_NODES)
+def test_bad_values_of_the_other_nodes_are_refused_before_the_run(comfy: Client, case: str) -> None:
+    kind, inputs, words = BAD_NODES[case]
+    text = refusal(comfy, workflow_with(kind, inputs, [{"path": GOOD}]), "tested")
+    assert words in text
+    assert text.endswith(".")
+
+
+def test_a_blend_of_a_lora_that_is_not_there_is_an_error_of_the_blend(comfy: Client) -> None:
+    names = {"first": "neon_style_high_noise", "second": "gone", "mode": "fixed", "schedule": "fade_in"}
+    assert "gone" in failure(comfy, workflow_with("BlendLoras", names, [{"path": GOOD}]), "tested")
+
+
+def test_a_saved_stack_whose_file_has_changed_is_an_error_of_the_loader(comfy: Client) -> None:
+    file = comfy.server.base / "models" / "loras" / "changes.safetensors"
+    shutil.copy(POCKET_LORAS / GOOD, file)
+    rows = [{"path": file.name, "find_twin": False}]
+    assert comfy.run(workflow_with("SaveLoraStack", {"name": "changes"}, rows)).outcome == "success"
+    shutil.copy(POCKET_LORAS / GOOD.replace("neon_style", "zibbo_character"), file)
+    loader = workflow_with("LoadLoraStack", {"preset": "changes", "verify": True}, [])
+    assert file.name in failure(comfy, loader, "tested")
 
 
 @pytest.mark.parametrize("name", ["cfg_high", "cfg_low"])

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import requests
 from harness.client import Client
+from harness.workflows import SHIPPED_NAMES
 
 # node id -> (inputs, optional inputs, outputs); combos count as COMBO.
 SAMPLING = {
@@ -51,7 +52,7 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
             **{"model": "WAN_MODEL", "first": "STRING", "second": "STRING"},
             **{"mode": "COMBO", "amount": "FLOAT", "schedule": "STRING"},
         },
-        ["WAN_MODEL", "STRING"],
+        ["WAN_MODEL", "STRING", "WAN_LORA_STACK"],
     ),
     "SceneLoras": (
         {
@@ -136,10 +137,12 @@ def test_every_word_on_the_nodes_is_translated(
     assert all(texts[name]["display_name"] and texts[name]["description"] for name in NODES)
 
 
-def test_workflows_show_in_the_template_browser(comfy: Client) -> None:
-    templates = requests.get(f"{comfy.server.url}/api/workflow_templates", timeout=30).json()
-    assert "pocket-quickstart" in templates["wanloom"]
-    card = requests.get(f"{comfy.server.url}/api/workflow_templates/wanloom/pocket-quickstart.jpg", timeout=30)
+@pytest.mark.parametrize("name", sorted(SHIPPED_NAMES))
+def test_a_workflow_shows_in_the_template_browser_with_its_picture(comfy: Client, name: str) -> None:
+    address = f"{comfy.server.url}/api/workflow_templates"
+    assert name in requests.get(address, timeout=30).json()["wanloom"]
+    assert requests.get(f"{address}/wanloom/{name}.json", timeout=30).ok
+    card = requests.get(f"{address}/wanloom/{name}.jpg", timeout=30)
     assert card.ok
     assert card.headers["content-type"] == "image/jpeg"
 

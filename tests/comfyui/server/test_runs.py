@@ -3,6 +3,8 @@
 import hashlib
 import io
 from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -14,23 +16,17 @@ from harness.workflows import (
     ROUTE,
     SAMPLER,
     SAVE,
+    SHIPPED,
     SHIPPED_FOR_THE_API,
+    SHIPPED_NAMES,
     STACK,
     needed_files,
+    node,
     pocket_workflow,
     read,
 )
 from PIL import Image
 
-NAMES_SHIPPED = {
-    "pocket-quickstart",
-    "t2v-6-step-stack",
-    "i2v-6-step",
-    "strength-schedule",
-    "blend-two-styles",
-    "scenes",
-    "take-apart-for-ksampler",
-}
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".webp", ".gif")
 
 SPEED = {"path": "speed_6steps_high_noise.safetensors"}
@@ -61,11 +57,11 @@ def forget(comfy: Client) -> None:
 
 
 def test_all_workflows_are_shipped_for_the_api_too() -> None:
-    assert {file.stem for file in SHIPPED_FOR_THE_API} == NAMES_SHIPPED
+    assert {file.stem for file in SHIPPED_FOR_THE_API} == {file.stem for file in SHIPPED} == SHIPPED_NAMES
 
 
 @pytest.mark.parametrize("file", SHIPPED_FOR_THE_API, ids=lambda file: file.stem)
-def test_a_shipped_workflow_runs_to_a_saved_video(comfy: Client, file) -> None:
+def test_a_shipped_workflow_runs_to_a_saved_video(comfy: Client, file: Path) -> None:
     workflow = read(file)
     if missing := needed_files(workflow):
         pytest.skip(f"needs {', '.join(sorted(missing))}")
@@ -78,20 +74,20 @@ def test_a_shipped_workflow_runs_to_a_saved_video(comfy: Client, file) -> None:
 
 
 @pytest.mark.parametrize("file", SHIPPED_FOR_THE_API, ids=lambda file: file.stem)
-def test_a_shipped_workflow_names_nodes_and_inputs_that_exist(comfy: Client, file) -> None:
+def test_a_shipped_workflow_names_nodes_and_inputs_that_exist(comfy: Client, file: Path) -> None:
     described = comfy.object_info()
-    unknown = []
-    for number, node in read(file).items():
-        if node["class_type"] not in described:
-            unknown.append(f"{number}: {node['class_type']}")
-            continue
-        inputs = described[node["class_type"]]["input"]
-        known = {**inputs.get("required", {}), **inputs.get("optional", {})}
-        unknown += [
-            f"{number}: {node['class_type']}.{name}" for name in node["inputs"] if name.split(".")[0] not in known
-        ]
-        unknown += [f"{number}: lacks {name}" for name in inputs.get("required", {}) if name not in node["inputs"]]
-    assert not unknown
+    assert [fault for part in read(file).values() for fault in faults(part, described)] == []
+
+
+def faults(part: dict[str, Any], described: dict[str, Any]) -> list[str]:
+    """Return what of a workflow's node the server does not know, and what it misses."""
+    kind, given = part["class_type"], part["inputs"]
+    if kind not in described:
+        return [f"no node {kind}"]
+    inputs = described[kind]["input"]
+    known = {**inputs.get("required", {}), **inputs.get("optional", {})}
+    unknown = [f"{kind} has no input {name}" for name in given if name.split(".")[0] not in known]
+    return unknown + [f"{kind} lacks {name}" for name in inputs.get("required", {}) if name not in given]
 
 
 def test_the_same_seed_gives_the_same_frames_and_a_lora_others(comfy: Client) -> None:
@@ -134,6 +130,16 @@ def test_ten_queued_prompts_with_changed_loras_do_not_grow_the_server(comfy: Cli
         succeeded(comfy.wait(prompt_id))
         sizes.append(comfy.rss())
     assert max(sizes[3:]) <= 1.05 * sizes[2], [size >> 20 for size in sizes]
+
+
+def test_a_saved_stack_gives_the_same_frames(comfy: Client) -> None:
+    given = pocket_workflow([NEON, ZIBBO])
+    given["preset"] = node("SaveLoraStack", stack=[STACK, 2], name="kept/neon zibbo")
+    wanted = digest(comfy, comfy.run(given))
+    kept = pocket_workflow()
+    kept["preset"] = node("LoadLoraStack", preset="kept/neon zibbo", verify=True)
+    kept[STACK]["inputs"]["stack"] = ["preset", 0]
+    assert digest(comfy, comfy.run(kept)) == wanted
 
 
 def test_the_sampler_reports_each_step_and_shows_previews(comfy: Client) -> None:
