@@ -23,12 +23,14 @@ export function redraw(node) {
   node.setDirtyCanvas?.(true, true)
 }
 
-/** Give the node the height it needs for `change`; one that had no room to spare keeps having none. */
+/** Give the node the size it needs for `change`; one that had no room to spare keeps having none. */
 export function fitAround(node, change) {
   const wasTight = node.size[1] - node.computeSize()[1] < 12
   change()
-  const [width, needed] = [node.size[0], node.computeSize()[1]]
-  if (!isPageDrawn() && (wasTight || node.size[1] < needed)) node.setSize([width, needed])
+  const [width, height] = node.computeSize()
+  if (!isPageDrawn()) {
+    node.setSize([Math.max(node.size[0], width), wasTight ? height : Math.max(node.size[1], height)])
+  }
   redraw(node)
 }
 
@@ -51,11 +53,17 @@ export function inputOptions(node, name) {
   return given[name]?.[1] ?? {}
 }
 
-/** Return the node of an output's address: "12", or "<subgraph>:12" for one inside of a subgraph. */
+/** Return the node of an address: "12", "3:12" for node 12 in the subgraph that node 3 stands for, or "<subgraph>:12". */
 export function nodeAt(address) {
-  const [id, graph] = String(address).split(':').reverse()
-  const home = graph ? app.rootGraph?.subgraphs?.get(graph) : (app.rootGraph ?? app.graph)
-  return home?.getNodeById(Number(id)) ?? home?.getNodeById(id)
+  const root = app.rootGraph ?? app.graph
+  const [first, ...inner] = String(address).split(':')
+  const home = root.subgraphs?.get(first)
+  if (home) return nodeIn(home, inner[0])
+  return inner.reduce((node, id) => node?.subgraph && nodeIn(node.subgraph, id), nodeIn(root, first))
+}
+
+function nodeIn(graph, id) {
+  return graph.getNodeById(Number(id)) ?? graph.getNodeById(id)
 }
 
 /** Return what the last run said at a node, if the page still knows. */

@@ -1,5 +1,6 @@
 /** WanLoom in ComfyUI's page: rows instead of JSON text, and what a run said shown at its nodes. */
 
+import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
 import { inputOptions, lastOutput, nodeAt } from './host.js'
@@ -40,6 +41,18 @@ app.registerExtension({
       executed?.call(this, output)
       showOutput(node, output)
     }
+    const widgetChanged = node.onWidgetChanged
+    node.onWidgetChanged = function (...change) {
+      widgetChanged?.apply(this, change)
+      markStale(node)
+    }
+  },
+
+  setup() {
+    api.addEventListener('execution_error', ({ detail }) => {
+      const node = nodeAt(detail.node_id)
+      if (node && isOurs(node)) showOutput(node, { text: '' })
+    })
   },
 
   loadedGraphNode(node) {
@@ -68,11 +81,11 @@ function showOwnRows(node, widget, makeKind) {
   node.wanloom.show(node, widget)
   widget.wanloom = node.wanloom
   widget.element.addEventListener('wl-edited', () => markStale(node))
-  node.setSize([Math.max(node.size[0], kind.width ?? 420), node.computeSize()[1]])
+  node.setSize([Math.max(node.size[0], kind.width), node.computeSize()[1]])
 }
 
 function showOutput(node, output) {
-  if (!output?.text) return
+  if (output?.text === undefined) return
   node.wanloom?.kind.account?.(output.loras ?? [])
   node.wanloom?.refresh()
   showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])

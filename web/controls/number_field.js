@@ -10,8 +10,15 @@ export function numberField({ label, title, value, step = 0.05, min = -Infinity,
   let number = value
   const field = textField({
     label, title, value: shown(number), inputmode: 'decimal', role: 'spinbutton', 'aria-valuenow': number,
-    class: 'wl-field wl-number', done: text => { set(parsed(text) ?? number); settled() }, ...attributes
+    class: 'wl-field wl-number', done: text => { set(parsed(text) ?? number); settled() }, live: typed, ...attributes
   })
+
+  function typed(text) {
+    const next = parsed(text)
+    if (next === null || next < min || next === number) return
+    number = next
+    change(number)
+  }
 
   function set(wanted) {
     const next = rounded(Math.max(wanted, min))

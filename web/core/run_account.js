@@ -16,7 +16,7 @@ export function accountsOf(rows, loras) {
 
 /** Say in a few words what became of a row: { text, tone: "ok" | "warn" | "off", detail }. */
 export function inShort(account) {
-  if (!account.enabled) return { text: 'off', tone: 'off', detail: '' }
+  if (!account.enabled) return { text: '', tone: 'off', detail: '' }
   const files = account.files ?? []
   const detail = files.map(file => [file.file, file.summary, ...(file.reasons ?? [])].join('\n  ')).join('\n')
   const acting = files.filter(file => Object.keys(file.experts).length)

@@ -104,8 +104,10 @@ export function loraRows(options) {
   return {
     noun: 'LoRA',
     addText: 'add LoRA',
+    about: 'The LoRAs, in the order of the report; { } shows them as text.',
     firstPart: 'file',
     height: 46,
+    minWidth: 400,
     width: 520,
     row,
     blank: () => newLora(''),

@@ -51,8 +51,11 @@ export function overrideRows(_options, node) {
   return {
     noun: 'override',
     addText: 'add override',
+    about: 'Another expert or schedule for LoRAs of the model; { } shows them as text.',
     firstPart: 'file',
     height: 27,
+    minWidth: 360,
+    width: 420,
     row,
     blank: () => ({ name: '' }),
     isWhole: row => Boolean(row.name)

@@ -20,8 +20,13 @@ const MOST_ROWS_AT_ONCE = 10
 /**
  * Show the widget's text as rows of a kind, and return what the extension may ask of them.
  *
- * kind = { noun, addText, height: of a row, row(context, index): its controls, blank(rows): a row to add,
- * isWhole(row): whether a row that was added says enough to be written, duplicate(rows, index)? }.
+ * A kind of rows has
+ *   noun, addText, about    what a row, the button for a new one and the whole are called
+ *   height, minWidth, width of a row, of the node at least, and of a new node
+ *   row(context, index)     the element of a row
+ *   firstPart               the data-part to begin with in a new row
+ *   blank()                 a row to add; isWhole(row) says whether it is enough to be written yet
+ *   duplicate(rows, index)  a copy of a row
  */
 export function showRows(node, widget, kind) {
   const text = widget.element ?? widget.inputEl
@@ -32,7 +37,7 @@ export function showRows(node, widget, kind) {
   const fault = el('span', { class: 'wl-fault', role: 'alert' })
   const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': kind.addText, onclick: addRow }, `+ ${say(kind.addText)}`)
   const asText = iconButton('{ }', say('edit as text'), () => setMode(!isText), { 'aria-pressed': 'false' })
-  const root = el('div', { class: 'wl-rows', style: `--wl-row-height: ${kind.height}px` }, list,
+  const root = el('div', { class: 'wl-rows', title: say(kind.about), style: `--wl-row-height: ${kind.height}px` }, list,
     el('div', { class: 'wl-footer' }, add, count, fault, asText))
   let rows = []
   let written = null
@@ -76,7 +81,7 @@ export function showRows(node, widget, kind) {
   }
 
   function addRow() {
-    const row = kind.blank(rows)
+    const row = kind.blank()
     if (!kind.isWhole(row)) drafts.add(row)
     fitAround(node, () => {
       rows = [...rows, row]
@@ -138,6 +143,7 @@ export function showRows(node, widget, kind) {
 
   widget.element = root
   widget.type = TYPE
+  widget.tooltip = say(kind.about)
   Object.assign(widget.options, {
     margin: MARGIN,
     getMinHeight: () => height(Math.min(rows.length, MOST_ROWS_AT_ONCE)),
@@ -145,10 +151,17 @@ export function showRows(node, widget, kind) {
     setValue: value => { setText(value); sync() },
     onDraw: sync
   })
+  const layout = widget.computeLayoutSize
+  widget.computeLayoutSize = function (...of) {
+    return { ...layout.apply(this, of), minWidth: kind.minWidth }
+  }
   text.setAttribute('aria-label', `${kind.noun} list as text`)
   passToCanvas(root, event => {
     const scroller = isText ? text : list
     return scroller.scrollHeight > scroller.clientHeight && Math.abs(event.deltaY) > Math.abs(event.deltaX)
+  })
+  root.addEventListener('keydown', event => {
+    if (event.target.tagName === 'BUTTON' && [' ', 'Enter'].includes(event.key)) event.stopPropagation()
   })
   const whenLinked = node.onConnectionsChange
   node.onConnectionsChange = function (...change) {

@@ -31,7 +31,8 @@ export function sceneRows(options) {
 
     const prompt = textField({
       tag: 'textarea', label: called('prompt'), title: say('what the scene shows'), value: own().prompt ?? '', rows: 2,
-      class: 'wl-field wl-prompt', placeholder: say('prompt'), done: text => done({ prompt: text }), 'data-part': 'file'
+      class: 'wl-field wl-prompt', placeholder: say('prompt'), done: text => done({ prompt: text }),
+      live: text => context.set(index, without({ ...own(), prompt: text })), 'data-part': 'file'
     })
     const length = whole(called('length'), say('frames; empty for the length of the node'), own().length, number => done({ length: number }))
     const seed = whole(called('seed'), say('seed; empty for the seed of the node'), own().seed, number => done({ seed: number }))
@@ -52,8 +53,11 @@ export function sceneRows(options) {
   return {
     noun: 'scene',
     addText: 'add scene',
+    about: 'The scenes, one after another; { } shows them as text.',
     firstPart: 'file',
     height: 60,
+    minWidth: 360,
+    width: 420,
     row,
     blank: () => ({ prompt: '' }),
     isWhole: () => true,

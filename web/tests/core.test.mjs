@@ -1,0 +1,107 @@
+/** Tests of what the rows do without a page: `node --test web/tests`. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { matching } from '../core/file_list.js'
+import { addedTo, appliedTo, changed, duplicateOf, newLora, twinOf, withFile } from '../core/lora_row.js'
+import { freeName, moved, parseRows, writeRows } from '../core/row_list.js'
+import { accountsOf, inShort } from '../core/run_account.js'
+import { scheduleFault, scheduleText, scheduleValue } from '../core/schedule.js'
+
+test('what is written reads back the same, keys unknown here included', () => {
+  const rows = [{ path: 'a.safetensors', weight: 0.8, odd: { x: [1] } }, { path: 'b.safetensors', weight: -1 }]
+  assert.deepEqual(parseRows(writeRows(rows)), { rows, fault: null })
+  assert.equal(writeRows([]), '[]')
+})
+
+test('text that is no list of objects is a fault, never rows', () => {
+  for (const text of ['{', '{"path": "a"}', '[1]', '[null]', '[["a"]]', '"a"']) {
+    assert.ok(parseRows(text).fault, text)
+    assert.deepEqual(parseRows(text).rows, [])
+  }
+  assert.deepEqual(parseRows('  '), { rows: [], fault: null })
+})
+
+test('a row holds path, weight and only what differs from the defaults', () => {
+  const row = changed(newLora('a.safetensors'), { enabled: false, applies_to: 'both', schedule: 'fade_in' })
+  assert.deepEqual(row, { path: 'a.safetensors', weight: 1, enabled: false, applies_to: 'both', schedule: 'fade_in' })
+  assert.deepEqual(changed(row, { enabled: true, applies_to: 'auto', schedule: null }), newLora('a.safetensors'))
+})
+
+test('other spellings become ours when a row is changed, and a key given twice stays for lora_core to refuse', () => {
+  assert.deepEqual(changed({ lora_path: 'a', strength: 2, low_noise_strength: 1 }, { weight: 3 }), { path: 'a', weight: 3, low_noise_weight: 1 })
+  assert.deepEqual(changed({ path: 'a', weight: 1, strength: 2 }, {}), { path: 'a', weight: 1, strength: 2 })
+})
+
+test('a second strength goes where it could never act', () => {
+  const row = { path: 'a', weight: 1, low_noise_weight: 0.5 }
+  assert.deepEqual(appliedTo(row, 'high_noise'), { path: 'a', weight: 1, applies_to: 'high_noise' })
+  assert.equal(appliedTo(row, 'both').low_noise_weight, 0.5)
+})
+
+test('another file drops what was said of the old one', () => {
+  const row = { path: 'a', weight: 0.3, low_noise_path: 'a_low', sha256: 'x', low_noise_sha256: 'y', name: 'style' }
+  assert.deepEqual(withFile(row, 'b'), { path: 'b', weight: 0.3, name: 'style' })
+})
+
+test('rows of one stack never share a name', () => {
+  const rows = [newLora('x/style.safetensors'), { path: 'b', weight: 1, name: 'style 2' }]
+  assert.equal(duplicateOf(rows, 0).name, 'style 3')
+  assert.equal(addedTo(rows, newLora('y/style.safetensors')).name, 'style 3')
+  assert.equal(addedTo(rows, newLora('new.safetensors')).name, undefined)
+  assert.equal(freeName('a', new Set(['a', 'a 2'])), 'a 3')
+})
+
+test('the twin is the file given, else the one found beside an auto row', () => {
+  const twins = { high: 'low' }
+  assert.deepEqual(twinOf({ path: 'high' }, twins), { file: 'low', found: true })
+  assert.deepEqual(twinOf({ path: 'high', low_noise_path: 'own' }, twins), { file: 'own', found: false })
+  for (const row of [{ path: 'high', applies_to: 'high_noise' }, { path: 'high', find_twin: false }, { path: 'other' }]) {
+    assert.equal(twinOf(row, twins), null)
+  }
+})
+
+test('a row moves within the list and not out of it', () => {
+  assert.deepEqual(moved(['a', 'b', 'c'], 0, 2), ['b', 'c', 'a'])
+  assert.deepEqual(moved(['a', 'b', 'c'], 2, 0), ['c', 'a', 'b'])
+  assert.deepEqual(moved(['a', 'b'], 0, -1), ['a', 'b'])
+})
+
+test('schedules are valid where lora_core reads them', () => {
+  const good = ['0.8', 'constant:0.8', 'fade_in', 'fade_out:0.9:0.6', 'linear:0:1', 'linear:0:1:0.9:0.6', 'keyframes:1=0.2,0.5=1',
+    'hold:1=0,0.9=1', 'fade_out@steps', 'fade_in@steps:0.1:0.4', 'keyframes@steps:0=1,0.5=0.2', ' 1e-1 ', 'keyframes: 1 = 0.2 , 0 = -1']
+  for (const text of good) assert.equal(scheduleFault(text), null, text)
+  const bad = ['', 'fade_up', 'constant', 'linear:0', 'linear:a:1', 'fade_out:0.6:0.9', 'fade_out@steps:0.9:0.6', 'fade_out:2:0.5', 'fade_in@sigma',
+    'keyframes', 'keyframes:1', 'keyframes:1=0,1=1', 'keyframes:2=1', 'hold:a=1', '0.8:1', 'fade_in:0.9']
+  for (const text of bad) assert.ok(scheduleFault(text), text)
+})
+
+test('a schedule shows as text, and no schedule as constant', () => {
+  assert.equal(scheduleText(undefined), 'constant')
+  assert.equal(scheduleText({ keyframes: [[1, 0.2], [0.5, 1]], axis: 'steps', interpolation: 'hold' }), 'hold@steps:1=0.2,0.5=1')
+  assert.equal(scheduleValue(' constant '), null)
+  assert.equal(scheduleValue('fade_in '), 'fade_in')
+})
+
+test('files are found by all words typed, those that begin with the first one first', () => {
+  const files = ['x/my_neon_high.safetensors', 'neon_low.safetensors', 'other.safetensors']
+  assert.deepEqual(matching(files, 'neon'), [files[1], files[0]])
+  assert.deepEqual(matching(files, 'HIGH neon'), [files[0]])
+  assert.equal(matching(files, ''), files)
+})
+
+test('a result is matched with the last rows of the stack, and not with a row that has changed since', () => {
+  const file = (name, more) => ({ file: name, experts: { high_noise: 1 }, ranks: [8], summary: '180 tensors: 180 applied', reasons: [], ...more })
+  const loras = [
+    { name: 'before', enabled: true, files: [file('before.safetensors')] },
+    { name: 'a', enabled: true, files: [file('a.safetensors'), file('a_low.safetensors')] },
+    { name: 'b', enabled: false, files: [] }
+  ]
+  const [first, second] = accountsOf([{ path: 'x/a.safetensors' }, { path: 'b', enabled: false }], loras)
+  assert.equal(inShort(first).text, '180+180 applied, rank 8')
+  assert.equal(inShort(first).tone, 'ok')
+  assert.equal(second, loras[2])
+  assert.deepEqual(accountsOf([{ path: 'new.safetensors' }, { path: 'b' }], loras), [null, null])
+  assert.deepEqual(accountsOf([], loras), [])
+  assert.equal(inShort({ enabled: true, files: [file('a', { experts: {} })] }).tone, 'warn')
+})
