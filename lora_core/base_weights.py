@@ -30,11 +30,13 @@ class BaseForm:
         matches: whether a layer stores its weight so.
         kind: what that means for the choice of a side.
         read: return the weight as numbers of the dtype asked for; where `kind` is not "float", as a new tensor.
+        bias: return the bias as a tensor to compute with.
     """
 
     matches: Callable[[Layer], bool]
     kind: Callable[[Layer], BaseKind]
     read: Callable[[Layer, torch.dtype], Tensor]
+    bias: Callable[[Layer], Tensor | None] = lambda layer: layer.bias
 
 
 def base_form(layer: Layer) -> BaseForm:
@@ -68,6 +70,28 @@ def _read_gguf(layer: Layer, dtype: torch.dtype) -> Tensor:
     from diffusers.quantizers.gguf.utils import dequantize_gguf_tensor
 
     return dequantize_gguf_tensor(layer.weight).to(dtype)
+
+
+def _is_ggml(layer: Layer) -> bool:
+    """Recognise a layer of city96's ComfyUI-GGUF."""
+    return hasattr(layer, "get_weight") and hasattr(layer.weight, "tensor_type")
+
+
+def _read_ggml(layer: Any, dtype: torch.dtype) -> Tensor:
+    """Ask the layer for its weight, which includes LoRAs of ComfyUI's own that the pack keeps for it."""
+    weight = _as_plain(layer.get_weight(layer.weight, dtype))
+    # What the file stores as float32 or float16 comes as it lies there.
+    return weight if weight.data_ptr() != layer.weight.data_ptr() else weight.clone()
+
+
+def _ggml_bias(layer: Any) -> Tensor | None:
+    return None if layer.bias is None else _as_plain(layer.get_weight(layer.bias, torch.float32))
+
+
+def _as_plain(tensor: Tensor) -> Tensor:
+    """Return the same numbers as a tensor of no class of its own, which results would inherit."""
+    with torch._C.DisableTorchFunctionSubclass():
+        return tensor.as_subclass(Tensor)
 
 
 def _kind_4bit(layer: Any) -> BaseKind:
@@ -104,6 +128,7 @@ def _weight_has(attribute: str) -> Callable[[Layer], bool]:
 _FORMS = (
     BaseForm(_is_plain, lambda layer: "float", _read_plain),
     BaseForm(lambda layer: hasattr(layer, "dequantised_weight"), lambda layer: "dequantised", _read_own),
+    BaseForm(_is_ggml, lambda layer: "dequantised", _read_ggml, _ggml_bias),
     BaseForm(_weight_has("quant_state"), _kind_4bit, _read_4bit),
     BaseForm(_weight_has("quant_type"), lambda layer: "dequantised", _read_gguf),
     BaseForm(_weight_has("SCB"), lambda layer: "low_bit", _read_8bit),

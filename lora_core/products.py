@@ -157,4 +157,4 @@ class PatchedProduct(PatchedModule):
         )
 
     def _bias(self, shadows: Mapping[str, Tensor]) -> Tensor | None:
-        return shadows.get("bias", self.layer.bias)
+        return shadows["bias"] if "bias" in shadows else self._form.bias(self.layer)

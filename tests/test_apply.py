@@ -337,6 +337,49 @@ def gguf_linear(linear: nn.Linear) -> nn.Linear:
     return layer
 
 
+class GgmlTensor(Tensor):
+    """As ComfyUI-GGUF's tensors: packed or not, of a class that results inherit, and never copied."""
+
+    tensor_type: str
+
+    def clone(self) -> GgmlTensor:  # type: ignore[override]  # as in the pack
+        return self
+
+    def detach(self) -> GgmlTensor:
+        return self
+
+
+class GgmlLinear(nn.Linear):
+    """As ComfyUI-GGUF's linear layers: it unpacks its weight at every call, through a method of its own."""
+
+    def __init__(self, linear: nn.Linear, tensor_type: str) -> None:
+        super().__init__(linear.in_features, linear.out_features)
+        weight = linear.weight.detach() if tensor_type == "F32" else (linear.weight * 64).round().to(torch.int8)
+        self.weight, self.bias = (self._stored(tensor, tensor_type) for tensor in (weight, linear.bias.detach()))
+
+    @staticmethod
+    def _stored(tensor: Tensor, tensor_type: str) -> nn.Parameter:
+        stored = tensor.as_subclass(GgmlTensor)
+        stored.tensor_type = "F32" if tensor.is_floating_point() else tensor_type
+        return nn.Parameter(stored, requires_grad=False)
+
+    def get_weight(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        unpacked = tensor.to(dtype)
+        return unpacked if getattr(tensor, "tensor_type", "F32") == "F32" else unpacked / 64
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.linear(x, self.get_weight(self.weight, x.dtype), self.get_weight(self.bias, x.dtype))
+        return torch.Tensor(y)
+
+
+def ggml_packed(linear: nn.Linear) -> nn.Linear:
+    return GgmlLinear(linear, "Q8_0")
+
+
+def ggml_unpacked(linear: nn.Linear) -> nn.Linear:
+    return GgmlLinear(linear, "F32")
+
+
 def linear_4bit(linear: nn.Linear) -> nn.Linear:
     bitsandbytes = pytest.importorskip("bitsandbytes")
     layer = bitsandbytes.nn.Linear4bit(
@@ -366,7 +409,7 @@ class Odd(nn.Linear):
         return nn.functional.linear(x, self.weight / 64, self.bias)
 
 
-@pytest.mark.parametrize("make", [fp8_linear, gguf_linear, linear_4bit])
+@pytest.mark.parametrize("make", [fp8_linear, gguf_linear, ggml_packed, ggml_unpacked, linear_4bit])
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "full", "dora", "dora_on_inputs"])
 def test_a_packed_base_takes_every_kind_on_both_sides(make: Callable[..., nn.Linear], side: str, kind: str) -> None:
@@ -378,7 +421,9 @@ def test_a_packed_base_takes_every_kind_on_both_sides(make: Callable[..., nn.Lin
     bias = (layer.bias + 0.5 * deltas["0.bias"].diff).double()
     expected = nn.functional.linear(x.double(), dense_weight(unpacked, [deltas["0"]], [0.5]), bias)
     with untouched(module, lambda: module(x)), attach(module, [Entry(deltas, 0.5)], side=side):
-        assert relative_error(module(x), expected) < EXACT
+        y = module(x)
+        assert relative_error(y, expected) < EXACT
+        assert type(y) is Tensor
 
 
 def test_an_8_bit_matmul_keeps_its_product_and_gets_a_branch() -> None:
