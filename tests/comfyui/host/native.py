@@ -85,9 +85,11 @@ def save_model(path: Path, size: WanSize = WIDE, seed: int = 0, dtype: torch.dty
     return save_state({name: tensor.to(dtype) for name, tensor in state_dict(size, seed).items()}, path, size)
 
 
-def save_state(state: Mapping[str, Tensor], path: Path, size: WanSize = WIDE, **metadata: str) -> Path:
+def save_state(
+    state: Mapping[str, Tensor], path: Path, size: WanSize = WIDE, num_heads: int | None = None, **metadata: str
+) -> Path:
     """Write a checkpoint; its metadata tell ComfyUI's loader what it cannot read off the shapes of so small a model."""
-    transformer = {"num_heads": max(1, size.width // 64), "text_dim": size.text_width}
+    transformer = {"num_heads": num_heads or max(1, size.width // 64), "text_dim": size.text_width}
     config = {"config": json.dumps({"transformer": transformer})}
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, metadata=config | metadata)
     return path
