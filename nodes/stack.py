@@ -55,8 +55,8 @@ class ApplyLoraStack(Node):
         return cls.checked(lambda: None if loras is None else parse_stack(loras, cls.name()))
 
     @classmethod
-    def fingerprint_inputs(cls, loras: str, **_: object) -> object:
-        return fingerprint_stack(loras)
+    def fingerprint_inputs(cls, loras: str | None = None, **_: object) -> object:
+        return None if loras is None else fingerprint_stack(loras)
 
     @classmethod
     def execute(

@@ -69,7 +69,8 @@ def test_an_empty_file(tmp_path: Path) -> None:
 def test_an_unknown_suffix(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF")
-    expected = "FILE: its suffix '.gguf' is not that of a LoRA file (one of .safetensors, .pt, .pth, .bin)."
+    choices = ".safetensors, .sft, .pt, .pth, .bin, .ckpt"
+    expected = f"FILE: its suffix '.gguf' is not that of a LoRA file (one of {choices})."
     assert refusal(path) == expected
 
 
@@ -163,7 +164,7 @@ class Bomb:
         return os.system, ("touch /tmp/must_not_exist",)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
 def test_a_pickle_with_code_is_refused_and_not_run(suffix: str, tmp_path: Path) -> None:
     plain, zipped = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     plain.write_bytes(pickle.dumps({DOWN: Bomb()}))
@@ -397,3 +398,8 @@ def test_any_json_as_header_is_refused(header: Any, tmp_path_factory: pytest.Tem
     path = raw(tmp_path_factory.getbasetemp() / "any.safetensors", header, b"\0" * 8)
     with pytest.raises(LoraCoreError):
         read_lora(path, spec=POCKET)
+
+
+def test_the_short_suffix_of_safetensors_is_one_too(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", parts())
+    assert list(read_lora(path.rename(tmp_path / "x.sft"), spec=POCKET).deltas) == ["blocks.0.self_attn.q"]

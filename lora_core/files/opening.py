@@ -14,9 +14,11 @@ from .tensorfile import TensorFile
 #: Suffix -> what opens such a file, given its size in bytes.
 OPENERS: Mapping[str, Callable[[Path, int], TensorFile]] = {
     ".safetensors": open_safetensors,
+    ".sft": open_safetensors,
     ".pt": open_pickle,
     ".pth": open_pickle,
     ".bin": open_pickle,
+    ".ckpt": open_pickle,
 }
 
 

@@ -1,4 +1,4 @@
-"""A pickled LoRA file (`.pt`, `.pth`, `.bin`), of which only tensors are ever unpickled."""
+"""A pickled LoRA file (`.pt`, `.pth`, `.bin`, `.ckpt`), of which only tensors are ever unpickled."""
 
 from __future__ import annotations
 
