@@ -66,6 +66,10 @@ def functions(model: ModelPatcher) -> dict[str, tuple[Callable[[Tensor], Tensor]
     return {name: tuple(module.weight_function) for name, module in modules if hasattr(module, "weight_function")}
 
 
+def stack_on(patcher: ModelPatcher) -> bridge.BoundStack:
+    return next(stack for stack in bridge._BOUND.values() if stack.uuid == patcher.patches_uuid)
+
+
 def count_loads(patcher: ModelPatcher) -> list[torch.device]:
     loads: list[torch.device] = []
     patcher.add_callback_with_key(CallbacksMP.ON_LOAD, "test", lambda patcher, device, *_: loads.append(device))
@@ -268,11 +272,11 @@ def test_weights_that_have_no_file_are_told_apart_after_some_are_gone(
 def test_a_stack_is_gone_when_no_model_holds_it_and_none_is_loaded_with_it(model: ModelPatcher, file: Path) -> None:
     patcher = bound(model, stack_of(file))
     predict(patcher)
-    stacks = [weakref.ref(stack) for stack in bridge._BOUND.values()]
+    stack = weakref.ref(stack_on(patcher))
     del patcher
+    assert stack() is not None
     predict(model)
-    assert all(stack() is None for stack in stacks)
-    assert not bridge._BOUND
+    assert stack() is None
 
 
 def test_a_loaded_model_can_be_dropped_with_all_that_is_bound_to_it(
@@ -281,7 +285,7 @@ def test_a_loaded_model_can_be_dropped_with_all_that_is_bound_to_it(
     model = host.model(size)
     patcher = bound(model, stack_of(file))
     predict(patcher)
-    network = weakref.ref(model.model)
+    network, stack = weakref.ref(model.model), weakref.ref(stack_on(patcher))
     del model, patcher
     assert network() is None
-    assert not bridge._BOUND
+    assert stack() is None
