@@ -28,12 +28,13 @@ OPTIONS = (
 )
 LOCAL_DATABASE = ("--database-url", "sqlite:///:memory:")
 
-# What would cover the canvas of a first start.
+# Nothing that covers the canvas at a first start, and nothing left out when a workflow is looked at from afar.
 FRONTEND_SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Notification.ShowVersionUpdates": False,
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
 }
 
 

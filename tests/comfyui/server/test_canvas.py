@@ -122,9 +122,10 @@ def test_the_quickstart_is_edited_queued_and_shows_progress_and_its_video(canvas
     canvas.queue()
     assert canvas.wait_for_progress() == "Sampler6Step"
     canvas.picture("pocket-quickstart-running")
-    expect(canvas.page.locator("video").first).to_be_visible(timeout=60_000)
+    expect(row_control(canvas, "LoRA 1 result")).to_contain_text("applied")
+    canvas.go_to("SaveVideo")
+    expect(canvas.page.locator("video")).to_be_visible(timeout=60_000)
     canvas.page.wait_for_function("() => document.querySelector('video').videoWidth > 0")
-    expect(row_control(canvas, "LoRA 1 result")).not_to_be_empty()
-    canvas.page.wait_for_timeout(4000)  # the messages over the canvas go away
+    expect(canvas.page.get_by_text("Job completed")).to_be_hidden(timeout=20_000)
     canvas.fit()
     canvas.picture("pocket-quickstart-done")
