@@ -87,7 +87,7 @@ function showOwnRows(node, widget, makeKind) {
 function showOutput(node, output) {
   if (output?.text === undefined) return
   node.wanloom?.kind.account?.(output.loras ?? [])
-  node.wanloom?.refresh()
+  node.wanloom?.refresh(true)
   showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])
 }
 

@@ -14,18 +14,22 @@ export function accountsOf(rows, loras) {
   })
 }
 
-/** Say in a few words what became of a row: { text, tone: "ok" | "warn" | "off", detail }. */
+/**
+ * Return in short what became of a row: how many tensors of each file were applied and of which ranks, whether it acts
+ * nowhere, how good that is ("ok", "warn", or "off" where there is nothing to say), and the whole account as text.
+ */
 export function inShort(account) {
-  if (!account.enabled) return { text: '', tone: 'off', detail: '' }
   const files = account.files ?? []
   const detail = files.map(file => [file.file, file.summary, ...(file.reasons ?? [])].join('\n  ')).join('\n')
+  if (!account.enabled) return { tone: 'off', detail }
   const acting = files.filter(file => Object.keys(file.experts).length)
-  if (!acting.length) return { text: 'acts nowhere', tone: 'warn', detail }
-  const ranks = [...new Set(acting.flatMap(file => file.ranks))]
-  const counts = acting.map(file => /(\d+) applied/.exec(file.summary)?.[1] ?? file.summary)
-  const rest = acting.some(file => (file.reasons ?? []).length)
-  const rank = ranks.length ? `, rank ${ranks.join('/')}` : ''
-  return { text: `${counts.join('+')} applied${rank}`, tone: rest ? 'warn' : 'ok', detail }
+  if (!acting.length) return { isIdle: true, tone: 'warn', detail }
+  return {
+    counts: acting.map(file => /(\d+) applied/.exec(file.summary)?.[1] ?? '0').join('+'),
+    ranks: [...new Set(acting.flatMap(file => file.ranks))].join('/'),
+    tone: acting.some(file => (file.reasons ?? []).length) ? 'warn' : 'ok',
+    detail
+  }
 }
 
 function isOf(row, account) {

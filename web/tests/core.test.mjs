@@ -98,10 +98,16 @@ test('a result is matched with the last rows of the stack, and not with a row th
     { name: 'b', enabled: false, files: [] }
   ]
   const [first, second] = accountsOf([{ path: 'x/a.safetensors' }, { path: 'b', enabled: false }], loras)
-  assert.equal(inShort(first).text, '180+180 applied, rank 8')
-  assert.equal(inShort(first).tone, 'ok')
+  const { counts, ranks, tone } = inShort(first)
+  assert.deepEqual({ counts, ranks, tone }, { counts: '180+180', ranks: '8', tone: 'ok' })
   assert.equal(second, loras[2])
   assert.deepEqual(accountsOf([{ path: 'new.safetensors' }, { path: 'b' }], loras), [null, null])
   assert.deepEqual(accountsOf([], loras), [])
-  assert.equal(inShort({ enabled: true, files: [file('a', { experts: {} })] }).tone, 'warn')
+  assert.ok(inShort({ enabled: true, files: [file('a', { experts: {} })] }).isIdle)
+})
+
+test('the Chinese names the same things in braces', async () => {
+  const { CHINESE } = await import('../words_zh.js')
+  const names = text => [...text.matchAll(/\{\w+\}/g)].map(String).toSorted()
+  for (const [phrase, words] of Object.entries(CHINESE)) assert.deepEqual(names(words), names(phrase), phrase)
 })

@@ -37,7 +37,7 @@ export function loraRows(options) {
 
   function row(context, index) {
     const own = () => withOurKeys(context.rows[index])
-    const called = part => `LoRA ${index + 1} ${part}`
+    const called = part => say(`LoRA {n} ${part}`, { n: index + 1 })
     const put = next => { context.set(index, next); refresh() }
     const done = next => { put(next); context.settled() }
 
@@ -64,7 +64,7 @@ export function loraRows(options) {
       }
     })
     const low = lowStrength(called('low strength'), own().low_noise_weight, number => put(changed(own(), { low_noise_weight: number })), context.settled)
-    const appliesTo = choice(called('applies to'), say(APPLIES_TO), EXPERTS, own().applies_to ?? 'auto', value => {
+    const appliesTo = choice(called('applies to'), say(APPLIES_TO), EXPERTS.map(([value, text]) => [value, say(text)]), own().applies_to ?? 'auto', value => {
       done(appliedTo(own(), value))
     })
     const schedule = scheduleField({
@@ -72,7 +72,7 @@ export function loraRows(options) {
     })
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
     const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
-    const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': `LoRA ${index + 1}` },
+    const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
       el('div', { class: 'wl-line wl-second' }, twin, result, appliesTo, schedule,
@@ -97,6 +97,7 @@ export function loraRows(options) {
       showResult(result, accountsOf(context.rows, loras)[index])
     }
 
+    element.refresh = refresh
     refresh()
     return element
   }
@@ -129,12 +130,13 @@ function showTwin(element, row, twins) {
   const twin = twinOf(row, twins)
   element.textContent = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : row.targets ? `${row.targets}` : ''
   const about = twin?.found ? say('twin found; it acts on the low-noise expert: {file}', twin) : say('low-noise file: {file}', twin ?? {})
-  element.title = [twin ? about : '', row.targets ? `targets: ${row.targets}` : ''].filter(Boolean).join('\n')
+  element.title = [twin ? about : '', row.targets ? say('targets: {targets}', row) : ''].filter(Boolean).join('\n')
 }
 
 function showResult(element, account) {
-  const { text, tone, detail } = account ? inShort(account) : { text: '', tone: 'off', detail: '' }
-  element.textContent = text
+  const { counts, ranks, isIdle, tone, detail } = account ? inShort(account) : { tone: 'off', detail: '' }
+  const words = [isIdle && say('acts nowhere'), counts && say('{counts} applied', { counts }), ranks && say('rank {ranks}', { ranks })]
+  element.textContent = words.filter(Boolean).join(', ')
   element.title = detail
   element.dataset.tone = tone
 }

@@ -25,7 +25,7 @@ export function overrideRows(_options, node) {
 
   function row(context, index) {
     const own = () => context.rows[index]
-    const called = part => `override ${index + 1} ${part}`
+    const called = part => say(`override {n} ${part}`, { n: index + 1 })
     const done = changes => {
       context.set(index, without({ ...own(), ...changes }))
       context.settled()
@@ -36,14 +36,14 @@ export function overrideRows(_options, node) {
       placeholder: say('which LoRA'), offers: typed => names().filter(one => one.includes(typed)).map(one => [one, '']),
       isFree: true, choose: text => done({ name: text.trim() }), 'data-part': 'file'
     })
-    const experts = [['', say(AS_IT_IS)], ...EXPERTS]
+    const experts = [['', say(AS_IT_IS)], ...EXPERTS.map(([value, text]) => [value, say(text)])]
     const appliesTo = choice(called('applies to'), say('the expert it acts on'), experts, own().applies_to ?? '', value => {
       done({ applies_to: value || undefined })
     })
     const schedule = scheduleField({
       label: called('schedule'), value: own().schedule || null, unset: say(AS_IT_IS), change: value => done({ schedule: value ?? undefined })
     })
-    return el('div', { class: 'wl-row wl-override', role: 'listitem', 'aria-label': `override ${index + 1}` },
+    return el('div', { class: 'wl-row wl-override', role: 'listitem', 'aria-label': say('override {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), name, appliesTo, schedule,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })))
   }

@@ -21,8 +21,7 @@ export function shownAs(kind) {
         removed?.call(this)
       }
     },
-    /** Draw all rows anew: other files to choose from, or news of a run. */
-    refresh: () => shown.forEach(rows => rows.refresh())
+    refresh: isNews => shown.forEach(rows => rows.refresh(isNews))
   }
 }
 

@@ -29,10 +29,10 @@ export function markStale(node, isStale = true) {
 }
 
 function addResult(node, startsFolded, isTable) {
-  const pre = el('pre', { class: isTable ? 'wl-text wl-table' : 'wl-text', tabindex: '0', role: 'log', 'aria-label': 'result' })
+  const pre = el('pre', { class: isTable ? 'wl-text wl-table' : 'wl-text', tabindex: '0', role: 'log', 'aria-label': say('result') })
   const title = el('span', { class: 'wl-first-line' })
-  const fold = el('button', { type: 'button', class: 'wl-icon', 'aria-label': 'fold result', onclick: () => setFolded(!isFolded) })
-  const copy = iconButton('pi-copy', 'copy result', () => navigator.clipboard?.writeText(pre.textContent))
+  const fold = el('button', { type: 'button', class: 'wl-icon', 'aria-label': say('fold result'), onclick: () => setFolded(!isFolded) })
+  const copy = iconButton('pi-copy', say('copy result'), () => navigator.clipboard?.writeText(pre.textContent))
   const element = el('div', { class: 'wl-report' }, el('div', { class: 'wl-report-head' }, fold, title, copy), pre)
   let isFolded = startsFolded
   let lengths = [0]
@@ -57,6 +57,7 @@ function addResult(node, startsFolded, isTable) {
   const widget = node.addDOMWidget(NAME, NAME, element, {
     serialize: false,
     hideOnZoom: true,
+    hideInPanel: true,
     margin: MARGIN,
     getValue: () => '',
     setValue: () => {},

@@ -23,7 +23,7 @@ const MOST_ROWS_AT_ONCE = 10
  * A kind of rows has
  *   noun, addText, about    what a row, the button for a new one and the whole are called
  *   height, minWidth, width of a row, of the node at least, and of a new node
- *   row(context, index)     the element of a row
+ *   row(context, index)     the element of a row, with a `refresh()` where it shows more than the row's own text
  *   firstPart               the data-part to begin with in a new row
  *   blank()                 a row to add; isWhole(row) says whether it is enough to be written yet
  *   duplicate(rows, index)  a copy of a row
@@ -32,10 +32,10 @@ export function showRows(node, widget, kind) {
   const text = widget.element ?? widget.inputEl
   const setText = widget.options.setValue
   const drafts = new WeakSet()
-  const list = el('div', { class: 'wl-list-of-rows', role: 'list', 'aria-label': `${kind.noun} list` })
+  const list = el('div', { class: 'wl-list-of-rows', role: 'list', 'aria-label': say(`${kind.noun} list`) })
   const count = el('span', { class: 'wl-count' })
   const fault = el('span', { class: 'wl-fault', role: 'alert' })
-  const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': kind.addText, onclick: addRow }, `+ ${say(kind.addText)}`)
+  const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': say(kind.addText), onclick: addRow }, `+ ${say(kind.addText)}`)
   const asText = iconButton('{ }', say('edit as text'), () => setMode(!isText), { 'aria-pressed': 'false' })
   const root = el('div', { class: 'wl-rows', title: say(kind.about), style: `--wl-row-height: ${kind.height}px` }, list,
     el('div', { class: 'wl-footer' }, add, count, fault, asText))
@@ -62,6 +62,7 @@ export function showRows(node, widget, kind) {
     written = writeRows(rows.filter(row => !drafts.has(row)))
     widget.value = written
     count.textContent = rows.length ? `${rows.length}` : ''
+    root.classList.add('wl-stale')
     root.dispatchEvent(new CustomEvent('wl-edited'))
     redraw(node)
   }
@@ -128,8 +129,10 @@ export function showRows(node, widget, kind) {
       if (text.value !== written) text.value = written
       list.replaceChildren()
     } else {
+      const place = list.scrollTop
       text.remove()
       list.replaceChildren(...rows.map((_, index) => kind.row(context, index)))
+      list.scrollTop = place
     }
   }
 
@@ -146,6 +149,7 @@ export function showRows(node, widget, kind) {
   widget.tooltip = say(kind.about)
   Object.assign(widget.options, {
     margin: MARGIN,
+    hideInPanel: true, // the side panel draws widgets that it does not know over where they are in the node
     getMinHeight: () => height(Math.min(rows.length, MOST_ROWS_AT_ONCE)),
     getMaxHeight: () => (isText ? undefined : height(rows.length)),
     setValue: value => { setText(value); sync() },
@@ -155,7 +159,7 @@ export function showRows(node, widget, kind) {
   widget.computeLayoutSize = function (...of) {
     return { ...layout.apply(this, of), minWidth: kind.minWidth }
   }
-  text.setAttribute('aria-label', `${kind.noun} list as text`)
+  text.setAttribute('aria-label', say(`${kind.noun} list as text`))
   passToCanvas(root, event => {
     const scroller = isText ? text : list
     return scroller.scrollHeight > scroller.clientHeight && Math.abs(event.deltaY) > Math.abs(event.deltaX)
@@ -170,7 +174,13 @@ export function showRows(node, widget, kind) {
   }
   sync()
   showLink()
-  return { refresh: () => { if (!isText) render() } }
+  return {
+    /** Let the rows show what has changed around them, in place, as someone may be typing: other files, or news of a run. */
+    refresh(isNews) {
+      if (isNews) root.classList.remove('wl-stale')
+      for (const row of list.children) row.refresh?.()
+    }
+  }
 }
 
 /** Make the handle of a row: dragged, or moved with the arrow keys. */

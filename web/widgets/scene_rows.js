@@ -23,7 +23,7 @@ export function sceneRows(options) {
 
   function row(context, index) {
     const own = () => context.rows[index]
-    const called = part => `scene ${index + 1} ${part}`
+    const called = part => say(`scene {n} ${part}`, { n: index + 1 })
     const done = changes => {
       context.set(index, without({ ...own(), ...changes }))
       context.settled()
@@ -43,7 +43,7 @@ export function sceneRows(options) {
         offers: () => [['', say('no preset')], ...presets().map(name => [name, ''])], isFree: true,
         choose: text => done({ preset: text.trim() || undefined }), class: 'wl-field wl-combo wl-file'
       })
-    return el('div', { class: 'wl-row', role: 'listitem', 'aria-label': `scene ${index + 1}` },
+    return el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('scene {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line wl-tall' }, moveHandle(context, index, called('move')), prompt,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
       el('div', { class: 'wl-line wl-second' }, el('small', {}, say('frames')), length, el('small', {}, say('seed')), seed, stack,
