@@ -1,0 +1,127 @@
+"""The texts on the nodes in both languages, and the help pages, as far as they can be held together without ComfyUI."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LANGUAGES = ("en", "zh")
+FILES = ("main.json", "nodeDefs.json")
+#: What the frontend reads as syntax in the texts that it compiles: {names}, @links and plural | forms.
+SYNTAX = re.compile(r"[{}@|]")
+
+
+def texts(language: str, file: str) -> dict[str, Any]:
+    return json.loads((ROOT / "locales" / language / file).read_text(encoding="utf-8"))
+
+
+def leaves(table: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (keys joined by dots, text) for every text of a file."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def node_ids() -> list[str]:
+    """Return the classes that `nodes/` derives from Node, read without importing them: they need ComfyUI."""
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in sorted((ROOT / "nodes").glob("*.py"))]
+    classes = [part for tree in trees for part in ast.walk(tree) if isinstance(part, ast.ClassDef)]
+    return sorted(node.name for node in classes if any(getattr(base, "id", None) == "Node" for base in node.bases))
+
+
+def help_page(node: str, language: str) -> Path:
+    """Return the file that the frontend fetches; English is what it falls back to."""
+    docs = ROOT / "web" / "docs"
+    return docs / f"{node}.md" if language == "en" else docs / node / f"{language}.md"
+
+
+NODES = node_ids()
+PAGES = [(node, language) for node in NODES for language in LANGUAGES]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_both_languages_have_the_same_texts(file: str) -> None:
+    english, chinese = ([key for key, _ in leaves(texts(language, file))] for language in LANGUAGES)
+    assert english == chinese
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("file", FILES)
+def test_no_text_is_empty(file: str, language: str) -> None:
+    assert not [key for key, text in leaves(texts(language, file)) if not (isinstance(text, str) and text.strip())]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_node_is_translated_and_nothing_that_is_gone(language: str) -> None:
+    assert sorted(texts(language, "nodeDefs.json")) == NODES
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_names_and_descriptions_have_no_signs_that_the_frontend_compiles(language: str) -> None:
+    compiled = {
+        key: text for key, text in leaves(texts(language, "nodeDefs.json")) if not key.endswith(".tooltip")
+    } | dict(leaves(texts(language, "main.json")))
+    assert not {key: text for key, text in compiled.items() if SYNTAX.search(text)}
+
+
+def test_chinese_is_chinese() -> None:
+    """A description or tooltip without one Chinese character was not translated."""
+    sentences = {
+        key: text
+        for key, text in leaves(texts("zh", "nodeDefs.json"))
+        if key.rpartition(".")[2] in ("description", "tooltip")
+    }
+    assert not {key: text for key, text in sentences.items() if not re.search("[\u4e00-\u9fff]", text)}
+
+
+def test_there_is_a_help_page_for_every_node_and_for_nothing_else() -> None:
+    expected = {help_page(node, language) for node, language in PAGES}
+    assert set((ROOT / "web" / "docs").rglob("*.md")) == expected
+
+
+@pytest.mark.parametrize(("node", "language"), PAGES)
+def test_a_help_page_begins_with_the_name_on_the_node(node: str, language: str) -> None:
+    title = help_page(node, language).read_text(encoding="utf-8").splitlines()[0]
+    assert title == f"# {texts(language, 'nodeDefs.json')[node]['display_name']}"
+
+
+@pytest.mark.parametrize(("node", "language"), PAGES)
+def test_a_help_page_names_every_input_and_output(node: str, language: str) -> None:
+    english = texts("en", "nodeDefs.json")[node]
+    ids = [*english["inputs"], *(output["name"] for output in english["outputs"].values())]
+    page = help_page(node, language).read_text(encoding="utf-8")
+    assert not [name for name in ids if f"| `{name}` |" not in page]
+
+
+@pytest.mark.parametrize(("node", "language"), [page for page in PAGES if page[1] != "en"])
+def test_a_help_page_shows_what_stands_on_the_node_in_its_language(node: str, language: str) -> None:
+    """Beside each id its table gives the translated label, which is all that this language's canvas shows."""
+    own = texts(language, "nodeDefs.json")[node]
+    labels = [text["name"] for part in ("inputs", "outputs") for text in own[part].values()]
+    page = help_page(node, language).read_text(encoding="utf-8")
+    assert not [label for label in labels if f"| {label} |" not in page]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_both_help_pages_have_the_same_parts(node: str) -> None:
+    """The same headings, table rows and code blocks: a part added in one language is missing in the other."""
+    english, chinese = (
+        re.findall(r"^(#+|\||```\w*)", help_page(node, language).read_text(encoding="utf-8"), re.MULTILINE)
+        for language in LANGUAGES
+    )
+    assert english == chinese
+
+
+@pytest.mark.parametrize(("node", "language"), PAGES)
+def test_the_json_in_a_help_page_can_be_read(node: str, language: str) -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```", help_page(node, language).read_text(encoding="utf-8"), re.M | re.S)
+    assert all(isinstance(json.loads(block), list) for block in blocks)
