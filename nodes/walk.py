@@ -1,7 +1,8 @@
 """The walk of a plan through ComfyUI's own sampling: one guider per expert, `lora_core`'s solver inside.
 
 ComfyUI's guider does what it does for its own samplers: it loads the model, honours everything conditioning can carry,
-masks, hooks, wrappers, interrupts. The latents pass from expert to expert as ComfyUI's samplers hand them on.
+masks, hooks, wrappers, interrupts. The noisy latents pass from expert to expert as they are, while the latents and
+the noise that the walk began with stay with each guider: they are what a noise mask puts back where it keeps.
 """
 
 from __future__ import annotations
@@ -71,23 +72,22 @@ def walk(
     samples = comfy.sample.fix_empty_latent_channels(first, latent["samples"], **ratios)
     noise = _noise(samples, request)
     progress = Progress(first, num_total or request.plan.num_steps)
+    stages = Stages(SOLVERS[request.solver], noise_stream(tuple(samples.shape), request.seed))
     for expert, steps in spans(request.plan):
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
-        solver = _comfy_sampler(SOLVERS[request.solver], tuple(samples.shape), request.seed)
-        samples = _guider(with_shift(patcher, request.shift), request, steps[0].cfg).sample(
+        sampled = _guider(with_shift(patcher, request.shift), request, steps[0].cfg).sample(
             noise,
             samples,
-            solver,
+            comfy.samplers.KSAMPLER(stages.run),
             _levels(steps, request),
             denoise_mask=latent.get("noise_mask"),
             callback=progress.callback(num_done + steps[0].index - request.plan.steps[0].index),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=request.seed,
         )
-        noise = torch.zeros_like(noise)  # what is left of it is in the latents
     device = comfy.model_management.intermediate_device()
     denoised = first.model.process_latent_out(progress.x0.cpu())
-    return {**latent, "samples": samples.to(device)}, {**latent, "samples": denoised.to(device)}
+    return {**latent, "samples": sampled.to(device)}, {**latent, "samples": denoised.to(device)}
 
 
 class Progress:
@@ -137,11 +137,20 @@ def _guider(patcher: ModelPatcher, request: Request, cfg: float) -> comfy.sample
     return guider
 
 
-def _comfy_sampler(solver: Solver, shape: tuple[int, ...], seed: int) -> comfy.samplers.KSAMPLER:
-    """Return one of our solvers as a sampler of the host's, whose models predict x0."""
-    fresh_noise = noise_stream(shape, seed)
+class Stages:
+    """Run one of our solvers as a sampler of the host's, expert after expert, each from where the last left off.
+
+    Args:
+        fresh_noise: draws the noise that a solver adds on its way.
+    """
+
+    def __init__(self, solver: Solver, fresh_noise: Callable[[], Tensor]) -> None:
+        self._solver = solver
+        self._fresh_noise = fresh_noise
+        self._x: Tensor | None = None
 
     def run(
+        self,
         model: Callable[..., Tensor],
         x: Tensor,
         sigmas: Tensor,
@@ -149,7 +158,7 @@ def _comfy_sampler(solver: Solver, shape: tuple[int, ...], seed: int) -> comfy.s
         callback: Callable[[dict[str, Any]], None],
         disable: bool,
     ) -> Tensor:
-        levels = [float(sigma) for sigma in sigmas]
+        """Be what the host calls a sampler function: it gives x at the first sigma, and models that predict x0."""
         batch = x.new_ones(len(x))
         last: dict[str, Tensor] = {}
 
@@ -159,12 +168,11 @@ def _comfy_sampler(solver: Solver, shape: tuple[int, ...], seed: int) -> comfy.s
             return (x - x0) / sigmas[i]
 
         def report(i: int, x0: Tensor) -> None:
-            step = {"x": last["x"], "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": last["x0"]}
-            callback(step)
+            callback({"x": last["x"], "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": last["x0"]})
 
-        return solver.run(velocity, x, levels, report, fresh_noise)
-
-    return comfy.samplers.KSAMPLER(run)
+        start = x if self._x is None else self._x.to(x)
+        self._x = self._solver.run(velocity, start, sigmas.tolist(), report, self._fresh_noise)
+        return self._x
 
 
 def _levels(steps: Sequence[StepPlan], request: Request) -> Tensor:
