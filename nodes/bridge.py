@@ -72,7 +72,7 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
         return patcher
     stack = _bound(patcher, loras, spec)
     clone = patcher.clone()
-    for key, wrapper in _wrappers(stack, network_of(patcher)).items():
+    for key, wrapper in _wrappers(stack, patcher).items():
         clone.add_weight_wrapper(key, wrapper)
     # Whatever its strengths, this stack on these weights is one state of the model to ComfyUI.
     clone.patches_uuid = stack.uuid
@@ -146,15 +146,20 @@ class WeightChange:
 
     A loaded model keeps the wrappers it was loaded with, and they keep the stack: it is found again even when every
     MODEL that it was bound to is gone.
+
+    Args:
+        takes_copies: the weights it is called with are copies made for it, which it may write W_eff over. To allocate
+            as much again, and copy it again, would take as long as the products of a few LoRAs.
     """
 
-    def __init__(self, stack: BoundStack, delta: FusedDelta) -> None:
+    def __init__(self, stack: BoundStack, delta: FusedDelta, *, takes_copies: bool = False) -> None:
         self._stack = stack
         self._delta = delta
+        self._takes_copies = takes_copies
 
     def __call__(self, weight: Tensor) -> Tensor:
-        # A new tensor: the one given may be the loaded weight itself.
-        return self._delta.changed_weight(weight, self._stack.strengths)
+        out = weight if self._takes_copies and weight.is_contiguous() else None
+        return self._delta.changed_weight(weight, self._stack.strengths, out)
 
     def move_to(self, device: torch.device) -> int:
         """Follow the layer's weight to `device`; return the bytes for ComfyUI to count there."""
@@ -217,15 +222,26 @@ def _takes_wrappers(module: nn.Module, name: str) -> bool:
     return comfy.model_management.module_size(module) > _MIN_WRAPPED_BYTES
 
 
-def _wrappers(stack: BoundStack, network: nn.Module) -> dict[str, WeightChange | CountedChange]:
+def _wrappers(stack: BoundStack, patcher: ModelPatcher) -> dict[str, WeightChange | CountedChange]:
     """Return parameter key -> its weight wrapper."""
-    wrappers: dict[str, WeightChange | CountedChange] = {
-        f"{_ROOT}.{path}.{name}": WeightChange(stack, delta) for (path, name), delta in stack.wrapped.items()
-    }
+    wrappers: dict[str, WeightChange | CountedChange] = {}
+    for (path, name), delta in stack.wrapped.items():
+        key = f"{_ROOT}.{path}.{name}"
+        wrappers[key] = WeightChange(stack, delta, takes_copies=_hands_over_copies(patcher, key))
     for path, deltas in stack.injected.items():
-        if hasattr(network.get_submodule(path), "weight_function"):
+        if hasattr(network_of(patcher).get_submodule(path), "weight_function"):
             wrappers.setdefault(f"{_ROOT}.{path}.weight", CountedChange(stack, tuple(deltas.values())))
     return wrappers
+
+
+def _hands_over_copies(patcher: ModelPatcher, key: str) -> bool:
+    """Say whether the first wrapper of a parameter is called with a copy of it, made for that call.
+
+    ComfyUI copies a weight before it calls wrappers, as its own change weights in place; the dynamic VRAM loader does
+    not. What another pack's wrapper returns may be anything.
+    """
+    is_dynamic = getattr(patcher, "is_dynamic", None)  # hosts before 0.11 have no such loader
+    return not (is_dynamic and is_dynamic()) and key not in patcher.weight_wrapper_patches
 
 
 def _injection(stack: BoundStack) -> PatcherInjection:
