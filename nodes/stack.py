@@ -11,6 +11,7 @@ from ..lora_core.families.expert_names import expert_in_name, twin_names
 from ..lora_core.stack_report import report_on_stack
 from .folders import fingerprint, lora_files, lora_folders
 from .hosting import Node, advanced, schema
+from .kept_loras import kept_reader
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 
 
@@ -69,7 +70,8 @@ class ApplyLoraStack(Node):
 
 def applied(model: WanModelHandle, stack: LoraStack, *, allow_partial: bool = False) -> io.NodeOutput:
     """Return the outputs of a node that puts `stack` on a model: the model, the report, the stack."""
-    loaded = load_stack(stack, model.spec, lora_folders=lora_folders(), allow_partial=allow_partial)
+    read = kept_reader(model.spec, allow_partial=allow_partial)
+    loaded = load_stack(stack, model.spec, lora_folders=lora_folders(), read=read)
     changed = model.with_stack(loaded, allow_partial=allow_partial)
     report = report_on_stack(loaded, changed.route())
     ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows]}
