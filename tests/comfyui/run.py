@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.finding import Host, NoHostError, find_host
-from harness.overlay import with_requirements
+from harness.overlay import environment, with_requirements
 
 HERE = Path(__file__).absolute().parent
 
@@ -37,7 +37,8 @@ def main() -> int:
 
 def test_in_host(host: Host, arguments: list[str]) -> int:
     """Run tests/comfyui/host with ComfyUI's own Python."""
-    return subprocess.call([with_requirements(host).python, "-m", "pytest", *arguments], cwd=HERE / "host")
+    command = [with_requirements(host).python, "-m", "pytest", *arguments]
+    return subprocess.call(command, cwd=HERE / "host", env=environment())
 
 
 def test_server(host: Host, arguments: list[str]) -> int:

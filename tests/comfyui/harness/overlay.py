@@ -4,39 +4,51 @@ A virtual environment of the project that sees all packages of the host. Into it
 this is also the proof that requirements.txt changes none of the host's packages: they could not be replaced unseen.
 """
 
-import shutil
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from harness.finding import PROJECT, Host
 
 FOLDER = PROJECT / ".venv-comfyui"
+PYTHON = FOLDER / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 REQUIREMENTS = PROJECT / "requirements.txt"
-PYTEST = "pytest>=8.3"
+TOOLS = ("pytest>=8.3", "gguf>=0.17.1")  # gguf is what loaders of such files need, ComfyUI itself does not
 LIST_PACKAGE_FOLDERS = "import sys; print(*(p for p in sys.path if p.endswith('-packages')), sep='\\n')"
 
 
 def with_requirements(host: Host) -> Host:
-    """Return the host run by a Python that has its packages, the extension's requirements and pytest."""
-    python = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    stamp, wanted = FOLDER / "made-for", f"{host.python}\n{PYTEST}\n{REQUIREMENTS.read_text()}"
-    if not (stamp.is_file() and stamp.read_text() == wanted):
-        print(f"setting up {FOLDER.name} over {host.python} ...", flush=True)
-        _make(host, python)
-        stamp.write_text(wanted)
-    return replace(host, python=python)
+    """Return the host run by a Python that has its packages, the extension's requirements and the tests' tools."""
+    stamp, wanted = FOLDER / "made-for", f"{host.python}\n{TOOLS}\n{REQUIREMENTS.read_text()}"
+    FOLDER.mkdir(exist_ok=True)
+    with FileLock(FOLDER / "lock"):  # two runs at a time must not both set it up
+        if not (stamp.is_file() and stamp.read_text() == wanted):
+            print(f"setting up {FOLDER.name} over {host.python} ...", flush=True)
+            stamp.unlink(missing_ok=True)
+            _make(host)
+            stamp.write_text(wanted)
+    return replace(host, python=PYTHON)
 
 
-def _make(host: Host, python: Path) -> None:
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    subprocess.run([host.python, "-m", "venv", "--without-pip", FOLDER], check=True)
-    own = _package_folders(python)
+def environment() -> dict[str, str]:
+    """Return our environment without what would change the host's Python, and with one thread for the tiny models.
+
+    Two threads that wait for each other on a busy machine are many times slower than one.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    return {**own, "OMP_NUM_THREADS": "1"}
+
+
+def _make(host: Host) -> None:
+    subprocess.run([host.python, "-m", "venv", "--clear", "--without-pip", FOLDER / "venv"], check=True)
     lines = [f"import site; site.addsitedir({folder!r})\n" for folder in _package_folders(host.python)]
-    Path(own[0], "host.pth").write_text("".join(lines))
-    pip = [sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--requirement", REQUIREMENTS, PYTEST], check=True)
+    Path(_package_folders(PYTHON)[0], "host.pth").write_text("".join(lines))
+    pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--requirement", REQUIREMENTS, *TOOLS], check=True)
 
 
 def _package_folders(python: Path) -> list[str]:

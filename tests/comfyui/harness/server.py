@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import time
@@ -14,6 +13,7 @@ import psutil
 import requests
 
 from harness.finding import PROJECT, Host
+from harness.overlay import environment
 
 SECONDS_TO_START = 120
 FOLDERS = ("custom_nodes", "input", "output", "models/loras", "user/default")
@@ -76,7 +76,7 @@ def started(host: Host, base: Path, extension: Path | None = PROJECT, *options: 
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=base,
-            env=_environment(),
+            env=environment(),
         )
     server = Server(f"http://127.0.0.1:{port}", base, process)
     try:
@@ -92,13 +92,6 @@ def _prepare(base: Path, extension: Path | None) -> None:
     (base / "user/default/comfy.settings.json").write_text(json.dumps(FRONTEND_SETTINGS))
     if extension:
         (base / "custom_nodes/wanloom").symlink_to(extension, target_is_directory=True)
-
-
-def _environment() -> dict[str, str]:
-    """Return our environment without what would change the host's Python."""
-    return {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    }
 
 
 def _free_port() -> int:
