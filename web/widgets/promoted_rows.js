@@ -5,6 +5,7 @@
  * is shown as rows, as the one inside is.
  */
 
+import { fitAround } from '../host.js'
 import { showRows } from './row_widget.js'
 
 /** Return what holds a kind of rows and every place it is shown at. */
@@ -35,6 +36,8 @@ export function showPromotedRows(node) {
     if (!widget) return undefined
     source.wanloom.show(this, widget)
     widget.wanloom = source.wanloom
+    // The node counts the widget as its own only once it is returned.
+    queueMicrotask(() => this.graph && fitAround(this, () => {}))
     return widget
   }
 }
