@@ -121,7 +121,7 @@ class BoundStack:
         wrapped: (module path, parameter name) -> the change that a weight wrapper makes.
         injected: module path -> parameter name -> the change that the injection makes.
         uuid: ComfyUI's name for the model's weights with this stack on them.
-        sources: what the changes were read from; kept, so that no other takes its identity.
+        sources: what was read, and is not read again while it is here; kept, so that no other takes its identity.
     """
 
     strengths: Strengths
@@ -195,10 +195,7 @@ def _bound(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) 
 
 def _identity(lora: RoutedLora) -> tuple[object, ...]:
     """Return what tells one LoRA's changes from another's; strength and schedule do not."""
-    path = lora.weights.path
-    status = None if path is None else path.stat()
-    file = id(lora.weights) if status is None else (str(path), status.st_size, status.st_mtime_ns)
-    return file, lora.made_for, tuple(lora.factors.items())
+    return id(lora.weights), lora.made_for, tuple(lora.factors.items())
 
 
 def _make(network: nn.Module, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from wanloom.lora_core import LoraStack, LoraWeights, ModelSpec, load_stack, read_lora, route
 from wanloom.lora_core.families.wan import WanSize, shapes_of
 from wanloom.lora_core.routing import RoutedLora
 from wanloom.nodes import bridge
+from wanloom.nodes.kept_loras import kept_reader
 
 #: Its linear layers are above 16 KiB in float32 and so take weight wrappers; its norms and tables do not.
 WIDE = WanSize(width=128, ffn_width=256, num_blocks=2, text_width=64)
@@ -95,16 +97,30 @@ def save_state(
     return path
 
 
-def routed(patcher: ModelPatcher, stack: LoraStack, num_experts: int = 1) -> tuple[RoutedLora, ...]:
-    """Return the LoRAs of a stack as they act on a MODEL that is a single expert."""
-    spec = bridge.spec_of(patcher, num_experts=num_experts, where="test")
-    return route(stack, spec).for_expert("low_noise")
+#: A MODEL's network -> its spec, made once, as a loader's node makes it.
+_SPECS: weakref.WeakKeyDictionary[nn.Module, ModelSpec] = weakref.WeakKeyDictionary()
+
+
+def spec_of(patcher: ModelPatcher) -> ModelSpec:
+    """Return the spec of a MODEL that is a single expert."""
+    if patcher.model not in _SPECS:
+        _SPECS[patcher.model] = bridge.spec_of(patcher, num_experts=1, where="test")
+    return _SPECS[patcher.model]
+
+
+def loaded(patcher: ModelPatcher, stack: LoraStack) -> LoraStack:
+    """Return a stack with its files read for a MODEL, as the nodes read them."""
+    return load_stack(stack, spec_of(patcher), read=kept_reader(spec_of(patcher)))
+
+
+def routed(patcher: ModelPatcher, stack: LoraStack) -> tuple[RoutedLora, ...]:
+    """Return the LoRAs of a stack as they act on a MODEL."""
+    return route(loaded(patcher, stack), spec_of(patcher)).for_expert("low_noise")
 
 
 def bound(patcher: ModelPatcher, stack: LoraStack, sigmas: tuple[float, ...] = SIGMAS) -> ModelPatcher:
-    """Bind a stack of LoRAs to a MODEL that is a single expert."""
-    spec = bridge.spec_of(patcher, num_experts=1, where="test")
-    return bridge.bind(patcher, routed(patcher, stack), spec, sigmas)
+    """Bind a stack of LoRAs to a MODEL."""
+    return bridge.bind(patcher, routed(patcher, stack), spec_of(patcher), sigmas)
 
 
 def predict(patcher: ModelPatcher, sigma: float = 0.9375, x: Tensor | None = None, *, load: bool = True) -> Tensor:
@@ -135,11 +151,6 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 
 def unload() -> None:
     comfy.model_management.unload_all_models()
-
-
-def loaded(patcher: ModelPatcher, stack: LoraStack) -> LoraStack:
-    """Return a stack with its files read for a MODEL that is a single expert."""
-    return load_stack(stack, bridge.spec_of(patcher, num_experts=1, where="test"))
 
 
 def read_without_file(path: Path, spec: ModelSpec) -> LoraWeights:

@@ -24,7 +24,6 @@ from native import bound, predict, relative_error
 from torch import Tensor
 from wanloom.lora_core import LoraStack
 from wanloom.lora_core.families.wan import WanSize
-from wanloom.nodes import bridge
 
 as_in_a_node = native.as_in_a_node
 host = native.host
@@ -169,4 +168,4 @@ def test_a_stacks_tensors_are_counted_and_a_strength_loads_nothing_again(model: 
     name = patcher.patches_uuid
     del patcher
     assert bound(model, stack.with_strength("lora", 0.5)).patches_uuid == name
-    assert bridge.spec_of(model, num_experts=1, where="test").shapes["blocks.0.ffn.0"] == (256, 128)
+    assert native.spec_of(model).shapes["blocks.0.ffn.0"] == (256, 128)
