@@ -8,9 +8,3 @@ export function matching(files, typed) {
   const begins = file => (file.toLowerCase().split(/[\\/]/).at(-1).startsWith(words[0]) ? 0 : 1)
   return found.toSorted((one, other) => begins(one) - begins(other))
 }
-
-/** Split a path into its folder, with the slash, and its name. */
-export function folderAndName(path) {
-  const cut = Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1
-  return [path.slice(0, cut), path.slice(cut)]
-}

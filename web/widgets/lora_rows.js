@@ -16,7 +16,7 @@
  */
 
 import { accountsOf, inShort } from '../core/run_account.js'
-import { folderAndName, matching } from '../core/file_list.js'
+import { matching } from '../core/file_list.js'
 import {
   EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, newLora, twinOf, withFile, withOurKeys
 } from '../core/lora_row.js'
@@ -25,7 +25,7 @@ import { choice, el, iconButton, setAttribute, sign } from '../controls/dom.js'
 import { numberField } from '../controls/number_field.js'
 import { scheduleField } from '../controls/schedule_field.js'
 import { say } from '../words.js'
-import { moveHandle } from './row_widget.js'
+import { moveHandle } from './move_handle.js'
 
 const APPLIES_TO = 'The expert it acts on; auto is what the file says of itself.'
 
@@ -63,7 +63,8 @@ export function loraRows(options) {
         low.reset(own().low_noise_weight)
       }
     })
-    const low = lowStrength(called('low strength'), own().low_noise_weight, number => put(changed(own(), { low_noise_weight: number })), context.settled)
+    const setLow = low_noise_weight => put(changed(own(), { low_noise_weight }))
+    const low = lowStrength(called('low strength'), own().low_noise_weight, setLow, context.settled)
     const appliesTo = choice(called('applies to'), say(APPLIES_TO), EXPERTS.map(([value, text]) => [value, say(text)]), own().applies_to ?? 'auto', value => {
       done(appliedTo(own(), value))
     })

@@ -15,7 +15,7 @@ import { comboField } from '../controls/combo_field.js'
 import { choice, el, iconButton } from '../controls/dom.js'
 import { scheduleField } from '../controls/schedule_field.js'
 import { say } from '../words.js'
-import { moveHandle } from './row_widget.js'
+import { moveHandle } from './move_handle.js'
 
 const AS_IT_IS = 'as it is'
 

@@ -15,7 +15,7 @@ import { el, iconButton } from '../controls/dom.js'
 import { textField } from '../controls/text_field.js'
 import { presetNames } from '../host.js'
 import { say } from '../words.js'
-import { moveHandle } from './row_widget.js'
+import { moveHandle } from './move_handle.js'
 
 /** Return the kind of row; `options()` gives the input's options. */
 export function sceneRows(options) {
