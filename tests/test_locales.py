@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lora_core import StrengthSchedule, TargetFilter
+
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = ("en", "zh")
 FILES = ("main.json", "nodeDefs.json")
@@ -88,40 +90,52 @@ def test_there_is_a_help_page_for_every_node_and_for_nothing_else() -> None:
     assert set((ROOT / "web" / "docs").rglob("*.md")) == expected
 
 
+def read_page(node: str, language: str) -> str:
+    """Return a page without the marks at which its words may break, so that ids are found in it."""
+    text = help_page(node, language).read_text(encoding="utf-8")
+    return re.sub(r"</?code>", "`", text.replace("<wbr>", ""))
+
+
 @pytest.mark.parametrize(("node", "language"), PAGES)
 def test_a_help_page_begins_with_the_name_on_the_node(node: str, language: str) -> None:
-    title = help_page(node, language).read_text(encoding="utf-8").splitlines()[0]
+    title = read_page(node, language).splitlines()[0]
     assert title == f"# {texts(language, 'nodeDefs.json')[node]['display_name']}"
 
 
 @pytest.mark.parametrize(("node", "language"), PAGES)
-def test_a_help_page_names_every_input_and_output(node: str, language: str) -> None:
-    english = texts("en", "nodeDefs.json")[node]
-    ids = [*english["inputs"], *(output["name"] for output in english["outputs"].values())]
-    page = help_page(node, language).read_text(encoding="utf-8")
-    assert not [name for name in ids if f"| `{name}` |" not in page]
-
-
-@pytest.mark.parametrize(("node", "language"), [page for page in PAGES if page[1] != "en"])
-def test_a_help_page_shows_what_stands_on_the_node_in_its_language(node: str, language: str) -> None:
-    """Beside each id its table gives the translated label, which is all that this language's canvas shows."""
-    own = texts(language, "nodeDefs.json")[node]
-    labels = [text["name"] for part in ("inputs", "outputs") for text in own[part].values()]
-    page = help_page(node, language).read_text(encoding="utf-8")
-    assert not [label for label in labels if f"| {label} |" not in page]
+def test_a_help_page_has_a_row_for_every_input_and_output(node: str, language: str) -> None:
+    """The row begins with the id and, where that is another, with what stands on the node in this language."""
+    english, own = (texts(language, "nodeDefs.json")[node] for language in ("en", language))
+    names = [
+        (english[part][key]["name"], own[part][key]["name"]) for part in ("inputs", "outputs") for key in own[part]
+    ]
+    page = read_page(node, language)
+    begins = [f"| `{name}` |" if language == "en" else f"| `{name}`<br>{label} |" for name, label in names]
+    assert not [begin for begin in begins if f"\n{begin} *" not in page]
 
 
 @pytest.mark.parametrize("node", NODES)
 def test_both_help_pages_have_the_same_parts(node: str) -> None:
-    """The same headings, table rows and code blocks: a part added in one language is missing in the other."""
+    """The same headings, table rows, code blocks and messages: a part added in one is missing in the other."""
     english, chinese = (
-        re.findall(r"^(#+|\||```\w*)", help_page(node, language).read_text(encoding="utf-8"), re.MULTILINE)
-        for language in LANGUAGES
+        re.findall(r"^(#+|\||```\w*|- |>.*)", read_page(node, language), re.MULTILINE) for language in LANGUAGES
     )
     assert english == chinese
 
 
 @pytest.mark.parametrize(("node", "language"), PAGES)
 def test_the_json_in_a_help_page_can_be_read(node: str, language: str) -> None:
-    blocks = re.findall(r"^```json\n(.*?)^```", help_page(node, language).read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(r"^```json\n(.*?)^```", read_page(node, language), re.MULTILINE | re.DOTALL)
     assert all(isinstance(json.loads(block), list) for block in blocks)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_schedule_and_filter_in_the_help_can_be_read(language: str) -> None:
+    """The tables of ApplyLoraStack show texts that its rows take."""
+    page = read_page("ApplyLoraStack", language)
+    schedules = re.findall(r"^\| `((?:constant|fade|linear|keyframes|hold)[^`]*)` \|", page, re.MULTILINE)
+    filters = re.findall(r"^\| `((?!keyframes|hold)[^`]*=[^`]*)` \|", page, re.MULTILINE)
+    assert len(schedules) == 9
+    assert len(filters) == 4
+    assert all(StrengthSchedule.parse(text) for text in schedules)
+    assert all(TargetFilter.parse(text) for text in filters)

@@ -1,0 +1,279 @@
+"""The messages that the help pages quote, each brought about in a real ComfyUI; `…` on a page stands for anything."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from harness.client import Client, PromptRefusedError, Workflow
+from harness.finding import PROJECT
+from harness.workflows import LATENT, LOADER, POSITIVE, ROUTE, SAMPLER, STACK, node, pocket_workflow
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+PAGES = PROJECT / "web" / "docs"
+ASSETS = PROJECT / "lora_core" / "pocket" / "assets"
+NEON, SPEED, ORBIT = (f"{name}_high_noise.safetensors" for name in ("neon_style", "speed_6steps", "orbit_motion"))
+STYLE = {"path": NEON, "name": "style"}
+#: A model with one expert.
+SINGLE = {"high_noise": "shorter.safetensors", "low_noise": "none: single expert"}
+WIDTH = 128  # of the pocket model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _files(comfy: Client) -> None:
+    """Put the files that the pages speak of where the server looks for them."""
+    loras, models = (comfy.server.base / "models" / name for name in ("loras", "diffusion_models"))
+    models.mkdir(parents=True, exist_ok=True)
+    write_lora(loras / "style_v2.safetensors")
+    write_lora(loras / "style_14b.safetensors", width=5120)
+    write_lora(loras / "flux_style.safetensors", "double_blocks.0.img_attn.qkv")
+    write_lora(loras / "other_trainer.safetensors", "blocks.0.self_attn.q", "blocks.0.self_attn.qq")
+    write_lora(loras / "untrained.safetensors", value=0.0)
+    (loras / "page.safetensors").write_text("<!doctype html><title>Sign in to download</title>")
+    write_lora(models / "my_lora.safetensors")
+    shutil.copy(ASSETS / "wan_pocket_high_noise.safetensors", models / "my_high_noise.safetensors")
+    write_model(models / "shorter.safetensors", num_blocks=5)
+    write_model(models / "of_pictures.safetensors", num_more_channels=20)
+
+
+def write_lora(file: Path, *targets: str, width: int = WIDTH, value: float = 0.01) -> None:
+    tensors = {}
+    for target in targets or ("blocks.0.self_attn.q",):
+        tensors[f"diffusion_model.{target}.lora_down.weight"] = torch.full((4, width), value)
+        tensors[f"diffusion_model.{target}.lora_up.weight"] = torch.full((width, 4), value)
+    save_file(tensors, file)
+
+
+def write_model(file: Path, *, num_blocks: int = 6, num_more_channels: int = 0) -> None:
+    """Write an expert of the pocket model with fewer blocks, or with more channels that come in."""
+    source = ASSETS / "wan_pocket_low_noise.safetensors"
+    with safe_open(source, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(source)
+    lost = tuple(f"blocks.{index}." for index in range(num_blocks, 6))
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(lost)}
+    patch = tensors["patch_embedding.weight"]
+    more = torch.zeros(len(patch), num_more_channels, *patch.shape[2:])
+    save_file({**kept, "patch_embedding.weight": torch.cat([patch, more], 1)}, file, metadata)
+
+
+def part(workflow: Workflow, number: str, **inputs: Any) -> Workflow:
+    """Return one node of a workflow, with other inputs."""
+    return {number: {**workflow[number], "inputs": workflow[number]["inputs"] | inputs}}
+
+
+def loader(**inputs: Any) -> Workflow:
+    return part(pocket_workflow(), LOADER, **inputs)
+
+
+def stack(rows: list[dict[str, Any]] | str) -> Workflow:
+    """Return the loader and the stack."""
+    return loader() | part(pocket_workflow(rows), STACK)
+
+
+def route(**inputs: Any) -> Workflow:
+    return part(pocket_workflow(), ROUTE, **inputs)
+
+
+def shown(number: str, output: int) -> Workflow:
+    """Return an output node that asks for one output of another."""
+    return {"shown": node("PreviewAny", source=[number, output])}
+
+
+def load_wan_model(comfy: Client) -> list[Workflow]:
+    text = node("CLIPTextEncode", clip=[LOADER, 1], text="")
+    decode = node("VAEDecode", samples=[LATENT, 0], vae=[LOADER, 2])
+    return [
+        loader(high_noise="my_high_noise.safetensors") | shown(LOADER, 0),
+        loader(vae="wan_2.1_vae.safetensors") | shown(LOADER, 0),
+        loader(**SINGLE) | {"text": text} | shown("text", 0),
+        loader(**SINGLE) | part(pocket_workflow(), LATENT) | {"decode": decode} | shown("decode", 0),
+        loader(**{**SINGLE, "high_noise": "my_model.safetensors"}) | shown(LOADER, 0),
+        loader(**{**SINGLE, "high_noise": "my_lora.safetensors"}) | shown(LOADER, 0),
+    ]
+
+
+def pair_wan_models(comfy: Client) -> list[Workflow]:
+    files = {"high": "my_high_noise.safetensors", "low": "shorter.safetensors"}
+    opened = {name: node("UNETLoader", unet_name=file, weight_dtype="default") for name, file in files.items()}
+    pair = node("PairWanModels", high_noise=["high", 0], low_noise=["low", 0])
+    return [opened | {"pair": pair} | shown("pair", 0)]
+
+
+def split_wan_model(comfy: Client) -> list[Workflow]:
+    return [
+        loader(**SINGLE) | {"split": node("SplitWanModel", model=[LOADER, 0])} | shown("split", 0),
+        # LoraRouteByNoise makes the same plan, and so it is the one to say what is wrong with it.
+        stack([STYLE]) | route(boundary="0.4") | {"split": node("SplitWanModel", model=[ROUTE, 0])} | shown("split", 1),
+    ]
+
+
+def apply_lora_stack(comfy: Client) -> list[Workflow]:
+    rows: list[Any] = [
+        [{"path": "stile_v2.safetensors"}],
+        [{"path": "../secret.safetensors"}],
+        '[{"path": ',
+        [{"path": NEON, "strenght": 1}],
+        [{"path": NEON, "schedule": "sideways"}],
+        [{"path": NEON, "schedule": "fade_out:0.5:0.9"}],
+        [{"path": NEON, "targets": "fnn=0"}],
+        [{"path": NEON, "name": "a"}, {"path": SPEED, "name": "a"}],
+        [STYLE | {"applies_to": "high_noise", "low_noise_weight": 0.5}],
+        [{"path": "style_14b.safetensors"}],
+        [{"path": "flux_style.safetensors"}],
+        [{"path": "other_trainer.safetensors"}],
+        [{"path": "page.safetensors"}],
+    ]
+    return [stack(row) | shown(STACK, 1) for row in rows]
+
+
+def lora_route_by_noise(comfy: Client) -> list[Workflow]:
+    return [
+        workflow | shown(ROUTE, 2)
+        for workflow in (
+            stack([]) | route(boundary="875"),
+            stack([]) | route(boundary="abc"),
+            loader(**SINGLE) | route(model=[LOADER, 0], boundary="0.9"),
+            stack([STYLE]) | route(boundary="0.4"),
+            stack([]) | route(overrides='[{"nam": "style"}]'),
+            stack([STYLE, {"path": SPEED, "name": "face"}]) | route(overrides='[{"name": "gone"}]'),
+            stack([]) | route(shift=8.0, boundary="0.9"),
+            stack([STYLE | {"schedule": "hold:1=0"}]) | route(),
+        )
+    ]
+
+
+def sampler_6_step(comfy: Client) -> list[Workflow]:
+    def sampled(rows: list[dict[str, Any]], **inputs: Any) -> Workflow:
+        return pocket_workflow(rows) | part(pocket_workflow(), SAMPLER, **inputs)
+
+    return [
+        sampled([], cfg_high=3.5),
+        sampled([], start_at_step=4, end_at_step=2),
+        sampled([], boundary="abc"),
+        sampled([STYLE], boundary="0.4"),
+        sampled([], steps=4),
+        sampled([{"path": SPEED, "name": "speed"}], cfg_high=3.5, negative=[POSITIVE, 0]),
+    ]
+
+
+def saving(rows: list[dict[str, Any]], name: str) -> Workflow:
+    return stack(rows) | {"save": node("SaveLoraStack", stack=[STACK, 2], name=name)}
+
+
+def save_lora_stack(comfy: Client) -> list[Workflow]:
+    return [saving([], "nothing"), *(saving([STYLE], name) for name in ("../x", "a:b", "con"))]
+
+
+def load_lora_stack(comfy: Client) -> list[Workflow]:
+    """Save presets, and change the file of one and remove that of another."""
+    loras = comfy.server.base / "models" / "loras"
+    for name in ("style", "face"):
+        write_lora(loras / f"{name}.safetensors")
+        said(comfy, saving([{"path": f"{name}.safetensors"}], f"with {name}"))
+    said(comfy, saving([STYLE], "my neon zibbo"))
+    write_lora(loras / "style.safetensors", value=0.02)
+    (loras / "face.safetensors").unlink()
+    presets = ("my neon zibo", "with style", "with face")
+    return [{"load": node("LoadLoraStack", preset=name, verify=True)} | shown("load", 1) for name in presets]
+
+
+def inspect_lora(comfy: Client) -> list[Workflow]:
+    def inspected(lora: str, **model: Any) -> Workflow:
+        return loader() | {"inspect": node("InspectLora", lora=lora, **model)}
+
+    return [
+        inspected("page.safetensors"),
+        inspected("style_14b.safetensors", model=[LOADER, 0]),
+        inspected("other_trainer.safetensors"),
+        inspected("flux_style.safetensors"),
+        inspected("untrained.safetensors"),
+    ]
+
+
+def blend_loras(comfy: Client) -> list[Workflow]:
+    names = {"first": NEON.removesuffix(".safetensors"), "second": ORBIT.removesuffix(".safetensors")}
+    whole = {"model": [STACK, 0], **names, "mode": "cross-fade", "amount": 0.5, "schedule": "fade_in"}
+
+    def blended(inputs: dict[str, Any], **row: Any) -> Workflow:
+        rows = stack([{"path": NEON, **row}, {"path": ORBIT}])
+        return rows | {"blend": node("BlendLoras", **(whole | inputs))} | shown("blend", 1)
+
+    return [
+        blended({"first": "neon"}),
+        blended({"second": names["first"]}),
+        blended({}, schedule="fade_out"),
+        blended({"schedule": "linear:0:2"}),
+        blended({"schedule": "sideways"}),
+    ]
+
+
+def scene_loras(comfy: Client) -> list[Workflow]:
+    speed = {"path": SPEED, "name": "speed"}
+    said(comfy, saving([speed], "speed"))
+    settings = {"width": 64, "height": 64, "length": 9, "seed": 7, "steps": 6, "shift": 5.0, "cfg_high": 1.0}
+    settings |= {"cfg_low": 1.0, "solver": "euler", "boundary": "auto", "negative": ""}
+    wires = {"model": [STACK, 0], "clip": [LOADER, 1], "vae": [LOADER, 2]}
+
+    def played(scenes: Any, before: Workflow | None = None, **inputs: Any) -> Workflow:
+        text = scenes if isinstance(scenes, str) else json.dumps(scenes)
+        scene = node("SceneLoras", scenes=text, **{**settings, **wires, **inputs})
+        return (before or stack([speed])) | {"scenes": scene} | shown("scenes", 1)
+
+    prompt = {"prompt": "a red circle"}
+    of_pictures = {"pictures": loader(**{**SINGLE, "high_noise": "of_pictures.safetensors"})[LOADER]}
+    return [
+        played("[{"),
+        played([prompt | {"lenght": 9}]),
+        played([{"length": 9}]),
+        played([prompt | {"length": 10}]),
+        played([prompt], width=72),
+        played([prompt | {"preset": "speed", "loras": []}]),
+        played([prompt, prompt | {"preset": "nein"}]),
+        played([prompt], loader() | of_pictures, model=["pictures", 0]),
+        played([prompt | {"preset": "speed"}]),
+    ]
+
+
+#: Node -> what brings about the messages of its page.
+OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
+    "LoadWanModel": load_wan_model,
+    "PairWanModels": pair_wan_models,
+    "SplitWanModel": split_wan_model,
+    "ApplyLoraStack": apply_lora_stack,
+    "LoraRouteByNoise": lora_route_by_noise,
+    "Sampler6Step": sampler_6_step,
+    "SaveLoraStack": save_lora_stack,
+    "LoadLoraStack": load_lora_stack,
+    "InspectLora": inspect_lora,
+    "BlendLoras": blend_loras,
+    "SceneLoras": scene_loras,
+}
+
+
+def said(comfy: Client, workflow: Workflow) -> str:
+    """Return all that the server says to a workflow: refusals, the error that ended it, texts on the nodes."""
+    try:
+        run = comfy.run(workflow)
+    except PromptRefusedError as refused:
+        return " ".join(refused.texts(number) for number in refused.node_errors)
+    texts = [text for output in run.outputs.values() for text in output.get("text", [])]
+    return "\n".join([run.error.get("exception_message", ""), *map(str, texts)])
+
+
+def as_pattern(message: str) -> str:
+    return ".+?".join(re.escape(piece) for piece in " ".join(message.split()).split("…"))
+
+
+@pytest.mark.parametrize("name", sorted(page.stem for page in PAGES.glob("*.md")))
+def test_the_messages_on_a_help_page_are_what_comfyui_shows(comfy: Client, name: str) -> None:
+    quoted = re.findall(r"^> (.+)", (PAGES / f"{name}.md").read_text(encoding="utf-8"), re.MULTILINE)
+    heard = [" ".join(said(comfy, workflow).split()) for workflow in OCCASIONS[name](comfy)]
+    unheard = [message for message in quoted if not any(re.search(as_pattern(message), text) for text in heard)]
+    assert quoted
+    assert not unheard, "\n\n".join(["these were not shown:", *unheard, "but these:", *heard])
