@@ -36,6 +36,7 @@ class LoadWanModel(Node):
             cls,
             display_name="Load Wan Model",
             search_aliases=["wan 2.2 loader", "high noise", "low noise", "unet loader", "diffusion model loader"],
+            has_intermediate_output=True,
             inputs=[
                 io.Combo.Input(
                     "high_noise",
@@ -118,6 +119,7 @@ class PairWanModels(Node):
             cls,
             display_name="Pair Wan Models",
             search_aliases=["gguf", "combine high and low noise", "wan 2.2 pair"],
+            has_intermediate_output=True,
             inputs=[
                 io.Model.Input("high_noise", tooltip="The high-noise expert, or the only MODEL of a Wan with one."),
                 io.Model.Input("low_noise", optional=True, tooltip="The low-noise expert of a Wan with two."),
@@ -140,6 +142,7 @@ class SplitWanModel(Node):
             cls,
             display_name="Split Wan Model",
             search_aliases=["take apart", "wan to ksampler", "unpair"],
+            has_intermediate_output=True,
             inputs=[WanModelType.Input("model", tooltip="The model, with the LoRAs that ApplyLoraStack put on it.")],
             outputs=[
                 io.Model.Output("high_noise", display_name="high_noise", tooltip="The high-noise expert."),

@@ -24,6 +24,7 @@ class Sampler6Step(Node):
             cls,
             display_name="Sampler 6 Step",
             search_aliases=["ksampler", "wan sampler", "moe sampler", "two stage sampler", "lightning sampler"],
+            has_intermediate_output=True,
             inputs=[
                 WanModelType.Input("model", tooltip="The model with its LoRAs, routed or not."),
                 io.Conditioning.Input("positive", tooltip="What the video should show."),
