@@ -34,7 +34,9 @@ FILE_TO_DROP = """([name, text]) => {
   transfer.items.add(new File([text], name, { type: 'application/json' }))
   return transfer
 }"""
-IS_OPEN = "name => app.extensionManager.workflow.activeWorkflow?.filename === name"
+# A second workflow of one name is opened with a number after it.
+OPEN = "() => app.extensionManager.workflow.activeWorkflow"
+IS_ANOTHER = f"([before, name]) => ({OPEN})() !== before && ({OPEN})()?.filename.startsWith(name)"
 
 # Every function below starts from all nodes, those inside of subgraphs too.
 ALL_NODES = """
@@ -127,10 +129,11 @@ class Canvas:
 
     def drop(self, file: Path) -> None:
         """Drop a workflow file on the canvas, as a hand does, and wait until it is the open one."""
+        before = self.page.evaluate_handle(OPEN)
         transfer = self.page.evaluate_handle(FILE_TO_DROP, [file.name, file.read_text(encoding="utf-8")])
         for event in ("dragover", "drop"):
             self.page.dispatch_event("#graph-canvas", event, {"dataTransfer": transfer})
-        self.page.wait_for_function(IS_OPEN, arg=file.stem)
+        self.page.wait_for_function(IS_ANOTHER, arg=[before, file.stem])
         self.page.wait_for_function(READY)
 
     def graph(self) -> dict[str, Any]:

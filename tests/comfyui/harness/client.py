@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -150,6 +151,10 @@ class Client:
     def view(self, file: dict[str, str]) -> bytes:
         """Return the bytes of a file that a run made."""
         return self._get("view", {name: file[name] for name in ("filename", "subfolder", "type")}).content
+
+    def path(self, file: dict[str, str]) -> Path:
+        """Return where a file that a run made lies."""
+        return self.server.base / file["type"] / file["subfolder"] / file["filename"]
 
     def rss(self) -> int:
         return self.server.rss()
