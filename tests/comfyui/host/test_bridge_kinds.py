@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,3 +141,15 @@ def test_a_strength_per_step_gives_the_video_of_weights_changed_in_float64(
         x0 = predict(patcher, sigma, found)
         found = x0 + (sigma_next / sigma) * (found - x0)
     assert relative_error(found, expected) < 1e-5
+
+
+def test_a_noise_level_in_single_precision_is_the_one_that_was_planned(
+    model: ModelPatcher, size: WanSize, tmp_path: Path
+) -> None:
+    """0.6 comes as 0.60000002 from the sampler, and a schedule that begins at 0.6 has begun."""
+    assert float(torch.tensor(0.6)) > 0.6
+    tensors = lora_kinds.layer_tensors(lora_kinds.lora, size)
+    stack = LoraStack().add(lora_kinds.save(tmp_path / "lora.safetensors", tensors))
+    expected = predict(bound(model, stack), 0.6)
+    entry = replace(stack["lora"], schedule=StrengthSchedule.parse("hold:1=0,0.6=1"))
+    assert torch.equal(predict(bound(model, LoraStack((entry,)), (1.0, 0.6, 0.0)), 0.6), expected)

@@ -134,6 +134,14 @@ def test_a_clone_made_after_a_run_still_has_the_loras(model: ModelPatcher, file:
     assert torch.equal(predict(clone.clone()), expected)
 
 
+def test_a_clone_that_is_dropped_takes_nothing_from_the_model_at_work(model: ModelPatcher, file: Path) -> None:
+    patcher = bound(model, stack_of(file))
+    expected = predict(patcher)
+    clone = patcher.clone()
+    del clone
+    assert torch.equal(predict(patcher, load=False), expected)
+
+
 def test_cores_loras_before_and_after_a_stack_act_too(model: ModelPatcher, file: Path, size: WanSize) -> None:
     core = lora_kinds.layer_tensors(lora_kinds.diff, size, seed=4)
     stack = stack_of(file)
