@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import comfy.hooks
 import lora_kinds
 import native
@@ -9,15 +12,12 @@ import pytest
 import torch
 from native import WIDE, relative_error
 from sampling import CLOSE, NEGATIVE, assert_same, core_custom, core_pair, empty, ours, prompt, video
-from wanloom.lora_core.families.wan import WanSize
 from wanloom.nodes.load import paired
 from wanloom.nodes.sockets import WanModelHandle
 
 as_in_a_node = native.as_in_a_node
-IMAGE_TO_VIDEO = WanSize(WIDE.width, WIDE.ffn_width, WIDE.num_blocks, WIDE.text_width, in_channels=36)
-TEXT_IMAGE_TO_VIDEO = WanSize(
-    WIDE.width, WIDE.ffn_width, WIDE.num_blocks, WIDE.text_width, in_channels=48, out_channels=48
-)
+IMAGE_TO_VIDEO = replace(WIDE, in_channels=36)
+TEXT_IMAGE_TO_VIDEO = replace(WIDE, in_channels=48, out_channels=48)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,17 @@ def test_a_picture_in_the_conditioning_acts_as_in_core(image_pair: WanModelHandl
         assert relative_error(ours(image_pair)[0]["samples"], found["samples"]) > 0.01
 
 
+def test_clip_vision_output_acts_as_in_core(host: native.Host) -> None:
+    size = replace(IMAGE_TO_VIDEO, image_branch=True)
+    model = paired(host.open(native.save_model(host.folder / "i2v_2.1.safetensors", size)), None, "test")
+    features = torch.randn(1, 257, 1280, generator=torch.Generator().manual_seed(4))
+    positive = prompt(1, clip_vision_output=SimpleNamespace(penultimate_hidden_states=features), **PICTURE)
+    found = ours(model, positive=positive)[0]
+    assert_same(found, core_custom(model.low_noise, empty(), positive=positive)[0])
+    without = ours(model, positive=prompt(1, **PICTURE))[0]
+    assert relative_error(without["samples"], found["samples"]) > 0.001
+
+
 @pytest.mark.parametrize("cfg", [1.0, 3.5])
 def test_5b_keeps_the_first_frame_as_in_core(host: native.Host, cfg: float) -> None:
     model = paired(host.open(native.save_model(host.folder / "5b.safetensors", TEXT_IMAGE_TO_VIDEO)), None, "test")
@@ -118,6 +129,7 @@ CONDITIONS = {
     "two prompts": [*prompt(1), *prompt(3)],
     "a prompt for some of the steps": [*prompt(1, start_percent=0.0, end_percent=0.4), *prompt(3, start_percent=0.4)],
     "a strength": prompt(1, strength=0.5) + prompt(3),
+    "an area": [*prompt(1, area=("percentage", 1.0, 0.5, 1.0, 0.0, 0.0, 0.0)), *prompt(3)],
     "a mask": [*prompt(1, mask=mask()[:, 0], mask_strength=1.0), *prompt(3)],
 }
 
