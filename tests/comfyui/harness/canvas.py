@@ -34,9 +34,10 @@ FILE_TO_DROP = """([name, text]) => {
   transfer.items.add(new File([text], name, { type: 'application/json' }))
   return transfer
 }"""
-# A second workflow of one name is opened with a number after it.
-OPEN = "() => app.extensionManager.workflow.activeWorkflow"
-IS_ANOTHER = f"([before, name]) => ({OPEN})() !== before && ({OPEN})()?.filename.startsWith(name)"
+# A file of the same name is opened with a number after it, or in the place of the one that is open.
+MARK_NODES = "() => app.rootGraph.nodes.forEach(node => { node.isOfTheWorkflowBefore = true })"
+IS_OPEN = """name => app.extensionManager.workflow.activeWorkflow?.filename.startsWith(name)
+  && app.rootGraph.nodes.length && !app.rootGraph.nodes.some(node => node.isOfTheWorkflowBefore)"""
 
 # Every function below starts from all nodes, those inside of subgraphs too.
 ALL_NODES = """
@@ -76,6 +77,20 @@ GO_TO = """([type, scale]) => {
   ds.offset[0] = canvas.clientWidth / 2 / scale - (x + width / 2)
   ds.offset[1] = canvas.clientHeight / 2 / scale - (y + height / 2)
   app.canvas.setDirty(true, true)
+}"""
+# Between the bars at the left and the top, as large as the width allows; returns the lower end on the page.
+SHOW_ALL = """() => {
+  const [left, top, margin] = [75, 100, 25]
+  const boxes = [...app.graph.nodes, ...app.graph.groups].map(item => item.boundingRect ?? item._bounding)
+  const x = Math.min(...boxes.map(box => box[0])), right = Math.max(...boxes.map(box => box[0] + box[2]))
+  const y = Math.min(...boxes.map(box => box[1])), bottom = Math.max(...boxes.map(box => box[1] + box[3]))
+  const { ds, canvas } = app.canvas
+  const [width, height] = [canvas.clientWidth - left - margin, canvas.clientHeight - top - margin]
+  ds.scale = Math.min(width / (right - x), height / (bottom - y), 1)
+  ds.offset[0] = left / ds.scale - x
+  ds.offset[1] = top / ds.scale - y
+  app.canvas.setDirty(true, true)
+  return Math.ceil(top + (bottom - y) * ds.scale + margin)
 }"""
 
 
@@ -129,11 +144,11 @@ class Canvas:
 
     def drop(self, file: Path) -> None:
         """Drop a workflow file on the canvas, as a hand does, and wait until it is the open one."""
-        before = self.page.evaluate_handle(OPEN)
+        self.page.evaluate(MARK_NODES)
         transfer = self.page.evaluate_handle(FILE_TO_DROP, [file.name, file.read_text(encoding="utf-8")])
         for event in ("dragover", "drop"):
             self.page.dispatch_event("#graph-canvas", event, {"dataTransfer": transfer})
-        self.page.wait_for_function(IS_ANOTHER, arg=[before, file.stem])
+        self.page.wait_for_function(IS_OPEN, arg=file.stem)
         self.page.wait_for_function(READY)
 
     def graph(self) -> dict[str, Any]:
@@ -162,19 +177,18 @@ class Canvas:
         """Return the type of the first node seen with its progress bar part of the way."""
         return self.page.wait_for_function(IN_PROGRESS, polling=20, timeout=seconds * 1000).json_value()
 
-    def fit(self) -> None:
-        """Bring the whole workflow into view."""
-        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-        self.page.wait_for_timeout(MILLISECONDS_OF_A_MOVE)
-
     def go_to(self, type: str, scale: float = 1.0) -> None:
         """Bring a node of this type into the middle; from afar the frontend leaves out what can be clicked."""
         self.page.evaluate(GO_TO, [type, scale])
         self.page.wait_for_timeout(MILLISECONDS_OF_A_MOVE)
 
     def picture(self, name: str) -> Path:
-        """Save a screenshot into a folder that git ignores."""
+        """Save a screenshot of the whole workflow into a folder that git ignores."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         path = PICTURES / f"{name}.png"
-        self.page.screenshot(path=path)
+        height = self.page.evaluate(SHOW_ALL)
+        self.page.wait_for_timeout(MILLISECONDS_OF_A_MOVE)
+        self.page.screenshot(
+            path=path, clip={"x": 0, "y": 0, "width": self.page.viewport_size["width"], "height": height}
+        )
         return path
