@@ -19,7 +19,7 @@ GOOD = "neon_style_high_noise.safetensors"
 BAD_ROWS: dict[str, tuple[Any, str]] = {
     "malformed JSON": ('[{"path": ', "JSON"),
     "not a list": ('{"path": 1}', "list"),
-    "a missing file": ([{"path": "neon_stile.safetensors"}], "neon_stile.safetensors: no such file"),
+    "a missing file, the nearest named": ([{"path": "neon_stile_high_noise.safetensors"}], GOOD),
     "a path outside of the folders": ([{"path": "../../../secret.safetensors"}], "folder"),
     "an absolute path": ([{"path": "/etc/secret.safetensors"}], "folder"),
     "an unknown key": ([{"path": GOOD, "strenght": 1}], "strenght"),
