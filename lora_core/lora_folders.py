@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
@@ -20,7 +21,7 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = ()) -> Path:
     name = _portable(path)
     roots = [Path(folder).resolve() for folder in folders]
     if not roots:
-        return _existing(Path(name), str(path), ())
+        return _existing([Path(name)], str(path), ())
     candidates = [name] if PurePath(name).is_absolute() else [root / name for root in roots]
     allowed = [real for candidate in candidates if (real := _real_path(candidate, roots)) is not None]
     if (found := next(filter(_is_file, allowed), None)) is not None:
@@ -29,7 +30,7 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = ()) -> Path:
     if foreign or len(allowed) < len(candidates):
         places = ", ".join(str(root) for root in roots)
         raise StackError(str(path), "leaves the LoRA folders", expected=f"a path inside {places}")
-    return _existing(allowed[0], str(path), roots)
+    return _existing(allowed, str(path), roots)
 
 
 def relative_to_folders(path: Path, folders: Iterable[str | Path]) -> str:
@@ -55,17 +56,23 @@ def _real_path(candidate: str | Path, roots: Sequence[Path]) -> Path | None:
     return real if any(real.is_relative_to(root) for root in roots) else None
 
 
-def _existing(path: Path, name: str, roots: Sequence[Path]) -> Path:
-    if _is_file(path):
-        return path.resolve()
-    folder = path.parent
+def _existing(candidates: Sequence[Path], name: str, roots: Sequence[Path]) -> Path:
+    """Return the file that one of `candidates` is, or say which file beside any of them is most like it."""
+    if (found := next(filter(_is_file, candidates), None)) is not None:
+        return found.resolve()
+    beside = {near for path in candidates for near in _names_in(path.parent)}
+    places = ", ".join(map(str, roots)) or candidates[0].parent.resolve()
+    is_folder = any(os.path.isdir(path) for path in candidates)
+    near = difflib.get_close_matches(candidates[0].name, sorted(beside - {candidates[0].name}), n=1)
+    expected = f"nearest: {near[0]!r}" if near else "a LoRA file"
+    raise StackError(name, "is a folder" if is_folder else f"no such file in {places}", expected=expected)
+
+
+def _names_in(folder: Path) -> list[str]:
     try:
-        names = sorted(entry.name for entry in folder.iterdir())
-        what = "is a folder" if path.is_dir() else f"no such file in {', '.join(map(str, roots)) or folder.resolve()}"
+        return [entry.name for entry in folder.iterdir()]
     except OSError:
-        names, what = [], f"no such file, nor a folder {folder}"
-    near = difflib.get_close_matches(path.name, set(names) - {path.name}, n=1)
-    raise StackError(name, what, expected=f"nearest: {near[0]!r}" if near else "a LoRA file")
+        return []
 
 
 def _is_file(path: Path) -> bool:

@@ -87,7 +87,7 @@ def check_boundary(boundary: object) -> float:
     number = finite_number(boundary, "boundary", PlanError)
     if 0 < number < 1:
         return number
-    remedy = f"Divide a timestep by 1000: {number / 1000:g}" if 1 < number < 1000 else ""
+    remedy = f"Divide a timestep by 1000: {number / 1000:g}" if 10 <= number < 1000 else ""
     raise PlanError("boundary", f"{number:g} is outside (0, 1)", expected="a sigma such as 0.875", remedy=remedy)
 
 

@@ -114,8 +114,10 @@ class LoraStack:
         return cls(preset.entries_from_json(form, where))
 
     def resolved(self, lora_folders: Sequence[str | Path]) -> LoraStack:
-        """Find every file in the LoRA folders; a path that leaves them is refused."""
-        return LoraStack(tuple(preset.with_found_files(entry, lora_folders) for entry in self.entries))
+        """Find every file in the LoRA folders, but those of rows that are off; a path that leaves them is refused."""
+        return LoraStack(
+            tuple(preset.with_found_files(row, lora_folders) if row.enabled else row for row in self.entries)
+        )
 
     @classmethod
     def read_preset(

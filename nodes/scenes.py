@@ -16,7 +16,7 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lora_core import LoraStack, ModelError, ModelSpec, RequestError, SamplingPlan, load_stack, read_lora
+from ..lora_core import LoraStack, ModelError, ModelSpec, RequestError, SamplingPlan, load_stack
 from ..lora_core.families.wan import wan_grammar
 from ..lora_core.loading import Reader
 from ..lora_core.request import Clip
@@ -26,6 +26,7 @@ from ..lora_core.stack_report import report_on_stack
 from ..lora_core.video import WAN_FPS
 from .folders import fingerprint, lora_folders
 from .hosting import Node, schema
+from .kept_loras import kept_reader
 from .presets import preset_files, presets
 from .route import boundary_widget, parse_boundary, schedule_widgets
 from .sample import guidance_widgets, run_settings, seed_widgets
@@ -195,7 +196,7 @@ def _check_model(spec: ModelSpec, vae: VAE) -> None:
 
 def _plan(scenes: tuple[Scene, ...], model: WanModelHandle, frame: _Frame) -> list[_Take]:
     """Find, read and plan everything before the first scene is sampled."""
-    read = cache(partial(read_lora, spec=model.spec, allow_partial=model.allow_partial))
+    read = kept_reader(model.spec, allow_partial=model.allow_partial)
     takes = []
     for number, scene in enumerate(scenes, 1):
         with in_scene(number):

@@ -109,7 +109,7 @@ def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Pat
     ("arguments", "message"),
     [
         (["plan", "--steps", "0"], "Error: steps: 0 steps (1 to 10000).\n"),
-        (["plan", "--boundary", "1.5"], "Error: boundary: 1.5 is outside (0, 1) (a sigma such as 0.875). "),
+        (["plan", "--boundary", "1.5"], "Error: boundary: 1.5 is outside (0, 1) (a sigma such as 0.875)."),
         (["plan", "--cfg", "1,2,3"], "Error: --cfg: '1,2,3' has 3 numbers (one, or HIGH,LOW).\n"),
         (["plan", "--no-verify"], "Error: --no-verify: there is no --stack to verify. Leave it out.\n"),
         (["inspect", "missing.safetensors"], "Error: missing.safetensors: there is no such file. "),

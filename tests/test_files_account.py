@@ -80,7 +80,7 @@ def test_unmatched_tensors_are_an_error_that_names_the_nearest_target(tmp_path: 
         "diffusion_model.blocks.0.self_attn.qq.lora_A.weight (nearest blocks.0.self_attn.q), "
         "diffusion_model.blocks.0.self_attn.qq.lora_B.weight (nearest blocks.0.self_attn.q), "
         "diffusion_model.blok.3.ffn.0.lora_A.weight (nearest blocks.3.ffn.0) and 1 more. "
-        "Pass allow_partial=True to apply the others."
+        "Switch allow_partial on to apply the others."
     )
     assert status(path, allow_partial=True) == {"applied": 33, "unmatched": 4}
     [record] = [
@@ -117,7 +117,7 @@ def test_a_wrong_shape_is_an_error_that_names_both(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{path}: 1 target has another shape in the model: "
         "blocks.2.self_attn.k is 128x64 in the file and 128x128 in the model. "
-        "Pass allow_partial=True to apply the others."
+        "Switch allow_partial on to apply the others."
     )
     assert status(path, allow_partial=True) == {"applied": 33, "wrong_shape": 2}
 

@@ -112,3 +112,11 @@ def test_a_preset_stores_paths_relative_to_their_folder(folders):
     assert relative_to_folders(folders[0] / "wan/style.safetensors", folders) == "wan/style.safetensors"
     outside = folders[0].parent / "secret.safetensors"
     assert relative_to_folders(outside, folders) == outside.as_posix()
+
+
+def test_the_nearest_name_is_looked_for_in_every_folder(folders, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "neon_style.safetensors").touch()
+    with pytest.raises(StackError, match="nearest: 'neon_style'"):
+        find_lora("neon_stile.safetensors", [*folders, other])

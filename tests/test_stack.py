@@ -419,3 +419,11 @@ def test_a_renamed_entry_has_a_name_of_its_own(tmp_path):
         "style 2",
         "style 3",
     ]
+
+
+def test_a_row_that_is_off_may_name_a_file_that_is_gone(tmp_path):
+    row = {"path": "gone.safetensors", "enabled": False}
+    stack = LoraStack.from_json([row])
+    assert stack.resolved([tmp_path]) == stack
+    with pytest.raises(StackError, match="no such file"):
+        LoraStack.from_json([row | {"enabled": True}]).resolved([tmp_path])

@@ -25,7 +25,7 @@ UNSUPPORTED_KIND = Heading(UnsupportedLoraError, "{n} tensor{s} {are} of a kind 
 UNMATCHED = Heading(
     LoraMismatchError,
     "{n} tensor{s} {match} nothing in the model",
-    remedy="Pass allow_partial=True to apply the others",
+    remedy="Switch allow_partial on to apply the others",
     partial=True,
 )
 BAD_ALPHA = Heading(

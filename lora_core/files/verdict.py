@@ -14,7 +14,7 @@ from .parts import Unfit
 WRONG_SHAPE = Heading(
     LoraMismatchError,
     "{n} target{s} {have} another shape in the model",
-    remedy="Pass allow_partial=True to apply the others",
+    remedy="Switch allow_partial on to apply the others",
     partial=True,
 )
 CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supported")
