@@ -1,0 +1,240 @@
+"""The workflow files, without a ComfyUI: whole, in step with the nodes and with their twins in API format."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import pytest
+
+from lora_core import LoraStack, StrengthSchedule
+from lora_core.pocket import POCKET_LORAS, pocket_paths
+from lora_core.scenes import scenes_from_json
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = ROOT / "workflows"
+POCKET = ("pocket-quickstart", "strength-schedule", "blend-two-styles", "scenes", "take-apart-for-ksampler")
+NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
+#: ComfyUI's own nodes that the workflows use.
+CORE = {
+    "CLIPTextEncode",
+    "CreateVideo",
+    "EmptyHunyuanLatentVideo",
+    "ImageScaleBy",
+    "ImageStitch",
+    "KSamplerAdvanced",
+    "LoadImage",
+    "MarkdownNote",
+    "PrimitiveInt",
+    "SaveVideo",
+    "VAEDecode",
+    "WanImageToVideo",
+}
+#: Widgets that are for the canvas only: what becomes of a seed after a run, and a button.
+CANVAS_ONLY = {"control_after_generate", "fixed", "upload"}
+TITLE_HEIGHT = 30
+HOLDS_NOTHING = "MarkdownNote"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return read(WORKFLOWS / f"{name}.json")
+
+
+def api(name: str) -> dict[str, Any]:
+    return read(WORKFLOWS / "api" / f"{name}.json")
+
+
+def blueprints() -> list[Path]:
+    return sorted((ROOT / "subgraphs").glob("*.json"))
+
+
+def our_nodes() -> set[str]:
+    """Return the node ids of the extension, which are its class names, from the source."""
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "nodes").glob("*.py"))
+    return {name for source in sources for name in re.findall(r"^class (\w+)\(Node\):", source, re.MULTILINE)}
+
+
+def nodes_of(graph: dict[str, Any], type_: str) -> list[dict[str, Any]]:
+    return [node for node in graph["nodes"] if node["type"] == type_]
+
+
+def widgets(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a node's widget values by name; the canvas keeps them in order, newer ones by name as well."""
+    assert list(node["widgets_values_named"].values()) == node["widgets_values"]
+    return node["widgets_values_named"]
+
+
+def stacks(name: str) -> list[LoraStack]:
+    graph = workflow(name)
+    texts = [widgets(node)["loras"] for node in nodes_of(graph, "ApplyLoraStack")]
+    scenes = [scene for node in nodes_of(graph, "SceneLoras") for scene in scenes_from_json(widgets(node)["scenes"])]
+    return [LoraStack.from_json(text) for text in texts] + [scene.loras for scene in scenes if scene.loras]
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings(part)
+
+
+def test_there_are_the_seven_workflows_each_with_a_twin_in_api_format():
+    assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
+    assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_workflow_has_a_small_picture(name):
+    picture = (WORKFLOWS / f"{name}.jpg").read_bytes()
+    assert picture.startswith(b"\xff\xd8\xff")
+    assert len(picture) < 150_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_node_is_ours_or_comfyuis(name):
+    assert {node["type"] for node in workflow(name)["nodes"]} <= our_nodes() | CORE
+    assert {node["class_type"] for node in api(name).values()} <= our_nodes() | CORE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_agree_at_both_ends(name):
+    graph = workflow(name)
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    links = {link[0]: link for link in graph["links"]}
+    assert len(links) == len(graph["links"])
+    assert max(links) <= graph["last_link_id"]
+    assert max(nodes) <= graph["last_node_id"]
+    for id_, origin, output, target, input_, type_ in graph["links"]:
+        assert id_ in nodes[origin]["outputs"][output]["links"]
+        assert nodes[origin]["outputs"][output]["type"] == type_
+        assert nodes[target]["inputs"][input_]["link"] == id_
+    ends = [slot["link"] for node in nodes.values() for slot in node["inputs"] if slot["link"] is not None]
+    starts = [id_ for node in nodes.values() for slot in node["outputs"] for id_ in slot["links"] or []]
+    assert sorted(ends) == sorted(starts) == sorted(links)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_twin_in_api_format_says_the_same(name):
+    graph = workflow(name)
+    links = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
+    twin = api(name)
+    nodes = [node for node in graph["nodes"] if node["type"] != HOLDS_NOTHING]
+    assert {str(node["id"]) for node in nodes} == set(twin)
+    for node in nodes:
+        values = widgets(node) if "widgets_values" in node else {}
+        inputs = {widget: value for widget, value in values.items() if widget not in CANVAS_ONLY}
+        for slot in node["inputs"]:
+            if slot["link"] is not None:
+                inputs[slot["name"]] = links[slot["link"]]
+        same = twin[str(node["id"])]
+        assert same["class_type"] == node["type"]
+        assert same["inputs"] == inputs
+        assert same["_meta"]["title"] == node.get("title", same["_meta"]["title"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_titles_name_one_node_each_so_that_scripts_can_use_them(name):
+    titles = [node["_meta"]["title"] for node in api(name).values()]
+    assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stacks_and_schedules_in_it_can_be_read(name):
+    assert any(stacks(name))
+    names = {entry.name for stack in stacks(name) for entry in stack}
+    for node in nodes_of(workflow(name), "LoraRouteByNoise"):
+        for row in json.loads(widgets(node)["overrides"]):
+            assert row["name"] in names
+            StrengthSchedule.parse(row["schedule"])
+    for node in nodes_of(workflow(name), "BlendLoras"):
+        assert {widgets(node)["first"], widgets(node)["second"]} <= names
+        StrengthSchedule.parse(widgets(node)["schedule"])
+
+
+@pytest.mark.parametrize("name", POCKET)
+def test_a_workflow_without_downloads_needs_only_files_that_come_with_the_project(name):
+    for node in nodes_of(workflow(name), "LoadWanModel"):
+        values = widgets(node)
+        assert values["high_noise"] == "pocket (built in)"
+        assert (values["text_encoder"], values["vae"]) == ("none", "none")
+    for stack in stacks(name):
+        for entry in stack:
+            assert (pocket_paths().loras / entry.path).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_prompt_of_a_pocket_character_has_its_trigger_word(name):
+    assert "zibbo_character" in POCKET_LORAS
+    if name not in POCKET or not any("zibbo" in str(entry.path) for stack in stacks(name) for entry in stack):
+        return
+    texts = [widgets(node)["text"] for node in nodes_of(workflow(name), "CLIPTextEncode")]
+    texts += [widgets(node)["scenes"] for node in nodes_of(workflow(name), "SceneLoras")]
+    assert any("a zibbo" in text for text in texts)
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS.rglob("*.json"), *blueprints()], ids=lambda path: path.stem)
+def test_no_file_names_a_place_on_somebodys_machine(path):
+    for text in strings(read(path)):
+        assert not PurePosixPath(text).is_absolute()
+        assert not PureWindowsPath(text).is_absolute()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_workflow_is_explained_and_laid_out_in_groups(name):
+    graph = workflow(name)
+    assert nodes_of(graph, HOLDS_NOTHING)
+    boxes = {node["id"]: box(node) for node in graph["nodes"]}
+    for first, second in combinations(boxes.values(), 2):
+        assert not overlap(first, second)
+    groups = [(x, y, x + width, y + height) for x, y, width, height in (g["bounding"] for g in graph["groups"])]
+    for first, second in combinations(groups, 2):
+        assert not overlap(first, second)
+    for node in graph["nodes"]:
+        assert node["type"] == HOLDS_NOTHING or any(inside(boxes[node["id"]], group) for group in groups)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_goes_to_the_right_or_down(name):
+    graph = workflow(name)
+    places = {node["id"]: node["pos"] for node in graph["nodes"]}
+    for _, origin, _, target, *_ in graph["links"]:
+        assert places[origin][0] <= places[target][0]
+
+
+def test_the_blueprint_holds_the_four_nodes_with_sound_links():
+    (path,) = blueprints()
+    graph = read(path)
+    (subgraph,) = graph["definitions"]["subgraphs"]
+    assert [node["type"] for node in graph["nodes"]] == [subgraph["id"]]
+    types = {node["type"] for node in subgraph["nodes"]}
+    assert {"LoadWanModel", "ApplyLoraStack", "LoraRouteByNoise", "Sampler6Step"} <= types <= our_nodes() | CORE
+    slots = {(node["id"], i): slot for node in subgraph["nodes"] for i, slot in enumerate(node["inputs"])}
+    for link in subgraph["links"]:
+        if link["target_id"] != subgraph["outputNode"]["id"]:
+            assert slots[link["target_id"], link["target_slot"]]["link"] == link["id"]
+    for stack in (widgets(node)["loras"] for node in subgraph["nodes"] if node["type"] == "ApplyLoraStack"):
+        assert all((pocket_paths().loras / entry.path).is_file() for entry in LoraStack.from_json(stack))
+
+
+Box = tuple[float, float, float, float]
+
+
+def box(node: dict[str, Any]) -> Box:
+    """Return left, top, right, bottom of a node with its title."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE_HEIGHT, x + width, y + height
+
+
+def overlap(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def inside(inner: Box, outer: Box) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
