@@ -45,6 +45,7 @@ class RowReport:
     name: str
     enabled: bool
     schedule: str | None
+    targets: str | None
     found_twin: bool
     trigger_words: tuple[str, ...]
     files: tuple[FileReport, ...] = ()
@@ -53,9 +54,10 @@ class RowReport:
         if not self.enabled:
             return f"{self.name}: off"
         schedule = f", schedule {self.schedule}" if self.schedule else ""
+        targets = f", targets {self.targets}" if self.targets else ""
         words = f", say: {', '.join(self.trigger_words)}" if self.trigger_words else ""
         twin = ", twin found" if self.found_twin else ""
-        return "\n  ".join([f"{self.name}{schedule}{twin}{words}", *(file.text() for file in self.files)])
+        return "\n  ".join([f"{self.name}{schedule}{targets}{twin}{words}", *(file.text() for file in self.files)])
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data."""
@@ -85,12 +87,14 @@ def report_on_stack(stack: LoraStack, route: Route) -> StackReport:
                 name=entry.name,
                 enabled=entry.enabled,
                 schedule=None if entry.schedule is None else str(entry.schedule),
+                targets=None if entry.target_filter is None else str(entry.target_filter),
                 found_twin=entry.found_twin,
                 trigger_words=entry.trigger_words,
                 files=tuple(_file_report(weights, routed) for weights in files) if entry.enabled else (),
             )
         )
-    return StackReport(tuple(rows), tuple(str(advice) for advice in route.advice))
+    told = tuple(str(advice) for advice in route.advice if advice.rule != "twin-found")  # the rows say it
+    return StackReport(tuple(rows), told)
 
 
 def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileReport:

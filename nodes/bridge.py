@@ -100,6 +100,13 @@ def with_shift(patcher: ModelPatcher, shift: float) -> ModelPatcher:
     return clone
 
 
+def patched_shift(patcher: ModelPatcher) -> float | None:
+    """Return the shift that another node gave to a MODEL's schedules, or None."""
+    sampling = patcher.object_patches.get("model_sampling")
+    shift = getattr(sampling, "shift", None)
+    return float(shift) if isinstance(shift, (int, float)) else None
+
+
 def strengths_at(loras: Sequence[RoutedLora], sigmas: Sequence[float]) -> StrengthsAt:
     """Return the strengths of these LoRAs as a function of the noise level."""
     factors = [None if lora.schedule is None else lora.schedule.over(sigmas) for lora in loras]

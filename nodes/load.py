@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from ..lora_core import ModelError
 from ..lora_core.families.wan_sources import POCKET as POCKET_SOURCE
 from ..lora_core.families.wan_sources import WanSources, find_sources
-from .bridge import bind, spec_of, with_shift
+from .bridge import bind, patched_shift, spec_of, with_shift
 from .folders import fingerprint
 from .hosting import Node, advanced, blocked, schema
 from .loading import WEIGHT_DTYPES, load_clip, load_expert, load_vae
@@ -24,6 +24,7 @@ POCKET = "pocket (built in)"
 AUTO = "auto: find the twin"
 SINGLE = "none: single expert"
 NONE = "none"
+_ASSUMED = "note: six steps at shift 5 are assumed; LoraRouteByNoise before this node says otherwise"
 
 
 class LoadWanModel(Node):
@@ -81,12 +82,20 @@ class LoadWanModel(Node):
 
     @classmethod
     def validate_inputs(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str) -> bool | str:
-        return cls.checked(lambda: _choose(high_noise, low_noise, text_encoder, vae))
+        choices = (high_noise, low_noise, text_encoder, vae)
+        return cls.checked(lambda: None if None in choices else _choose(*choices))  # None comes from another node
 
     @classmethod
     def fingerprint_inputs(
-        cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str
+        cls,
+        high_noise: str | None = None,
+        low_noise: str | None = None,
+        text_encoder: str | None = None,
+        vae: str | None = None,
+        **_: object,
     ) -> object:
+        if high_noise is None or low_noise is None or text_encoder is None or vae is None:
+            return None
         files = _choose(high_noise, low_noise, text_encoder, vae)
         return fingerprint([files.high, files.low, files.text_encoder, files.vae])
 
@@ -106,7 +115,7 @@ class LoadWanModel(Node):
             load_vae(files.vae)
             if files.vae
             else blocked(cls.name(), "no VAE was chosen", "Choose one, or use another loader's VAE"),
-            ui={"text": [describe(model)]},
+            ui={"text": [f"{describe(model)}\n{files.high.name}" + (f"\n{files.low.name}" if files.low else "")]},
         )
 
 
@@ -130,7 +139,7 @@ class PairWanModels(Node):
     @classmethod
     def execute(cls, high_noise: ModelPatcher, low_noise: ModelPatcher | None = None) -> io.NodeOutput:
         model = paired(high_noise, low_noise, cls.name())
-        return io.NodeOutput(model, ui={"text": [describe(model)]})
+        return io.NodeOutput(model, ui={"text": ["\n".join([describe(model), *_unused_shifts(model)])]})
 
 
 class SplitWanModel(Node):
@@ -171,7 +180,7 @@ class SplitWanModel(Node):
             sigmas[: switch + 1] if switch else sigmas[:0],
             sigmas[switch:],
             switch,
-            ui={"text": [plan.table()]},
+            ui={"text": [plan.table() if model.is_routed else f"{plan.table()}\n{_ASSUMED}"]},
         )
 
 
@@ -198,15 +207,25 @@ def describe(model: WanModelHandle) -> str:
     return f"{model.spec.title}: {experts}{picture}, weights {model.low_noise.model_dtype()}".replace("torch.", "")
 
 
+def _unused_shifts(model: WanModelHandle) -> list[str]:
+    """Tell of a shift that another node patched into a MODEL; the schedule is the sampler's here."""
+    return [
+        f"note: the {name} MODEL brings a model sampling of its own (shift {shift:g}), which is not used: "
+        "Sampler6Step and LoraRouteByNoise have a shift"
+        for name, patcher in model.experts()
+        if (shift := patched_shift(patcher)) is not None
+    ]
+
+
 def _choose(high_noise: str, low_noise: str, text_encoder: str, vae: str) -> WanSources:
     """Return the files that the widgets' values stand for."""
     if high_noise == POCKET:
         return _choose_pocket(low_noise, text_encoder, vae)
     high = _file("diffusion_models", high_noise)
-    if low_noise == AUTO:
-        found = find_sources(high)
+    if low_noise == SINGLE:
+        found = WanSources(high)
     else:
-        found = WanSources(high, None if low_noise == SINGLE else _file("diffusion_models", low_noise))
+        found = find_sources(high, low_noise=None if low_noise == AUTO else _file("diffusion_models", low_noise))
     given = {"text_encoder": ("text_encoders", text_encoder), "vae": ("vae", vae)}
     return replace(found, **{key: _file(*choice) for key, choice in given.items() if choice[1] != NONE})
 

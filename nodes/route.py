@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast, get_args
 
 import torch
 from comfy_api.latest import io, ui
 
-from ..lora_core import LoraEntry, LoraStack, SamplingPlan, StackError, StrengthSchedule
-from ..lora_core.checks import known, known_keys, number_in_text
-from ..lora_core.entry import AppliesTo
+from ..lora_core import SamplingPlan
+from ..lora_core.checks import number_in_text
 from ..lora_core.errors import PlanError
+from ..lora_core.overrides import overridden, overrides_from_json
 from ..lora_core.sigmas import check_boundary
 from .hosting import Node, schema
 from .sockets import RunSettings, WanModelHandle, WanModelType
-
-_KEYS = ("name", "applies_to", "schedule")
 
 
 class LoraRouteByNoise(Node):
@@ -54,12 +49,12 @@ class LoraRouteByNoise(Node):
 
     @classmethod
     def validate_inputs(cls, boundary: str, overrides: str) -> bool | str:
-        return cls.checked(lambda: (parse_boundary(boundary), _parse_overrides(overrides)))
+        return cls.checked(lambda: (parse_boundary(boundary), overrides_from_json(overrides or "[]")))
 
     @classmethod
     def execute(cls, model: WanModelHandle, boundary: str, steps: int, shift: float, overrides: str) -> io.NodeOutput:
         settings = RunSettings(parse_boundary(boundary), steps, shift)
-        stack = _overridden(model.stack, _parse_overrides(overrides))
+        stack = overridden(model.stack, overrides_from_json(overrides))
         routed = replace(model, stack=stack, settings=settings, is_routed=True)
         plan = routed.plan(settings)
         picture = plan_picture(plan)
@@ -102,35 +97,3 @@ def parse_boundary(text: str | None) -> float | str:
 def plan_picture(plan: SamplingPlan) -> torch.Tensor:
     """Return the picture of a plan as an IMAGE (1, height, width, 3)."""
     return torch.from_numpy(plan.image().copy()).float().div(255)[None]
-
-
-def _parse_overrides(text: str | None) -> list[dict[str, str]]:
-    """Return the overrides that the widget's text stands for."""
-    try:
-        rows = json.loads(text or "[]")
-    except json.JSONDecodeError as error:
-        raise StackError(
-            "overrides", f"not JSON: {error}", expected='[{"name": "style", "schedule": "fade_out"}]'
-        ) from None
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise StackError("overrides", "no list of objects", expected='[{"name": "style", "schedule": "fade_out"}]')
-    for row in rows:
-        known_keys(row, _KEYS, "overrides", StackError)
-        if "name" not in row:
-            raise StackError("overrides", f"{row} names no LoRA", expected='a "name" of the stack')
-        known(row.get("applies_to", "auto"), get_args(AppliesTo), "overrides applies_to", StackError)
-        if row.get("schedule"):
-            StrengthSchedule.parse(row["schedule"])
-    return rows
-
-
-def _overridden(stack: LoraStack, overrides: list[dict[str, str]]) -> LoraStack:
-    for row in overrides:
-        stack = stack.replace(row["name"], _with_override(stack[row["name"]], row))
-    return stack
-
-
-def _with_override(entry: LoraEntry, row: Mapping[str, str]) -> LoraEntry:
-    applies_to = cast(AppliesTo, row.get("applies_to", entry.applies_to))
-    schedule = StrengthSchedule.parse(row["schedule"]) if row.get("schedule") else entry.schedule
-    return entry.rerouted(applies_to, schedule)

@@ -7,12 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_core import SOLVERS, PlanError, SamplingPlan
+from ..lora_core.sampling.noise import MAX_SEED
 from .hosting import Node, advanced, schema
 from .route import boundary_widget, parse_boundary, schedule_widgets
 from .sockets import RunSettings, WanModelHandle, WanModelType
 from .walk import Request, walk
-
-_MAX_SEED = 0xFFFFFFFFFFFFFFFF
 
 
 class Sampler6Step(Node):
@@ -83,7 +82,8 @@ class Sampler6Step(Node):
         settings = run_settings(model, boundary, steps, shift)
         whole = model.plan(settings, cfg=(cfg_high, cfg_low), denoise=denoise)
         if start_at_step >= whole.num_steps:
-            return io.NodeOutput(latent, latent)  # as core's KSamplerAdvanced does
+            idle = f"note: nothing sampled; the run has {whole.num_steps} steps and was to begin after {start_at_step}"
+            return io.NodeOutput(latent, latent, ui={"text": [idle]})  # as core's KSamplerAdvanced does
         request = Request(
             plan=whole.part(start_at_step, end_at_step),
             positive=positive,
@@ -106,7 +106,7 @@ def seed_widgets() -> list[io.Int.Input]:
             "seed",
             default=0,
             min=0,
-            max=_MAX_SEED,
+            max=MAX_SEED,
             control_after_generate=True,
             tooltip="The seed of the noise; the same as in core's samplers gives the same noise.",
         )
@@ -164,14 +164,18 @@ def run_settings(model: WanModelHandle, boundary: str, steps: int, shift: float)
 
 def summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> str:
     """Say what was sampled, and where that is not what was planned."""
-    lines = [plan.table()]
-    if model.is_routed and settings != model.settings:
-        planned = model.settings
-        lines.append(
-            f"note: LoraRouteByNoise planned {planned.num_steps} steps, shift {planned.shift:g}, boundary "
-            f"{planned.boundary}; sampled with {settings.num_steps}, {settings.shift:g}, {settings.boundary}"
-        )
-    return "\n".join(lines)
+    return "\n".join([plan.table(), *planned_otherwise(model, settings)])
+
+
+def planned_otherwise(model: WanModelHandle, settings: RunSettings) -> list[str]:
+    """Tell of settings that LoraRouteByNoise gave otherwise; the sampler's own count."""
+    planned = model.settings
+    if not model.is_routed or settings == planned:
+        return []
+    return [
+        f"note: LoraRouteByNoise planned {planned.num_steps} steps, shift {planned.shift:g}, boundary "
+        f"{planned.boundary}; sampled with {settings.num_steps}, {settings.shift:g}, {settings.boundary}"
+    ]
 
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:

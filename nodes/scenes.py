@@ -29,7 +29,7 @@ from .hosting import Node, schema
 from .kept_loras import kept_reader
 from .presets import preset_files, presets
 from .route import boundary_widget, parse_boundary, schedule_widgets
-from .sample import guidance_widgets, run_settings, seed_widgets
+from .sample import guidance_widgets, planned_otherwise, run_settings, seed_widgets
 from .sockets import RunSettings, WanModelHandle, WanModelType
 from .stack import files_of, joined
 from .walk import Conditioning, Request, walk
@@ -117,7 +117,7 @@ class SceneLoras(Node):
         settings = run_settings(model, boundary, steps, shift)
         frame = _Frame(width, height, length, seed, negative, settings, (cfg_high, cfg_low), solver)
         takes = _plan(scenes_from_json(scenes), model, frame)
-        report = "\n\n".join(take.text(len(takes)) for take in takes)
+        report = "\n\n".join([*(take.text(len(takes)) for take in takes), *planned_otherwise(model, settings)])
         latents = _sample(takes, frame, clip)
         return io.NodeOutput(_decode(latents, vae), report, ui={"text": [report]})
 

@@ -234,3 +234,9 @@ def test_arguments_out_of_range(files: tiny.TinyFiles) -> None:
     )
     with pytest.raises(ModelError, match=r"it has no 'middle' expert \(high_noise and low_noise\)"):
         open_wan(files.high).expert("middle")  # type: ignore[arg-type]
+
+
+def test_one_file_given_as_both_experts_is_refused(tmp_path: Path) -> None:
+    files = tiny.save_files(tmp_path)
+    with pytest.raises(ModelError, match="is given as both experts"):
+        open_wan(files.high, low_noise=files.high)

@@ -29,6 +29,7 @@ def test_a_pair_is_one_row_with_both_files_and_where_each_acts(tmp_path: Path) -
         ("style_low.safetensors", {"low_noise": 0.8}, (2,)),
     ]
     assert "6 tensors: 6 applied" in row.text()
+    assert "twin-found" not in report([{"path": str(high)}]).text()
 
 
 def test_a_row_that_is_off_says_so_and_is_not_read(tmp_path: Path) -> None:
@@ -44,7 +45,9 @@ def test_one_file_on_both_experts_is_told_once_with_both_strengths(tmp_path: Pat
 
 def test_a_file_that_acts_nowhere_says_so(tmp_path: Path) -> None:
     file = tiny_loras.save_lora(tmp_path / "plain.safetensors")
-    assert "acts nowhere" in report([{"path": str(file), "targets": "all=0"}]).text()
+    told = report([{"path": str(file), "targets": "all=0"}]).text()
+    assert "targets all=0" in told
+    assert "acts nowhere" in told
 
 
 def test_a_report_is_plain_data_for_a_host(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
     if low is not None and expert == "low_noise" and expert_in_name(low.stem) == "high_noise":
         what = f"is the low-noise expert, given in the place of {low.name}"
         raise ModelError(path, what, remedy="Exchange the two files")
+    if low is not None and low.resolve() == path.resolve():
+        raise ModelError(path, "is given as both experts", remedy="Name the other expert's file, or no low-noise one")
     if low is not None or expert is None:
         return WanSources(path, low)
     names = twin_names(path)
