@@ -118,5 +118,5 @@ def test_the_nearest_name_is_looked_for_in_every_folder(folders, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "neon_style.safetensors").touch()
-    with pytest.raises(StackError, match="nearest: 'neon_style'"):
+    with pytest.raises(StackError, match="nearest: 'neon_style"):
         find_lora("neon_stile.safetensors", [*folders, other])
