@@ -203,9 +203,9 @@ def test_every_workflow_is_explained_and_laid_out_in_groups(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_link_goes_to_the_right_or_down(name):
     graph = workflow(name)
-    places = {node["id"]: node["pos"] for node in graph["nodes"]}
+    boxes = {node["id"]: box(node) for node in graph["nodes"]}
     for _, origin, _, target, *_ in graph["links"]:
-        assert places[origin][0] <= places[target][0]
+        assert boxes[origin][0] <= boxes[target][0] or boxes[origin][3] <= boxes[target][1]
 
 
 def test_the_blueprint_holds_the_four_nodes_with_sound_links():
