@@ -59,7 +59,7 @@ class BlendLoras(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, schedule: str) -> bool | str:
+    def validate_inputs(cls, schedule: str | None = None) -> bool | str:
         # Read only when cross-fading, but a text that is no schedule is a mistake in either mode.
         return cls.checked(lambda: None if schedule is None else StrengthSchedule.parse(schedule))
 

@@ -54,7 +54,7 @@ class InspectLora(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, lora: str) -> bool | str:
+    def validate_inputs(cls, lora: str | None = None) -> bool | str:
         return cls.checked(lambda: None if lora is None else find_lora(lora, lora_folders()))
 
     @classmethod

@@ -81,7 +81,13 @@ class LoadWanModel(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str) -> bool | str:
+    def validate_inputs(
+        cls,
+        high_noise: str | None = None,
+        low_noise: str | None = None,
+        text_encoder: str | None = None,
+        vae: str | None = None,
+    ) -> bool | str:
         choices = (high_noise, low_noise, text_encoder, vae)
         return cls.checked(lambda: None if None in choices else _choose(*choices))  # None comes from another node
 

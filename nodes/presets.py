@@ -38,7 +38,7 @@ class SaveLoraStack(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str) -> bool | str:
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
         return cls.checked(lambda: None if name is None else presets().file(name))
 
     @classmethod
@@ -89,7 +89,7 @@ class LoadLoraStack(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, preset: str) -> bool | str:
+    def validate_inputs(cls, preset: str | None = None) -> bool | str:
         return cls.checked(lambda: None if preset is None else presets().open(preset, verify=False))
 
     @classmethod

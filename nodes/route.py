@@ -48,7 +48,7 @@ class LoraRouteByNoise(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, boundary: str, overrides: str) -> bool | str:
+    def validate_inputs(cls, boundary: str | None = None, overrides: str | None = None) -> bool | str:
         return cls.checked(lambda: (parse_boundary(boundary), overrides_from_json(overrides or "[]")))
 
     @classmethod

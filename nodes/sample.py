@@ -56,7 +56,9 @@ class Sampler6Step(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, boundary: str, start_at_step: int, end_at_step: int) -> bool | str:
+    def validate_inputs(
+        cls, boundary: str | None = None, start_at_step: int | None = None, end_at_step: int | None = None
+    ) -> bool | str:
         return cls.checked(lambda: (parse_boundary(boundary), _check_part(start_at_step, end_at_step)))
 
     @classmethod

@@ -85,7 +85,7 @@ class SceneLoras(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, scenes: str, boundary: str) -> bool | str:
+    def validate_inputs(cls, scenes: str | None = None, boundary: str | None = None) -> bool | str:
         # The host repeats a message at every input named here; sizes are held to their steps by the widgets.
         return cls.checked(lambda: (parse_boundary(boundary), _check_scenes(scenes)))
 

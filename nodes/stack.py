@@ -52,7 +52,7 @@ class ApplyLoraStack(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, loras: str) -> bool | str:
+    def validate_inputs(cls, loras: str | None = None) -> bool | str:
         return cls.checked(lambda: None if loras is None else parse_stack(loras, cls.name()))
 
     @classmethod

@@ -19,6 +19,7 @@ PAGES = PROJECT / "web" / "docs"
 ASSETS = PROJECT / "lora_core" / "pocket" / "assets"
 NEON, SPEED, ORBIT = (f"{name}_high_noise.safetensors" for name in ("neon_style", "speed_6steps", "orbit_motion"))
 STYLE = {"path": NEON, "name": "style"}
+GONE = '[{"name": "gone", "applies_to": "both"}]'
 #: A model with one expert.
 SINGLE = {"high_noise": "shorter.safetensors", "low_noise": "none: single expert"}
 WIDTH = 128  # of the pocket model
@@ -141,7 +142,7 @@ def lora_route_by_noise(comfy: Client) -> list[Workflow]:
             loader(**SINGLE) | route(model=[LOADER, 0], boundary="0.9"),
             stack([STYLE]) | route(boundary="0.4"),
             stack([]) | route(overrides='[{"nam": "style"}]'),
-            stack([STYLE, {"path": SPEED, "name": "face"}]) | route(overrides='[{"name": "gone"}]'),
+            stack([STYLE, {"path": SPEED, "name": "face"}]) | route(overrides=GONE),
             stack([]) | route(shift=8.0, boundary="0.9"),
             stack([STYLE | {"schedule": "hold:1=0"}]) | route(),
         )
