@@ -12,6 +12,7 @@ from .route import LoraRouteByNoise
 from .sample import Sampler6Step
 from .scenes import SceneLoras
 from .stack import ApplyLoraStack
+from .templates import serve_templates
 
 NODES: list[type[io.ComfyNode]] = [
     LoadWanModel,
@@ -30,6 +31,9 @@ NODES: list[type[io.ComfyNode]] = [
 
 class WanLoomExtension(ComfyExtension):
     """Be what ComfyUI asks for the nodes."""
+
+    async def on_load(self) -> None:
+        serve_templates()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

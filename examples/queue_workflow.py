@@ -1,7 +1,7 @@
 """Queue a workflow in API format on a running ComfyUI, follow its progress, and download what it saves.
 
-    python docs/examples/queue_workflow.py workflows/api/pocket-quickstart.json
-    python docs/examples/queue_workflow.py workflows/api/pocket-quickstart.json \
+    python examples/queue_workflow.py workflows/api/pocket-quickstart.json
+    python examples/queue_workflow.py workflows/api/pocket-quickstart.json \
         --set "Prompt.text=a zibbo moves up on a plain background" --each "6.seed=[1, 2, 3]"
 
 It needs nothing but aiohttp, which ComfyUI has. Nodes are named by their id or by their title.
