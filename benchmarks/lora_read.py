@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from lora_core.files import read_lora
+from lora_core.files.read import read_lora
 
 NUM_BLOCKS, RANK = 40, 64
 SHAPES = {f"{attention}.{part}": (5120, 5120) for attention in ("self_attn", "cross_attn") for part in "qkvo"} | {
@@ -37,7 +37,7 @@ MAX_RATIO, MAX_INSPECT_SECONDS, MAX_INSPECT_MB = 1.2, 0.3, 50
 INSPECT = """
 import resource, sys, time
 import torch
-from lora_core.files import inspect_lora
+from lora_core.files.report import inspect_lora
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 inspect_lora(sys.argv[1])

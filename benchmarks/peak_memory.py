@@ -16,12 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lora_core.families.memory import computed_peak
-from lora_core.families.meter import MemoryMeter
-from lora_core.families.residency import OFFLOADS, Offload
-from lora_core.families.wan import wan_spec
-from lora_core.families.wan_model import WanModel
-from lora_core.families.wan_open import open_wan
+from lora_core.checkpoints.meter import MemoryMeter
+from lora_core.checkpoints.residency import OFFLOADS, Offload
+from lora_core.families.wan.memory import computed_peak
+from lora_core.families.wan.model import WanModel
+from lora_core.families.wan.open import open_wan
+from lora_core.families.wan.spec import wan_spec
 
 PROMPT = "a red circle moves right on a striped background"
 PHASES = ("text", "sampling", "decoding")

@@ -27,10 +27,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from lora_core.apply import attach
+from lora_core.apply.attachment import attach
+from lora_core.apply.fused import choose_side
 from lora_core.deltas import Delta, Lora
 from lora_core.families.base import ModelSpec
-from lora_core.fused import choose_side
 
 #: (outputs, inputs) of Wan's linear layers: attention and feed-forward of 1.3B, attention of 14B.
 SHAPES = ((1536, 1536), (8960, 1536), (5120, 5120))

@@ -3,13 +3,12 @@
 Importing it loads torch and neither diffusers nor transformers. The names below are the public API.
 """
 
-from .advice import Advice
-from .apply import Attachment, attach
-from .blend import blend
-from .contact_sheet import contact_sheet
+from .apply.attachment import Attachment, attach
 from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
-from .engine import Video, generate, plan_request
-from .entry import LoraEntry
+from .engine.generate import Video, generate, plan_request
+from .engine.generator import WanVideoGenerator
+from .engine.record import request_from_record, stack_from_record
+from .engine.request import GenerationRequest
 from .errors import (
     LoraCoreError,
     LoraFileError,
@@ -22,25 +21,31 @@ from .errors import (
     UnsupportedLoraError,
 )
 from .families.base import Expert, ModelSpec
-from .families.wan import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
-from .families.wan_model import WanModel
-from .families.wan_open import open_wan
-from .files import Account, LoraReport, LoraWeights, TensorRecord, find_twin, inspect_lora, read_lora, write_lora
-from .generator import WanVideoGenerator
-from .loading import load_stack
-from .plan import SamplingPlan, StepPlan, make_plan
-from .record import request_from_record, stack_from_record
-from .request import GenerationRequest
-from .routing import Route, RoutedLora, route
-from .sampling.condition import Condition
+from .families.condition import Condition
+from .families.wan.model import WanModel
+from .families.wan.open import open_wan
+from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
+from .files.account import Account, TensorRecord
+from .files.expert import find_twin
+from .files.read import read_lora
+from .files.report import LoraReport, inspect_lora
+from .files.weights import LoraWeights
+from .files.write import write_lora
+from .media.contact_sheet import contact_sheet
+from .media.video import read_video, save_video
+from .plan.advice import Advice
+from .plan.plan import SamplingPlan, StepPlan, make_plan
+from .plan.routing import Route, RoutedLora, route
+from .plan.sigmas import flow_sigmas
 from .sampling.noise import draw_noise
 from .sampling.sample import sample
 from .sampling.solvers import SOLVERS
-from .schedule import StrengthSchedule
-from .sigmas import flow_sigmas
-from .stack import LoraStack
-from .target_filter import TargetFilter
-from .video import read_video, save_video
+from .stack.blend import blend
+from .stack.entry import LoraEntry
+from .stack.loading import load_stack
+from .stack.schedule import StrengthSchedule
+from .stack.stack import LoraStack
+from .stack.target_filter import TargetFilter
 
 __all__ = [
     "SOLVERS",

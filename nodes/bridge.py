@@ -32,12 +32,12 @@ from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor, nn
 
 from ..lora_core import LoraWeights, ModelSpec, RoutedLora
-from ..lora_core.apply import fused_deltas
+from ..lora_core.apply.attachment import fused_deltas
+from ..lora_core.apply.fused import FusedDelta, Strengths
+from ..lora_core.apply.layers import Scratch, patch
+from ..lora_core.apply.patched import PatchedModule
 from ..lora_core.families.base import parameter_shapes
-from ..lora_core.families.wan import infer_wan_spec
-from ..lora_core.fused import FusedDelta, Strengths
-from ..lora_core.patched import PatchedModule
-from ..lora_core.products import Scratch, patch
+from ..lora_core.families.wan.spec import infer_wan_spec
 
 #: Where ComfyUI keeps the network inside its model.
 _ROOT = "diffusion_model"

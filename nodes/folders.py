@@ -7,8 +7,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..lora_core.files.opening import OPENERS
-from ..lora_core.pocket import POCKET_LORAS, pocket_lora, pocket_paths
+from ..lora_core.families.wan.pocket import POCKET_LORAS, pocket_lora, pocket_paths
+from ..lora_core.files.containers.opening import OPENERS
 
 
 def lora_folders() -> list[Path]:

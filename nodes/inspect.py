@@ -11,10 +11,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..lora_core import LoraCoreError, ModelSpec, inspect_lora, read_lora
-from ..lora_core.delta_plot import delta_image
-from ..lora_core.figures import message_image
-from ..lora_core.files.opening import open_tensor_file
-from ..lora_core.lora_folders import find_lora
+from ..lora_core.files.containers.opening import open_tensor_file
+from ..lora_core.files.plot import delta_image
+from ..lora_core.media.figures import message_image
+from ..lora_core.stack.finding import find_lora
 from .folders import fingerprint, lora_files, lora_folders
 from .hosting import Node, schema
 from .sockets import WanModelHandle, WanModelType

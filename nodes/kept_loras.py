@@ -9,7 +9,7 @@ import weakref
 from pathlib import Path
 
 from ..lora_core import LoraWeights, ModelSpec, read_lora
-from ..lora_core.loading import Reader
+from ..lora_core.stack.loading import Reader
 
 #: (file, its size and time, model, partial files allowed) -> what was read; gone when nobody holds it any more.
 _READ: weakref.WeakValueDictionary[tuple[Path, int, int, ModelSpec, bool], LoraWeights] = weakref.WeakValueDictionary()

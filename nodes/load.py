@@ -11,8 +11,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..lora_core import ModelError
-from ..lora_core.families.wan_sources import POCKET as POCKET_SOURCE
-from ..lora_core.families.wan_sources import WanSources, find_sources
+from ..lora_core.families.wan.sources import POCKET as POCKET_SOURCE
+from ..lora_core.families.wan.sources import WanSources, find_sources
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .folders import fingerprint
 from .hosting import Node, advanced, blocked, schema

@@ -5,9 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoraStack, StackError
-from ..lora_core.preset import sha256_of
-from ..lora_core.preset_folder import PresetFolder
-from ..lora_core.stack_list import list_stack
+from ..lora_core.stack.preset import sha256_of
+from ..lora_core.stack.preset_folder import PresetFolder
+from ..lora_core.stack.stack_list import list_stack
 from .folders import fingerprint, lora_folders, preset_folder
 from .hosting import Node, schema
 from .sockets import LoraStackType

@@ -10,8 +10,8 @@ from comfy_api.latest import io, ui
 from ..lora_core import SamplingPlan
 from ..lora_core.checks import number_in_text
 from ..lora_core.errors import PlanError
-from ..lora_core.overrides import overridden, overrides_from_json
-from ..lora_core.sigmas import check_boundary
+from ..lora_core.plan.sigmas import check_boundary
+from ..lora_core.stack.overrides import overridden, overrides_from_json
 from .hosting import Node, schema
 from .sockets import RunSettings, WanModelHandle, WanModelType
 

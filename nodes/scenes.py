@@ -17,13 +17,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lora_core import LoraStack, ModelError, ModelSpec, RequestError, SamplingPlan, load_stack
-from ..lora_core.families.wan import wan_grammar
-from ..lora_core.loading import Reader
-from ..lora_core.request import Clip
+from ..lora_core.engine.request import Clip
+from ..lora_core.engine.scenes import Scene, in_scene, scenes_from_json
+from ..lora_core.families.wan.spec import wan_grammar
+from ..lora_core.media.video import WAN_FPS
+from ..lora_core.plan.report import report_on_stack
 from ..lora_core.sampling.noise import MAX_SEED
-from ..lora_core.scenes import Scene, in_scene, scenes_from_json
-from ..lora_core.stack_report import report_on_stack
-from ..lora_core.video import WAN_FPS
+from ..lora_core.stack.loading import Reader
 from .folders import fingerprint, lora_folders
 from .hosting import Node, schema
 from .kept_loras import kept_reader

@@ -7,8 +7,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..lora_core import LoraStack, load_stack
-from ..lora_core.families.expert_names import expert_in_name, twin_names
-from ..lora_core.stack_report import report_on_stack
+from ..lora_core.experts import expert_in_name, twin_names
+from ..lora_core.plan.report import report_on_stack
 from .folders import fingerprint, lora_files, lora_folders
 from .hosting import Node, advanced, schema
 from .kept_loras import kept_reader

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lora_core.families.wan_names import to_diffusers
+from lora_core.families.wan.names import to_diffusers
 
 
 def native(path: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lora_core import LoraStack, StrengthSchedule
-from lora_core.pocket import POCKET_LORAS, pocket_paths
-from lora_core.scenes import scenes_from_json
+from lora_core.engine.scenes import scenes_from_json
+from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = ROOT / "workflows"

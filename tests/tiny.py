@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lora_core.families.wan_names import to_native
-from lora_core.families.wan_vae_names import vae_to_native
+from lora_core.families.wan.names import to_native
+from lora_core.families.wan.vae_names import vae_to_native
 
 NUM_HEADS, WIDTH, FFN_WIDTH, TEXT_WIDTH, NUM_BLOCKS = 2, 64, 128, 64, 2
 SENTENCE = "a red green blue circle square moves left right up down on plain striped background zibbo orbits"
@@ -59,7 +59,7 @@ def vae(*, large: bool = False) -> nn.Module:
     torch.manual_seed(2)
     if not large:
         return AutoencoderKLWan(base_dim=4).requires_grad_(False).eval()
-    from lora_core.families.wan_latents import LATENT_MEAN, LATENT_STD
+    from lora_core.families.wan.latents import LATENT_MEAN, LATENT_STD
 
     module = AutoencoderKLWan(
         base_dim=4,

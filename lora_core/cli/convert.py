@@ -8,8 +8,9 @@ import click
 
 from ..errors import OutputError
 from ..families.base import EXPERTS
-from ..files import read_lora, write_lora
 from ..files.encode import DIALECTS
+from ..files.read import read_lora
+from ..files.write import write_lora
 from .console import console
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from ..contact_sheet import contact_sheet
-from ..engine import Video, generate
-from ..families.wan_model import WanModel
-from ..families.wan_open import open_wan
-from ..pocket import pocket_lora
+from ..engine.generate import Video, generate
+from ..engine.request import GenerationRequest
+from ..families.wan.model import WanModel
+from ..families.wan.open import open_wan
+from ..families.wan.pocket import pocket_lora
+from ..media.contact_sheet import contact_sheet
+from ..media.video import save_video
 from ..pocket.measure import read_clip
-from ..request import GenerationRequest
-from ..schedule import StrengthSchedule
-from ..stack import LoraStack
-from ..video import save_video
+from ..stack.schedule import StrengthSchedule
+from ..stack.stack import LoraStack
 from .console import console
 from .generate import write_record
 

@@ -63,9 +63,9 @@ def command(
         --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \
         --lora lightx2v_high_noise.safetensors --lora style_high.safetensors:0.8 --offload experts
     """
-    from ..engine import generate
-    from ..request import GenerationRequest
-    from ..video import check_output
+    from ..engine.generate import generate
+    from ..engine.request import GenerationRequest
+    from ..media.video import check_output
 
     check_output(out)
     height, width = _parse_size(size)

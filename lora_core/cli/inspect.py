@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..files import inspect_lora, read_lora
+from ..files.read import read_lora
+from ..files.report import inspect_lora
 from .console import console
 from .models import known_spec
 
@@ -34,7 +35,7 @@ def command(
     else:
         console().result("\n\n".join(report.text(every=every) for report in reports))
     if plot is not None:
-        from ..delta_plot import save_delta_plot
+        from ..files.plot import save_delta_plot
 
         save_delta_plot([read_lora(file, spec=spec, allow_partial=True) for file in files], plot)
         console().note(f"plot: {plot}")

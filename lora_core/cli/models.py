@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..families.base import ModelSpec
-from ..families.wan import WAN_SPEC_NAMES, wan_spec
+from ..families.wan.spec import WAN_SPEC_NAMES, wan_spec
 
 
 def known_spec(model: str) -> ModelSpec:
@@ -16,6 +16,6 @@ def known_spec(model: str) -> ModelSpec:
     if model != "pocket" and not Path(model).exists():
         expected = f"pocket, a checkpoint, or one of {', '.join(WAN_SPEC_NAMES)}"
         raise ModelError(model, "is no file and no model's name", expected=expected)
-    from ..families.wan_open import open_wan
+    from ..families.wan.open import open_wan
 
     return open_wan(model).spec

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import click
 
 from ..checks import known, number_in_text
-from ..entry import AppliesTo
 from ..errors import PlanError, StackError
-from ..lora_folders import find_lora
-from ..plan import Boundary
-from ..pocket import POCKET_LORAS, pocket_lora
-from ..sigmas import parse_sigmas
-from ..stack import LoraStack
+from ..families.wan.pocket import POCKET_LORAS, pocket_lora
+from ..plan.plan import Boundary
+from ..plan.sigmas import parse_sigmas
+from ..stack.entry import AppliesTo
+from ..stack.finding import find_lora
+from ..stack.stack import LoraStack
 
 if TYPE_CHECKING:
     import torch
 
-    from ..families.wan_model import WanModel
+    from ..families.wan.model import WanModel
 
 _PATH = click.Path(path_type=Path)
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -156,7 +156,7 @@ class ModelOptions:
         """Open the model; only headers are read."""
         import torch
 
-        from ..families.wan_open import open_wan
+        from ..families.wan.open import open_wan
 
         dtype: torch.dtype | None = None if self.dtype == "auto" else getattr(torch, self.dtype)
         return open_wan(

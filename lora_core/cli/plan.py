@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..plan import make_plan
-from ..routing import route
+from ..plan.plan import make_plan
+from ..plan.routing import route
 from .console import console
 from .models import known_spec
 from .options import ScheduleOptions, StackOptions, schedule_options, stack_options

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from ..entry import LoraEntry
 from ..errors import LoraCoreError
 from ..families.base import ModelSpec
-from ..loading import load_stack
-from ..routing import route
-from ..stack import LoraStack
-from ..stack_report import report_on_stack
+from ..plan.report import report_on_stack
+from ..plan.routing import route
+from ..stack.entry import LoraEntry
+from ..stack.loading import load_stack
+from ..stack.stack import LoraStack
 from .console import console
 from .models import known_spec
 from .options import StackOptions, stack_options

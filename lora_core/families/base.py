@@ -100,7 +100,7 @@ class ModelSpec:
     @classmethod
     def from_module(cls, module: nn.Module, name: str = "generic") -> ModelSpec:
         """Describe any network by its own parameters; a Wan transformer, in either naming, gets Wan's names."""
-        from .wan import infer_wan_spec, names_a_wan
+        from .wan.spec import infer_wan_spec, names_a_wan
 
         shapes = parameter_shapes(module)
         if names_a_wan(shapes):

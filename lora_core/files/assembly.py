@@ -13,12 +13,12 @@ from ..errors import LoraFileError, LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, Expert, ModelSpec
 from .account import Account, Status, TensorRecord
 from .blueprint import Blueprint
+from .containers.tensorfile import TensorFile
 from .dialects import Label, label_all, locate
 from .faults import Faults, Heading, counted
 from .origin import foreign_model, wan_width
 from .parts import REWRITE, Group, Parts, Unfit, check_magnitude, parts_of
 from .scale import Scale, scale_beside, scale_from_metadata
-from .tensorfile import TensorFile
 from .verdict import check_shape, judge_nothing_applied, judge_size
 
 UNSUPPORTED_KIND = Heading(UnsupportedLoraError, "{n} tensor{s} {are} of a kind that is not supported")

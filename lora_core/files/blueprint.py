@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..deltas import Delta
 from ..errors import LoraFileError
+from .containers.tensorfile import TensorInfo
 from .kinds import KINDS, Shape, dora, is_by_input
-from .tensorfile import TensorInfo
 
 
 @dataclass(frozen=True)

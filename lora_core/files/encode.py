@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
 from ..errors import UnsupportedLoraError
-from ..families.wan_names import to_diffusers
+from ..families.wan.names import to_diffusers
 from .faults import Faults, Heading
 from .kinds import KINDS
 from .weights import LoraWeights

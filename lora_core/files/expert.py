@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import LoraFileError
+from ..experts import expert_in_name, twin_names
 from ..families.base import EXPERTS, Expert
-from ..families.expert_names import expert_in_name, twin_names
 
 #: The metadata entry in which this project states the expert.
 EXPERT_KEY = "expert"

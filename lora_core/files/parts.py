@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from ..errors import LoraFileError
 from .account import Status
+from .containers.tensorfile import TensorInfo
 from .dialects import Label
 from .faults import Heading
 from .kinds import KINDS, Shape, is_by_input
-from .tensorfile import TensorInfo
 
 REWRITE = "Use a complete file; this one was cut or written wrongly"
 

@@ -12,12 +12,12 @@ from torch import nn
 
 from ..deltas import Delta
 from ..families.base import EXPERTS, Expert, ModelSpec
-from ..families.wan import wan_grammar
+from ..families.wan.spec import wan_grammar
 from .account import Account
 from .assembly import Assembly, assemble
 from .blueprint import changes_nothing
+from .containers.opening import open_tensor_file
 from .expert import expert_in_metadata, expert_in_name, expert_of_training
-from .opening import open_tensor_file
 from .origin import base_hint, clues_of
 from .weights import LazyDeltas, LoraWeights
 

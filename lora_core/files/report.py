@@ -16,7 +16,7 @@ from ..errors import LoraFileError
 from ..families.base import Expert, ModelSpec
 from .account import Account
 from .assembly import assemble
-from .opening import open_tensor_file
+from .containers.opening import open_tensor_file
 from .read import MAX_EAGER_BYTES, spec_of, weights_of, with_values
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LoraFileError
-from .opening import OPENERS
-from .tensorfile import TensorFile
+from .containers.opening import OPENERS
+from .containers.tensorfile import TensorFile
 
 CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"

@@ -18,7 +18,7 @@ from ..checks import known
 from ..deltas import Delta
 from ..errors import LoraFileError, OutputError
 from ..families.base import EXPERTS, ModelSpec
-from ..families.wan_names import aliases
+from ..families.wan.names import aliases
 from .encode import DIALECTS, encode, stored_form
 from .expert import EXPERT_KEY
 from .read import read_lora

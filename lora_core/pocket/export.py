@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from ..atomic import replacing
 from ..deltas import Delta, Lora
 from ..families.base import Expert
-from ..families.wan_names import to_native
-from ..families.wan_vae_names import vae_to_native
+from ..families.wan.names import to_native
+from ..families.wan.vae_names import vae_to_native
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
 from .experts import NUM_HEADS, TEXT_WIDTH

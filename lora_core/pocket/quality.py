@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..sigmas import flow_sigmas
+from ..plan.sigmas import flow_sigmas
 from . import world
 from .flow import SHIFT, ExpertPair, sample_latents, seeded_noise
 from .latents import World, decode_frames, encode_frames, held_out_words

@@ -13,7 +13,7 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 
-from ..sigmas import flow_sigmas
+from ..plan.sigmas import flow_sigmas
 from . import world
 from .bars import progress_bar
 from .experts import BOUNDARY_SIGMA, predict_velocity

@@ -14,15 +14,15 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..apply import attach
+from ..apply.attachment import attach
 from ..checks import known
 from ..errors import PlanError, RequestError
 from ..families.base import Expert, ModelSpec
-from ..plan import SamplingPlan, StepPlan
-from .condition import Condition
+from ..families.condition import Condition
+from ..plan.plan import SamplingPlan, StepPlan
+from .guidance import guided_velocity
 from .noise import noise_stream
 from .solvers import SOLVERS, Solver
-from .velocity import guided_velocity
 
 #: Told after each prediction of the step's index, the number of steps, and x0 as raw latents; may raise to cancel.
 StepCallback = Callable[[int, int, Tensor], None]

@@ -2,7 +2,7 @@
 
 import { freeName } from './row_list.js'
 
-/** Other spellings that are in use for the same thing; `lora_core/entry.py` reads them too. */
+/** Other spellings that are in use for the same thing; `lora_core/stack/entry.py` reads them too. */
 const SYNONYMS = {
   strength: 'weight',
   lora_weight: 'weight',

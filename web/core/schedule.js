@@ -1,4 +1,4 @@
-/** The text form of a strength schedule, as `lora_core/schedule.py` reads it: what is wrong with one, and how to say one. */
+/** The text form of a strength schedule, as `lora_core/stack/schedule.py` reads it: what is wrong with one, and how to say one. */
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 

@@ -26,7 +26,7 @@ from harness.workflows import (
 )
 from PIL import Image
 
-from lora_core.video import read_video
+from lora_core.media.video import read_video
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".webp", ".gif")
 

@@ -1,0 +1,1 @@
+"""The changes of a stack at work on a network."""

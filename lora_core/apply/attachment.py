@@ -1,0 +1,175 @@
+"""A stack attached to a network, and taken off again without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Protocol
+
+from torch import nn
+
+from ..checks import finite_number
+from ..deltas import Delta
+from ..errors import LoraMismatchError, StackError
+from ..families.base import ModelSpec
+from .base_weights import logical_shape
+from .fused import FusedDelta, Strengths, Term, check_fit
+from .layers import Scratch, SideChoice, patch
+from .patched import PatchedModule, is_patched
+
+#: How many faults a message names before it only counts them.
+_NUM_FAULTS_SHOWN = 5
+
+
+class ActingLora(Protocol):
+    """What attaching needs of a LoRA; `routing.RoutedLora` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def strength(self) -> float: ...
+    @property
+    def deltas(self) -> Mapping[str, Delta]:
+        """Target -> its change."""
+
+    @property
+    def factors(self) -> Mapping[str, float]:
+        """Target -> the target filter's factor; 1 where it says nothing."""
+
+
+class Attachment:
+    """Be a stack at work on a network, until `detach` or the end of the `with` block."""
+
+    def __init__(
+        self, names: Sequence[str], strengths: Strengths, scratch: Scratch, patched: list[PatchedModule]
+    ) -> None:
+        self.names = tuple(names)
+        self._strengths = strengths
+        self._scratch = scratch
+        self._patched = patched
+        with ExitStack() as undo:
+            for module in patched:
+                undo.callback(module.remove)
+                module.install()
+            self._undo = undo.pop_all()
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        return self._strengths.values
+
+    @property
+    def num_layers(self) -> int:
+        """The number of modules that compute differently."""
+        return len(self._patched)
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the LoRAs' tensors, as their files store them."""
+        return sum(delta.num_bytes for module in self._patched for delta in module.deltas.values())
+
+    @property
+    def num_scratch_bytes(self) -> int:
+        """The size of the scratch buffers lent so far: about one layer's weight, however large the network."""
+        return self._scratch.num_bytes
+
+    def set_strengths(self, strengths: Sequence[float]) -> None:
+        """Set the strength of every LoRA, in the order they were attached in; takes effect at the next forward."""
+        if len(strengths) != len(self.names):
+            expected = f"{len(self.names)}: {', '.join(self.names)}"
+            raise StackError("strengths", f"{len(strengths)} values for the attached LoRAs", expected=expected)
+        values = zip(self.names, strengths, strict=True)
+        self._strengths.set([finite_number(value, f"{name}: strength", StackError) for name, value in values])
+
+    def detach(self) -> None:
+        """Give every module its forward back; harmless when repeated."""
+        self._undo.close()
+        self._patched = []
+
+    def __enter__(self) -> Attachment:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+
+
+def attach(
+    module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec | None = None, *, side: SideChoice = "auto"
+) -> Attachment:
+    """Let `module` compute as if every weight were `W + sum(strength_i * factor_i * delta_i)`.
+
+    No parameter is written, and no LoRA tensor moved before the layer that needs it runs; it then stays on that layer's
+    device. A network carries one stack at a time.
+
+    Args:
+        module: the network, in native or diffusers naming, its weights in any form that `base_weights` knows.
+        entries: the LoRAs; their `strength` is what they start with.
+        spec: what the network is called; read off its parameters if None.
+        side: where linear and convolution layers are changed; "auto" chooses at every call.
+
+    Raises:
+        LoraMismatchError: a target is missing or has another shape; nothing is attached then.
+        StackError: a stack is attached already.
+    """
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    entries = tuple(entries)
+    for path, part in module.named_modules():
+        if is_patched(part):
+            raise StackError(
+                path or type(module).__name__,
+                "a stack is attached already",
+                remedy="Detach it first, or attach both stacks as one list",
+            )
+    strengths = Strengths([finite_number(entry.strength, f"{entry.name}: strength", StackError) for entry in entries])
+    scratch = Scratch()
+    patched = [
+        patch(module.get_submodule(path), deltas, strengths, side, scratch)
+        for path, deltas in fused_deltas(module, entries, spec or ModelSpec.from_module(module)).items()
+    ]
+    return Attachment([entry.name for entry in entries], strengths, scratch, patched)
+
+
+def fused_deltas(module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec) -> dict[str, dict[str, FusedDelta]]:
+    """Return module path -> parameter name -> what the stack does to it, after checking that every change fits."""
+    terms = _terms_by_parameter(module, entries, spec)
+    return {
+        path: {
+            name: FusedDelta(logical_shape(module.get_submodule(path), name), changes)
+            for name, changes in parameters.items()
+        }
+        for path, parameters in terms.items()
+    }
+
+
+def _terms_by_parameter(
+    module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec
+) -> dict[str, dict[str, list[Term]]]:
+    """Return module path -> parameter name -> its changes, after checking that every change fits."""
+    found: dict[str, dict[str, list[Term]]] = {}
+    for index, entry in enumerate(entries):
+        faults = []
+        for target, delta in entry.deltas.items():
+            factor = entry.factors.get(target, 1.0)
+            if factor == 0:
+                continue
+            try:
+                path, parameter = spec.parameter_path(target, module)
+                check_fit(delta, logical_shape(module.get_submodule(path), parameter))
+            except LoraMismatchError as error:
+                faults.append(f"{target}: {error.what}" + (f" ({error.expected})" if error.expected else ""))
+                continue
+            found.setdefault(path, {}).setdefault(parameter, []).append(Term(index, delta, factor))
+        if faults:
+            raise _mismatch(entry.name, faults, type(module).__name__)
+    return found
+
+
+def _mismatch(name: str, faults: Sequence[str], model: str) -> LoraMismatchError:
+    shown = "; ".join(faults[:_NUM_FAULTS_SHOWN])
+    more = f"; and {len(faults) - _NUM_FAULTS_SHOWN} more" if len(faults) > _NUM_FAULTS_SHOWN else ""
+    what = f"{len(faults)} of its changes do not fit {model}: {shown}{more}"
+    return LoraMismatchError(
+        name, what, remedy="Read the file with the model as `spec`, or use the model it was made for"
+    )

@@ -1,0 +1,1 @@
+"""One video, from what is asked to what is recorded."""

@@ -1,0 +1,212 @@
+"""The record of a video: every setting, version, hash and timing, in JSON, enough to make the same video again.
+
+`request_from_record` and `stack_from_record` read it back. Pictures and latents that were given in memory are recorded
+by their hash and have to be given again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import known_keys
+from ..errors import RequestError
+from ..families.wan.model import WanModel
+from ..plan.plan import SamplingPlan
+from ..sampling.sample import history_resets
+from ..stack.entry import LoraEntry
+from ..stack.preset import entries_from_json, sha256_of, verify_hashes
+from ..stack.stack import LoraStack
+from .request import Clip, GenerationRequest, Picture, open_picture
+
+#: Raised when a record of this form could no longer be read back by an older version.
+RECORD_FORMAT = 1
+_PACKAGES = ("wanloom", "diffusers", "transformers", "safetensors", "numpy")
+_PICTURES = ("image", "last_image")
+
+
+def make_record(
+    model: WanModel,
+    request: GenerationRequest,
+    clip: Clip,
+    stack: LoraStack,
+    plan: SamplingPlan,
+    latents: Tensor,
+    *,
+    timings: Mapping[str, float],
+    notes: Sequence[str],
+) -> dict[str, object]:
+    """Return the record of a video that has just been made."""
+    return {
+        "format": RECORD_FORMAT,
+        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "request": _request_row(request, clip),
+        "model": _model_row(model),
+        "loras": [_lora_row(entry) for entry in stack],
+        "plan": plan.to_dict(),
+        "solver_restarts": history_resets(plan, request.solver),
+        "notes": list(notes),
+        "timings": {stage: round(seconds, 4) for stage, seconds in timings.items()},
+        "latents_sha256": tensor_sha256(latents),
+        "versions": _versions(),
+        "machine": {
+            "platform": platform.platform(),
+            "device": _device_name(model.device),
+            "num_threads": torch.get_num_threads(),
+        },
+    }
+
+
+def request_from_record(
+    record: Mapping[str, object],
+    *,
+    image: Picture | None = None,
+    last_image: Picture | None = None,
+    latents: Tensor | None = None,
+) -> GenerationRequest:
+    """Return the request of a record; what it knows by hash alone is given here and compared."""
+    row = _checked(record)["request"]
+    settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+    settings["image"] = _picture_again("image", row.get("image"), image)
+    settings["last_image"] = _picture_again("last_image", row.get("last_image"), last_image)
+    settings["latents"] = _latents_again(row.get("latents"), latents)
+    known_keys(settings, [f.name for f in fields(GenerationRequest)], "record", RequestError)
+    return GenerationRequest(**settings)
+
+
+def stack_from_record(record: Mapping[str, object]) -> LoraStack:
+    """Return the stack of a record, its files compared with the hashes they had."""
+    rows = _checked(record)["loras"]
+    lost = [row["name"] for row in rows if "path" not in row]
+    if lost:
+        what = f"the LoRA {lost[0]!r} was made in memory and has no file"
+        raise RequestError("record", what, remedy="Write it to a file before it is used")
+    entries = entries_from_json(rows, "record")
+    verify_hashes(entries)
+    return LoraStack(entries)
+
+
+def with_model_hashes(record: Mapping[str, object]) -> dict[str, object]:
+    """Return the record with the sha256 of every file of the model; this reads all of them."""
+    model: Mapping[str, Any] = _checked(record)["model"]
+    files = {piece: {**row, "sha256": _path_sha256(Path(row["path"]))} for piece, row in model["files"].items()}
+    return {**record, "model": {**model, "files": files}}
+
+
+def tensor_sha256(tensor: Tensor) -> str:
+    """Return the sha256 of a tensor's numbers, shape and dtype."""
+    array = tensor.detach().cpu().contiguous()
+    head = f"{tuple(array.shape)} {array.dtype}".encode()
+    return hashlib.sha256(head + array.view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def _request_row(request: GenerationRequest, clip: Clip) -> dict[str, object]:
+    """Return the settings by name, defaults filled in."""
+    row = {f.name: getattr(request, f.name) for f in fields(request)}
+    row |= {name: getattr(clip, name) for name in ("num_frames", "height", "width", "fps")}
+    for name in _PICTURES:
+        row[name] = None if row[name] is None else _picture_row(row[name])
+    latents = request.latents
+    row["latents"] = None if latents is None else {"shape": list(latents.shape), "sha256": tensor_sha256(latents)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
+
+
+def _picture_row(picture: Picture) -> dict[str, object]:
+    path = str(Path(picture).absolute()) if isinstance(picture, str | Path) else None
+    return {"path": path, "sha256": _picture_sha256(picture)}
+
+
+def _picture_sha256(picture: Picture) -> str:
+    pixels = np.asarray(open_picture(picture))
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def _picture_again(name: str, row: Mapping[str, Any] | None, given: Picture | None) -> Picture | None:
+    if row is None:
+        return given
+    picture = given if given is not None else row["path"]
+    if picture is None:
+        raise RequestError(name, "the record knows it by its hash alone", remedy=f"Give the same picture as {name}")
+    if _picture_sha256(picture) != row["sha256"]:
+        raise RequestError(name, "it is not the picture of the record", expected=f"sha256 {row['sha256'][:12]}…")
+    return picture
+
+
+def _latents_again(row: Mapping[str, Any] | None, given: Tensor | None) -> Tensor | None:
+    if row is None:
+        return given
+    if given is None:
+        raise RequestError("latents", "the record knows them by their hash alone", remedy="Give the same latents")
+    if tensor_sha256(given) != row["sha256"]:
+        raise RequestError("latents", "they are not those of the record", expected=f"sha256 {row['sha256'][:12]}…")
+    return given
+
+
+def _model_row(model: WanModel) -> dict[str, object]:
+    """Name the model's files and their sizes; hashing tens of gigabytes would take longer than the video."""
+    pieces = ("high", "low", "vae", "text_encoder", "tokenizer")
+    paths = {piece: getattr(model.sources, piece) for piece in pieces}
+    files = {piece: {"path": str(path), "bytes": _num_bytes(path)} for piece, path in paths.items() if path is not None}
+    return {"name": model.spec.name, "dtype": str(model.dtype), "offload": model.offload, "files": files}
+
+
+def _num_bytes(path: Path) -> int:
+    """Return the size of a file, or of everything in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def _path_sha256(path: Path) -> str:
+    """Return the sha256 of a file; of a folder, that of its files' names and hashes."""
+    if path.is_file():
+        return sha256_of(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _lora_row(entry: LoraEntry) -> dict[str, object]:
+    if entry.path is None:
+        return {"name": entry.name, "weight": entry.strength, "applies_to": entry.applies_to}
+    row = entry.to_json()
+    for key, path in (("", entry.path), ("low_noise_", entry.low_noise_path)):
+        if path is not None:
+            row |= {f"{key}path": path.absolute().as_posix(), f"{key}sha256": sha256_of(path)}
+    return row
+
+
+def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
+    if record.get("format") != RECORD_FORMAT:
+        raise RequestError("record", f"its format is {record.get('format')!r}", expected=str(RECORD_FORMAT))
+    for key, kind in (("request", dict), ("loras", list)):
+        if not isinstance(record.get(key), kind):
+            raise RequestError(
+                "record", f"its {key!r} is missing or damaged", remedy="Take the record as it was written"
+            )
+    return record
+
+
+def _versions() -> dict[str, str | None]:
+    """Return package -> version; torch's own word names its build (+cu124), which its package's metadata may not."""
+    packages = {name: _version(name) for name in _PACKAGES}
+    return packages | {"torch": str(torch.__version__), "python": platform.python_version()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -1,0 +1,190 @@
+"""A generation request: everything a user asks of one video, checked before any network runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..checks import finite_number, known, whole_number
+from ..errors import RequestError
+from ..families.base import ModelSpec
+from ..media.video import WAN_FPS, read_image
+from ..sampling.noise import MAX_SEED
+from ..sampling.solvers import SOLVERS
+
+if TYPE_CHECKING:
+    from ..plan.plan import Boundary
+
+#: A picture as users have it: a file, a PIL image, or an array (H, W, 3) uint8.
+Picture = str | Path | Image.Image | np.ndarray
+
+#: What a model makes when nobody says: frames, height, width, frames per second (the Wan repositories' `wan/configs`).
+_DEFAULT_CLIP = (81, 480, 832, WAN_FPS)
+_DEFAULT_CLIPS: dict[str, tuple[int, int, int, float]] = {
+    "wan-pocket": (17, 64, 64, WAN_FPS),
+    "wan2.2-ti2v-5b": (121, 704, 1280, 24.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRequest:
+    """Ask for one video.
+
+    Attributes:
+        negative_prompt: read only where guidance is used (cfg other than 1).
+        image: the first frame, for the image models; scaled to cover the frame and cut around its centre.
+        last_image: the last frame, for the models with mask channels (I2V).
+        num_frames, height, width, fps: None for what the model makes by default; with an image and neither height nor
+            width, a frame of the default area in the image's proportions.
+        shift: of the noise schedule; `sigmas` replaces steps, shift and denoise by a list of one's own.
+        cfg: guidance, one value or (high_noise, low_noise); 1 costs one forward pass per step, any other two.
+        boundary: the sigma from which the high-noise expert works; "auto" is the model's own, None one expert only.
+        denoise: below 1, start from `latents` and do only this last share of the schedule.
+        latents: raw VAE latents (1, C, F, H, W) to start from.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    image: Picture | None = None
+    last_image: Picture | None = None
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    fps: float | None = None
+    num_steps: int = 6
+    shift: float = 5.0
+    sigmas: tuple[float, ...] | None = None
+    cfg: float | tuple[float, float] = 1.0
+    boundary: Boundary = "auto"
+    seed: int = 0
+    solver: str = "euler"
+    denoise: float = 1.0
+    latents: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            if not isinstance(getattr(self, name), str):
+                raise RequestError(name, f"{getattr(self, name)!r} is not text", expected="a string, perhaps empty")
+        whole_number(self.seed, "seed", RequestError, low=0, high=MAX_SEED)
+        known(self.solver, SOLVERS, "solver", RequestError)
+        if self.fps is not None and finite_number(self.fps, "fps", RequestError) <= 0:
+            raise RequestError("fps", f"{self.fps:g} frames per second", expected="more than 0")
+        if self.denoise != 1 and self.latents is None:
+            remedy = "Give latents, or leave denoise at 1"
+            raise RequestError("denoise", f"{self.denoise!r} has nothing to start from", remedy=remedy)
+
+    def clip(self, spec: ModelSpec) -> Clip:
+        """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
+        self._check_pictures(spec)
+        first, last = (None if p is None else open_picture(p) for p in (self.image, self.last_image))
+        num_frames, height, width, fps = _DEFAULT_CLIPS.get(spec.name, _DEFAULT_CLIP)
+        if first is not None and self.height is None and self.width is None:
+            height, width = _in_proportion(first, height * width, _grid(spec))
+        clip = Clip.of(
+            spec,
+            num_frames=num_frames if self.num_frames is None else self.num_frames,
+            height=height if self.height is None else self.height,
+            width=width if self.width is None else self.width,
+            fps=fps if self.fps is None else float(self.fps),
+            pictures=(first, last),
+        )
+        if self.latents is not None and tuple(self.latents.shape) != clip.latent_shape:
+            expected = f"{clip.latent_shape} for {clip.num_frames} frames of {clip.width}x{clip.height}"
+            raise RequestError("latents", f"their shape is {tuple(self.latents.shape)}", expected=expected)
+        return clip
+
+    def _check_pictures(self, spec: ModelSpec) -> None:
+        if self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
+            what = f"{spec.title} makes video from text alone"
+            raise RequestError("image", what, expected="an I2V or TI2V model", remedy="Leave the image out")
+        if self.image is None and spec.image_conditioned:
+            raise RequestError("image", f"{spec.title} continues a picture and none is given", remedy="Give an image")
+        if self.last_image is not None and not spec.image_conditioned:
+            what = f"{spec.title} has no way to be told its last frame"
+            raise RequestError("last_image", what, expected="an I2V model", remedy="Leave it out")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Be the video to make, in numbers that fit the model.
+
+    Attributes:
+        latent_shape: (1, C, F, H, W).
+        first, last: pictures of exactly the clip's size, or None.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    latent_shape: tuple[int, int, int, int, int]
+    first: Image.Image | None = None
+    last: Image.Image | None = None
+
+    @classmethod
+    def of(
+        cls,
+        spec: ModelSpec,
+        *,
+        num_frames: int,
+        height: int,
+        width: int,
+        fps: float,
+        pictures: tuple[Image.Image | None, Image.Image | None] = (None, None),
+    ) -> Clip:
+        """Check the numbers against the model's grid and fit the pictures."""
+        stride, rows, columns = spec.vae_stride
+        for name, value, step in zip(("height", "width"), (height, width), _grid(spec), strict=True):
+            _on_grid(name, value, step, 0, f"a multiple of {step}")
+        _on_grid("num_frames", num_frames, stride, 1, f"{stride} k + 1")
+        shape = (1, spec.latent_channels, (num_frames - 1) // stride + 1, height // rows, width // columns)
+        first, last = (None if picture is None else fit_picture(picture, height, width) for picture in pictures)
+        if last is not None and num_frames == 1:
+            raise RequestError("last_image", "a clip of 1 frame has no last frame of its own", remedy="Leave it out")
+        return cls(num_frames, height, width, fps, shape, first, last)
+
+
+def open_picture(picture: Picture) -> Image.Image:
+    """Return a picture as a PIL image in RGB."""
+    if isinstance(picture, Image.Image):
+        return picture.convert("RGB")
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            what = f"an array of shape {picture.shape} and type {picture.dtype}"
+            raise RequestError("image", what, expected="(H, W, 3) of uint8")
+        return Image.fromarray(picture)
+    if isinstance(picture, str | Path):
+        return read_image(picture)
+    raise RequestError("image", f"{type(picture).__name__} is no picture", expected="a file, PIL image or array")
+
+
+def fit_picture(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Scale a picture to cover (height, width) and cut it around its centre, as ComfyUI's WanImageToVideo does."""
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+
+
+def _grid(spec: ModelSpec) -> tuple[int, int]:
+    """Return what height and width must be multiples of: VAE stride times patch size."""
+    return spec.vae_stride[1] * spec.patch_size[1], spec.vae_stride[2] * spec.patch_size[2]
+
+
+def _in_proportion(image: Image.Image, area: int, grid: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width on the grid, of about `area` pixels, in the picture's proportions."""
+    side, tall = math.sqrt(area), math.sqrt(image.height / image.width)
+    height, width = (
+        max(step, round(s / step) * step) for step, s in zip(grid, (side * tall, side / tall), strict=True)
+    )
+    return height, width
+
+
+def _on_grid(name: str, value: object, step: int, offset: int, rule: str) -> None:
+    number = whole_number(value, name, RequestError, low=offset or step)
+    below = (number - offset) // step * step + offset
+    if number != below:
+        raise RequestError(name, f"{number} is not {rule}", expected=f"nearest: {below} or {below + step}")

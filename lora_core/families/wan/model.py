@@ -1,0 +1,131 @@
+"""An opened Wan model: experts, text encoder and VAE, each on the compute device only as long as it may be.
+
+Letters: B batch, C latent channels, T frames, F latent frames.
+Latents at this file's functions are in raw VAE space unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...checkpoints.residency import Offload, Piece, Residence
+from ...errors import ModelError
+from ..base import EXPERTS, Expert, ModelSpec
+from .latents import LATENT_MEAN, LATENT_STD
+from .sources import WanSources
+from .text import TextEncoder
+from .vae import Vae
+
+
+@dataclass(frozen=True, eq=False)
+class WanModel:
+    """Give access to the networks of one model; nothing but headers is read before a network is used.
+
+    Attributes:
+        experts: the networks by name; a model of one expert has it under "low_noise".
+        text, vae: None when the model was opened without them; `require` says what is missing.
+        dtype: what the experts compute in.
+        sources: where each piece lies on disk.
+    """
+
+    spec: ModelSpec
+    experts: Mapping[Expert, Piece]
+    text: TextEncoder | None
+    vae: Vae | None
+    residence: Residence
+    dtype: torch.dtype
+    sources: WanSources
+
+    @property
+    def device(self) -> torch.device:
+        """The compute device."""
+        return self.residence.device
+
+    @property
+    def offload(self) -> Offload:
+        return self.residence.offload
+
+    def expert(self, name: Expert) -> nn.Module:
+        """Return the expert's network, ready on the compute device; with offloading all others leave it first."""
+        piece = self.experts.get(name)
+        if piece is None:
+            have = " and ".join(self.experts)
+            raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
+        return piece.use()
+
+    def require(self, *, text: bool = False, vae: bool = False) -> None:
+        """Raise unless the pieces asked for are there; to be called before long work."""
+        if text:
+            self._text()
+        if vae:
+            self._vae()
+
+    def encode_text(self, prompts: str | Sequence[str]) -> Tensor:
+        """Return embeddings (B, 512, text width) in `dtype` on the compute device, zero after each prompt's end."""
+        listed = [prompts] if isinstance(prompts, str) else list(prompts)
+        return self._text().encode(listed).to(self.dtype)
+
+    def num_tokens(self, prompt: str) -> int:
+        """Return how many tokens a prompt has; the model sees the first 512."""
+        return self._text().num_tokens(prompt)
+
+    def unknown_words(self, prompt: str) -> tuple[str, ...]:
+        """Return the words of a prompt that the text encoder has no token for."""
+        return self._text().unknown_words(prompt)
+
+    def vae_encode(self, frames: Tensor) -> Tensor:
+        """Return raw latents (B, C, F, H, W) of frames (B, 3, T, rows, columns) in [-1, 1]; T is 4k+1."""
+        return self._vae().encode(frames)
+
+    def vae_decode(self, latents: Tensor) -> Tensor:
+        """Return frames (B, 3, T, rows, columns) in [-1, 1] of raw latents (B, C, F, H, W)."""
+        return self._vae().decode(latents)
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Take raw latents (B, C, ...) to the space the experts work in, mean 0 and deviation 1."""
+        mean, std = self._statistics(latents)
+        return (latents - mean) / std
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Take the experts' latents (B, C, ...) back to raw VAE space."""
+        mean, std = self._statistics(latents)
+        return latents * std + mean
+
+    def release(self) -> None:
+        """Take every network off the compute device; the next use brings it back."""
+        self.residence.release()
+
+    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        channels = self.spec.latent_channels
+        mean, std = (self.vae.mean, self.vae.std) if self.vae else (LATENT_MEAN[channels], LATENT_STD[channels])
+        shape = (1, channels, *(1,) * (latents.ndim - 2))
+        return latents.new_tensor(mean).reshape(shape), latents.new_tensor(std).reshape(shape)
+
+    def _text(self) -> TextEncoder:
+        if self.text is None:
+            raise ModelError(
+                self.spec.title,
+                "it was opened without a text encoder",
+                expected=self.sources.text_expected,
+                remedy="Pass its path as text_encoder",
+            )
+        return self.text
+
+    def _vae(self) -> Vae:
+        if self.vae is None:
+            raise ModelError(
+                self.spec.title,
+                "it was opened without a VAE",
+                expected=self.sources.vae_expected,
+                remedy="Pass its path as vae",
+            )
+        return self.vae
+
+
+def experts_by_name(high: Piece, low: Piece | None) -> dict[Expert, Piece]:
+    """Return the experts under their names; a single network serves all sigmas as "low_noise"."""
+    return {EXPERTS[1]: high} if low is None else {EXPERTS[0]: high, EXPERTS[1]: low}

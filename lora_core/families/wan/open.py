@@ -1,0 +1,158 @@
+"""How a Wan model is opened: from the pocket, a diffusers folder, or single files, with nothing ever fetched.
+
+Dtype policy: experts compute in `dtype`; unless given, in float32 on the CPU and in bfloat16 elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json
+from ...checkpoints.offline import offline
+from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence
+from ...errors import ModelError
+from ..base import ModelSpec
+from .config import transformer_config
+from .model import WanModel, experts_by_name
+from .sources import POCKET, WanSources, find_sources
+from .spec import wan_spec
+from .text import TextEncoder, open_text_encoder
+from .transformer import load_transformer, transformer_spec
+from .vae import Vae, open_vae
+
+_log = logging.getLogger(__name__)
+
+
+def open_wan(
+    source: str | Path,
+    *,
+    low_noise: str | Path | None = None,
+    text_encoder: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    vae: str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    offload: Offload = "none",
+) -> WanModel:
+    """Open a Wan model; only headers are read now, each network when it is first used.
+
+    Args:
+        source: "pocket", a diffusers folder, or the (high-noise) expert as one file: safetensors in native or diffusers
+            naming, any float, 8-bit with or without scales, or GGUF.
+        low_noise: the other expert's file; else it is looked for beside `source` by its name.
+        text_encoder: UMT5 as a single file or folder; like the next two it replaces what a folder or "pocket" has.
+        tokenizer: `tokenizer.json`, `spiece.model` or a folder; a text encoder's file may carry its own.
+        vae: a single file or folder.
+        dtype: what the experts compute in.
+        device: where networks compute.
+        offload: "none" keeps every network on the device once used; "experts" only the one in use; "blocks" of the
+            experts only a block at a time (on the CPU the same as "experts").
+    """
+    if offload not in OFFLOADS:
+        raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
+    residence = Residence(_usable(device), offload)
+    dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
+    with offline():
+        sources = find_sources(source, low_noise=low_noise, text_encoder=text_encoder, tokenizer=tokenizer, vae=vae)
+        model = _open(sources, residence, dtype)
+    if str(source) == POCKET:
+        model = dataclasses.replace(model, spec=_pocket_spec(model.spec))
+    _log.info("opened %s from %s, %d expert(s), %s", model.spec.name, source, len(model.experts), model.dtype)
+    return model
+
+
+def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanModel:
+    num_experts = 1 if sources.low is None else 2
+    high = open_checkpoint(sources.high)
+    spec = transformer_spec(high, num_experts)
+    low = None if sources.low is None else open_checkpoint(sources.low)
+    if low is not None:
+        _check_twin(spec, transformer_spec(low, num_experts), sources)
+    return WanModel(
+        spec=_with_stated(spec, sources),
+        experts=experts_by_name(
+            _expert(high, spec, residence, dtype), None if low is None else _expert(low, spec, residence, dtype)
+        ),
+        text=_text(sources, spec, residence, dtype),
+        vae=_vae(sources, spec, residence),
+        residence=residence,
+        dtype=dtype,
+        sources=sources,
+    )
+
+
+def _expert(checkpoint: Checkpoint, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> Piece:
+    config = _stated_config(checkpoint) or transformer_config(spec, checkpoint.metadata, checkpoint.path)
+    return residence.add(lambda: load_transformer(checkpoint, config, dtype), grain="block_level")
+
+
+def _stated_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return what diffusers wrote beside the weights; single files have nothing of the kind."""
+    file = checkpoint.path / "config.json"
+    if not file.is_file():
+        return None
+    config = read_json(file)
+    if "quantization_config" in config:
+        expected = "weights as published, or a GGUF or 8-bit single file"
+        raise ModelError(checkpoint.path, "its weights were quantised by diffusers", expected=expected)
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+def _text(sources: WanSources, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> TextEncoder | None:
+    if sources.text_encoder is None:
+        return None
+    text = open_text_encoder(sources.text_encoder, sources.tokenizer, residence, dtype)
+    wanted = spec.shapes["text_embedding.0"][1]
+    if text.width != wanted:
+        what = f"a text encoder of width {text.width} for {spec.title}"
+        raise ModelError(sources.text_encoder, what, expected=f"width {wanted}")
+    return text
+
+
+def _vae(sources: WanSources, spec: ModelSpec, residence: Residence) -> Vae | None:
+    if sources.vae is None:
+        return None
+    vae = open_vae(sources.vae, residence)
+    if vae.num_channels != spec.latent_channels:
+        what = f"a VAE of {vae.num_channels} latent channels for {spec.title}"
+        raise ModelError(sources.vae, what, expected=f"{spec.latent_channels} channels")
+    return vae
+
+
+def _check_twin(high: ModelSpec, low: ModelSpec, sources: WanSources) -> None:
+    targets = {**high.shapes, **low.shapes}
+    differing = next((t for t in targets if high.shapes.get(t) != low.shapes.get(t)), None)
+    if differing is not None:
+        what = f"is no twin of {sources.high.name}: {differing!r} has shape {low.shapes.get(differing)}"
+        raise ModelError(str(sources.low), what, expected=str(high.shapes.get(differing)))
+
+
+def _pocket_spec(spec: ModelSpec) -> ModelSpec:
+    """Return the pocket's spec with the shapes of the files themselves."""
+    return dataclasses.replace(wan_spec("wan-pocket"), shapes=spec.shapes, aliases=spec.aliases)
+
+
+def _with_stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:
+    """Return the spec with what a diffusers folder says of itself."""
+    return dataclasses.replace(
+        spec,
+        boundary=sources.boundary if spec.boundary and sources.boundary else spec.boundary,
+        default_shift=spec.default_shift if sources.shift is None else sources.shift,
+        expand_timesteps=spec.expand_timesteps if sources.expand_timesteps is None else sources.expand_timesteps,
+    )
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
+        remedy = "Choose cpu, cuda or mps, whichever this machine has"
+        raise ModelError("device", f"{str(device)!r} cannot be used: {reason}", remedy=remedy) from error
+    return chosen

@@ -1,0 +1,147 @@
+"""Where each piece of a Wan model lies on disk, found from what the user named, before anything is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json
+from ...errors import ModelError
+from ...experts import expert_in_name, twin_names
+
+#: What to say instead of a path for the model that comes with the package.
+POCKET = "pocket"
+
+#: The pipelines of a `model_index.json` that are Wan's with nothing added.
+_PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+
+
+@dataclass(frozen=True)
+class WanSources:
+    """Name the files or folders of one model's pieces.
+
+    Attributes:
+        low: the low-noise expert, or None when the model has one expert, which is then `high`.
+        vae_expected, text_expected: what would satisfy the piece where it is None.
+        boundary, shift, expand_timesteps: what a diffusers folder states; None where nothing does.
+    """
+
+    high: Path
+    low: Path | None = None
+    vae: Path | None = None
+    text_encoder: Path | None = None
+    tokenizer: Path | None = None
+    vae_expected: str = "a Wan VAE, such as wan_2.1_vae.safetensors"
+    text_expected: str = "a UMT5 text encoder, such as umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+    boundary: float | None = None
+    shift: float | None = None
+    expand_timesteps: bool | None = None
+
+
+def find_sources(
+    source: str | Path,
+    *,
+    low_noise: str | Path | None = None,
+    text_encoder: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    vae: str | Path | None = None,
+) -> WanSources:
+    """Find the pieces of "pocket", of a diffusers folder or of one or two single files; given pieces go first."""
+    arguments = {"low_noise": low_noise, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+    given: dict[str, Any] = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
+    low = given.pop("low_noise", None)
+    if str(source) == POCKET:
+        found = _pocket()
+    else:
+        path = Path(source).expanduser()
+        found = _folder(path) if path.is_dir() else _single_files(path, low)
+    if low is not None:
+        given["low"] = low
+    return dataclasses.replace(found, **given)
+
+
+def _pocket() -> WanSources:
+    from .pocket import pocket_paths
+
+    paths = pocket_paths()
+    return WanSources(paths.high_noise, paths.low_noise, paths.vae, paths.text_encoder, paths.tokenizer)
+
+
+def _single_files(path: Path, low: Path | None) -> WanSources:
+    if not path.is_file():
+        expected = f'"pocket", a diffusers folder, or a file ending in {", ".join(CHECKPOINT_SUFFIXES)}'
+        raise ModelError(path, "no such file or folder", expected=expected)
+    expert = expert_in_name(path.stem)
+    if low is not None and expert == "low_noise" and expert_in_name(low.stem) == "high_noise":
+        what = f"is the low-noise expert, given in the place of {low.name}"
+        raise ModelError(path, what, remedy="Exchange the two files")
+    if low is not None and low.resolve() == path.resolve():
+        raise ModelError(path, "is given as both experts", remedy="Name the other expert's file, or no low-noise one")
+    if low is not None or expert is None:
+        return WanSources(path, low)
+    names = twin_names(path)
+    twin = next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
+    if twin is None:
+        other = "low" if expert == "high_noise" else "high"
+        remedy = "Put it beside this file or name both experts"
+        raise ModelError(path, f"the {other}-noise expert is missing", expected=" or ".join(names[:2]), remedy=remedy)
+    return WanSources(path, twin) if expert == "high_noise" else WanSources(twin, path)
+
+
+def _folder(root: Path) -> WanSources:
+    index_file = root / "model_index.json"
+    if not index_file.is_file():
+        expected = f"{index_file} of a diffusers model"
+        raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
+    index = read_json(index_file)
+    pipeline = index.get("_class_name")
+    if pipeline not in _PIPELINES:
+        raise ModelError(index_file, f"is of the pipeline {pipeline!r}", expected=" or ".join(_PIPELINES))
+    boundary = index.get("boundary_ratio")
+    return WanSources(
+        high=_needed(root / "transformer"),
+        low=_needed(root / "transformer_2") if _states(index, "transformer_2") else None,
+        vae=_optional(root / "vae"),
+        text_encoder=_optional(root / "text_encoder"),
+        tokenizer=_optional(root / "tokenizer"),
+        vae_expected=f"the folder {root / 'vae'}",
+        text_expected=f"the folder {root / 'text_encoder'}",
+        boundary=boundary if isinstance(boundary, float) else None,
+        shift=_shift(root / "scheduler" / "scheduler_config.json"),
+        expand_timesteps=index.get("expand_timesteps") is True,
+    )
+
+
+def _states(index: dict[str, Any], part: str) -> bool:
+    """Say whether a model index names a part; an absent one is written as [null, null]."""
+    entry = index.get(part)
+    return isinstance(entry, list) and entry[-1] is not None
+
+
+def _shift(config_file: Path) -> float | None:
+    if not config_file.is_file():
+        return None
+    config = read_json(config_file)
+    shift = config.get("flow_shift", config.get("shift"))
+    return float(shift) if isinstance(shift, int | float) else None
+
+
+def _needed(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ModelError(
+            folder.parent, f"the folder {folder.name!r} is missing", expected=f"{folder}/config.json and weights"
+        )
+    return folder
+
+
+def _optional(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None
+
+
+def _existing(path: str | Path, argument: str) -> Path:
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise ModelError(found, f"no such file or folder, given as {argument}")
+    return found

@@ -1,0 +1,1 @@
+"""The containers that tensors come in, checked before anything in them is loaded."""

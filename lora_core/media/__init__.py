@@ -1,0 +1,1 @@
+"""Frames and pictures: clips to files and back, contact sheets, figures."""

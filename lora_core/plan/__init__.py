@@ -1,0 +1,1 @@
+"""What acts at each step of a run, and what looks wrong about it."""

@@ -1,0 +1,126 @@
+"""The noise levels of a run: the shifted flow schedule, lists of one's own, and the boundary between the experts.
+
+A sigma is the share of noise, from 1 (noise) to 0 (picture): x_sigma = (1 - sigma) x0 + sigma noise. A run of N steps
+has N + 1 sigmas, the last one 0; step i evaluates the network at sigma_i and goes to sigma_(i+1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import pairwise
+
+from ..checks import finite_number, number_in_text
+from ..errors import PlanError
+from ..families.base import Expert
+
+#: ComfyUI's own limit; a larger number of steps is a slip of the finger.
+MAX_STEPS = 10_000
+
+
+def flow_sigmas(num_steps: int, shift: float, *, denoise: float = 1.0) -> tuple[float, ...]:
+    """Return N + 1 sigmas `shift u / (1 + (shift - 1) u)`, u evenly from 1 to 0 (arXiv 2403.03206, eq. 23).
+
+    Computed in exact fractions and rounded once, so that step counts which share a noise level share it to the bit.
+
+    Args:
+        num_steps: N, how often the network is evaluated.
+        shift: how long the run stays at high noise; 1 spaces it evenly, Wan's few-step LoRAs are made for 5.
+        denoise: the share of the whole run to do, its last part; below 1 it starts from a picture instead of noise.
+            As ComfyUI counts it: the run has int(num_steps / denoise) steps and its last num_steps are kept.
+    """
+    num_steps = _check_num_steps(num_steps)
+    exact_shift = Fraction(_positive(shift, "shift"))
+    share = _positive(denoise, "denoise")
+    if share > 1:
+        raise PlanError("denoise", f"{share:g} is more than the whole run", expected="above 0, at most 1")
+    total = _check_num_steps(int(min(num_steps / share, MAX_STEPS + 1)), f"steps {num_steps} / denoise {share:g}")
+    left = range(num_steps, -1, -1)
+    sigmas = tuple(float(exact_shift * n / (total + (exact_shift - 1) * n)) for n in left)
+    if any(low >= high for high, low in pairwise(sigmas)):
+        raise PlanError(
+            "shift", f"{shift:g} leaves {num_steps} steps no distinct noise levels", expected="usually 1 to 12"
+        )
+    return sigmas
+
+
+def shift_for_boundary(num_high_steps: int, num_steps: int, boundary: float) -> float:
+    """Return the shift at which exactly the first `num_high_steps` of `num_steps` are at or above `boundary`.
+
+    It is the middle, in the logarithm, of all shifts that do so: where `boundary` falls between the two steps.
+    """
+    num_steps = _check_num_steps(num_steps)
+    if not 0 < num_high_steps < num_steps:
+        raise PlanError("high steps", f"{num_high_steps} of {num_steps}", expected=f"1 to {num_steps - 1}")
+    u = 1 - (num_high_steps - 0.5) / num_steps
+    b = check_boundary(boundary)
+    return b * (1 - u) / (u * (1 - b))
+
+
+def check_sigmas(values: Iterable[float]) -> tuple[float, ...]:
+    """Return a sigma list of one's own as floats if a run can follow it, else say which entry is at fault."""
+    sigmas = tuple(finite_number(_plain(value), f"sigmas[{i}]", PlanError) for i, value in enumerate(values))
+    if len(sigmas) < 2:
+        raise PlanError("sigmas", f"{len(sigmas)} value(s) make no step", expected="one per step and a final 0")
+    if len(sigmas) > MAX_STEPS + 1:
+        raise PlanError("sigmas", f"{len(sigmas) - 1} steps", expected=f"at most {MAX_STEPS}")
+    if sigmas[0] > 1:
+        raise PlanError("sigmas[0]", f"{sigmas[0]:g} is above 1", expected="noise levels from 1 down to 0")
+    for i, (high, low) in enumerate(pairwise(sigmas)):
+        if low >= high:
+            raise PlanError(f"sigmas[{i + 1}]", f"{low:g} does not fall below {high:g}", expected="strictly descending")
+    if sigmas[-1] != 0:
+        where = f"sigmas[{len(sigmas) - 1}]"
+        raise PlanError(where, f"the list ends at {sigmas[-1]:g}", expected="a final 0", remedy="Append 0")
+    return sigmas
+
+
+def parse_sigmas(text: str) -> tuple[float, ...]:
+    """Return the sigmas in a text such as "1, 0.9375, 0.8333, 0.625, 0"."""
+    parts = text.replace(",", " ").split()
+    return check_sigmas(number_in_text(part, f"sigmas[{i}]", PlanError) for i, part in enumerate(parts))
+
+
+def check_boundary(boundary: object) -> float:
+    """Return the boundary between the experts if it lies strictly between 0 and 1."""
+    number = finite_number(boundary, "boundary", PlanError)
+    if 0 < number < 1:
+        return number
+    remedy = f"Divide a timestep by 1000: {number / 1000:g}" if 10 <= number < 1000 else ""
+    raise PlanError("boundary", f"{number:g} is outside (0, 1)", expected="a sigma such as 0.875", remedy=remedy)
+
+
+def expert_at(sigma: float, boundary: float | None) -> Expert:
+    """Return the expert that works at `sigma`: the high-noise one from the boundary up, the low-noise one below.
+
+    The boundary itself is the high expert's, as in Wan 2.2's `wan/text2video.py`. Without a boundary there is one
+    network, and it goes by the name of the low-noise expert.
+    """
+    return "low_noise" if boundary is None or sigma < boundary else "high_noise"
+
+
+def split_by_boundary(sigmas: Iterable[float], boundary: float | None) -> tuple[Expert, ...]:
+    """Return the expert of every step of a run, one fewer than there are sigmas."""
+    return tuple(expert_at(sigma, boundary) for sigma, _ in pairwise(sigmas))
+
+
+def _check_num_steps(num_steps: object, where: str = "steps") -> int:
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int):
+        raise PlanError(where, f"{num_steps!r} is not a whole number", expected=f"1 to {MAX_STEPS}")
+    if not 1 <= num_steps <= MAX_STEPS:
+        raise PlanError(where, f"{num_steps} steps", expected=f"1 to {MAX_STEPS}")
+    return num_steps
+
+
+def _positive(value: object, where: str) -> float:
+    number = finite_number(value, where, PlanError)
+    if number <= 0:
+        raise PlanError(where, f"{number:g} is not positive", expected="a number above 0")
+    return number
+
+
+def _plain(value: object) -> object:
+    """Return the number inside a 0-dimensional tensor or array, and anything else as it is."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and math.prod(getattr(value, "shape", (0,))) == 1 else value

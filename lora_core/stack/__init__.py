@@ -1,0 +1,1 @@
+"""The user's stack of LoRAs: rows, files, presets."""

@@ -1,0 +1,230 @@
+"""One row of a stack: a LoRA (a file, or a pair of files), how strongly it acts, on which expert and when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from ..checks import finite_number, known, known_keys
+from ..errors import StackError
+from ..families.base import Expert
+from .schedule import StrengthSchedule
+from .target_filter import TargetFilter
+
+if TYPE_CHECKING:
+    from ..files.weights import LoraWeights
+
+AppliesTo = Literal["high_noise", "low_noise", "both", "auto"]
+
+
+@dataclass(frozen=True)
+class LoraEntry:
+    """Say what one LoRA does in a stack; valid when built.
+
+    Attributes:
+        name: what the stack calls it, unique there.
+        path: the file; the high-noise one of a pair.
+        strength: any real number; what the file's change is multiplied with.
+        applies_to: the expert it acts on; "auto" is what the file says of itself.
+        low_noise_path: the pair's other file, for the low-noise expert.
+        low_noise_strength: the strength on the low-noise expert where it differs.
+        schedule: a factor on the strength, by noise level.
+        target_filter: a factor on the strength, by block and module kind.
+        enabled: False keeps the row and lets it do nothing.
+        find_twin: let an "auto" high-noise file bring the low-noise file beside it along.
+        found_twin: `low_noise_path` was found beside the file, not given.
+        sha256, low_noise_sha256: what the files must hash to, from a preset.
+        weights, low_noise_weights: the files' contents once read, or a LoRA that has no file.
+    """
+
+    name: str
+    path: Path | None = None
+    strength: float = 1.0
+    applies_to: AppliesTo = "auto"
+    low_noise_path: Path | None = None
+    low_noise_strength: float | None = None
+    schedule: StrengthSchedule | None = None
+    target_filter: TargetFilter | None = None
+    enabled: bool = True
+    find_twin: bool = True
+    found_twin: bool = False
+    sha256: str | None = None
+    low_noise_sha256: str | None = None
+    weights: LoraWeights | None = field(default=None, repr=False, compare=False)
+    low_noise_weights: LoraWeights | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        where = f"LoRA {self.name!r}"
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise StackError("LoRA name", f"{self.name!r} is empty", expected="a text")
+        if self.path is None and self.weights is None:
+            raise StackError(where, "it has neither a file nor weights", remedy="Give it a path")
+        for name in ("path", "low_noise_path"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path))
+        object.__setattr__(self, "strength", finite_number(self.strength, f"{where} strength", StackError))
+        if self.low_noise_strength is not None:
+            number = finite_number(self.low_noise_strength, f"{where} low_noise_strength", StackError)
+            object.__setattr__(self, "low_noise_strength", number)
+        known(self.applies_to, get_args(AppliesTo), f"{where} applies_to", StackError)
+        self._check_second_file(where)
+
+    def _check_second_file(self, where: str) -> None:
+        """Refuse a second file, strength or hash that could never act."""
+        second = self.low_noise_path or ("weights in memory" if self.low_noise_weights else None)
+        if second is not None and self.applies_to in ("high_noise", "low_noise"):
+            what = f"its second file {second} would do nothing with applies_to {self.applies_to!r}"
+            raise StackError(where, what, expected="'both' or 'auto'")
+        if self.low_noise_strength is not None and self.applies_to == "high_noise":
+            what = f"low_noise_strength {self.low_noise_strength:g} would do nothing with applies_to 'high_noise'"
+            raise StackError(where, what, expected="'both', 'auto' or 'low_noise'")
+        if self.low_noise_sha256 is not None and self.low_noise_path is None:
+            raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
+
+    def rerouted(self, applies_to: AppliesTo, schedule: StrengthSchedule | None) -> LoraEntry:
+        """Return the entry on another expert or schedule; of a pair that was found, only the half wanted stays."""
+        entry = replace(self, schedule=schedule)
+        if not self.found_twin or applies_to in ("both", "auto"):
+            return replace(entry, applies_to=applies_to)
+        if applies_to == "low_noise":
+            entry = replace(entry, path=self.low_noise_path, weights=self.low_noise_weights)
+        return replace(entry, applies_to=applies_to, low_noise_path=None, low_noise_weights=None, found_twin=False)
+
+    def renamed(self, taken: Container[str]) -> LoraEntry:
+        """Return the entry under a name that is not taken: its own, or that with a number."""
+        return replace(self, name=free_name(self.name, taken))
+
+    def strength_on(self, expert: Expert) -> float:
+        """Return the strength on one expert."""
+        own = self.low_noise_strength if expert == "low_noise" else None
+        return self.strength if own is None else own
+
+    @property
+    def trigger_words(self) -> tuple[str, ...]:
+        """The words its metadata asks to put into the prompt; none before the file is read."""
+        read = [weights for weights in (self.weights, self.low_noise_weights) if weights is not None]
+        return tuple(dict.fromkeys(word for weights in read for word in weights.trigger_words))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the row as people write it: path, name, weight, applies_to, and what else differs from the default."""
+        if self.path is None:
+            raise StackError(
+                f"LoRA {self.name!r}", "it has no file to refer to", remedy="Write its weights to one first"
+            )
+        form: dict[str, object] = {
+            "path": self.path.as_posix(),
+            "name": self.name,
+            "weight": self.strength,
+            "applies_to": self.applies_to,
+        }
+        for key, attribute, to_text in _OPTIONAL:
+            value = getattr(self, attribute)
+            if value is not None and value != getattr(LoraEntry, attribute):
+                form[key] = to_text(value)
+        return form
+
+    @classmethod
+    def from_json(cls, form: object, where: str = "stack") -> LoraEntry:
+        """Read one row; `where` names it in messages."""
+        if not isinstance(form, Mapping):
+            raise StackError(where, f"{form!r} is no LoRA", expected='{"path": ..., "weight": 1.0}')
+        row = _with_our_keys(form, where)
+        path = _text(row, "path", where)
+        name = _text(row, "name", where) or (Path(path).stem if path else None)
+        if path is None or name is None:
+            raise StackError(where, "it has no path", expected='{"path": ..., "weight": 1.0}')
+        low_noise_path = _text(row, "low_noise_path", where)
+        schedule, targets = row.get("schedule"), row.get("targets")
+        with _located(where):
+            return cls(
+                name=name,
+                path=Path(path),
+                strength=finite_number(row.get("weight", 1.0), "weight", StackError),
+                applies_to=cast(AppliesTo, row.get("applies_to", "auto")),
+                low_noise_path=Path(low_noise_path) if low_noise_path else None,
+                low_noise_strength=cast("float | None", row.get("low_noise_weight")),
+                schedule=None if schedule is None else StrengthSchedule.from_json(schedule),
+                target_filter=None if targets is None else TargetFilter.from_json(targets),
+                enabled=_flag(row, "enabled"),
+                find_twin=_flag(row, "find_twin"),
+                sha256=_sha256(row, "sha256"),
+                low_noise_sha256=_sha256(row, "low_noise_sha256"),
+            )
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """Return `wanted`, with a number behind it if another LoRA has that name."""
+    numbered = (f"{wanted} {number}" for number in count(2))
+    return next(name for name in chain([wanted], numbered) if name not in taken)
+
+
+#: Our keys beside the four that everybody uses: JSON key, attribute, how its value is written.
+_OPTIONAL: tuple[tuple[str, str, Callable[[object], object]], ...] = (
+    ("low_noise_path", "low_noise_path", lambda path: Path(str(path)).as_posix()),
+    ("low_noise_weight", "low_noise_strength", lambda number: number),
+    ("schedule", "schedule", str),
+    ("targets", "target_filter", str),
+    ("enabled", "enabled", bool),
+    ("find_twin", "find_twin", bool),
+    ("sha256", "sha256", str),
+    ("low_noise_sha256", "low_noise_sha256", str),
+)
+_KEYS = ("path", "name", "weight", "applies_to", *(key for key, _, _ in _OPTIONAL))
+
+#: Other spellings that are in use for the same thing.
+_SYNONYMS = {
+    "strength": "weight",
+    "lora_weight": "weight",
+    "lora_path": "path",
+    "adapter_name": "name",
+    "low_noise_strength": "low_noise_weight",
+    "target_filter": "targets",
+}
+
+
+def _with_our_keys(form: Mapping[object, object], where: str) -> dict[str, object]:
+    known_keys(map(str, form), (*_KEYS, *_SYNONYMS), where, StackError)
+    row: dict[str, object] = {}
+    for key, value in form.items():
+        ours = _SYNONYMS.get(str(key), str(key))
+        if ours in row:
+            raise StackError(where, f"{ours!r} is given twice, also as {key!r}", remedy="Keep one of them")
+        row[ours] = value
+    return row
+
+
+def _text(row: Mapping[str, object], key: str, where: str) -> str | None:
+    value = row.get(key)
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise StackError(where, f"{key} {value!r} is no text", expected="a text")
+    return value
+
+
+def _flag(row: Mapping[str, object], key: str) -> bool:
+    value = row.get(key, True)
+    if not isinstance(value, bool):
+        raise StackError(key, f"{value!r} is neither true nor false")
+    return value
+
+
+def _sha256(row: Mapping[str, object], key: str) -> str | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise StackError(key, f"{value!r} is no sha256", expected="64 hexadecimal digits")
+    return value.lower()
+
+
+@contextmanager
+def _located(where: str) -> Iterator[None]:
+    """Put `where` before the place that an error inside names."""
+    try:
+        yield
+    except StackError as error:
+        raise StackError(f"{where} {error.where}", error.what, expected=error.expected, remedy=error.remedy) from None

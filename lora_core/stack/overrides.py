@@ -1,0 +1,74 @@
+"""Overrides: another expert or schedule for LoRAs of a stack, by name, without changing the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from ..checks import known, known_keys
+from ..errors import StackError
+from ..json_text import read_json
+from .entry import AppliesTo
+from .schedule import StrengthSchedule
+from .stack import LoraStack
+
+_FORM = '[{"name": "style", "applies_to": "low_noise", "schedule": "fade_out"}]'
+_WHERE = "overrides"
+
+
+@dataclass(frozen=True)
+class Override:
+    """Say what is different for one LoRA.
+
+    Attributes:
+        applies_to: another expert, or None to leave it.
+        schedule: another schedule; None takes the row's away if `sets_schedule`.
+        sets_schedule: whether it says anything of the schedule.
+    """
+
+    name: str
+    applies_to: AppliesTo | None = None
+    schedule: StrengthSchedule | None = None
+    sets_schedule: bool = False
+
+    @classmethod
+    def from_json(cls, form: object) -> Override:
+        if not isinstance(form, Mapping):
+            raise StackError(_WHERE, f"{form!r} is no override", expected=_FORM)
+        known_keys(map(str, form), ("name", "applies_to", "schedule"), _WHERE, StackError)
+        name, schedule = form.get("name"), form.get("schedule")
+        if not isinstance(name, str) or not name.strip():
+            raise StackError(_WHERE, f"the name {name!r} is no LoRA's", expected="the name of a LoRA in the stack")
+        if len(form) == 1:
+            raise StackError(_WHERE, f"{name!r} changes nothing", expected=_FORM, remedy="Add a key, or remove the row")
+        applies_to = form.get("applies_to")
+        if applies_to is not None:
+            known(applies_to, get_args(AppliesTo), f"{_WHERE} {name!r} applies_to", StackError)
+        return cls(
+            name=name,
+            applies_to=cast("AppliesTo | None", applies_to),
+            schedule=StrengthSchedule.from_json(schedule) if schedule not in (None, "") else None,
+            sets_schedule="schedule" in form,
+        )
+
+
+def overrides_from_json(text: str) -> tuple[Override, ...]:
+    """Read the overrides that JSON text stands for, one for each LoRA at most."""
+    rows = read_json(text.strip() or "[]", _WHERE, _FORM, StackError)
+    if not isinstance(rows, list):
+        raise StackError(_WHERE, "no list of objects", expected=_FORM)
+    overrides = tuple(Override.from_json(row) for row in rows)
+    names = [override.name for override in overrides]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise StackError(_WHERE, f"{twice!r} is overridden twice", remedy="Put both into one row")
+    return overrides
+
+
+def overridden(stack: LoraStack, overrides: Iterable[Override]) -> LoraStack:
+    """Return the stack with these LoRAs changed; a name that is not in it is refused."""
+    for override in overrides:
+        entry = stack[override.name]
+        schedule = override.schedule if override.sets_schedule else entry.schedule
+        stack = stack.replace(entry.name, entry.rerouted(override.applies_to or entry.applies_to, schedule))
+    return stack

@@ -1,0 +1,123 @@
+"""The written form of a stack: the JSON list people already use, and presets, which know their files by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from ..atomic import replacing
+from ..errors import StackError
+from ..json_text import read_json
+from .entry import LoraEntry, free_name
+from .finding import find_lora, relative_to_folders
+from .twins import with_twin
+
+_FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
+
+
+def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tuple[LoraEntry, ...]:
+    """Read the rows of a stack from JSON text, or from the list that it stands for; `where` names it in messages."""
+    rows = read_json(form, where, _FORM, StackError) if isinstance(form, str) else form
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise StackError(where, "no list of LoRAs", expected=_FORM)
+    entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]
+    taken = {entry.name for entry, row in zip(entries, rows, strict=True) if _is_named(row)}
+    for i, row in enumerate(rows):
+        if not _is_named(row):  # the file's name, which another row may have too
+            entries[i] = replace(entries[i], name=free_name(entries[i].name, taken))
+            taken.add(entries[i].name)
+    return tuple(entries)
+
+
+def read_preset(
+    path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True
+) -> tuple[LoraEntry, ...]:
+    """Read a preset or stack file, its LoRAs found and, where it knows their hashes, compared.
+
+    Args:
+        path: a JSON file.
+        lora_folders: where its LoRAs lie, and nowhere else. Without any, paths are relative to the file's own folder.
+        verify: False takes LoRAs that have changed since the preset was written.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise StackError(file, f"cannot be read: {error}", expected="a JSON file") from error
+    rows = entries_from_json(text, str(file))
+    entries = tuple(with_found_files(row, lora_folders, file.parent) for row in rows)
+    if verify:
+        verify_hashes(entries)
+        return entries
+    return tuple(replace(entry, sha256=None, low_noise_sha256=None) for entry in entries)
+
+
+def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
+    """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder."""
+    file = Path(path)
+    rows = [_hashed_row(entry, lora_folders, file.parent) for entry in entries]
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
+
+
+def with_found_files(entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None) -> LoraEntry:
+    """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`."""
+
+    def find(path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        return find_lora(path if lora_folders or base is None else base / path, lora_folders)
+
+    return replace(entry, path=find(entry.path), low_noise_path=find(entry.low_noise_path))
+
+
+def verify_hashes(entries: Iterable[LoraEntry]) -> None:
+    """Refuse, by name, every file that is not the one its entry's hash was taken of."""
+    changed = [
+        f"{path} has sha256 {actual[:12]}…, the preset says {expected[:12]}…"
+        for entry in entries
+        for path, expected in ((entry.path, entry.sha256), (entry.low_noise_path, entry.low_noise_sha256))
+        if path is not None and expected is not None and (actual := sha256_of(path)) != expected
+    ]
+    if changed:
+        remedy = "Restore the file, write the preset again, or read it without verifying"
+        raise StackError("preset", f"a LoRA has changed: {'; '.join(changed)}", remedy=remedy)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the sha256 of a file in hexadecimal; computed once for a file that does not change."""
+    file = Path(path)
+    try:
+        status = file.stat()
+        return _sha256_of(file.resolve(), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise StackError(file, f"cannot be read: {error}", expected="a LoRA file") from error
+
+
+@lru_cache(maxsize=512)
+def _sha256_of(file: Path, size: int, modified_ns: int) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb", buffering=0) as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _is_named(row: object) -> bool:
+    return isinstance(row, Mapping) and any(row.get(key) is not None for key in ("name", "adapter_name"))
+
+
+def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Path) -> dict[str, object]:
+    """Return an entry's JSON with hashes and portable paths; the twin it would bring along is written out too."""
+    found = with_twin(with_found_files(entry, lora_folders), lora_folders)
+    row = found.to_json()
+    for key, path in (("", found.path), ("low_noise_", found.low_noise_path)):
+        if path is not None:
+            row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
+            row[f"{key}sha256"] = sha256_of(path)
+    return row

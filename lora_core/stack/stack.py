@@ -1,0 +1,143 @@
+"""A LoRA stack: the user's ordered, immutable list of LoRAs, before anything is known of the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checks import nearest
+from ..errors import StackError
+from . import preset
+from .blend import blend
+from .entry import AppliesTo, LoraEntry, free_name
+from .schedule import StrengthSchedule
+from .target_filter import TargetFilter
+
+if TYPE_CHECKING:
+    from ..files.weights import LoraWeights
+
+
+@dataclass(frozen=True)
+class LoraStack:
+    """Hold LoRAs in the user's order; their effects add, so the order is for people only.
+
+    Every method that changes something returns a new stack.
+    """
+
+    entries: tuple[LoraEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", tuple(self.entries))
+        names = [entry.name for entry in self.entries]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise StackError("stack", f"two LoRAs are named {twice!r}", remedy="Give one of them another name")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[LoraEntry]:
+        return iter(self.entries)
+
+    def __getitem__(self, name: str) -> LoraEntry:
+        return self.entries[self._index(name)]
+
+    def add(
+        self,
+        source: LoraEntry | LoraWeights | str | Path,
+        strength: float = 1.0,
+        applies_to: AppliesTo = "auto",
+        *,
+        name: str | None = None,
+        low_noise: LoraWeights | str | Path | None = None,
+        low_noise_strength: float | None = None,
+        schedule: StrengthSchedule | str | None = None,
+        target_filter: TargetFilter | str | None = None,
+        find_twin: bool = True,
+    ) -> LoraStack:
+        """Append a LoRA: a file, a pair of files, weights already read, or a finished entry taken as it is.
+
+        The file is the high-noise expert's if `low_noise` gives another for the low-noise one. The name is the file's
+        unless given, with a number if it is taken. Schedule and filter may be in their text forms ("fade_out",
+        "0-9=0.5,ffn=0"). The rest is as in `LoraEntry`.
+        """
+        if isinstance(source, LoraEntry):
+            return LoraStack((*self.entries, source))
+        path, weights = _file_or_weights(source)
+        low_path, low_weights = (None, None) if low_noise is None else _file_or_weights(low_noise)
+        entry = LoraEntry(
+            name=name or free_name(weights.name if weights else Path(path or "LoRA").stem, {row.name for row in self}),
+            path=path,
+            strength=strength,
+            applies_to=applies_to,
+            low_noise_path=low_path,
+            low_noise_strength=low_noise_strength,
+            schedule=StrengthSchedule.parse(schedule) if isinstance(schedule, str) else schedule,
+            target_filter=TargetFilter.parse(target_filter) if isinstance(target_filter, str) else target_filter,
+            find_twin=find_twin,
+            weights=weights,
+            low_noise_weights=low_weights,
+        )
+        return LoraStack((*self.entries, entry))
+
+    def without(self, name: str) -> LoraStack:
+        """Leave one LoRA out."""
+        return self.replace(name)
+
+    def replace(self, name: str, *entries: LoraEntry) -> LoraStack:
+        """Put other entries, any number of them, in the place of one."""
+        index = self._index(name)
+        return LoraStack((*self.entries[:index], *entries, *self.entries[index + 1 :]))
+
+    def with_strength(self, name: str, strength: float, low_noise_strength: float | None = None) -> LoraStack:
+        """Give one LoRA another strength, on the low-noise expert too unless that has its own."""
+        entry = replace(self[name], strength=strength, low_noise_strength=low_noise_strength)
+        return self.replace(name, entry)
+
+    def blend(self, name: str, other: str, by: float | StrengthSchedule | str) -> LoraStack:
+        """Interpolate between two LoRAs of the stack, in a fixed ratio or cross-fading; see `blend.blend`."""
+        if name == other:
+            raise StackError("stack", f"{name!r} cannot be blended with itself", expected="two LoRAs of the stack")
+        first, second = blend(self[name], self[other], by)
+        return self.replace(name, first).replace(other, second)
+
+    def to_json(self) -> str:
+        """Return the stack as the JSON list people use."""
+        return json.dumps([entry.to_json() for entry in self.entries], ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, form: str | Sequence[object], where: str = "stack") -> LoraStack:
+        """Read a stack from JSON text, or from the list it stands for; files are not touched."""
+        return cls(preset.entries_from_json(form, where))
+
+    def resolved(self, lora_folders: Sequence[str | Path]) -> LoraStack:
+        """Find every file in the LoRA folders, but those of rows that are off; a path that leaves them is refused."""
+        return LoraStack(
+            tuple(preset.with_found_files(row, lora_folders) if row.enabled else row for row in self.entries)
+        )
+
+    @classmethod
+    def read_preset(
+        cls, path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True
+    ) -> LoraStack:
+        """Read a preset or stack file; see `preset.read_preset`."""
+        return cls(preset.read_preset(path, lora_folders, verify=verify))
+
+    def write_preset(self, path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
+        """Write the stack with the hash of each file; see `preset.write_preset`."""
+        return preset.write_preset(self.entries, path, lora_folders)
+
+    def _index(self, name: str) -> int:
+        names = [entry.name for entry in self.entries]
+        if name not in names:
+            raise StackError("stack", f"no LoRA is named {name!r}", expected=nearest(name, names) if names else "empty")
+        return names.index(name)
+
+
+def _file_or_weights(source: LoraWeights | str | Path) -> tuple[Path, None] | tuple[Path | None, LoraWeights]:
+    if isinstance(source, (str, Path)):
+        return Path(source), None
+    return source.path, source

@@ -1,0 +1,261 @@
+"""Account and verdict: every tensor has a record, and what is wrong with a file is said in one message."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from spellings import AB, DOWN_UP, SPELLINGS, Spelling, diffusers, native, random_pairs, save, spelled
+from torch import Tensor
+
+from lora_core.errors import LoraFileError, LoraMismatchError
+from lora_core.families.wan.spec import wan_spec
+from lora_core.files.account import Account, TensorRecord
+from lora_core.files.read import read_lora
+from lora_core.files.report import inspect_lora
+
+POCKET = wan_spec("wan-pocket")
+T2V = wan_spec("wan2.2-t2v-a14b")
+Q = "diffusion_model.blocks.0.self_attn.q"
+
+
+def zeros(module: str, outputs: int, inputs: int, rank: int = 2) -> dict[str, Tensor]:
+    return {f"{module}.lora_A.weight": torch.ones(rank, inputs), f"{module}.lora_B.weight": torch.ones(outputs, rank)}
+
+
+def good() -> dict[str, Tensor]:
+    return spelled(SPELLINGS["comfyui"], random_pairs(4), alpha=2.0)
+
+
+def image_branch(num_blocks: int = 2) -> dict[str, Tensor]:
+    tensors = {}
+    for i in range(num_blocks):
+        block = f"diffusion_model.blocks.{i}.cross_attn"
+        tensors |= zeros(f"{block}.k_img", 128, 128) | zeros(f"{block}.v_img", 128, 128)
+        tensors |= {f"{block}.k_img.diff_b": torch.ones(128), f"{block}.norm_k_img.diff": torch.ones(128)}
+    return tensors | zeros("diffusion_model.img_emb.proj.1", 1280, 1280)
+
+
+def status(path: Path, spec=POCKET, **options: bool) -> dict[str, int]:
+    return {name: count for name, count in read_lora(path, spec=spec, **options).account.counts().items() if count}
+
+
+def test_every_tensor_has_one_record_in_the_files_order(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", good() | image_branch())
+    account = read_lora(path, spec=POCKET).account
+    assert len(account) == len(good()) + len(image_branch())
+    assert {record.name for record in account} == {*good(), *image_branch()}
+    assert account.count("applied") == len(good())
+    assert account.summary() == "47 tensors: 33 applied, 14 not applicable"
+
+
+def test_the_image_branch_is_not_applicable_on_a_text_base_and_says_why(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", good() | image_branch())
+    report = inspect_lora(path, spec=POCKET)
+    assert report.faults == ()
+    [(found, reason, count, _)] = report.account.reasons()
+    assert (found, count) == ("not_applicable", 14)
+    assert reason == "belongs to the image branch of Wan 2.1 I2V, which this model does not have"
+    assert reason in report.account.table()
+
+
+def test_a_lora_of_nothing_but_the_image_branch_applies_nothing(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", image_branch())
+    with pytest.raises(LoraMismatchError) as caught:
+        read_lora(path, spec=POCKET, allow_partial=True)
+    assert str(caught.value) == (
+        f"{path}: none of its 14 tensors applies to Wan pocket. Choose a LoRA made for Wan pocket."
+    )
+
+
+def test_unmatched_tensors_are_an_error_that_names_the_nearest_target(tmp_path: Path) -> None:
+    tensors = (
+        good() | zeros("diffusion_model.blocks.0.self_attn.qq", 128, 128) | zeros("diffusion_model.blok.3.ffn.0", 1, 1)
+    )
+    path = save(tmp_path / "x.safetensors", tensors)
+    with pytest.raises(LoraMismatchError) as caught:
+        read_lora(path, spec=POCKET)
+    assert str(caught.value) == (
+        f"{path}: 4 tensors match nothing in the model: "
+        "diffusion_model.blocks.0.self_attn.qq.lora_A.weight (nearest blocks.0.self_attn.q), "
+        "diffusion_model.blocks.0.self_attn.qq.lora_B.weight (nearest blocks.0.self_attn.q), "
+        "diffusion_model.blok.3.ffn.0.lora_A.weight (nearest blocks.3.ffn.0) and 1 more. "
+        "Switch allow_partial on to apply the others."
+    )
+    assert status(path, allow_partial=True) == {"applied": 33, "unmatched": 4}
+    [record] = [
+        r for r in inspect_lora(path, spec=POCKET).account if r.name.startswith("diffusion_model.blok.3.ffn.0.lora_A")
+    ]
+    assert (record.status, record.target, record.nearest) == ("unmatched", None, "blocks.3.ffn.0")
+    assert record.reason == "the model has no such module"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (f"{Q}.weight", "a whole weight, not the change of one"),
+        (f"{Q}.lora_C.weight", "its ending is no part of a known LoRA"),
+        ("diffusion_model.blocks.0.self_attn.norm_q.diff_b", "the module has no such bias"),
+    ],
+)
+def test_an_unmatched_tensor_has_its_reason(name: str, reason: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", good() | {name: torch.ones(128)})
+    [record] = [r for r in inspect_lora(path, spec=POCKET).account if r.status != "applied"]
+    assert (record.name, record.reason) == (name, reason)
+
+
+def test_a_whole_checkpoint_is_not_a_lora(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", {f"{Q}.weight": torch.ones(128, 128), f"{Q}.bias": torch.ones(128)})
+    with pytest.raises(LoraMismatchError, match="a whole weight, not the change of one"):
+        read_lora(path, spec=POCKET)
+
+
+def test_a_wrong_shape_is_an_error_that_names_both(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", good() | zeros("diffusion_model.blocks.2.self_attn.k", 128, 64))
+    with pytest.raises(LoraMismatchError) as caught:
+        read_lora(path, spec=POCKET)
+    assert str(caught.value) == (
+        f"{path}: 1 target has another shape in the model: "
+        "blocks.2.self_attn.k is 128x64 in the file and 128x128 in the model. "
+        "Switch allow_partial on to apply the others."
+    )
+    assert status(path, allow_partial=True) == {"applied": 33, "wrong_shape": 2}
+
+
+def wan_lora(width: int, ffn: int, num_blocks: int = 3, rank: int = 2) -> dict[str, Tensor]:
+    tensors = {}
+    for i in range(num_blocks):
+        for module in ("self_attn.q", "self_attn.k", "cross_attn.v"):
+            tensors |= zeros(f"diffusion_model.blocks.{i}.{module}", width, width, rank)
+        tensors |= zeros(f"diffusion_model.blocks.{i}.ffn.0", ffn, width, rank)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("width", "model", "said"),
+    [
+        (5120, "wan2.1-t2v-1.3b", "this is a Wan 14B LoRA (width 5120) and the model is Wan 2.1 T2V 1.3B (width 1536)"),
+        (
+            1536,
+            "wan2.2-t2v-a14b",
+            "this is a Wan 1.3B LoRA (width 1536) and the model is Wan 2.2 T2V A14B (width 5120)",
+        ),
+        (3072, "wan2.2-i2v-a14b", "this is a Wan 5B LoRA (width 3072) and the model is Wan 2.2 I2V A14B (width 5120)"),
+        (640, "wan2.2-ti2v-5b", "this is a LoRA for a transformer of width 640 and the model is Wan 2.2 TI2V 5B"),
+    ],
+)
+def test_a_lora_of_another_size_is_told_as_such_even_partially(
+    width: int, model: str, said: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "x.safetensors", wan_lora(width, 2 * width))
+    for allow_partial in (False, True):
+        with pytest.raises(LoraMismatchError) as caught:
+            read_lora(path, spec=wan_spec(model), allow_partial=allow_partial)
+        assert caught.value.what.startswith(said)
+    assert (
+        f"blocks.0.cross_attn.v is {width}x{width} in the file and"
+        in inspect_lora(path, spec=wan_spec(model)).faults[-1]
+    )
+
+
+def test_an_image_to_video_patch_embedding_is_named_on_a_text_model(tmp_path: Path) -> None:
+    patch = {"diffusion_model.patch_embedding.diff": torch.ones(5120, 36, 1, 2, 2)}
+    path = save(tmp_path / "x.safetensors", wan_lora(5120, 13824) | patch)
+    with pytest.raises(LoraMismatchError, match="is 5120x36x1x2x2 in the file, as image-to-video has it, and"):
+        read_lora(path, spec=T2V)
+
+
+FOREIGN = {
+    "SDXL": ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", "Stable Diffusion or SDXL"),
+    "SDXL text encoder": ("lora_te2_text_model_encoder_layers_0_mlp_fc1", "SDXL"),
+    "LLM": ("base_model.model.model.layers.0.self_attn.q_proj", "a language model"),
+    "Flux": ("transformer.single_transformer_blocks.3.attn.to_q", "Flux"),
+    "Hunyuan": ("diffusion_model.double_blocks.3.img_attn.qkv", "Flux or HunyuanVideo"),
+    "Qwen-Image": ("transformer.transformer_blocks.0.attn.add_q_proj", "Qwen-Image or Stable Diffusion 3"),
+    "VACE": (
+        "diffusion_model.vace_blocks.0.self_attn.q",
+        "Wan VACE, whose control blocks this model does not have",
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", [T2V, None])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_lora_of_another_model_is_recognised(name: str, spec, tmp_path: Path) -> None:
+    module, model = FOREIGN[name]
+    path = save(tmp_path / "x.safetensors", zeros(module, 64, 64))
+    with pytest.raises(LoraMismatchError) as caught:
+        read_lora(path, spec=spec, allow_partial=True)
+    title = T2V.title if spec else "Wan (any size)"
+    expected = f"it looks like a LoRA for {model}; none of its 2 tensors applies to {title}"
+    assert caught.value.what.startswith(expected)
+
+
+def test_all_faults_of_a_file_are_in_one_message(tmp_path: Path) -> None:
+    tensors = good() | {
+        "diffusion_model.blocks.2.self_attn.q.lora_down.weight": torch.ones(4, 128),
+        "diffusion_model.blocks.2.self_attn.k.lora_down.weight": torch.ones(4, 128),
+        "diffusion_model.blocks.2.self_attn.k.lora_up.weight": torch.ones(128, 3),
+        "diffusion_model.blocks.9.self_attn.k.diff": torch.ones(128, 128),
+        f"{Q}.alpha": torch.tensor(0.0),
+    }
+    path = save(tmp_path / "x.safetensors", tensors)
+    with pytest.raises(LoraFileError) as caught:
+        read_lora(path, spec=POCKET)
+    assert str(caught.value) == (
+        f"{path}: 1 target has tensors that do not go together: "
+        "blocks.2.self_attn.k (down is 4x128 and up 128x3); "
+        "1 target has only some of the tensors that make a delta: "
+        "blocks.2.self_attn.q lacks up (there is diffusion_model.blocks.2.self_attn.q.lora_down.weight); "
+        f"1 alpha cannot be used: {Q}.alpha is 0 (an alpha is one finite number other than 0); "
+        "1 tensor matches nothing in the model: "
+        "diffusion_model.blocks.9.self_attn.k.diff (nearest blocks.5.self_attn.k). "
+        "Use a complete file; this one was cut or written wrongly."
+    )
+
+
+def test_deltas_that_change_nothing_are_marked_zero(tmp_path: Path) -> None:
+    tensors = good() | {
+        "diffusion_model.blocks.1.norm3.diff": torch.zeros(128),
+        "diffusion_model.blocks.1.self_attn.v.lora_down.weight": torch.ones(4, 128),
+        "diffusion_model.blocks.1.self_attn.v.lora_up.weight": torch.zeros(128, 4),
+    }
+    weights = read_lora(save(tmp_path / "x.safetensors", tensors), spec=POCKET)
+    assert {r.name for r in weights.account if r.status == "zero"} == set(tensors) - set(good())
+    assert "blocks.1.norm3" in weights.deltas
+
+
+def test_a_file_of_zeros_is_read_with_a_note(tmp_path: Path) -> None:
+    tensors = {name: torch.zeros_like(value) for name, value in zeros(Q, 128, 128).items()}
+    weights = read_lora(save(tmp_path / "x.safetensors", tensors), spec=POCKET)
+    assert weights.notes == ("all its deltas are zero: it changes nothing",)
+
+
+def test_a_file_is_logged_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "lora_core")
+    read_lora(save(tmp_path / "x.safetensors", good()), spec=POCKET)
+    assert caplog.messages == ["x.safetensors: 33 tensors: 33 applied"]
+
+
+def test_an_account_is_text_for_people() -> None:
+    records = (
+        TensorRecord("a.lora_A.weight", "applied", "a", (2, 4), "float32"),
+        TensorRecord("b.lora_A.weight", "unmatched", None, (2, 4), "float32", "the model has no such module", "a"),
+    )
+    account = Account(records)
+    assert account.table(every=True).splitlines() == [
+        "2 tensors: 1 applied, 1 unmatched",
+        "      1 unmatched: the model has no such module (first: b.lora_A.weight)",
+        "  applied        a.lora_A.weight [2x4 float32] -> a",
+        "  unmatched      b.lora_A.weight [2x4 float32] -> None: the model has no such module (nearest a)",
+    ]
+    assert Account().summary() == "0 tensors: none"
+
+
+def test_spellings_of_an_account_do_not_matter(tmp_path: Path) -> None:
+    one = save(tmp_path / "a.safetensors", spelled(Spelling("", native, DOWN_UP), random_pairs(4), 4.0))
+    two = save(tmp_path / "b.safetensors", spelled(Spelling("transformer.", diffusers, AB), random_pairs(4), 4.0))
+    targets = [{record.target for record in read_lora(path, spec=POCKET).account} for path in (one, two)]
+    assert targets[0] == targets[1]

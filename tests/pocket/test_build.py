@@ -1,0 +1,24 @@
+"""The build of the pocket world, end to end, with step counts that make nothing worth looking at."""
+
+import json
+from pathlib import Path
+
+from safetensors import safe_open
+
+from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
+from lora_core.pocket import build
+
+
+def test_every_stage_runs_and_leaves_files_in_native_naming(tmp_path: Path) -> None:
+    build.main(["--work", str(tmp_path), "--quick"])
+    paths = pocket_paths(tmp_path / "assets")
+    assert json.loads(paths.quality.read_text())["rows"]
+    with safe_open(paths.high_noise, framework="pt") as file:
+        assert {"blocks.0.self_attn.q.weight", "head.head.weight"} <= set(file.keys())
+        assert json.loads(file.metadata()["config"]) == {"transformer": {"num_heads": 4, "text_dim": 64}}
+    with safe_open(paths.vae, framework="pt") as file:
+        assert {"encoder.conv1.weight", "decoder.head.2.weight", "conv1.weight", "conv2.weight"} <= set(file.keys())
+    for name in POCKET_LORAS:
+        for side in ("high_noise", "low_noise"):
+            with safe_open(paths.loras / f"{name}_{side}.safetensors", framework="pt") as file:
+                assert all(key.startswith("diffusion_model.blocks.") for key in file.keys())  # noqa: SIM118  # no dict

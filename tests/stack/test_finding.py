@@ -1,0 +1,122 @@
+import os
+
+import pytest
+
+from lora_core.errors import StackError
+from lora_core.stack.finding import find_lora, relative_to_folders
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two LoRA folders, and a file outside both that every escape aims at."""
+    for name in (
+        "loras/wan/style.safetensors",
+        "more/zibbo.safetensors",
+        "more/style.safetensors",
+        "secret.safetensors",
+    ):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    return [tmp_path / "loras", tmp_path / "more"]
+
+
+def test_a_relative_path_is_found_in_the_first_folder_that_has_it(folders):
+    assert find_lora("wan/style.safetensors", folders) == folders[0] / "wan/style.safetensors"
+    assert find_lora("zibbo.safetensors", folders) == folders[1] / "zibbo.safetensors"
+
+
+def test_backslashes_separate_folders(folders):
+    assert find_lora("wan\\style.safetensors", folders) == folders[0] / "wan/style.safetensors"
+
+
+def test_an_absolute_path_inside_a_folder_is_taken(folders):
+    inside = folders[1] / "zibbo.safetensors"
+    assert find_lora(inside, [str(folder) for folder in folders]) == inside
+
+
+def test_a_detour_that_ends_inside_is_taken(folders):
+    assert find_lora("wan/../wan/style.safetensors", folders) == folders[0] / "wan/style.safetensors"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.safetensors",
+        "wan/../../secret.safetensors",
+        "..\\secret.safetensors",
+        "/etc/passwd",
+        "C:\\x",
+        "\\\\h\\x",
+    ],
+)
+def test_a_path_that_leaves_the_folders_is_refused(folders, path):
+    with pytest.raises(StackError, match=r"leaves the LoRA folders \(a path inside .*loras, .*more\)"):
+        find_lora(path, folders)
+
+
+def test_an_absolute_path_outside_is_refused(folders):
+    with pytest.raises(StackError, match="leaves the LoRA folders"):
+        find_lora(folders[0].parent / "secret.safetensors", folders)
+
+
+def test_a_link_out_of_the_folders_is_refused(folders):
+    os.symlink(folders[0].parent / "secret.safetensors", folders[0] / "link.safetensors")
+    os.symlink(folders[0].parent, folders[0] / "up")
+    for path in ("link.safetensors", "up/secret.safetensors"):
+        with pytest.raises(StackError, match="leaves the LoRA folders"):
+            find_lora(path, folders)
+
+
+def test_a_folder_may_itself_be_a_link(folders, tmp_path):
+    os.symlink(folders[0], tmp_path / "linked")
+    assert find_lora("wan/style.safetensors", [tmp_path / "linked"]) == folders[0] / "wan/style.safetensors"
+
+
+def test_a_loop_of_links_is_refused(folders):
+    os.symlink(folders[0] / "b", folders[0] / "a")
+    os.symlink(folders[0] / "a", folders[0] / "b")
+    with pytest.raises(StackError):
+        find_lora("a", folders)
+
+
+def test_a_missing_file_is_named_with_the_nearest_beside_it(folders):
+    with pytest.raises(
+        StackError, match=r"wan/stile\.safetensors: no such file in .*\(nearest: 'style\.safetensors'\)"
+    ):
+        find_lora("wan/stile.safetensors", folders)
+    with pytest.raises(StackError, match="no such file"):
+        find_lora("none/x.safetensors", folders)
+
+
+@pytest.mark.parametrize("path", ["", "  ", "a\0b"])
+def test_a_path_that_names_nothing_is_refused(folders, path):
+    with pytest.raises(StackError, match="names no file"):
+        find_lora(path, folders)
+
+
+def test_a_folder_or_an_endless_name_is_no_file(folders):
+    with pytest.raises(StackError, match="wan: is a folder"):
+        find_lora("wan", folders)
+    for given in (folders, []):
+        with pytest.raises(StackError):
+            find_lora("x" * 5000, given)
+
+
+def test_without_folders_a_path_is_taken_as_it_is(folders, monkeypatch):
+    monkeypatch.chdir(folders[0])
+    assert find_lora("../secret.safetensors") == folders[0].parent / "secret.safetensors"
+
+
+def test_a_preset_stores_paths_relative_to_their_folder(folders):
+    assert relative_to_folders(folders[0] / "wan/style.safetensors", folders) == "wan/style.safetensors"
+    outside = folders[0].parent / "secret.safetensors"
+    assert relative_to_folders(outside, folders) == outside.as_posix()
+
+
+def test_the_nearest_name_is_looked_for_in_every_folder(folders, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "neon_style.safetensors").touch()
+    with pytest.raises(StackError, match="nearest: 'neon_style"):
+        find_lora("neon_stile.safetensors", [*folders, other])
