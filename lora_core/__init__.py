@@ -20,13 +20,13 @@ from .errors import (
     StackError,
     UnsupportedLoraError,
 )
-from .families.base import Expert, ModelSpec
+from .experts import Expert, find_twin
+from .families.base import ModelSpec
 from .families.condition import Condition
 from .families.wan.model import WanModel
 from .families.wan.open import open_wan
 from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
 from .files.account import Account, TensorRecord
-from .files.expert import find_twin
 from .files.read import read_lora
 from .files.report import LoraReport, inspect_lora
 from .files.weights import LoraWeights

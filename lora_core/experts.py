@@ -1,13 +1,27 @@
-"""The expert a file name tells, and the names that the other expert's file may have beside it."""
+"""The two noise experts of a model: their names, the noise each works at, and how file names tell them apart."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Literal
 
-from .families.base import Expert
+from .errors import LoraFileError
+
+Expert = Literal["high_noise", "low_noise"]
+EXPERTS: tuple[Expert, Expert] = ("high_noise", "low_noise")
+
+
+def expert_at(sigma: float, boundary: float | None) -> Expert:
+    """Return the expert that works at `sigma`: the high-noise one from the boundary up, the low-noise one below.
+
+    The boundary itself is the high expert's, as in Wan 2.2's `wan/text2video.py`. Without a boundary there is one
+    network, and it goes by the name of the low-noise expert.
+    """
+    return "low_noise" if boundary is None or sigma < boundary else "high_noise"
+
 
 #: A word in a file name -> (its counterpart, the expert it stands for, how sure that is).
 _WORDS: Mapping[str, tuple[str, Expert, int]] = {
@@ -35,7 +49,7 @@ _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 @dataclass(frozen=True)
 class Word:
-    """Be one word of a file name that tells the experts apart."""
+    """One word of a file name that tells the experts apart."""
 
     start: int
     end: int
@@ -70,7 +84,7 @@ def expert_words(stem: str) -> Iterator[Word]:
         yield Word(match.start(), match.end(), _in_case_of(match[0], counterpart), expert, certainty)
 
 
-def twin_names(path: Path) -> list[str]:
+def twin_names(path: PurePath) -> list[str]:
     """Return the names that the other expert's file may have, the likeliest first."""
     words = sorted(expert_words(path.stem), key=lambda word: -word.certainty)
     if not words:
@@ -78,6 +92,51 @@ def twin_names(path: Path) -> list[str]:
     surest = [word for word in words if word.certainty == words[0].certainty]
     names = [_swapped(path.stem, surest), *(_swapped(path.stem, [word]) for word in words)]
     return [f"{name}{path.suffix}" for name in dict.fromkeys(names) if name != path.stem]
+
+
+def twin_beside(path: Path) -> Path | None:
+    """Return the other expert's file beside `path`, if one of its names is there, in this case or another."""
+    names = twin_names(path)
+    exact = next((twin for name in names if (twin := path.with_name(name)).is_file()), None)
+    if exact is not None or not names:
+        return exact
+    try:
+        present = {candidate.name.lower(): candidate for candidate in path.parent.iterdir() if candidate.is_file()}
+    except OSError:
+        return None
+    alike = (present.get(name.lower()) for name in names)
+    return next((twin for twin in alike if twin is not None and twin.name != path.name), None)
+
+
+def find_twin(path: str | Path) -> Path:
+    """Return the other expert's file beside `path`, found by the words for high and low in its name."""
+    path = Path(path)
+    if not (names := twin_names(path)):
+        what = "its name does not tell its expert, so it has no twin"
+        remedy = "Name the other expert's file yourself"
+        raise LoraFileError(
+            path, what, expected="high_noise/low_noise, HIGH/LOW, HN/LN or a final _h/_l", remedy=remedy
+        )
+    if (twin := twin_beside(path)) is not None:
+        return twin
+    if not path.parent.is_dir():
+        raise LoraFileError(path.parent, "the folder cannot be read")
+    what, expected = "the other expert's file is not beside it", f"looked for {', '.join(names)}"
+    raise LoraFileError(path, what, expected=expected, remedy="Put it there under that name, or name the file yourself")
+
+
+def pairs_among(names: Iterable[str]) -> dict[str, str]:
+    """Return high-noise file -> the low-noise file in the same folder, of the files whose names tell a pair."""
+    listed = list(names)
+    present = set(listed)
+    pairs = {}
+    for name in listed:
+        path = Path(name)
+        if expert_in_name(path.stem) == "high_noise":
+            candidates = (str(path.with_name(twin)) for twin in twin_names(path))
+            if (twin := next((candidate for candidate in candidates if candidate in present), None)) is not None:
+                pairs[name] = twin
+    return pairs
 
 
 def _stands_alone(stem: str, words: list[re.Match[str]], index: int) -> bool:

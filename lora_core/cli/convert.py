@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import OutputError
-from ..families.base import EXPERTS
+from ..experts import EXPERTS
 from ..files.encode import DIALECTS
 from ..files.read import read_lora
 from ..files.write import write_lora

@@ -11,15 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import LoraMismatchError
 
 if TYPE_CHECKING:
     from torch import nn
-
-Expert = Literal["high_noise", "low_noise"]
-EXPERTS: tuple[Expert, Expert] = ("high_noise", "low_noise")
 
 #: A shape nobody has stated: the target exists, its size is not known (a grammar without a model).
 UNKNOWN_SHAPE: tuple[int, ...] = ()

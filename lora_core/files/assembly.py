@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ..deltas import Delta
 from ..errors import LoraFileError, LoraMismatchError, UnsupportedLoraError
-from ..families.base import UNKNOWN_SHAPE, Expert, ModelSpec
+from ..experts import Expert
+from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from .account import Account, Status, TensorRecord
 from .blueprint import Blueprint
 from .containers.tensorfile import TensorFile

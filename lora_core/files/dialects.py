@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..families.base import Expert, ModelSpec
+from ..experts import Expert
+from ..families.base import ModelSpec
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The expert a LoRA file is meant for, told from its metadata; and the file of the other expert beside it."""
+"""The expert a LoRA file is meant for, as its metadata tell it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import LoraFileError
-from ..experts import expert_in_name, twin_names
-from ..families.base import EXPERTS, Expert
+from ..experts import EXPERTS, Expert, expert_in_name
 
 #: The metadata entry in which this project states the expert.
 EXPERT_KEY = "expert"
@@ -41,28 +39,3 @@ def expert_of_training(metadata: Mapping[str, str]) -> tuple[Expert, str] | None
         if expert is not None:
             return expert, f"metadata {key!r} {metadata[key]!r}"
     return None
-
-
-def find_twin(path: str | Path) -> Path:
-    """Return the other expert's file beside `path`, found by the words for high and low in its name."""
-    path = Path(path)
-    names = twin_names(path)
-    if not names:
-        expected = "high_noise/low_noise, HIGH/LOW, HN/LN or a final _h/_l"
-        remedy = "Name the other expert's file yourself"
-        raise LoraFileError(
-            path, "its name does not tell its expert, so it has no twin", expected=expected, remedy=remedy
-        )
-    try:
-        present = {candidate.name.lower(): candidate for candidate in path.parent.iterdir() if candidate.is_file()}
-    except OSError as error:
-        raise LoraFileError(path.parent, f"the folder cannot be read: {error.strerror}") from error
-    for name in names:
-        exact = path.with_name(name)
-        twin = exact if exact.is_file() else present.get(name.lower())
-        if twin is not None and twin.name != path.name:
-            return twin
-    remedy = "Put it there under that name, or name the file yourself"
-    raise LoraFileError(
-        path, "the other expert's file is not beside it", expected=f"looked for {', '.join(names)}", remedy=remedy
-    )

@@ -13,7 +13,7 @@ import numpy as np
 from ..atomic import replacing
 from ..deltas import Delta
 from ..errors import OutputError
-from ..families.base import EXPERTS
+from ..experts import EXPERTS
 from ..media.figures import figure_image, fonts, missing_glyphs_allowed
 from .weights import LazyDeltas, LoraWeights
 

@@ -11,13 +11,14 @@ from typing import Literal
 from torch import nn
 
 from ..deltas import Delta
-from ..families.base import EXPERTS, Expert, ModelSpec
+from ..experts import EXPERTS, Expert, expert_in_name
+from ..families.base import ModelSpec
 from ..families.wan.spec import wan_grammar
 from .account import Account
 from .assembly import Assembly, assemble
 from .blueprint import changes_nothing
 from .containers.opening import open_tensor_file
-from .expert import expert_in_metadata, expert_in_name, expert_of_training
+from .expert import expert_in_metadata, expert_of_training
 from .origin import base_hint, clues_of
 from .weights import LazyDeltas, LoraWeights
 

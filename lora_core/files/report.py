@@ -13,7 +13,8 @@ from torch import nn
 
 from ..deltas import Delta
 from ..errors import LoraFileError
-from ..families.base import Expert, ModelSpec
+from ..experts import Expert
+from ..families.base import ModelSpec
 from .account import Account
 from .assembly import assemble
 from .containers.opening import open_tensor_file

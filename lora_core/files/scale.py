@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LoraFileError
+from ..experts import twin_names
 from .containers.opening import OPENERS
 from .containers.tensorfile import TensorFile
 
@@ -102,8 +103,6 @@ def _strangers(path: Path) -> list[Path]:
     `adapter_model.*` is PEFT's own name, so the configuration is that file's whatever else lies there; any other file
     must be alone with it, or with its twin.
     """
-    from .expert import twin_names
-
     if path.stem == "adapter_model":
         return []
     known = {path.name, *twin_names(path)}

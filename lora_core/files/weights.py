@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..deltas import Delta
-from ..families.base import Expert
+from ..experts import Expert
 from .account import Account
 
 

@@ -17,7 +17,8 @@ from ..atomic import replacing
 from ..checks import known
 from ..deltas import Delta
 from ..errors import LoraFileError, OutputError
-from ..families.base import EXPERTS, ModelSpec
+from ..experts import EXPERTS
+from ..families.base import ModelSpec
 from ..families.wan.names import aliases
 from .encode import DIALECTS, encode, stored_form
 from .expert import EXPERT_KEY

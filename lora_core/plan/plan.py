@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ..checks import finite_number
 from ..errors import PlanError
-from ..families.base import EXPERTS, Expert, ModelSpec
+from ..experts import EXPERTS, Expert
+from ..families.base import ModelSpec
 from ..stack.stack import LoraStack
 from .advice import Advice
 from .plan_rules import advise_on_plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..families.base import EXPERTS, Expert, ModelSpec
+from ..experts import EXPERTS, Expert
+from ..families.base import ModelSpec
 from .advice import Advice, purpose_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..deltas import Delta
 from ..errors import LoraMismatchError
-from ..families.base import EXPERTS, UNKNOWN_SHAPE, Expert, ModelSpec
+from ..experts import EXPERTS, Expert
+from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import LazyDeltas, LoraWeights
 from ..stack.entry import LoraEntry
 from ..stack.loading import Reader, load_stack

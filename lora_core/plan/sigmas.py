@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from ..checks import finite_number, number_in_text
 from ..errors import PlanError
-from ..families.base import Expert
+from ..experts import Expert, expert_at
 
 #: ComfyUI's own limit; a larger number of steps is a slip of the finger.
 MAX_STEPS = 10_000
@@ -43,19 +43,6 @@ def flow_sigmas(num_steps: int, shift: float, *, denoise: float = 1.0) -> tuple[
             "shift", f"{shift:g} leaves {num_steps} steps no distinct noise levels", expected="usually 1 to 12"
         )
     return sigmas
-
-
-def shift_for_boundary(num_high_steps: int, num_steps: int, boundary: float) -> float:
-    """Return the shift at which exactly the first `num_high_steps` of `num_steps` are at or above `boundary`.
-
-    It is the middle, in the logarithm, of all shifts that do so: where `boundary` falls between the two steps.
-    """
-    num_steps = _check_num_steps(num_steps)
-    if not 0 < num_high_steps < num_steps:
-        raise PlanError("high steps", f"{num_high_steps} of {num_steps}", expected=f"1 to {num_steps - 1}")
-    u = 1 - (num_high_steps - 0.5) / num_steps
-    b = check_boundary(boundary)
-    return b * (1 - u) / (u * (1 - b))
 
 
 def check_sigmas(values: Iterable[float]) -> tuple[float, ...]:
@@ -89,15 +76,6 @@ def check_boundary(boundary: object) -> float:
         return number
     remedy = f"Divide a timestep by 1000: {number / 1000:g}" if 10 <= number < 1000 else ""
     raise PlanError("boundary", f"{number:g} is outside (0, 1)", expected="a sigma such as 0.875", remedy=remedy)
-
-
-def expert_at(sigma: float, boundary: float | None) -> Expert:
-    """Return the expert that works at `sigma`: the high-noise one from the boundary up, the low-noise one below.
-
-    The boundary itself is the high expert's, as in Wan 2.2's `wan/text2video.py`. Without a boundary there is one
-    network, and it goes by the name of the low-noise expert.
-    """
-    return "low_noise" if boundary is None or sigma < boundary else "high_noise"
 
 
 def split_by_boundary(sigmas: Iterable[float], boundary: float | None) -> tuple[Expert, ...]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..experts import twin_names
-from ..families.base import EXPERTS, Expert, ModelSpec
+from ..experts import EXPERTS, Expert, twin_names
+from ..families.base import ModelSpec
 from ..stack.entry import LoraEntry
 from .advice import TURNED_UP_SPEED, USUAL_STRENGTHS, Advice, purpose_of
 

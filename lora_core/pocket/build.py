@@ -17,7 +17,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from ..families.base import EXPERTS
+from ..experts import EXPERTS
 from ..families.wan.pocket import POCKET_LORAS, pocket_paths
 from .experts import build_expert, fold_padding
 from .export import write_expert, write_lora_file, write_text, write_vae

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from ..atomic import replacing
 from ..deltas import Delta, Lora
-from ..families.base import Expert
+from ..experts import Expert
 from ..families.wan.names import to_native
 from ..families.wan.vae_names import vae_to_native
 from ..files.weights import LoraWeights

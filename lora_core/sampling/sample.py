@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ..apply.attachment import attach
 from ..checks import known
 from ..errors import PlanError, RequestError
-from ..families.base import Expert, ModelSpec
+from ..experts import Expert
+from ..families.base import ModelSpec
 from ..families.condition import Condition
 from ..plan.plan import SamplingPlan, StepPlan
 from .guidance import guided_velocity

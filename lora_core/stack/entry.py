@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from ..checks import finite_number, known, known_keys
 from ..errors import StackError
-from ..families.base import Expert
+from ..experts import Expert
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
 

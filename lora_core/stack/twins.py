@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import LoraFileError
-from ..files.expert import find_twin
+from ..experts import find_twin
 from ..files.report import inspect_lora
 from .entry import LoraEntry
 from .finding import find_lora

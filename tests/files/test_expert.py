@@ -9,8 +9,9 @@ import torch
 from spellings import SPELLINGS, random_pairs, save, spelled
 
 from lora_core.errors import LoraFileError
+from lora_core.experts import expert_in_name, find_twin, twin_names
 from lora_core.families.wan.spec import wan_spec
-from lora_core.files.expert import expert_in_metadata, expert_in_name, find_twin, twin_names
+from lora_core.files.expert import expert_in_metadata
 from lora_core.files.read import read_lora
 from lora_core.files.report import inspect_lora
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_core.errors import PlanError
+from lora_core.experts import expert_at
 from lora_core.plan.sigmas import (
     MAX_STEPS,
     check_boundary,
     check_sigmas,
-    expert_at,
     flow_sigmas,
     parse_sigmas,
     shift_for_boundary,

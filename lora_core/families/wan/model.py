@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ...checkpoints.residency import Offload, Piece, Residence
 from ...errors import ModelError
-from ..base import EXPERTS, Expert, ModelSpec
+from ...experts import EXPERTS, Expert
+from ..base import ModelSpec
 from .latents import LATENT_MEAN, LATENT_STD
 from .sources import WanSources
 from .text import TextEncoder
