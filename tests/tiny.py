@@ -333,3 +333,11 @@ def run(module: nn.Module, *, batch: int = 1, sigma: float = 0.9, image_tokens: 
         inputs["encoder_hidden_states_image"] = torch.randn(batch, image_tokens, 1280, generator=generator)
     with torch.no_grad():
         return module(**inputs, return_dict=False)[0]
+
+
+def assert_alike(ours: Tensor, theirs: Tensor) -> None:
+    """Compare what the same weights compute: to the last bits, in which some CPUs' kernels depend on where they lie.
+
+    Weights mapped from a file begin where the file has them, those in memory at a multiple of 64 bytes.
+    """
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

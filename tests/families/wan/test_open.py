@@ -54,14 +54,14 @@ def only_expert(path: Path) -> nn.Module:
 def test_two_native_files_give_two_experts(files: tiny.TinyFiles) -> None:
     model = open_wan(files.high, **files.arguments())
     assert (model.spec.boundary, model.spec.num_experts, model.spec.name) == (0.875, 2, "wan-custom")
-    assert torch.equal(tiny.run(model.expert("high_noise")), tiny.run(tiny.transformer(0)))
-    assert torch.equal(tiny.run(model.expert("low_noise"), sigma=0.5), tiny.run(tiny.transformer(1), sigma=0.5))
+    tiny.assert_alike(tiny.run(model.expert("high_noise")), tiny.run(tiny.transformer(0)))
+    tiny.assert_alike(tiny.run(model.expert("low_noise"), sigma=0.5), tiny.run(tiny.transformer(1), sigma=0.5))
 
 
 @pytest.mark.parametrize("given", ["high", "low"])
 def test_the_twin_is_found_beside_either_file(files: tiny.TinyFiles, given: str) -> None:
     model = open_wan(getattr(files, given))
-    assert torch.equal(tiny.run(model.expert("high_noise")), tiny.run(tiny.transformer(0)))
+    tiny.assert_alike(tiny.run(model.expert("high_noise")), tiny.run(tiny.transformer(0)))
 
 
 def test_a_single_file_is_one_expert_for_all_sigmas(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_prefixes_and_float_types_are_read(tmp_path: Path, prefix: str, dtype: t
     )
     reference = copy.deepcopy(tiny.transformer(0))
     reference.load_state_dict({name: tensor.to(dtype).float() for name, tensor in reference.state_dict().items()})
-    assert torch.equal(tiny.run(network), tiny.run(reference))
+    tiny.assert_alike(tiny.run(network), tiny.run(reference))
 
 
 def test_a_single_file_in_diffusers_naming_is_read(folder: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_single_file_in_diffusers_naming_is_read(folder: Path, tmp_path: Path)
     from safetensors.torch import save_file
 
     save_file(state, file, metadata=tiny.NATIVE_METADATA)
-    assert torch.equal(tiny.run(only_expert(file)), tiny.run(tiny.transformer(0)))
+    tiny.assert_alike(tiny.run(only_expert(file)), tiny.run(tiny.transformer(0)))
 
 
 def test_a_torch_file_of_tensors_is_read(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_diffusers_folders_state_their_boundary(
     assert (model.spec.boundary, model.spec.image_conditioned) == (boundary, in_channels == 36)
     assert model.spec.default_shift == 3.0, "the folder's scheduler says so"
     name = "high_noise" if two_experts else "low_noise"
-    assert torch.equal(tiny.run(model.expert(name)), tiny.run(tiny.transformer(0, in_channels=in_channels)))
+    tiny.assert_alike(tiny.run(model.expert(name)), tiny.run(tiny.transformer(0, in_channels=in_channels)))
 
 
 def test_a_half_precision_folder_has_the_dtypes_diffusers_gives_it(folder: Path) -> None:
@@ -147,7 +147,7 @@ def test_sharded_folders_are_read(folder: Path, tmp_path: Path) -> None:
     tiny.transformer(0).save_pretrained(tmp_path / "model" / "transformer", max_shard_size="100KB")
     (tmp_path / "model" / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
     assert len(list((tmp_path / "model" / "transformer").glob("*.safetensors"))) > 2
-    assert torch.equal(tiny.run(open_wan(tmp_path / "model").expert("high_noise")), tiny.run(tiny.transformer(0)))
+    tiny.assert_alike(tiny.run(open_wan(tmp_path / "model").expert("high_noise")), tiny.run(tiny.transformer(0)))
 
 
 def test_wan_2_1_i2v_has_its_image_branch(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_wan_2_1_i2v_has_its_image_branch(tmp_path: Path) -> None:
     model = open_wan(tiny.save_native(module, tmp_path / "i2v.safetensors"))
     assert model.spec.why_absent("blocks.0.cross_attn.k_img") is None
     ours = tiny.run(model.expert("low_noise"), image_tokens=257)
-    assert torch.equal(ours, tiny.run(module, image_tokens=257))
+    tiny.assert_alike(ours, tiny.run(module, image_tokens=257))
 
 
 def test_ti2v_5b_has_48_channels_and_a_larger_stride(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_every_offload_mode_gives_the_same_result(files: tiny.TinyFiles, offload
     expected = [tiny.run(plain.expert("high_noise")), plain.encode_text("a red circle")]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(results[:2], expected, strict=True))
     assert torch.equal(results[0], results[6])
-    assert torch.equal(results[3], tiny.run(tiny.transformer(1)))
+    tiny.assert_alike(results[3], tiny.run(tiny.transformer(1)))
 
 
 def test_nothing_is_read_before_it_is_used(files: tiny.TinyFiles) -> None:
@@ -347,7 +347,7 @@ def test_in_blocks_the_networks_stay_on_the_cpu_and_their_groups_travel(
 def test_groups_that_travel_compute_the_same(grain: residency.Grain) -> None:
     module = copy.deepcopy(tiny.transformer(0))
     residency._offload_groups(module, torch.device("cpu"), grain)
-    assert torch.equal(tiny.run(module), tiny.run(tiny.transformer(0)))
+    tiny.assert_alike(tiny.run(module), tiny.run(tiny.transformer(0)))
 
 
 def test_a_placement_that_fails_half_way_leaves_everything_at_rest(
