@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from lora_core.apply.attachment import attach
 from lora_core.apply.fused import choose_side
 from lora_core.deltas import Delta, Lora
-from lora_core.families.base import ModelSpec
+from lora_core.families.registry import spec_of_module
 
 #: (outputs, inputs) of Wan's linear layers: attention and feed-forward of 1.3B, attention of 14B.
 SHAPES = ((1536, 1536), (8960, 1536), (5120, 5120))
@@ -226,7 +226,7 @@ def measure_setting() -> dict[str, float]:
         network = WanTransformer3DModel(num_attention_heads=12, ffn_dim=8960, num_layers=30).requires_grad_(False)
     layers = {path: part for path, part in network.named_modules() if ".attn" in path or ".ffn" in path}
     layers = {path: part for path, part in layers.items() if isinstance(part, nn.Linear)}
-    spec = ModelSpec.from_module(network)
+    spec = spec_of_module(network)
     deltas = {str(spec.find(path)): meta_lora(layer) for path, layer in layers.items()}
     strengths = [0.1 * i for i in range(8)]
     start = time.perf_counter()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class LoraCoreError(Exception):
-    """Say `<where>: <what> (<expected>). <remedy>`, the base of every error this package raises on purpose.
+    """`<where>: <what> (<expected>). <remedy>`, the base of every error this package raises on purpose.
 
     Args:
         where: the file, node or argument at fault, as the user knows it.
@@ -67,3 +70,20 @@ class DatasetError(LoraCoreError):
 
 class TrainingError(LoraCoreError):
     """A training run that cannot start, go on or be resumed."""
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Put `where` before the place that an error of ours inside names."""
+    with relocated(lambda inner: f"{where} {inner}".rstrip()):
+        yield
+
+
+@contextmanager
+def relocated(change: Callable[[str], str]) -> Iterator[None]:
+    """Let an error of ours inside name `change` of its place, as its reader knows that."""
+    try:
+        yield
+    except LoraCoreError as error:
+        where = change(error.where)
+        raise type(error)(where, error.what, expected=error.expected, remedy=error.remedy) from error

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lora_core.checkpoints.residency import Piece
 from lora_core.families.wan.names import to_native
 from lora_core.families.wan.vae_names import vae_to_native
 
@@ -341,3 +342,8 @@ def assert_alike(ours: Tensor, theirs: Tensor) -> None:
     Weights mapped from a file begin where the file has them, those in memory at a multiple of 64 bytes.
     """
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def is_read(piece: Piece) -> bool:
+    """Say whether a piece of a model has been read from its files."""
+    return piece._network is not None

@@ -12,8 +12,8 @@ from torch import nn
 from ..checks import finite_number
 from ..deltas import Delta
 from ..errors import LoraMismatchError, StackError
-from ..families.base import ModelSpec
-from .base_weights import logical_shape
+from ..families.base import ModelSpec, logical_shape
+from ..families.registry import spec_of_module
 from .fused import FusedDelta, Strengths, Term, check_fit
 from .layers import Scratch, SideChoice, patch
 from .patched import PatchedModule, is_patched
@@ -126,7 +126,7 @@ def attach(
     scratch = Scratch()
     patched = [
         patch(module.get_submodule(path), deltas, strengths, side, scratch)
-        for path, deltas in fused_deltas(module, entries, spec or ModelSpec.from_module(module)).items()
+        for path, deltas in fused_deltas(module, entries, spec or spec_of_module(module)).items()
     ]
     return Attachment([entry.name for entry in entries], strengths, scratch, patched)
 

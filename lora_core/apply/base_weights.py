@@ -44,13 +44,6 @@ def base_form(layer: Layer) -> BaseForm:
     return next(form for form in _FORMS if form.matches(layer))
 
 
-def logical_shape(module: nn.Module, name: str) -> tuple[int, ...]:
-    """Return the shape of a parameter; that of a packed linear weight is what it unpacks to."""
-    if name == "weight" and isinstance(module, nn.Linear):
-        return module.out_features, module.in_features
-    return tuple(module.get_parameter(name).shape)
-
-
 def _is_plain(layer: Layer) -> bool:
     weight = layer.weight
     return type(weight) in _PLAIN_TYPES and weight.is_floating_point() and not hasattr(layer, "dequantised_weight")

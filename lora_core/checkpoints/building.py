@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 
 
-def assemble(build: Callable[[], Any], state: Mapping[str, Tensor], where: object) -> nn.Module:
+def build_module(build: Callable[[], Any], state: Mapping[str, Tensor], where: object) -> nn.Module:
     """Build a module on the meta device, then give it the tensors of `state` as they are (memory-mapped, any dtype).
 
     Tensors of `state` must name every parameter of the module, in its shape, and nothing else.

@@ -77,7 +77,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, files, shapes, metadata)
 
 
-def read_json(path: Path) -> dict[str, object]:
+def read_json_file(path: Path) -> dict[str, object]:
     """Return the object a JSON file holds."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -102,7 +102,7 @@ def _weight_files(path: Path) -> tuple[Path, ...]:
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    names = read_json(index).get("weight_map")
+    names = read_json_file(index).get("weight_map")
     if not isinstance(names, dict):
         raise ModelError(index, "has no weight_map")
     files = tuple(index.parent / name for name in sorted(set(names.values())))

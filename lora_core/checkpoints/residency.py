@@ -6,14 +6,14 @@ network states for them. Going back to rest drops the copy on the device, for no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-from .offline import offline
 
 Offload = Literal["none", "experts", "blocks"]
 OFFLOADS: tuple[Offload, ...] = ("none", "experts", "blocks")
@@ -73,11 +73,6 @@ class Piece:
         self._network: Network | None = None
         self._tensors: list[_Placed] = []
         self._is_active = False
-
-    @property
-    def is_open(self) -> bool:
-        """True once the network has been read."""
-        return self._network is not None
 
     @property
     def is_active(self) -> bool:
@@ -149,3 +144,27 @@ def _offload_groups(module: nn.Module, device: torch.device, grain: Grain) -> No
         use_stream=device.type == "cuda",
         low_cpu_mem_usage=device.type == "cuda",
     )
+
+
+#: What keeps huggingface_hub, diffusers and transformers off the network.
+_FLAGS = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DIFFUSERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep huggingface_hub, diffusers and transformers off the network inside the block."""
+    import huggingface_hub.constants as hub  # reads its flag once, at import; so the flag is set there as well
+
+    before = {name: os.environ.get(name) for name in _FLAGS}
+    hub_before = hub.HF_HUB_OFFLINE
+    os.environ.update(_FLAGS)
+    hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = hub_before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..checks import known_keys, whole_number
+from ..checks import known_keys, parse_json, whole_number
 from ..errors import LoraCoreError, RequestError
-from ..json_text import read_json
 from ..sampling.noise import MAX_SEED
 from ..stack.stack import LoraStack
 
@@ -56,7 +55,7 @@ class Scene:
 
 def scenes_from_json(text: str) -> tuple[Scene, ...]:
     """Read the scenes that JSON text stands for, at least one."""
-    rows = read_json(text, "scenes", _FORM, RequestError)
+    rows = parse_json(text, "scenes", _FORM, RequestError)
     if not isinstance(rows, list) or not rows:
         what = "there is none" if rows == [] else "no list of scenes"
         raise RequestError("scenes", what, expected=_FORM)

@@ -1,4 +1,4 @@
-"""What reading, routing and planning must know of a model: its targets, their shapes and its two noise ranges.
+"""What reading, routing and planning must know of a model: its spec.
 
 A *target* is the canonical path of one parameter without a trailing `.weight`: `blocks.0.self_attn.q`,
 `blocks.0.self_attn.q.bias`, `blocks.0.modulation`. No tensor is held here, so a spec costs nothing to keep.
@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from ..errors import LoraMismatchError
+from ..errors import LoraMismatchError, ModelError
 
 if TYPE_CHECKING:
     from torch import nn
+
+ModuleKind = Literal["self_attn", "cross_attn", "ffn", "norm", "modulation", "embedding", "head", "other"]
 
 #: A shape nobody has stated: the target exists, its size is not known (a grammar without a model).
 UNKNOWN_SHAPE: tuple[int, ...] = ()
@@ -24,19 +26,35 @@ UNKNOWN_SHAPE: tuple[int, ...] = ()
 _NUMBER = re.compile(r"\d+")
 
 
+@dataclass(frozen=True)
+class DefaultClip:
+    """The clip a model makes when nobody says: frames, height and width in pixels, frames per second."""
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
-    """Describe one model to everything that never runs it.
+    """One model, as everything that never runs it knows it.
 
     Attributes:
         name: the short name that files and presets use, such as "wan2.2-t2v-a14b".
         shapes: target -> shape of its parameter; `UNKNOWN_SHAPE` where only the name is known.
         aliases: another spelling of a module path (diffusers') -> the canonical module path.
+        family: the name of its family, a row of `registry.FAMILIES`; "" for a network of no known family.
         not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
+        module_kinds: (regular expression on a target, kind of module); the first that is found decides.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
+        default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
+        settings_source: who says so of steps and guidance; "" where nobody does.
+        clip: what it makes when nobody says.
         vae_stride: frames, rows and columns of pixels per latent element.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
+        image_embeds: True when the network also reads what an image encoder sees in its picture.
         expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
     """
 
@@ -44,15 +62,20 @@ class ModelSpec:
     title: str
     shapes: Mapping[str, tuple[int, ...]]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    family: str = ""
     not_applicable: tuple[tuple[str, str], ...] = ()
+    module_kinds: tuple[tuple[str, ModuleKind], ...] = ()
     boundary: float | None = None
     default_shift: float = 5.0
     default_num_steps: int = 6
     default_cfg: tuple[float, float] = (1.0, 1.0)
+    settings_source: str = ""
+    clip: DefaultClip = DefaultClip(81, 480, 832, 16.0)
     latent_channels: int = 16
     vae_stride: tuple[int, int, int] = (4, 8, 8)
     patch_size: tuple[int, int, int] = (1, 2, 2)
     image_conditioned: bool = False
+    image_embeds: bool = False
     expand_timesteps: bool = False
 
     @property
@@ -94,16 +117,24 @@ class ModelSpec:
         expected = f"nearest {near!r}" if (near := self.nearest(target)) else ""
         raise LoraMismatchError(type(module).__name__, f"no parameter for the target {target!r}", expected=expected)
 
-    @classmethod
-    def from_module(cls, module: nn.Module, name: str = "generic") -> ModelSpec:
-        """Describe any network by its own parameters; a Wan transformer, in either naming, gets Wan's names."""
-        from .wan.spec import infer_wan_spec, names_a_wan
+    def kind_of(self, target: str) -> ModuleKind:
+        """Return the kind of module that a target belongs to."""
+        return next((kind for pattern, kind in self.module_kinds if re.search(pattern, target)), "other")
 
-        shapes = parameter_shapes(module)
-        if names_a_wan(shapes):
-            return infer_wan_spec(shapes)
-        targets = {target_of(parameter): shape for parameter, shape in shapes.items()}
-        return cls(name=name, title=type(module).__name__, shapes=targets)
+    def check_twin(self, low_noise: ModelSpec, where: object, high_noise: str) -> None:
+        """Raise unless `low_noise` is the spec of this model's other expert: the same targets, of the same shapes.
+
+        Args:
+            low_noise: the spec of what is to be the low-noise expert.
+            where: the file or node that gives it, for messages.
+            high_noise: how the message calls this one.
+        """
+        targets = {**self.shapes, **low_noise.shapes}
+        differing = next((t for t in targets if self.shapes.get(t) != low_noise.shapes.get(t)), None)
+        if differing is not None:
+            what = f"is no twin of {high_noise}: {differing!r} has shape {low_noise.shapes.get(differing)}"
+            expected, remedy = str(self.shapes.get(differing)), "Give the two files of one model"
+            raise ModelError(where, what, expected=expected, remedy=remedy)
 
     @cached_property
     def _paths(self) -> frozenset[str]:
@@ -140,14 +171,18 @@ def target_of(parameter: str) -> str:
 
 def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return full parameter name -> shape; a packed linear weight (4-bit, GGUF) counts as what it unpacks to."""
-    shapes = {}
-    for path, owner in module.named_modules():
-        for leaf, parameter in owner.named_parameters(recurse=False):
-            shape = tuple(parameter.shape)
-            if leaf == "weight" and isinstance(getattr(owner, "in_features", None), int):
-                shape = (owner.out_features, owner.in_features)
-            shapes[f"{path}.{leaf}" if path else leaf] = shape
-    return shapes
+    return {
+        f"{path}.{name}" if path else name: logical_shape(owner, name)
+        for path, owner in module.named_modules()
+        for name, _ in owner.named_parameters(recurse=False)
+    }
+
+
+def logical_shape(module: nn.Module, name: str) -> tuple[int, ...]:
+    """Return the shape of a module's own parameter; that of a packed linear weight is what it unpacks to."""
+    if name == "weight" and isinstance(getattr(module, "in_features", None), int):
+        return module.out_features, module.in_features  # type: ignore[return-value]  # every linear layer has both
+    return tuple(module.get_parameter(name).shape)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ Dtype policy: float32 here; cast to the network's dtype at its door.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """Hold everything a Wan network is given beside the noisy latents.
+    """Everything a network is given beside the noisy latents; a family that needs more derives its own.
 
     Attributes:
         positive: (B, 512, D) embedded prompt, zero beyond its last token.
@@ -32,13 +32,10 @@ class Condition:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """Return the same condition where and as the network computes; what is mixed with latents stays float32."""
-
-        def cast(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, dtype)
-
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        cast = {name: tensor.to(device, dtype) for name, tensor in tensors.items() if name != "known_frames"}
         known = None if self.known_frames is None else self.known_frames.to(device)
-        negative, channels, embeds = cast(self.negative), cast(self.image_channels), cast(self.image_embeds)
-        return Condition(self.positive.to(device, dtype), negative, channels, embeds, known)
+        return replace(self, known_frames=known, **cast)
 
     def keep_known(self, x: Tensor) -> Tensor:
         """Put the known first frames back in their place in normalised latents (B, C, F, H, W)."""

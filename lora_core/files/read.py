@@ -13,6 +13,7 @@ from torch import nn
 from ..deltas import Delta
 from ..experts import EXPERTS, Expert, expert_in_name
 from ..families.base import ModelSpec
+from ..families.registry import spec_of_module
 from ..families.wan.spec import wan_grammar
 from .account import Account
 from .assembly import Assembly, assemble
@@ -63,7 +64,7 @@ def spec_of(model: ModelSpec | nn.Module | None) -> ModelSpec:
     """Return the spec that a caller means: theirs, their module's, or the grammar of the Wan family."""
     if model is None:
         return wan_grammar()
-    return model if isinstance(model, ModelSpec) else ModelSpec.from_module(model)
+    return model if isinstance(model, ModelSpec) else spec_of_module(model)
 
 
 def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:

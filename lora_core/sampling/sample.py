@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..apply.attachment import attach
 from ..checks import known
 from ..errors import PlanError, RequestError
 from ..experts import Expert
-from ..families.base import ModelSpec
 from ..families.condition import Condition
+from ..families.opened import Networks
+from ..families.registry import family_of
 from ..plan.plan import SamplingPlan, StepPlan
 from .guidance import guided_velocity
 from .noise import noise_stream
@@ -29,23 +29,9 @@ from .solvers import SOLVERS, Solver
 StepCallback = Callable[[int, int, Tensor], None]
 
 
-class Experts(Protocol):
-    """Be the networks of one model, each handed out on the compute device, and know their latent space."""
-
-    @property
-    def spec(self) -> ModelSpec: ...
-    @property
-    def dtype(self) -> torch.dtype: ...
-    @property
-    def device(self) -> torch.device: ...
-    def expert(self, name: Expert) -> nn.Module: ...
-    def normalise(self, latents: Tensor) -> Tensor: ...
-    def denormalise(self, latents: Tensor) -> Tensor: ...
-
-
 @torch.no_grad()
 def sample(
-    experts: Experts,
+    experts: Networks,
     plan: SamplingPlan,
     noise: Tensor,
     condition: Condition,
@@ -61,7 +47,7 @@ def sample(
     leaves noise over gives latents as ComfyUI hands them on: divided by 1 - sigma, to be started from with noise zero.
 
     Args:
-        experts: the networks, such as an opened `WanModel`.
+        experts: the networks, such as an opened model.
         plan: the steps, and the LoRAs routed to each expert.
         noise: (B, C, F, H, W) standard normal, as `draw_noise` gives it; zeros where `start` is noisy already.
         condition: text and picture.
@@ -92,9 +78,9 @@ def history_resets(plan: SamplingPlan, solver: str) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """Hold what stays the same from the first step to the last."""
+    """What stays the same from the first step to the last."""
 
-    experts: Experts
+    experts: Networks
     plan: SamplingPlan
     condition: Condition
     solver: Solver
@@ -104,11 +90,12 @@ class _Walk:
     def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
         """Run the steps of one expert on normalised latents x."""
         network, spec = self.experts.expert(expert), self.experts.spec
+        forward = family_of(spec).forward
         with attach(network, self.plan.route.for_expert(expert), spec) as attachment:
 
             def velocity(x: Tensor, i: int) -> Tensor:
                 attachment.set_strengths(steps[i].strengths)
-                return guided_velocity(network, spec, x, steps[i].sigma, steps[i].cfg, self.condition)
+                return guided_velocity(forward, network, spec, x, steps[i].sigma, steps[i].cfg, self.condition)
 
             sigmas = [step.sigma for step in steps] + [steps[-1].sigma_next]
             return self.solver.run(velocity, x, sigmas, lambda i, x0: self.report(steps[i], x0), self.fresh_noise)
@@ -121,7 +108,7 @@ class _Walk:
         return self.experts.denormalise(self.condition.keep_known(x)).cpu()
 
 
-def _noised(experts: Experts, noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:
+def _noised(experts: Networks, noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:
     """Mix noise and start latents as the first sigma says; all-zero start latents are ComfyUI's way to say none."""
     if start is None or not start.any():
         return sigma * noise

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
 
-from ..checks import known, known_keys
+from ..checks import known, known_keys, parse_json
 from ..errors import StackError
-from ..json_text import read_json
 from .entry import AppliesTo
 from .schedule import StrengthSchedule
 from .stack import LoraStack
@@ -55,7 +54,7 @@ class Override:
 
 def overrides_from_json(text: str) -> tuple[Override, ...]:
     """Read the overrides that JSON text stands for, one for each LoRA at most."""
-    rows = read_json(text.strip() or "[]", _WHERE, _FORM, StackError)
+    rows = parse_json(text.strip() or "[]", _WHERE, _FORM, StackError)
     if not isinstance(rows, list):
         raise StackError(_WHERE, "no list of objects", expected=_FORM)
     overrides = tuple(Override.from_json(row) for row in rows)

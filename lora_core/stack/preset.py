@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..atomic import replacing
+from ..checks import parse_json
 from ..errors import StackError
-from ..json_text import read_json
 from .entry import LoraEntry, free_name
 from .finding import find_lora, relative_to_folders
 from .twins import with_twin
@@ -21,7 +21,7 @@ _FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
 
 def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tuple[LoraEntry, ...]:
     """Read the rows of a stack from JSON text, or from the list that it stands for; `where` names it in messages."""
-    rows = read_json(form, where, _FORM, StackError) if isinstance(form, str) else form
+    rows = parse_json(form, where, _FORM, StackError) if isinstance(form, str) else form
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise StackError(where, "no list of LoRAs", expected=_FORM)
     entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]

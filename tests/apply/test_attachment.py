@@ -21,7 +21,7 @@ from lora_core.apply.patched import PatchedModule
 from lora_core.checkpoints.fp8 import ScaledFp8Linear
 from lora_core.deltas import Delta, Full
 from lora_core.errors import LoraMismatchError, StackError
-from lora_core.families.base import ModelSpec
+from lora_core.families.registry import spec_of_module
 
 EXACT = 1e-5
 SIDES = ("auto", "activation", "weight")
@@ -76,7 +76,7 @@ def small() -> tuple[Small, Tensor]:
 
 
 def parameter_of(module: nn.Module, target: str) -> nn.Parameter:
-    path, name = ModelSpec.from_module(module).parameter_path(target, module)
+    path, name = spec_of_module(module).parameter_path(target, module)
     return module.get_submodule(path).get_parameter(name)
 
 

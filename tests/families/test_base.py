@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lora_core.errors import LoraMismatchError, ModelError
-from lora_core.families.base import ModelSpec
+from lora_core.families.registry import spec_of_module
 from lora_core.families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_grammar, wan_spec
 
 SPELLINGS = {
@@ -92,7 +92,7 @@ def test_image_branch_is_not_applicable_on_a_text_base_only() -> None:
 
 def test_every_parameter_of_a_diffusers_module_has_a_target() -> None:
     module = tiny.transformer(0)
-    spec = ModelSpec.from_module(module)
+    spec = spec_of_module(module)
     paths = {spec.parameter_path(target, module) for target in spec.shapes}
     assert {f"{path}.{name}" if path else name for path, name in paths} == dict(module.named_parameters()).keys()
     assert spec.parameter_path("blocks.1.norm3", module) == ("blocks.1.norm2", "weight")
@@ -102,7 +102,7 @@ def test_every_parameter_of_a_diffusers_module_has_a_target() -> None:
 
 def test_a_native_module_is_recognised_as_wan() -> None:
     module = NativeWan()
-    spec = ModelSpec.from_module(module)
+    spec = spec_of_module(module)
     assert spec.find("blocks.0.attn1.to_q") == "blocks.0.self_attn.q"
     assert spec.parameter_path("blocks.0.self_attn.q", module) == ("blocks.0.self_attn.q", "weight")
     assert spec.parameter_path("blocks.0.modulation", module) == ("blocks.0", "modulation")
@@ -111,7 +111,7 @@ def test_a_native_module_is_recognised_as_wan() -> None:
 
 def test_any_other_module_gets_its_own_names() -> None:
     module = nn.ModuleDict({"first": nn.Linear(3, 5), "norm": nn.LayerNorm(5)})
-    spec = ModelSpec.from_module(module)
+    spec = spec_of_module(module)
     assert spec.name == "generic"
     assert spec.shapes == {"first": (5, 3), "first.bias": (5,), "norm": (5,), "norm.bias": (5,)}
     assert spec.parameter_path("norm.bias", module) == ("norm", "bias")
@@ -123,7 +123,7 @@ def test_a_target_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(
         LoraMismatchError, match=r"^ModuleDict: no parameter for the target 'frist' \(nearest 'first'\)\.$"
     ):
-        ModelSpec.from_module(module).parameter_path("frist", module)
+        spec_of_module(module).parameter_path("frist", module)
 
 
 # ---------------------------------------------------------------------------------------------- wan.py

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lora_core.deltas import Dora
-from lora_core.families.base import ModelSpec
+from lora_core.families.registry import spec_of_module
 from lora_core.files.read import read_lora
 from lora_core.files.write import write_lora
 
@@ -77,7 +77,7 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path):
 
 def assert_merges_alike(path: Path, before: dict, after: dict) -> None:
     module = tiny.transformer()
-    spec = ModelSpec.from_module(module)
+    spec = spec_of_module(module)
     deltas = read_lora(path, spec=spec).deltas
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     seen = set()
@@ -97,7 +97,7 @@ def test_adapters_that_peft_saved_read_to_what_it_merges(saved) -> None:
 
 def test_what_is_written_in_any_dialect_still_merges_alike(saved) -> None:
     folder, before, after = saved
-    weights = read_lora(folder / "adapter_model.safetensors", spec=ModelSpec.from_module(tiny.transformer()))
+    weights = read_lora(folder / "adapter_model.safetensors", spec=spec_of_module(tiny.transformer()))
     assert_merges_alike(write_lora(weights, folder / "out" / "style.safetensors"), before, after)
     assert_merges_alike(write_lora(weights, folder / "out" / "kohya.safetensors", dialect="kohya"), before, after)
 
@@ -108,9 +108,7 @@ def test_peft_loads_the_peft_dialect(name: str, tmp_path: Path) -> None:
     model = peft.get_peft_model(fresh(), CONFIGS[name]())
     model.save_pretrained(tmp_path / "first")
     expected = model.merge_and_unload().state_dict()
-    weights = read_lora(
-        tmp_path / "first" / "adapter_model.safetensors", spec=ModelSpec.from_module(tiny.transformer())
-    )
+    weights = read_lora(tmp_path / "first" / "adapter_model.safetensors", spec=spec_of_module(tiny.transformer()))
     assert any(isinstance(delta, Dora) for delta in weights.deltas.values()) == (name == "dora")
     write_lora(weights, tmp_path / "second" / "adapter_model.safetensors", dialect="peft")
     merged = peft.PeftModel.from_pretrained(fresh(), tmp_path / "second").merge_and_unload().state_dict()
@@ -124,7 +122,7 @@ def test_diffusers_loads_the_diffusers_dialect(name: str, tmp_path: Path) -> Non
     model = peft.get_peft_model(fresh(), CONFIGS[name]())
     model.save_pretrained(tmp_path)
     expected = model.merge_and_unload().state_dict()
-    weights = read_lora(tmp_path / "adapter_model.safetensors", spec=ModelSpec.from_module(tiny.transformer()))
+    weights = read_lora(tmp_path / "adapter_model.safetensors", spec=spec_of_module(tiny.transformer()))
     path = write_lora(weights, tmp_path / "diffusers" / "style.safetensors", dialect="diffusers")
     module = fresh()
     module.load_lora_adapter(str(path.parent), weight_name=path.name, prefix="transformer", use_safetensors=True)

@@ -12,6 +12,7 @@ from lora_core.deltas import Lora
 from lora_core.errors import PlanError, RequestError
 from lora_core.families.base import ModelSpec
 from lora_core.families.condition import Condition
+from lora_core.families.registry import spec_of_module
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.weights import LoraWeights
 from lora_core.plan.plan import make_plan
@@ -206,7 +207,7 @@ def test_what_does_not_fit_together_is_refused():
 @pytest.fixture(scope="module")
 def wan():
     high, low = tiny.transformer(0), tiny.transformer(1)
-    return Experts(high, low, replace(ModelSpec.from_module(high), boundary=0.875))
+    return Experts(high, low, replace(spec_of_module(high), boundary=0.875))
 
 
 def text(seed):

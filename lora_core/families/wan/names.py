@@ -117,6 +117,17 @@ def to_diffusers(name: str) -> str | None:
     return _tables()[0].get(name)
 
 
+def module_to_diffusers(path: str) -> str:
+    """Return diffusers' spelling of a native module path or bare parameter; one that is not in the table stays."""
+    name = to_diffusers(f"{path}.weight")
+    return name.removesuffix(".weight") if name else to_diffusers(path) or path
+
+
+def is_bare(target: str) -> bool:
+    """Say whether a target is a parameter that no module of its own holds, such as `modulation`."""
+    return not target.endswith(".bias") and to_diffusers(target) is not None
+
+
 @cache
 def _tables() -> tuple[dict[str, str], dict[str, str]]:
     """Return (native -> diffusers, diffusers -> native) for whole parameter names."""

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json
-from ...checkpoints.offline import offline
-from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence
+from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
+from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
 from ...errors import ModelError
 from ..base import ModelSpec
 from .config import transformer_config
@@ -72,7 +71,7 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
     spec = transformer_spec(high, num_experts)
     low = None if sources.low is None else open_checkpoint(sources.low)
     if low is not None:
-        _check_twin(spec, transformer_spec(low, num_experts), sources)
+        spec.check_twin(transformer_spec(low, num_experts), sources.low, sources.high.name)
     return WanModel(
         spec=_with_stated(spec, sources),
         experts=experts_by_name(
@@ -96,7 +95,7 @@ def _stated_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
     file = checkpoint.path / "config.json"
     if not file.is_file():
         return None
-    config = read_json(file)
+    config = read_json_file(file)
     if "quantization_config" in config:
         expected = "weights as published, or a GGUF or 8-bit single file"
         raise ModelError(checkpoint.path, "its weights were quantised by diffusers", expected=expected)
@@ -122,14 +121,6 @@ def _vae(sources: WanSources, spec: ModelSpec, residence: Residence) -> Vae | No
         what = f"a VAE of {vae.num_channels} latent channels for {spec.title}"
         raise ModelError(sources.vae, what, expected=f"{spec.latent_channels} channels")
     return vae
-
-
-def _check_twin(high: ModelSpec, low: ModelSpec, sources: WanSources) -> None:
-    targets = {**high.shapes, **low.shapes}
-    differing = next((t for t in targets if high.shapes.get(t) != low.shapes.get(t)), None)
-    if differing is not None:
-        what = f"is no twin of {sources.high.name}: {differing!r} has shape {low.shapes.get(differing)}"
-        raise ModelError(str(sources.low), what, expected=str(high.shapes.get(differing)))
 
 
 def _pocket_spec(spec: ModelSpec) -> ModelSpec:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json
+from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json_file
 from ...errors import ModelError
-from ...experts import expert_in_name, twin_names
+from ...experts import expert_in_name, twin_beside, twin_names
 
 #: What to say instead of a path for the model that comes with the package.
 POCKET = "pocket"
 
 #: The pipelines of a `model_index.json` that are Wan's with nothing added.
-_PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,11 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
         raise ModelError(path, "is given as both experts", remedy="Name the other expert's file, or no low-noise one")
     if low is not None or expert is None:
         return WanSources(path, low)
-    names = twin_names(path)
-    twin = next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
+    twin = twin_beside(path)
     if twin is None:
-        other = "low" if expert == "high_noise" else "high"
+        other, names = "low" if expert == "high_noise" else "high", " or ".join(twin_names(path)[:2])
         remedy = "Put it beside this file or name both experts"
-        raise ModelError(path, f"the {other}-noise expert is missing", expected=" or ".join(names[:2]), remedy=remedy)
+        raise ModelError(path, f"the {other}-noise expert is missing", expected=names, remedy=remedy)
     return WanSources(path, twin) if expert == "high_noise" else WanSources(twin, path)
 
 
@@ -95,10 +94,10 @@ def _folder(root: Path) -> WanSources:
     if not index_file.is_file():
         expected = f"{index_file} of a diffusers model"
         raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
-    index = read_json(index_file)
+    index = read_json_file(index_file)
     pipeline = index.get("_class_name")
-    if pipeline not in _PIPELINES:
-        raise ModelError(index_file, f"is of the pipeline {pipeline!r}", expected=" or ".join(_PIPELINES))
+    if pipeline not in PIPELINES:
+        raise ModelError(index_file, f"is of the pipeline {pipeline!r}", expected=" or ".join(PIPELINES))
     boundary = index.get("boundary_ratio")
     return WanSources(
         high=_needed(root / "transformer"),
@@ -123,7 +122,7 @@ def _states(index: dict[str, Any], part: str) -> bool:
 def _shift(config_file: Path) -> float | None:
     if not config_file.is_file():
         return None
-    config = read_json(config_file)
+    config = read_json_file(config_file)
     shift = config.get("flow_shift", config.get("shift"))
     return float(shift) if isinstance(shift, int | float) else None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...errors import ModelError
-from ..base import UNKNOWN_SHAPE, ModelSpec, target_of
+from ..base import UNKNOWN_SHAPE, DefaultClip, ModelSpec, ModuleKind, target_of
 from .names import CHECKPOINT_PREFIXES, MAX_BLOCKS, NameRow, aliases, rows, to_native
 
 _FREQUENCY_WIDTH = 256
@@ -23,9 +23,13 @@ _NO_IMAGE_BRANCH: tuple[tuple[str, str], ...] = (
 )
 
 
+#: The Wan repositories' `wan/configs`.
+_USUAL_CLIP = DefaultClip(81, 480, 832, 16.0)
+
+
 @dataclass(frozen=True)
 class WanSize:
-    """Hold the dimensions that tell one Wan transformer from another."""
+    """The dimensions that tell one Wan transformer from another."""
 
     width: int
     ffn_width: int
@@ -38,7 +42,7 @@ class WanSize:
 
 @dataclass(frozen=True)
 class WanRecipe:
-    """Hold what a checkpoint does not say: name, noise boundary and the sampling settings its authors give."""
+    """What a checkpoint does not say: name, noise boundary and the sampling settings its authors give."""
 
     name: str
     title: str
@@ -47,6 +51,7 @@ class WanRecipe:
     shift: float
     num_steps: int
     cfg: tuple[float, float]
+    clip: DefaultClip = _USUAL_CLIP
 
 
 _14B = WanSize(5120, 13824, 40)
@@ -66,11 +71,32 @@ _RECIPES: tuple[WanRecipe, ...] = (
         5.0,
         50,
         (5.0, 5.0),
+        DefaultClip(121, 704, 1280, 24.0),
     ),
     WanRecipe("wan2.1-t2v-1.3b", "Wan 2.1 T2V 1.3B", WanSize(1536, 8960, 30), None, 5.0, 50, (5.0, 5.0)),
     WanRecipe("wan2.1-t2v-14b", "Wan 2.1 T2V 14B", _14B, None, 5.0, 50, (5.0, 5.0)),
     WanRecipe("wan2.1-i2v-14b", "Wan 2.1 I2V 14B", _14B_IMAGE_BRANCH, None, 5.0, 40, (5.0, 5.0)),
-    WanRecipe("wan-pocket", "Wan pocket", WanSize(128, 512, 6, text_width=64), 0.875, 5.0, 30, (3.5, 3.5)),
+    WanRecipe(
+        "wan-pocket",
+        "Wan pocket",
+        WanSize(128, 512, 6, text_width=64),
+        0.875,
+        5.0,
+        30,
+        (3.5, 3.5),
+        DefaultClip(17, 64, 64, 16.0),
+    ),
+)
+
+#: Regular expression on a target -> the kind of module it belongs to, for target filters; the first found decides.
+_MODULE_KINDS: tuple[tuple[str, ModuleKind], ...] = (
+    (r"(^|\.)modulation$", "modulation"),
+    (r"^(\w+_embedding|time_projection|img_emb)(\.|$)", "embedding"),
+    (r"(^|\.)norm\w*(\.|$)", "norm"),
+    (r"(^|\.)self_attn\.", "self_attn"),
+    (r"(^|\.)cross_attn\.", "cross_attn"),
+    (r"(^|\.)ffn\.", "ffn"),
+    (r"^head\.", "head"),
 )
 
 #: The names that `wan_spec` answers to.
@@ -93,7 +119,15 @@ def wan_spec(name: str) -> ModelSpec:
 def wan_grammar() -> ModelSpec:
     """Return a spec that knows every name of the family and no shape, for reading a file without a model."""
     shapes = {_target(row, leaf): UNKNOWN_SHAPE for row in rows(MAX_BLOCKS) for leaf in row.leaves}
-    return ModelSpec("wan", "Wan (any size)", shapes, aliases(), boundary=_CUSTOM_BOUNDARY[False])
+    return ModelSpec(
+        "wan",
+        "Wan (any size)",
+        shapes,
+        aliases(),
+        family="wan",
+        module_kinds=_MODULE_KINDS,
+        boundary=_CUSTOM_BOUNDARY[False],
+    )
 
 
 def infer_wan_spec(
@@ -168,14 +202,19 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         title=recipe.title,
         shapes=targets,
         aliases=aliases(size.num_blocks),
+        family="wan",
+        module_kinds=_MODULE_KINDS,
         not_applicable=() if size.image_branch else _NO_IMAGE_BRANCH,
         boundary=recipe.boundary,
         default_shift=recipe.shift,
         default_num_steps=recipe.num_steps,
         default_cfg=recipe.cfg,
+        settings_source="Wan's own configuration files" if recipe.name.startswith("wan2.") else "",
+        clip=recipe.clip,
         latent_channels=size.out_channels,
         vae_stride=(4, 16, 16) if large_vae else (4, 8, 8),
         image_conditioned=size.in_channels > size.out_channels,
+        image_embeds=size.image_branch,
         expand_timesteps=large_vae,
     )
 

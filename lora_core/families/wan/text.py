@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...checkpoints.building import assemble
-from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json
+from ...checkpoints.building import build_module
+from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.fp8 import place_fp8_layers, split_fp8
 from ...checkpoints.residency import Network, Piece, Residence
 from ...errors import ModelError
@@ -89,7 +89,7 @@ def _prefix(checkpoint: Checkpoint) -> str:
 
 def _config(checkpoint: Checkpoint, prefix: str) -> dict[str, Any]:
     file = checkpoint.path / "config.json"
-    stated = read_json(file) if file.is_file() else stated_config(checkpoint.metadata, checkpoint.path)
+    stated = read_json_file(file) if file.is_file() else stated_config(checkpoint.metadata, checkpoint.path)
     shapes = {name.removeprefix(prefix): shape for name, shape in checkpoint.shapes.items()}
     return umt5_config(shapes, stated, checkpoint.path)
 
@@ -120,7 +120,7 @@ def _load(checkpoint: Checkpoint, config: Mapping[str, Any], prefix: str, dtype:
     split = split_fp8(tensors, checkpoint.metadata, checkpoint.path, keep=_stays_8_bit, prefix=prefix)
     state = dict(split.tensors) | {f"{path}.weight": weight for path, (weight, _) in split.layers.items()}
     state["encoder.embed_tokens.weight"] = state["shared.weight"]
-    module = assemble(lambda: UMT5EncoderModel(UMT5Config(**config)), state, checkpoint.path)
+    module = build_module(lambda: UMT5EncoderModel(UMT5Config(**config)), state, checkpoint.path)
     module.get_submodule("encoder.embed_tokens").weight = module.get_submodule("shared").weight  # moved once
     place_fp8_layers(module, split.layers)
     packed = {f"{path}.weight" for path in split.layers}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...checkpoints.building import assemble, check_state
+from ...checkpoints.building import build_module, check_state
 from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.fp8 import describes_quantisation, place_fp8_layers, split_fp8
 from ...checkpoints.residency import Network
@@ -68,7 +68,7 @@ def load_transformer(checkpoint: Checkpoint, config: Mapping[str, Any], dtype: t
     layers = {_diffusers_path(path): layer for path, layer in split.layers.items()}
     state = {_diffusers_name(name): tensor for name, tensor in split.tensors.items()}
     whole = state | {f"{path}.weight": weight for path, (weight, _) in layers.items()}
-    module = assemble(lambda: WanTransformer3DModel.from_config(dict(config)), whole, checkpoint.path)
+    module = build_module(lambda: WanTransformer3DModel.from_config(dict(config)), whole, checkpoint.path)
     place_fp8_layers(module, layers)
     kept_wide = frozenset(WanTransformer3DModel._keep_in_fp32_modules or ())
     packed = {f"{path}.weight" for path in layers}

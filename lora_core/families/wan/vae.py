@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...checkpoints.building import assemble
-from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json
+from ...checkpoints.building import build_module
+from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.residency import Network, Piece, Residence
 from ...errors import ModelError
 from .config import vae_config
@@ -48,7 +48,7 @@ def open_vae(path: Path, residence: Residence) -> Vae:
     """Read the headers of a VAE, single file in native or diffusers naming, or diffusers folder."""
     checkpoint = open_checkpoint(path)
     stated = path / "config.json"
-    config = read_json(stated) if stated.is_file() else vae_config(_native_shapes(checkpoint), path)
+    config = read_json_file(stated) if stated.is_file() else vae_config(_native_shapes(checkpoint), path)
     arguments = {name: value for name, value in config.items() if not name.startswith("_")}
     return Vae(residence.add(lambda: _load(checkpoint, arguments)), arguments)
 
@@ -64,5 +64,5 @@ def _load(checkpoint: Checkpoint, config: dict[str, Any]) -> Network:
     from diffusers import AutoencoderKLWan
 
     state = {vae_to_diffusers(name) or name: tensor for name, tensor in checkpoint.tensors().items()}
-    module = assemble(lambda: AutoencoderKLWan.from_config(config), state, checkpoint.path)
+    module = build_module(lambda: AutoencoderKLWan.from_config(config), state, checkpoint.path)
     return Network(module, {name: torch.float32 for name, _ in module.named_parameters()})

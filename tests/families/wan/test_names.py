@@ -52,11 +52,11 @@ def test_no_two_native_paths_share_a_spelling() -> None:
 
 
 def test_shapes_in_the_table_are_those_of_the_module() -> None:
-    from lora_core.families.base import ModelSpec
+    from lora_core.families.registry import spec_of_module
     from lora_core.families.wan.spec import WanSize, shapes_of
 
     module = tiny.transformer(0, in_channels=36, image_branch=True)
     size = WanSize(
         tiny.WIDTH, tiny.FFN_WIDTH, tiny.NUM_BLOCKS, tiny.TEXT_WIDTH, in_channels=36, out_channels=16, image_branch=True
     )
-    assert dict(ModelSpec.from_module(module).shapes) == shapes_of(size)
+    assert dict(spec_of_module(module).shapes) == shapes_of(size)

@@ -21,7 +21,7 @@ from lora_core.checkpoints import residency
 from lora_core.checkpoints.fp8 import ScaledFp8Linear
 from lora_core.checkpoints.residency import OFFLOADS
 from lora_core.deltas import Delta
-from lora_core.families.base import ModelSpec
+from lora_core.families.registry import spec_of_module
 from lora_core.families.wan import open as wan_open
 from lora_core.families.wan.open import open_wan
 
@@ -185,7 +185,7 @@ FORMS = {
 def test_a_stack_acts_on_every_form_in_every_offload_mode(tmp_path: Path, form: str, offload: str) -> None:
     model = open_wan(FORMS[form](tmp_path), offload=offload)
     network = model.expert("low_noise")
-    assert ModelSpec.from_module(network).shapes == model.spec.shapes, "packed weights count as what they unpack to"
+    assert spec_of_module(network).shapes == model.spec.shapes, "packed weights count as what they unpack to"
     before = tiny.run(network)
     deltas = {name: random_deltas.lora(model.spec.shapes[name]) for name in ("blocks.1.self_attn.q", "blocks.0.ffn.2")}
     with attach(network, [Acting("lora", deltas, 1.0)], model.spec):
@@ -296,11 +296,11 @@ def test_nothing_is_read_before_it_is_used(files: tiny.TinyFiles) -> None:
     high, low = model.experts["high_noise"], model.experts["low_noise"]
     assert model.text is not None
     assert model.vae is not None
-    assert not any(piece.is_open for piece in (high, low, model.text.piece, model.vae.piece))
+    assert not any(tiny.is_read(piece) for piece in (high, low, model.text.piece, model.vae.piece))
     model.expert("high_noise")
-    assert high.is_open
-    assert not low.is_open
-    assert not model.text.piece.is_open
+    assert tiny.is_read(high)
+    assert not tiny.is_read(low)
+    assert not tiny.is_read(model.text.piece)
 
 
 def test_with_offloading_one_piece_is_active_at_a_time(files: tiny.TinyFiles) -> None:

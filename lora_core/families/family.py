@@ -1,0 +1,159 @@
+"""One family of models: all that is asked of it by files, stacks, plans, samplers and hosts, as one row of data.
+
+Each family builds its row in `<family>/family.py`; `registry.py` lists the rows, and is who is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from ..experts import Expert
+from .base import ModelSpec
+from .condition import Condition
+from .opened import OpenModel
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+
+class InferSpec(Protocol):
+    """The spec of a checkpoint from the full names and shapes of its tensors."""
+
+    def __call__(self, shapes: Shapes, *, num_experts: int | None = None, where: object = "checkpoint") -> ModelSpec:
+        """Return the spec; `num_experts` is 1 or 2 where it is known, `where` names the file in messages."""
+
+
+class Forward(Protocol):
+    """One evaluation of a family's network.
+
+    Letters: B batch, C latent channels, F latent frames, H W latent height and width, L text tokens, D text width.
+    """
+
+    def __call__(
+        self, network: nn.Module, spec: ModelSpec, x: Tensor, sigma: float | Tensor, text: Tensor, condition: Condition
+    ) -> Tensor:
+        """Return the velocity (B, C, F, H, W) in float32 at normalised latents x of the same shape.
+
+        `sigma` is one noise level or (B,) of them, `text` (1 or B, L, D); of `condition` everything but its texts is
+        read.
+        """
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a family's parameters are spelt elsewhere.
+
+    Attributes:
+        to_diffusers: canonical module path, or bare parameter -> diffusers' spelling; itself where it has no other.
+        is_bare: whether a target is a parameter that no module of its own holds.
+    """
+
+    to_diffusers: Callable[[str], str]
+    is_bare: Callable[[str], bool]
+
+
+class LoraTraits(NamedTuple):
+    """What is known of a LoRA file to guess its base by.
+
+    Attributes:
+        shapes: target -> shape of every delta.
+        targets: the targets of all tensors, also of those that the model at hand has no place for.
+        has_expert: True when it is meant for one noise expert.
+        clues: texts that may name the model: the file's name, entries of its metadata.
+    """
+
+    shapes: Shapes
+    targets: Sequence[str]
+    has_expert: bool
+    clues: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the shapes and names in a LoRA file tell which model of a family it was made for.
+
+    Attributes:
+        relatives: (flattened part of a tensor's name, the relative of the family it is typical of).
+        width: shapes of deltas -> the width of the transformer they belong to, or None when none tells it.
+        size: width -> what the family calls a model of this width ("Wan 14B"), or "" for none it published.
+        base: the published model a file fits, as much of its name as can be told.
+        whose_shape: (target, shape) -> who has the target in this shape ("image-to-video"), or "".
+        unsupported: (target, kind of delta, its shape, the model's) -> what no LoRA of the family can do, or "".
+    """
+
+    relatives: tuple[tuple[str, str], ...]
+    width: Callable[[Shapes], int | None]
+    size: Callable[[int], str]
+    base: Callable[[LoraTraits], str | None]
+    whose_shape: Callable[[str, Shape], str]
+    unsupported: Callable[[str, str, Shape, Shape], str]
+
+
+class Remark(NamedTuple):
+    """What a family says of a LoRA on a model, with its evidence."""
+
+    rule: str
+    text: str
+    evidence: str
+    level: Literal["note", "warning"] = "warning"
+
+
+@dataclass(frozen=True)
+class UsualStrength:
+    """The range of strengths in which some LoRAs are used."""
+
+    lowest: float
+    highest: float
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Customs:
+    """What the users of a family have found out.
+
+    Attributes:
+        distilled_shift: the shift that its few-step LoRAs are distilled for; None where there are none.
+        evidence: name of a rule of `plan/` -> where the family's users met it.
+        on_base: (base of a LoRA, the model it is put on) -> what is to be said of that, or None.
+        strength: (purpose of a LoRA, its base or "", the expert it acts on) -> where it is used at other strengths
+            than LoRAs of its purpose are.
+    """
+
+    distilled_shift: float | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    on_base: Callable[[str, ModelSpec], Remark | None] = lambda base, spec: None
+    strength: Callable[[str, str, Expert], UsualStrength | None] = lambda purpose, base, expert: None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models.
+
+    Attributes:
+        name: the short name; a spec of the family carries it.
+        title: what people call it.
+        spec_names: the published models that `spec` answers to, the one people mean first.
+        grammar: every name of the family and no shape, for reading a file without a model.
+        recognises: whether tensor names of a checkpoint are those of its networks.
+        embedded: models that come with the package, opened by these words instead of a path.
+        pipelines: the classes of diffusers pipelines whose folders it opens.
+    """
+
+    name: str
+    title: str
+    spec_names: tuple[str, ...]
+    spec: Callable[[str], ModelSpec]
+    grammar: Callable[[], ModelSpec]
+    recognises: Callable[[Iterable[str]], bool]
+    infer: InferSpec
+    naming: Naming
+    origin: Origin
+    customs: Customs
+    forward: Forward
+    open: OpenModel
+    embedded: tuple[str, ...] = ()
+    pipelines: tuple[str, ...] = ()

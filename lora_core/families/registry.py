@@ -1,0 +1,84 @@
+"""The registry of families: who is asked which family a network, a file or a name belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import nn
+
+from ..checkpoints.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, read_json_file
+from ..errors import ModelError
+from .base import ModelSpec, parameter_shapes, target_of
+from .family import Family, Shapes
+from .opened import OpenModel
+from .wan.family import WAN
+
+#: Where names could be those of several, the first counts.
+FAMILIES: tuple[Family, ...] = (WAN,)
+
+
+def family_of(spec: ModelSpec) -> Family:
+    """Return the family that a spec names."""
+    for family in FAMILIES:
+        if family.name == spec.family:
+            return family
+    expected = f"a model of {', '.join(family.title for family in FAMILIES)}"
+    raise ModelError(spec.title, f"its family {spec.family!r} is not known", expected=expected)
+
+
+def family_of_targets(targets: Iterable[str]) -> Family | None:
+    """Return the family in which most of these targets have a place, or None when none of them has one in any."""
+    listed = list(targets)
+    counts = {family.name: sum(t in family.grammar().shapes for t in listed) for family in FAMILIES}
+    return next((f for f in FAMILIES if counts[f.name] and counts[f.name] == max(counts.values())), None)
+
+
+def infer_spec(shapes: Shapes, *, num_experts: int | None = None, where: object = "checkpoint") -> ModelSpec:
+    """Return the spec of a network from the full names and shapes of its tensors; see `family.InferSpec`."""
+    family = next((family for family in FAMILIES if family.recognises(shapes)), FAMILIES[0])
+    return family.infer(shapes, num_experts=num_experts, where=where)
+
+
+def spec_of_module(module: nn.Module, name: str = "generic") -> ModelSpec:
+    """Describe any network by its own parameters; one of a known family, in any naming, gets the family's names."""
+    shapes = parameter_shapes(module)
+    if any(family.recognises(shapes) for family in FAMILIES):
+        return infer_spec(shapes)
+    targets = {target_of(parameter): shape for parameter, shape in shapes.items()}
+    return ModelSpec(name=name, title=type(module).__name__, shapes=targets)
+
+
+def spec_names() -> tuple[str, ...]:
+    """Return the names of all published models."""
+    return tuple(name for family in FAMILIES for name in family.spec_names)
+
+
+def spec_named(model: str) -> ModelSpec:
+    """Return the spec of a published model by name, of an embedded one, or of a checkpoint by its header."""
+    for family in FAMILIES:
+        if model in family.spec_names:
+            return family.spec(model)
+    embedded = [word for family in FAMILIES for word in family.embedded]
+    if model not in embedded and not Path(model).exists():
+        expected = f"{', '.join(embedded)}, a checkpoint, or one of {', '.join(spec_names())}"
+        raise ModelError(model, "is no file and no model's name", expected=expected)
+    return opener(model)(model).spec
+
+
+def opener(source: str | Path) -> OpenModel:
+    """Return what opens a model: its family's own way, told by an embedded name, a folder's index or a file's header.
+
+    What no family recognises is left to the first, which says what it expected instead.
+    """
+    family = next((family for family in FAMILIES if _opens(family, str(source))), FAMILIES[0])
+    return family.open
+
+
+def _opens(family: Family, source: str) -> bool:
+    path = Path(source).expanduser()
+    if source in family.embedded:
+        return True
+    if (path / "model_index.json").is_file():
+        return read_json_file(path / "model_index.json").get("_class_name") in family.pipelines
+    return path.is_file() and path.suffix in CHECKPOINT_SUFFIXES and family.recognises(open_checkpoint(path).shapes)

@@ -1,0 +1,50 @@
+"""What the users of Wan have found out about its LoRAs and settings, with where they did."""
+
+from __future__ import annotations
+
+from ...experts import Expert
+from ..base import ModelSpec
+from ..family import Customs, Remark, UsualStrength
+
+#: Rule of `plan/` -> its evidence.
+_EVIDENCE = {
+    "expert-out-of-range": "three and three of six steps at shift 8 do that to T2V's low expert: WanVideoWrapper#1272",
+    "cfg-with-speed": "lightx2v's configurations set enable_cfg to false",
+    "shift-with-speed": "lightx2v's configurations: sample_shift 5, timesteps 1000, 937.5, 833.3, 625",
+    "speed-on-one-expert": "lightx2v's Wan 2.2 configurations give both experts one, at strength 1 and without cfg",
+}
+
+#: Made for Wan 2.1 and used on Wan 2.2's high-noise expert, a speed LoRA is turned up.
+_TURNED_UP_SPEED = UsualStrength(
+    0.5, 3.0, "Wan 2.1 lightx2v is used at 3 on the high expert: ComfyUI-WanVideoWrapper#1830"
+)
+
+
+def strength(purpose: str, base: str, expert: Expert) -> UsualStrength | None:
+    """Return where a LoRA is used at strengths of its own, or None."""
+    turned_up = purpose == "speed" and expert == "high_noise" and not base.startswith("wan2.2")
+    return _TURNED_UP_SPEED if turned_up else None
+
+
+def on_base(base: str, spec: ModelSpec) -> Remark | None:
+    """Return what is to be said of a LoRA made for another Wan than the one it is put on, or None."""
+    if base.startswith("wan2.1") and spec.name.startswith("wan2.2"):
+        text = f"made for Wan 2.1 ({base}); on {spec.title} it fits the low-noise expert best"
+        evidence = "diffusion-pipe#332 and #372: 2.1 LoRAs work, the low expert being nearest to 2.1"
+        return Remark("wan21-on-wan22", text, evidence)
+    if base.startswith("wan2.2") and spec.name.startswith("wan2.1"):
+        text = f"made for Wan 2.2 ({base}); {spec.title} is another network of the same shapes"
+        evidence = "Wan 2.2's high-noise expert never saw noise below the boundary, nor the low-noise one above it"
+        return Remark("wan22-on-wan21", text, evidence)
+    made, wanted = _task(base), _task(spec.name)
+    if made and wanted and made != wanted and "ti2v" not in base + spec.name:
+        text = f"made for {made.upper()} ({base}), used on {spec.title}"
+        return Remark("other-task", text, "text and image models are trained apart", "note")
+    return None
+
+
+def _task(name: str) -> str:
+    return next((task for task in ("t2v", "i2v") if f"-{task}-" in name), "")
+
+
+CUSTOMS = Customs(5.0, _EVIDENCE, on_base, strength)
