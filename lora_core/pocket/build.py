@@ -1,6 +1,7 @@
 """The build of the pocket world: `python -m lora_core.pocket.build` makes every asset from nothing, stage by stage.
 
 What a stage leaves in the work folder is used by the next ones; a stage whose file is there is not run again.
+The stages that train need torch 2.9, the first with the Muon they train with; nothing else in the package does.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from .bars import progress_bar
 from .experts import BOUNDARY_SIGMA, build_expert, fold_padding, predict_velocity
 from .flow import ExpertPair
 from .latents import Examples
-from .muon import Muon
+from .muon import matrix_muon
 from .train_vae import update, warmup_then_cosine
 
 
@@ -104,7 +104,7 @@ def build_optimizers(network: WanTransformer3DModel, config: FlowConfig) -> list
     others = [weight for _, weight in named if id(weight) not in chosen]
     optimizers: list[torch.optim.Optimizer] = []
     if config.matrix_rate:
-        optimizers.append(Muon(matrices, config.matrix_rate))
+        optimizers.append(matrix_muon(matrices, config.matrix_rate))
     if others:
         optimizers.append(torch.optim.Adam(others, config.learning_rate, betas=(0.9, 0.98)))
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):

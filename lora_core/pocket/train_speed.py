@@ -19,7 +19,7 @@ from .bars import progress_bar
 from .experts import BOUNDARY_SIGMA, predict_velocity
 from .flow import SHIFT, ExpertPair, sample_latents, seeded_noise
 from .latents import World, training_scenes
-from .muon import Muon
+from .muon import matrix_muon
 from .train_loras import LoraPair, lora_tensors, with_new_lora
 from .train_vae import warmup_then_cosine
 
@@ -96,7 +96,7 @@ def _follow(
     """Train the student's LoRA to walk from `start` (B, C, F, H, W) along the teacher's states."""
     sigmas = flow_sigmas(config.student_steps, SHIFT)
     generator = torch.Generator().manual_seed(config.seed)
-    optimizer = Muon([weight for weight in student.parameters() if weight.requires_grad], config.matrix_rate)
+    optimizer = matrix_muon([weight for weight in student.parameters() if weight.requires_grad], config.matrix_rate)
     with progress_bar(config.num_updates, what) as advance:
         for update in range(config.num_updates):
             for group in optimizer.param_groups:

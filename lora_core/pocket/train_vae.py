@@ -18,7 +18,7 @@ from . import world
 from .bars import progress_bar
 from .dense_vae import decode_latents, encode_clip
 from .experts import LATENT_SHAPE
-from .muon import Muon
+from .muon import matrix_muon
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def train_vae(config: VaeConfig) -> AutoencoderKLWan:
     """Train from nothing; return the VAE with latents scaled to the mean and deviation Wan's own constants promise."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    clips = draw_clips(rng, config.num_clips)
     vae = AutoencoderKLWan(base_dim=config.base_dim)
     start_frame_by_frame(vae)
     optimizers = build_optimizers(vae, config)
+    clips = draw_clips(rng, config.num_clips)
     phase_of_step = [phase for phase in config.phases for _ in range(phase.num_steps)]
     with progress_bar(len(phase_of_step), "vae") as advance:
         for step, phase in enumerate(phase_of_step):
@@ -113,7 +113,10 @@ def build_optimizers(vae: AutoencoderKLWan, config: VaeConfig) -> list[torch.opt
     inner = [weight for name, weight in trained if _is_inner_kernel(name, weight)]
     chosen = {id(weight) for weight in inner}
     others = [weight for _, weight in trained if id(weight) not in chosen]
-    optimizers = [Muon(inner, config.kernel_rate), torch.optim.Adam(others, config.other_rate, betas=(0.9, 0.98))]
+    optimizers = [
+        matrix_muon(inner, config.kernel_rate),
+        torch.optim.Adam(others, config.other_rate, betas=(0.9, 0.98)),
+    ]
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["peak_lr"] = group["lr"]
     return optimizers

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
+import torch
 from safetensors import safe_open
 
 from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
 from lora_core.pocket import build
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="the build trains with torch.optim.Muon, of torch 2.9")
 def test_every_stage_runs_and_leaves_files_in_native_naming(tmp_path: Path) -> None:
     build.main(["--work", str(tmp_path), "--quick"])
     paths = pocket_paths(tmp_path / "assets")
