@@ -34,7 +34,7 @@ def build_expert() -> WanTransformer3DModel:
 
 
 class FoldedPadding(WanAttnProcessor):
-    """Attend to one pad in place of hundreds of identical ones, with the same result.
+    """Attention to one pad in place of hundreds of identical ones, with the same result.
 
     Wan pads every prompt to 512 vectors, all pads being the same zero vector. k equal keys weigh as much as one key
     whose logit is larger by log(k), so training and measuring keep MAX_CAPTION_TOKENS positions and one folded pad.

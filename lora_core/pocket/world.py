@@ -111,7 +111,7 @@ def track(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
 
 
 def signed_distance(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
-    """Distance of every pixel to the object's outline, negative inside; float32 (frames, 64, 64)."""
+    """Give the distance of every pixel to the object's outline, negative inside; float32 (frames, 64, 64)."""
     dx, dy = _offsets_from(track(scene, num_frames))
     return SHAPE_DISTANCES[scene.shape](dx, dy, scene.radius_px).astype(np.float32)
 
