@@ -9,8 +9,8 @@ import torch
 from native import WIDE
 from safetensors.torch import save_file
 from torch import Tensor
-from wanloom.lora_core.families.wan import WanSize, shapes_of
-from wanloom.lora_core.families.wan_names import to_diffusers
+from wanloom.lora_core.families.wan.names import to_diffusers
+from wanloom.lora_core.families.wan.spec import WanSize, shapes_of
 
 RANK = 4
 Shape = tuple[int, ...]

@@ -16,8 +16,8 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from wanloom.lora_core import LoraStack, LoraWeights, ModelSpec, load_stack, read_lora, route
-from wanloom.lora_core.families.wan import WanSize, shapes_of
-from wanloom.lora_core.routing import RoutedLora
+from wanloom.lora_core.families.wan.spec import WanSize, shapes_of
+from wanloom.lora_core.plan.routing import RoutedLora
 from wanloom.nodes import bridge
 from wanloom.nodes.kept_loras import kept_reader
 

@@ -17,7 +17,7 @@ from comfy.quant_ops import QuantizedTensor
 from native import NARROW, WIDE, bound, predict, relative_error
 from torch import Tensor
 from wanloom.lora_core import LoraStack
-from wanloom.lora_core.families.wan import WanSize
+from wanloom.lora_core.families.wan.spec import WanSize
 
 as_in_a_node = native.as_in_a_node
 host = native.host

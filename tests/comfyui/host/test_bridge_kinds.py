@@ -16,7 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from native import NARROW, SIGMAS, WIDE, bound, predict, relative_error
 from torch import Tensor
 from wanloom.lora_core import LoraStack, StrengthSchedule
-from wanloom.lora_core.families.wan import WanSize
+from wanloom.lora_core.families.wan.spec import WanSize
 
 as_in_a_node = native.as_in_a_node
 SIZES = {"weight wrappers": WIDE, "injection": NARROW}

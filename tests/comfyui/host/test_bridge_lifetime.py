@@ -18,7 +18,7 @@ from comfy.patcher_extension import CallbacksMP
 from native import NARROW, SIGMAS, WIDE, bound, predict, relative_error
 from torch import Tensor
 from wanloom.lora_core import LoraStack, TargetFilter
-from wanloom.lora_core.families.wan import WanSize
+from wanloom.lora_core.families.wan.spec import WanSize
 from wanloom.nodes import bridge
 
 as_in_a_node = native.as_in_a_node

@@ -11,7 +11,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from native import NARROW, WIDE, bound, predict
 from wanloom.lora_core import LoraStack
-from wanloom.lora_core.families.wan import WanSize
+from wanloom.lora_core.families.wan.spec import WanSize
 from wanloom.nodes import bridge
 
 as_in_a_node = native.as_in_a_node

@@ -23,7 +23,7 @@ from comfy.model_patcher import ModelPatcher
 from native import bound, predict, relative_error
 from torch import Tensor
 from wanloom.lora_core import LoraStack
-from wanloom.lora_core.families.wan import WanSize
+from wanloom.lora_core.families.wan.spec import WanSize
 
 as_in_a_node = native.as_in_a_node
 host = native.host

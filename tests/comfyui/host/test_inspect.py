@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from wanloom.lora_core import StackError, wan_spec
-from wanloom.lora_core.pocket import pocket_lora
+from wanloom.lora_core.families.wan.pocket import pocket_lora
 from wanloom.nodes.inspect import InspectLora
 from wanloom.nodes.load import AUTO, NONE, POCKET, LoadWanModel
 from wanloom.nodes.sockets import WanModelHandle

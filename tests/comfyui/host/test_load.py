@@ -6,7 +6,7 @@ from pathlib import Path
 import folder_paths
 import pytest
 from wanloom.lora_core import ModelError
-from wanloom.lora_core.pocket import pocket_paths
+from wanloom.lora_core.families.wan.pocket import pocket_paths
 from wanloom.nodes.bridge import with_shift
 from wanloom.nodes.load import AUTO, NONE, POCKET, SINGLE, LoadWanModel, PairWanModels, SplitWanModel
 from wanloom.nodes.loading import load_clip, load_vae

@@ -6,7 +6,7 @@ from pathlib import Path
 import folder_paths
 import pytest
 from wanloom.lora_core import LoraStack, StackError
-from wanloom.lora_core.pocket import pocket_lora
+from wanloom.lora_core.families.wan.pocket import pocket_lora
 from wanloom.nodes.folders import preset_folder
 from wanloom.nodes.presets import LoadLoraStack, SaveLoraStack
 from wanloom.nodes.stack import parse_stack

@@ -15,8 +15,8 @@ import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
 from wanloom.lora_core import LoraCoreError, ModelError, wan_spec
-from wanloom.lora_core.pocket import pocket_lora
-from wanloom.lora_core.scenes import Scene
+from wanloom.lora_core.engine.scenes import Scene
+from wanloom.lora_core.families.wan.pocket import pocket_lora
 from wanloom.nodes import scenes as scenes_module
 from wanloom.nodes.load import AUTO, NONE, POCKET, LoadWanModel
 from wanloom.nodes.presets import SaveLoraStack
