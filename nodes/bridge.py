@@ -3,8 +3,8 @@
 Three of ComfyUI's own mechanisms carry it:
 
 - *weight wrappers*: ComfyUI's layers cast their weight at every call and hand the cast value through functions. One
-  such function per layer adds the whole stack (`lora_core.apply.fused`, the weight side). This works with fp16, bf16, fp8
-  with and without scales, offloading and partial loading, because it sits behind all of them.
+  such function per layer adds the whole stack (`lora_core.apply.fused`, the weight side). This works with fp16, bf16,
+  fp8 with and without scales, offloading and partial loading, because it sits behind all of them.
 - an *injection*, in place while the model is loaded, for what takes no weight wrapper: layers of other packs (GGUF),
   small vectors (norms), and tables that belong to no layer (`modulation`).
 - an *APPLY_MODEL wrapper*, which sets the strengths from the noise level before each call of the network.

@@ -14,9 +14,9 @@ from ..lora_core import ModelError
 from ..lora_core.families.wan.sources import POCKET as POCKET_SOURCE
 from ..lora_core.families.wan.sources import WanSources, find_sources
 from .bridge import bind, patched_shift, spec_of, with_shift
+from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
 from .hosting import Node, advanced, blocked, schema
-from .loading import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .pocket_clip import load_pocket_clip
 from .sockets import WanModelHandle, WanModelType
 

@@ -8,8 +8,8 @@ import pytest
 from wanloom.lora_core import ModelError
 from wanloom.lora_core.families.wan.pocket import pocket_paths
 from wanloom.nodes.bridge import with_shift
+from wanloom.nodes.core_loaders import load_clip, load_vae
 from wanloom.nodes.load import AUTO, NONE, POCKET, SINGLE, LoadWanModel, PairWanModels, SplitWanModel
-from wanloom.nodes.loading import load_clip, load_vae
 from wanloom.nodes.sockets import WanModelHandle
 
 

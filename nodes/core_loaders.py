@@ -1,4 +1,4 @@
-"""The opening of a Wan model's files through ComfyUI's own loaders."""
+"""ComfyUI's own loaders, as the parts of a Wan model are opened with them."""
 
 from __future__ import annotations
 
