@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..lora_core import StrengthSchedule
 from .hosting import Node, schema
 from .sockets import LoraStackType, WanModelHandle, WanModelType
-from .stack import applied
+from .stack_on_model import applied
 
 FIXED = "fixed"
 CROSS_FADE = "cross-fade"

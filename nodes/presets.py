@@ -6,12 +6,11 @@ from comfy_api.latest import io
 
 from ..lora_core import LoraStack, StackError
 from ..lora_core.stack.preset import sha256_of
-from ..lora_core.stack.preset_folder import PresetFolder
 from ..lora_core.stack.stack_list import list_stack
-from .folders import fingerprint, lora_folders, preset_folder
+from .folders import fingerprint
 from .hosting import Node, schema
 from .sockets import LoraStackType
-from .stack import files_of
+from .stack_files import preset_files, presets
 
 
 class SaveLoraStack(Node):
@@ -102,14 +101,3 @@ class LoadLoraStack(Node):
         checked = "the files are those that were saved" if verify else "the files were not compared with those saved"
         text = f"preset '{preset}': {checked}\n{list_stack(stack)}"
         return io.NodeOutput(stack, text, ui={"text": [text]})
-
-
-def presets() -> PresetFolder:
-    """Return the user's presets, as the host's folders are now."""
-    return PresetFolder(preset_folder(), tuple(lora_folders()))
-
-
-def preset_files(name: str) -> list[object]:
-    """Return the file of a preset and those of its LoRAs."""
-    folder = presets()
-    return [folder.existing(name), *files_of(folder.open(name, verify=False))]

@@ -8,12 +8,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..lora_core import SamplingPlan
-from ..lora_core.checks import number_in_text
-from ..lora_core.errors import PlanError
-from ..lora_core.plan.sigmas import check_boundary
 from ..lora_core.stack.overrides import overridden, overrides_from_json
 from .hosting import Node, schema
 from .sockets import RunSettings, WanModelHandle, WanModelType
+from .widgets import boundary_widget, parse_boundary, schedule_widgets
 
 
 class LoraRouteByNoise(Node):
@@ -60,38 +58,6 @@ class LoraRouteByNoise(Node):
         picture = plan_picture(plan)
         shown = ui.PreviewImage(picture, cls=cls).as_dict() | {"text": [plan.table()]}
         return io.NodeOutput(routed, picture, plan.table(), ui=shown)
-
-
-def boundary_widget(about_auto: str) -> io.String.Input:
-    return io.String.Input(
-        "boundary",
-        default="auto",
-        tooltip=f"The noise level (sigma, 0 to 1) at and above which the high-noise expert works. {about_auto}",
-    )
-
-
-def schedule_widgets() -> list[io.Int.Input | io.Float.Input]:
-    """Return the widgets of the flow schedule."""
-    return [
-        io.Int.Input(
-            "steps", default=6, min=1, max=10_000, tooltip="How often the model is evaluated, by both experts together."
-        ),
-        io.Float.Input(
-            "shift",
-            default=5.0,
-            min=0.01,
-            max=100.0,
-            step=0.1,
-            tooltip="How long the run stays at high noise. Wan's few-step LoRAs are made for 5.",
-        ),
-    ]
-
-
-def parse_boundary(text: str | None) -> float | str:
-    """Return the boundary that the widget's text stands for: "auto" or a sigma."""
-    if text is None or text.strip().lower() in ("auto", ""):
-        return "auto"
-    return check_boundary(number_in_text(text, "boundary", PlanError))
 
 
 def plan_picture(plan: SamplingPlan) -> torch.Tensor:

@@ -6,12 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..lora_core import SOLVERS, PlanError, SamplingPlan
-from ..lora_core.sampling.noise import MAX_SEED
-from .hosting import Node, advanced, schema
-from .route import boundary_widget, parse_boundary, schedule_widgets
+from ..lora_core import PlanError, SamplingPlan
+from .hosting import Node, schema
+from .run_settings import planned_otherwise, run_settings
 from .sockets import RunSettings, WanModelHandle, WanModelType
 from .walk import Request, walk
+from .widgets import boundary_widget, guidance_widgets, parse_boundary, part_widgets, schedule_widgets, seed_widgets
 
 
 class Sampler6Step(Node):
@@ -40,7 +40,7 @@ class Sampler6Step(Node):
                     step=0.01,
                     tooltip="Below 1 the run starts from the latent given, with that share of the noise levels.",
                 ),
-                *_part_widgets(),
+                *part_widgets(),
                 io.Conditioning.Input(
                     "negative", optional=True, tooltip="What it should not show; needed where a cfg is not 1."
                 ),
@@ -102,82 +102,9 @@ class Sampler6Step(Node):
         return io.NodeOutput(sampled, denoised, ui={"text": [summary(model, settings, request.plan)]})
 
 
-def seed_widgets() -> list[io.Int.Input]:
-    return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=MAX_SEED,
-            control_after_generate=True,
-            tooltip="The seed of the noise; the same as in core's samplers gives the same noise.",
-        )
-    ]
-
-
-def guidance_widgets() -> list[io.Float.Input | io.Combo.Input]:
-    """Return the widgets of guidance and solver."""
-    cfg = {"default": 1.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}
-    return [
-        io.Float.Input(
-            "cfg_high", **cfg, tooltip="Guidance of the high-noise expert. 1 is none: half the time, for speed LoRAs."
-        ),
-        io.Float.Input("cfg_low", **cfg, tooltip="Guidance of the low-noise expert."),
-        io.Combo.Input(
-            "solver",
-            options=list(SOLVERS),
-            default="euler",
-            tooltip=" ".join(f"{solver.name}: {solver.about}." for solver in SOLVERS.values()),
-        ),
-    ]
-
-
-def _part_widgets() -> list[io.Int.Input | io.Combo.Input]:
-    """Return the widgets that pick a part of the run, as core's KSamplerAdvanced has them."""
-    return [
-        io.Combo.Input(
-            "add_noise",
-            options=["enable", "disable"],
-            default="enable",
-            tooltip="Disable it to go on with a latent that has noise left over.",
-            extra_dict=advanced(),
-        ),
-        io.Int.Input(
-            "start_at_step", default=0, min=0, max=10_000, tooltip="The first step to do.", extra_dict=advanced()
-        ),
-        io.Int.Input(
-            "end_at_step", default=10_000, min=0, max=10_000, tooltip="The step to stop before.", extra_dict=advanced()
-        ),
-        io.Combo.Input(
-            "return_with_leftover_noise",
-            options=["disable", "enable"],
-            default="disable",
-            tooltip="Leave the noise in when the run stops early, for another sampler to go on.",
-            extra_dict=advanced(),
-        ),
-    ]
-
-
-def run_settings(model: WanModelHandle, boundary: str, steps: int, shift: float) -> RunSettings:
-    """Return the settings of a run: the sampler's own, the boundary from LoraRouteByNoise where it is 'auto'."""
-    chosen = parse_boundary(boundary)
-    return RunSettings(model.settings.boundary if chosen == "auto" else chosen, steps, shift)
-
-
 def summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> str:
     """Say what was sampled, and where that is not what was planned."""
     return "\n".join([plan.table(), *planned_otherwise(model, settings)])
-
-
-def planned_otherwise(model: WanModelHandle, settings: RunSettings) -> list[str]:
-    """Tell of settings that LoraRouteByNoise gave otherwise; the sampler's own count."""
-    planned = model.settings
-    if not model.is_routed or settings == planned:
-        return []
-    return [
-        f"note: LoraRouteByNoise planned {planned.num_steps} steps, shift {planned.shift:g}, boundary "
-        f"{planned.boundary}; sampled with {settings.num_steps}, {settings.shift:g}, {settings.boundary}"
-    ]
 
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:

@@ -9,7 +9,7 @@ from wanloom.lora_core import LoraStack, StackError
 from wanloom.lora_core.families.wan.pocket import pocket_lora
 from wanloom.nodes.folders import preset_folder
 from wanloom.nodes.presets import LoadLoraStack, SaveLoraStack
-from wanloom.nodes.stack import parse_stack
+from wanloom.nodes.stack_files import parse_stack
 
 ROWS = [
     {"path": "speed_6steps_high_noise.safetensors"},

@@ -17,13 +17,14 @@ from comfy.model_management import InterruptProcessingException
 from wanloom.lora_core import LoraCoreError, ModelError, wan_spec
 from wanloom.lora_core.engine.scenes import Scene
 from wanloom.lora_core.families.wan.pocket import pocket_lora
-from wanloom.nodes import scenes as scenes_module
+from wanloom.nodes import production
 from wanloom.nodes.load import AUTO, NONE, POCKET, LoadWanModel
 from wanloom.nodes.presets import SaveLoraStack
 from wanloom.nodes.sample import Sampler6Step
 from wanloom.nodes.scenes import SceneLoras
 from wanloom.nodes.sockets import RunSettings
-from wanloom.nodes.stack import ApplyLoraStack, parse_stack
+from wanloom.nodes.stack import ApplyLoraStack
+from wanloom.nodes.stack_files import parse_stack
 
 SPEED = {"path": "speed_6steps_high_noise.safetensors", "name": "speed"}
 NEON = {"path": "neon_style_high_noise.safetensors", "name": "neon", "schedule": "fade_out"}
@@ -67,7 +68,7 @@ def steps_seen() -> Iterator[list[tuple[int, int]]]:
 
 @pytest.fixture
 def nothing_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes_module, "walk", lambda *_, **__: pytest.fail("a scene was sampled"))
+    monkeypatch.setattr(production, "walk", lambda *_, **__: pytest.fail("a scene was sampled"))
 
 
 def make(pocket: SimpleNamespace, *rows: dict[str, Any], **widgets: Any) -> tuple[torch.Tensor, str]:
@@ -258,7 +259,7 @@ def test_a_vae_of_another_family_is_refused_before_the_first_is_sampled(pocket: 
     ("name", "shape"), [("wan2.2-ti2v-5b", (1, 48, 31, 44, 80)), ("wan2.2-t2v-a14b", (1, 16, 31, 88, 160))]
 )
 def test_the_empty_latent_is_the_familys(name: str, shape: tuple[int, ...]) -> None:
-    clip = scenes_module._clip_of(Scene("a"), wan_spec(name), 1280, 704, 121)
+    clip = production.clip_of(Scene("a"), wan_spec(name), 1280, 704, 121)
     assert clip.latent_shape == shape
 
 

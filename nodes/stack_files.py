@@ -1,0 +1,41 @@
+"""The files that stacks and presets name, found in the folders of the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..lora_core import LoraStack
+from ..lora_core.experts import twin_names
+from ..lora_core.stack.preset_folder import PresetFolder
+from .folders import fingerprint, lora_folders, preset_folder
+
+
+def parse_stack(text: str, where: str) -> LoraStack:
+    """Return the stack that the text of the widget `loras` stands for, every file found in the LoRA folders."""
+    return LoraStack.from_json(text.strip() or "[]", where).resolved(lora_folders())
+
+
+def presets() -> PresetFolder:
+    """Return the user's presets, as the host's folders are now."""
+    return PresetFolder(preset_folder(), tuple(lora_folders()))
+
+
+def files_of(stack: LoraStack) -> list[Path]:
+    """Return the files of a stack, and those that would be found as twins."""
+    files = []
+    for entry in stack:
+        files += [entry.path, entry.low_noise_path]
+        if entry.path is not None:
+            files += [entry.path.with_name(name) for name in twin_names(entry.path)[:1]]
+    return [file for file in files if file is not None]
+
+
+def preset_files(name: str) -> list[object]:
+    """Return the file of a preset and those of its LoRAs."""
+    folder = presets()
+    return [folder.existing(name), *files_of(folder.open(name, verify=False))]
+
+
+def fingerprint_stack(text: str) -> object:
+    """Return the sizes and times of a stack's files, the twins' included."""
+    return fingerprint(files_of(parse_stack(text, "loras")))
