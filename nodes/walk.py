@@ -1,8 +1,9 @@
-"""The walk of a plan through ComfyUI's own sampling: one guider per expert, `lora_core`'s solver inside.
+"""The walk of a plan through ComfyUI's own sampling: one guider per span, `lora_core`'s solver inside.
 
 ComfyUI's guider does what it does for its own samplers: it loads the model, honours everything conditioning can carry,
-masks, hooks, wrappers, interrupts. The noisy latents pass from expert to expert as they are, while the latents and
-the noise that the walk began with stay with each guider: they are what a noise mask puts back where it keeps.
+masks, hooks, wrappers, interrupts. A span is a run of steps that share an expert. The noisy latents pass from span
+to span as they are, while the latents and the noise that the walk began with stay with each guider: they are what a
+noise mask puts back where it keeps.
 """
 
 from __future__ import annotations
@@ -72,13 +73,13 @@ def walk(
     samples = comfy.sample.fix_empty_latent_channels(first, latent["samples"], **ratios)
     noise = _noise(samples, request)
     progress = Progress(first, num_total or request.plan.num_steps)
-    stages = Stages(SOLVERS[request.solver], noise_stream(tuple(samples.shape), request.seed))
+    sampler = SpanSampler(SOLVERS[request.solver], noise_stream(tuple(samples.shape), request.seed))
     for expert, steps in spans(request.plan):
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
         sampled = _guider(with_shift(patcher, request.shift), request, steps[0].cfg).sample(
             noise,
             samples,
-            comfy.samplers.KSAMPLER(stages.run),
+            comfy.samplers.KSAMPLER(sampler.run),
             _levels(steps, request),
             denoise_mask=latent.get("noise_mask"),
             callback=progress.callback(num_done + steps[0].index - request.plan.steps[0].index),
@@ -137,8 +138,8 @@ def _guider(patcher: ModelPatcher, request: Request, cfg: float) -> comfy.sample
     return guider
 
 
-class Stages:
-    """Run one of our solvers as a sampler of the host's, expert after expert, each from where the last left off.
+class SpanSampler:
+    """One of our solvers as a sampler of the host's, span after span, each from where the last left off.
 
     Args:
         fresh_noise: draws the noise that a solver adds on its way.
@@ -176,7 +177,7 @@ class Stages:
 
 
 def _levels(steps: Sequence[StepPlan], request: Request) -> Tensor:
-    """Return the noise levels of the steps of one expert."""
+    """Return the noise levels of one span."""
     is_last = steps[-1].index == request.plan.steps[-1].index
     end = 0.0 if is_last and request.force_full_denoise else steps[-1].sigma_next
     return torch.tensor([*(step.sigma for step in steps), end], dtype=torch.float32)
