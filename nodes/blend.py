@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import StrengthSchedule
-from .hosting import Node, schema
+from .base import Node, schema
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import applied
 

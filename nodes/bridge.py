@@ -244,8 +244,7 @@ def _hands_over_copies(patcher: ModelPatcher, key: str) -> bool:
     ComfyUI copies a weight before it calls wrappers, as its own change weights in place; the dynamic VRAM loader does
     not. What another pack's wrapper returns may be anything.
     """
-    is_dynamic = getattr(patcher, "is_dynamic", None)  # hosts before 0.11 have no such loader
-    return not (is_dynamic and is_dynamic()) and key not in patcher.weight_wrapper_patches
+    return not patcher.is_dynamic() and key not in patcher.weight_wrapper_patches
 
 
 def _injection(stack: BoundStack) -> PatcherInjection:

@@ -15,8 +15,8 @@ from ..lora_core.files.containers.opening import open_tensor_file
 from ..lora_core.files.plot import delta_image
 from ..lora_core.media.figures import message_image
 from ..lora_core.stack.finding import find_lora
+from .base import Node, schema
 from .folders import fingerprint, lora_files, lora_folders
-from .hosting import Node, schema
 from .sockets import WanModelHandle, WanModelType
 
 

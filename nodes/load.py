@@ -13,10 +13,10 @@ from comfy_api.latest import io
 from ..lora_core import ModelError
 from ..lora_core.families.wan.sources import POCKET as POCKET_SOURCE
 from ..lora_core.families.wan.sources import WanSources, find_sources
+from .base import Node, blocked, schema
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
-from .hosting import Node, advanced, blocked, schema
 from .pocket_clip import load_pocket_clip
 from .sockets import WanModelHandle, WanModelType
 
@@ -70,7 +70,7 @@ class LoadWanModel(Node):
                     default="default",
                     tooltip="What the experts' weights are held in, as in Load Diffusion Model. "
                     "Files that are fp8 already stay so with 'default'.",
-                    extra_dict=advanced(),
+                    advanced=True,
                 ),
             ],
             outputs=[

@@ -30,7 +30,7 @@ def load_pocket_clip(*, disable_dynamic: bool = False) -> CLIP:
     """Read the pocket's text encoder; the CLIP gives conditionings (1, 512, 64) float32, zero after the prompt's end.
 
     Args:
-        disable_dynamic: have a plain ModelPatcher, which hosts with dynamic VRAM ask for when they cannot use it.
+        disable_dynamic: have a plain ModelPatcher, which the host asks for where it cannot use dynamic VRAM.
     """
     path = pocket_paths().text_encoder
     tensors, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
@@ -49,7 +49,7 @@ def load_pocket_clip(*, disable_dynamic: bool = False) -> CLIP:
         parameters=comfy.utils.calculate_parameters(tensors),
         state_dict=[tensors],
         model_options={"dtype": tensors["shared.weight"].dtype},
-        **({"disable_dynamic": True} if disable_dynamic else {}),  # ComfyUI 0.8 has no such argument
+        disable_dynamic=disable_dynamic,
     )
     clip.patcher.cached_patcher_init = (_load_patcher, ())
     return clip

@@ -7,8 +7,8 @@ from comfy_api.latest import io
 from ..lora_core import LoraStack, StackError
 from ..lora_core.stack.preset import sha256_of
 from ..lora_core.stack.stack_list import list_stack
+from .base import Node, schema
 from .folders import fingerprint
-from .hosting import Node, schema
 from .sockets import LoraStackType
 from .stack_files import preset_files, presets
 

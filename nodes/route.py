@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..lora_core import SamplingPlan
 from ..lora_core.stack.overrides import overridden, overrides_from_json
-from .hosting import Node, schema
+from .base import Node, schema
 from .sockets import RunSettings, WanModelHandle, WanModelType
 from .widgets import boundary_widget, parse_boundary, schedule_widgets
 

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_core import PlanError, SamplingPlan
-from .hosting import Node, schema
+from .base import Node, schema
 from .run_settings import planned_otherwise, run_settings
 from .sockets import RunSettings, WanModelHandle, WanModelType
 from .walk import Request, walk

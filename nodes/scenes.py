@@ -11,8 +11,8 @@ from comfy_api.latest import io
 from ..lora_core import ModelError, ModelSpec
 from ..lora_core.engine.scenes import Scene, in_scene, scenes_from_json
 from ..lora_core.families.wan.spec import wan_grammar
+from .base import Node, schema
 from .folders import fingerprint
-from .hosting import Node, schema
 from .production import SceneDefaults, clip_of, decode, plan_takes, sample_takes, stack_of
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType

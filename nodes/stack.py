@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoraStack
-from .hosting import Node, advanced, schema
+from .base import Node, schema
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_files import fingerprint_stack, parse_stack
 from .stack_on_model import applied, joined
@@ -36,7 +36,7 @@ class ApplyLoraStack(Node):
                     optional=True,
                     tooltip="Let a file through although some of its tensors match nothing in the model. "
                     "The report still names them.",
-                    extra_dict=advanced(),
+                    advanced=True,
                 ),
             ],
             outputs=[

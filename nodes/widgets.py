@@ -13,7 +13,6 @@ from ..lora_core.experts import expert_in_name, twin_names
 from ..lora_core.plan.sigmas import check_boundary
 from ..lora_core.sampling.noise import MAX_SEED
 from .folders import lora_files
-from .hosting import advanced
 
 
 def stack_widget() -> io.String.Input:
@@ -100,20 +99,18 @@ def part_widgets() -> list[io.Int.Input | io.Combo.Input]:
             options=["enable", "disable"],
             default="enable",
             tooltip="Disable it to go on with a latent that has noise left over.",
-            extra_dict=advanced(),
+            advanced=True,
         ),
+        io.Int.Input("start_at_step", default=0, min=0, max=10_000, tooltip="The first step to do.", advanced=True),
         io.Int.Input(
-            "start_at_step", default=0, min=0, max=10_000, tooltip="The first step to do.", extra_dict=advanced()
-        ),
-        io.Int.Input(
-            "end_at_step", default=10_000, min=0, max=10_000, tooltip="The step to stop before.", extra_dict=advanced()
+            "end_at_step", default=10_000, min=0, max=10_000, tooltip="The step to stop before.", advanced=True
         ),
         io.Combo.Input(
             "return_with_leftover_noise",
             options=["disable", "enable"],
             default="disable",
             tooltip="Leave the noise in when the run stops early, for another sampler to go on.",
-            extra_dict=advanced(),
+            advanced=True,
         ),
     ]
 

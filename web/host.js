@@ -4,23 +4,21 @@ import { app } from '../../scripts/app.js'
 
 /** Put the present state of the graph on the undo stack; a no-op where nothing has changed. */
 export function rememberForUndo() {
-  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
-  if (tracker?.captureCanvasState) tracker.captureCanvasState()
-  else tracker?.checkState?.()
+  app.extensionManager.workflow.activeWorkflow?.changeTracker?.captureCanvasState()
 }
 
 /** Undo or redo a change of the graph. */
 export function undo(redo) {
-  app.extensionManager?.command?.execute(redo ? 'Comfy.Redo' : 'Comfy.Undo')
+  app.extensionManager.command.execute(redo ? 'Comfy.Redo' : 'Comfy.Undo')
 }
 
 /** Return whether nodes are drawn by the page itself ("Nodes 2.0") and not on the canvas. */
 export function isPageDrawn() {
-  return Boolean(globalThis.LiteGraph?.vueNodesMode)
+  return LiteGraph.vueNodesMode
 }
 
 export function redraw(node) {
-  node.setDirtyCanvas?.(true, true)
+  node.setDirtyCanvas(true, true)
 }
 
 /** Give the node the size it needs for `change`; one that had no room to spare keeps having none. */
@@ -48,22 +46,17 @@ export function passToCanvas(element, isScrolling) {
 
 /** Return the options of an input as the node's definition now has them. */
 export function inputOptions(node, name) {
-  const definition = globalThis.LiteGraph?.registered_node_types?.[node.type]?.nodeData ?? node.constructor.nodeData
-  const given = { ...definition?.input?.required, ...definition?.input?.optional }
-  return given[name]?.[1] ?? {}
+  const { required, optional } = LiteGraph.registered_node_types[node.type].nodeData.input
+  return { ...required, ...optional }[name][1]
 }
 
 /** Return the node of an address: "12", "3:12" for node 12 in the subgraph that node 3 stands for, or "<subgraph>:12". */
 export function nodeAt(address) {
-  const root = app.rootGraph ?? app.graph
+  const root = app.rootGraph
   const [first, ...inner] = String(address).split(':')
-  const home = root.subgraphs?.get(first)
-  if (home) return nodeIn(home, inner[0])
-  return inner.reduce((node, id) => node?.subgraph && nodeIn(node.subgraph, id), nodeIn(root, first))
-}
-
-function nodeIn(graph, id) {
-  return graph.getNodeById(Number(id)) ?? graph.getNodeById(id)
+  const home = root.subgraphs.get(first)
+  if (home) return home.getNodeById(inner[0])
+  return inner.reduce((node, id) => node?.subgraph?.getNodeById(id), root.getNodeById(first))
 }
 
 /** Return what the last run said at a node, if the page still knows. */
@@ -74,6 +67,5 @@ export function lastOutput(node) {
 
 /** Return the names of the saved stacks, as LoadLoraStack offers them. */
 export function presetNames() {
-  const [options, details] = globalThis.LiteGraph?.registered_node_types?.LoadLoraStack?.nodeData?.input?.required?.preset ?? []
-  return details?.options ?? (Array.isArray(options) ? options : [])
+  return LiteGraph.registered_node_types.LoadLoraStack.nodeData.input.required.preset[1].options
 }

@@ -31,7 +31,7 @@ app.registerExtension({
   name: 'WanLoom',
 
   nodeCreated(node) {
-    if (node.isSubgraphNode?.()) return showPromotedRows(node)
+    if (node.isSubgraphNode()) return showPromotedRows(node)
     if (!isOurs(node)) return
     const rows = ROWS[node.comfyClass]
     const widget = rows && node.widgets?.find(one => one.name === rows.widget)
@@ -60,7 +60,7 @@ app.registerExtension({
   },
 
   refreshComboInNodes() {
-    for (const node of everyNode(app.rootGraph ?? app.graph)) node.wanloom?.refresh()
+    for (const node of everyNode(app.rootGraph)) node.wanloom?.refresh()
   },
 
   onNodeOutputsUpdated(outputs) {
@@ -92,5 +92,5 @@ function showOutput(node, output) {
 }
 
 function everyNode(graph) {
-  return (graph?.nodes ?? []).flatMap(node => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])])
+  return graph.nodes.flatMap(node => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])])
 }

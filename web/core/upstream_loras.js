@@ -19,5 +19,5 @@ export function upstreamNames(node) {
 
 function originOf(node, inputName) {
   const slot = node.inputs?.findIndex(input => input.name === inputName) ?? -1
-  return slot < 0 ? null : (node.getInputNode?.(slot) ?? null)
+  return slot < 0 ? null : node.getInputNode(slot)
 }

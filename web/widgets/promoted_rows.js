@@ -29,7 +29,6 @@ export function shownAs(kind) {
 /** Let a subgraph's node show rows for those of its inputs that have rows inside. */
 export function showPromotedRows(node) {
   const make = node.createPromotedHostWidget
-  if (!make) return
   node.createPromotedHostWidget = function (input, id, source) {
     if (!source.wanloom) return make.call(this, input, id, source)
     const widget = make.call(this, input, id, { element: document.createElement('textarea') })

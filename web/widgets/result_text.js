@@ -17,7 +17,7 @@ const MOST_LINES = 9
 /** Show the text at the node; an empty one takes the last away. */
 export function showResult(node, text, { isFolded = false, isTable = false } = {}) {
   const shown = node.widgets?.find(widget => widget.name === NAME)
-  if (!text) return shown && fitAround(node, () => node.removeWidget?.(shown))
+  if (!text) return shown && fitAround(node, () => node.removeWidget(shown))
   const result = shown?.result ?? addResult(node, isFolded, isTable)
   fitAround(node, () => result.show(text))
 }

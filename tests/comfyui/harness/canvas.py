@@ -81,7 +81,7 @@ GO_TO = """([type, scale]) => {
 # Between the bars at the left and the top, as large as the width allows; returns the lower end on the page.
 SHOW_ALL = """() => {
   const [left, top, margin] = [75, 100, 25]
-  const boxes = [...app.graph.nodes, ...app.graph.groups].map(item => item.boundingRect ?? item._bounding)
+  const boxes = [...app.graph.nodes, ...app.graph.groups].map(item => item.boundingRect)
   const x = Math.min(...boxes.map(box => box[0])), right = Math.max(...boxes.map(box => box[0] + box[2]))
   const y = Math.min(...boxes.map(box => box[1])), bottom = Math.max(...boxes.map(box => box[1] + box[3]))
   const { ds, canvas } = app.canvas

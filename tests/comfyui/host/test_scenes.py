@@ -137,7 +137,7 @@ def test_the_route_before_it_says_the_boundary(pocket: SimpleNamespace) -> None:
 @pytest.fixture
 def every_step_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host leaves out what follows too soon, as the steps of so small a model do."""
-    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0, raising=False)
+    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0)
 
 
 @pytest.mark.usefixtures("every_step_told")

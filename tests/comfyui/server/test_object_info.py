@@ -7,7 +7,7 @@ import requests
 from harness.client import Client
 from harness.workflows import SHIPPED_NAMES
 
-# node id -> (inputs, optional inputs, outputs); combos count as COMBO.
+# node id -> (inputs, the optional ones too, outputs).
 SAMPLING = {
     "steps": "INT",
     "shift": "FLOAT",
@@ -88,7 +88,7 @@ def test_every_node_of_the_extension_is_there_and_no_other(described: dict[str, 
 def test_a_node_has_the_sockets_that_workflows_use(described: dict[str, dict[str, Any]], name: str) -> None:
     inputs, outputs = NODES[name]
     node = described[name]
-    types = {key: "COMBO" if isinstance(spec[0], list) else spec[0] for key, spec in inputs_of(node).items()}
+    types = {key: spec[0] for key, spec in inputs_of(node).items()}
     assert types == inputs
     assert node["output"] == outputs
     assert node["category"] == "WanLoom"

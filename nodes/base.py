@@ -1,8 +1,7 @@
-"""What every node shares: its schema's common part, checks before a run, and the versions of the host it runs on."""
+"""The base of every node: what their schemas have in common, checks before a run, outputs that a model lacks."""
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +12,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..lora_core import LoraCoreError
 from .sockets import CATEGORY
 
-_SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
-
 
 class Node(io.ComfyNode):
-    """Be a node of the extension; its first docstring line is its description."""
+    """A node of the extension; the first line of its docstring is its description."""
 
     @classmethod
     def name(cls) -> str:
@@ -35,14 +32,8 @@ class Node(io.ComfyNode):
 
 
 def schema(node: type[Node], **fields: Any) -> io.Schema:
-    """Return a node's schema; fields that this version of the host does not know yet are left out."""
-    fields = {"node_id": node.name(), "category": CATEGORY, "description": _first_line(node), **fields}
-    return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
-
-
-def advanced(**options: Any) -> dict[str, Any]:
-    """Return options of an input that is folded away; hosts before 0.10 show it with the others."""
-    return {"advanced": True, **options}
+    """Return a node's schema: these fields, and those that follow from its class."""
+    return io.Schema(node_id=node.name(), category=CATEGORY, description=_first_line(node), **fields)
 
 
 def blocked(where: str, what: str, remedy: str) -> ExecutionBlocker:
