@@ -7,14 +7,11 @@
  */
 
 import { moved, parseRows, writeRows } from '../core/row_list.js'
-import { el, iconButton, setAttribute } from '../controls/dom.js'
 import { fitAround, passToCanvas, redraw, rememberForUndo } from '../host.js'
 import { say } from '../words.js'
+import { MARGIN, focusOn, frameHeight, isScrolling, rowFrame, showCount, showFault, showList, showText } from './row_frame.js'
 
 const TYPE = 'wanloom_rows'
-const MARGIN = 10
-const FOOTER = 24
-const TEXT_HEIGHT = 150
 const MOST_ROWS_AT_ONCE = 10
 
 /**
@@ -29,156 +26,153 @@ const MOST_ROWS_AT_ONCE = 10
  *   duplicate(rows, index)  a copy of a row
  */
 export function showRows(node, widget, kind) {
-  const text = widget.element ?? widget.inputEl
-  const setText = widget.options.setValue
-  const drafts = new WeakSet()
-  const list = el('div', { class: 'wl-list-of-rows', role: 'list', 'aria-label': say(`${kind.noun} list`) })
-  const count = el('span', { class: 'wl-count' })
-  const fault = el('span', { class: 'wl-fault', role: 'alert' })
-  const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': say(kind.addText), onclick: addRow }, `+ ${say(kind.addText)}`)
-  const asText = iconButton('{ }', say('edit as text'), () => setMode(!isText), { 'aria-pressed': 'false' })
-  const root = el('div', { class: 'wl-rows', title: say(kind.about), style: `--wl-row-height: ${kind.height}px` }, list,
-    el('div', { class: 'wl-footer' }, add, count, fault, asText))
-  let rows = []
-  let written = null
-  let isText = false
+  const rowWidget = new RowWidget(node, widget, kind)
+  exchangeElement(widget, rowWidget)
+  passToCanvas(rowWidget.frame.root, event => isScrolling(rowWidget.frame, event))
+  lockWhileLinked(node, widget, rowWidget.frame.root)
+  rowWidget.sync()
+  return rowWidget
+}
 
-  const context = {
-    node,
-    get rows() { return rows },
-    /** Replace a row whose own controls show the change already. */
-    set(index, row) {
-      if (drafts.has(rows[index]) && !kind.isWhole(row)) drafts.add(row)
-      rows = rows.with(index, row)
-      write()
-    },
-    settled: rememberForUndo,
-    remove: index => restructure(rows.toSpliced(index, 1), Math.min(index, rows.length - 2), 'remove'),
-    move: (from, to) => restructure(moved(rows, from, to), to, 'move'),
-    duplicate: index => restructure(rows.toSpliced(index + 1, 0, kind.duplicate(rows, index)), index + 1, 'duplicate')
+/** The rows of one widget, the text that they are written as, and which of the two is shown. */
+class RowWidget {
+  constructor(node, widget, kind) {
+    this.node = node
+    this.widget = widget
+    this.kind = kind
+    this.rows = []
+    this.drafts = new WeakSet() // rows that are shown and not yet written
+    this.written = null
+    this.isText = false
+    this.frame = rowFrame(kind, widget.element, { addRow: () => this.addRow(), changeMode: () => this.setMode(!this.isText) })
+    this.context = contextOf(this)
   }
 
-  function write() {
-    written = writeRows(rows.filter(row => !drafts.has(row)))
-    widget.value = written
-    count.textContent = rows.length ? `${rows.length}` : ''
-    root.classList.add('wl-stale')
-    root.dispatchEvent(new CustomEvent('wl-edited'))
-    redraw(node)
-  }
-
-  function restructure(next, focusRow, focusPart) {
-    fitAround(node, () => {
-      rows = next
-      write()
-      render()
-    })
-    focusOn(focusRow, focusPart)
-    rememberForUndo()
-  }
-
-  function focusOn(row, part) {
-    list.children[row]?.querySelector(`[data-part="${part}"]`)?.focus()
-  }
-
-  function addRow() {
-    const row = kind.blank()
-    if (!kind.isWhole(row)) drafts.add(row)
-    fitAround(node, () => {
-      rows = [...rows, row]
-      write()
-      render()
-    })
-    list.lastElementChild?.scrollIntoView?.({ block: 'nearest' })
-    focusOn(rows.length - 1, kind.firstPart)
-    rememberForUndo()
+  /** Let the rows show what has changed around them, in place, as someone may be typing: other files, or news of a run. */
+  refresh(isNews) {
+    if (isNews) this.frame.root.classList.remove('wl-stale')
+    for (const row of this.frame.list.children) row.refresh?.()
   }
 
   /** Take over a text that came from elsewhere: a workflow, an undo, the text field. */
-  function sync() {
-    const now = String(widget.value ?? '')
-    if (now === written) return
-    written = now
-    fitAround(node, read)
+  sync() {
+    const now = String(this.widget.value ?? '')
+    if (now === this.written) return
+    this.written = now
+    fitAround(this.node, () => this.read())
   }
 
-  function read() {
-    const read = parseRows(written)
-    rows = read.rows
-    fault.textContent = read.fault ?? ''
-    setAttribute(fault, 'title', read.fault)
-    if (read.fault) isText = true
-    render()
+  /** Read the rows from the text; one that has none is shown as text. */
+  read() {
+    const { rows, fault } = parseRows(this.written)
+    this.rows = rows
+    showFault(this.frame, fault)
+    if (fault) this.isText = true
+    this.render()
   }
 
-  function setMode(next) {
-    isText = next
-    fitAround(node, read)
-    if (isText) text.focus()
+  /** Write the rows as the widget's text. */
+  write() {
+    this.written = writeRows(this.rows.filter(row => !this.drafts.has(row)))
+    this.widget.value = this.written
+    showCount(this.frame, this.rows.length)
+    this.frame.root.classList.add('wl-stale')
+    this.frame.root.dispatchEvent(new CustomEvent('wl-edited'))
+    redraw(this.node)
   }
 
-  function render() {
-    count.textContent = rows.length && !isText ? `${rows.length}` : ''
-    setAttribute(asText, 'aria-pressed', String(isText))
-    asText.title = say(isText ? 'show as rows' : 'edit as text')
-    asText.disabled = isText && fault.textContent !== ''
-    add.hidden = isText
-    root.classList.toggle('wl-as-text', isText)
-    if (isText) {
-      if (text.parentElement !== root) root.prepend(text)
-      if (text.value !== written) text.value = written
-      list.replaceChildren()
-    } else {
-      const place = list.scrollTop
-      text.remove()
-      list.replaceChildren(...rows.map((_, index) => kind.row(context, index)))
-      list.scrollTop = place
+  render() {
+    if (this.isText) showText(this.frame, this.written)
+    else showList(this.frame, this.rows.map((_, index) => this.kind.row(this.context, index)))
+  }
+
+  setMode(isText) {
+    this.isText = isText
+    fitAround(this.node, () => this.read())
+    if (isText) this.frame.text.focus()
+  }
+
+  /** Replace a row whose own controls show the change already. */
+  set(index, row) {
+    if (this.drafts.has(this.rows[index]) && !this.kind.isWhole(row)) this.drafts.add(row)
+    this.rows = this.rows.with(index, row)
+    this.write()
+  }
+
+  /** Put other rows in the place of these, and the keyboard on a part of one. */
+  restructure(rows, focusRow, focusPart) {
+    this.draw(rows)
+    focusOn(this.frame, focusRow, focusPart)
+    rememberForUndo()
+  }
+
+  addRow() {
+    const row = this.kind.blank()
+    if (!this.kind.isWhole(row)) this.drafts.add(row)
+    this.draw([...this.rows, row])
+    this.frame.list.lastElementChild?.scrollIntoView({ block: 'nearest' })
+    focusOn(this.frame, this.rows.length - 1, this.kind.firstPart)
+    rememberForUndo()
+  }
+
+  draw(rows) {
+    fitAround(this.node, () => {
+      this.rows = rows
+      this.write()
+      this.render()
+    })
+  }
+}
+
+/** Return what a row may ask of the others. */
+function contextOf(rowWidget) {
+  const { kind } = rowWidget
+  return {
+    get rows() { return rowWidget.rows },
+    set: (index, row) => rowWidget.set(index, row),
+    settled: rememberForUndo,
+    remove(index) {
+      rowWidget.restructure(this.rows.toSpliced(index, 1), Math.min(index, this.rows.length - 2), 'remove')
+    },
+    move(from, to) {
+      rowWidget.restructure(moved(this.rows, from, to), to, 'move')
+    },
+    duplicate(index) {
+      rowWidget.restructure(this.rows.toSpliced(index + 1, 0, kind.duplicate(this.rows, index)), index + 1, 'duplicate')
     }
   }
+}
 
-  function height(numRows) {
-    return (isText ? TEXT_HEIGHT : numRows * kind.height) + FOOTER + 2 * MARGIN
-  }
-
-  function showLink() {
-    root.inert = node.inputs?.some(input => input.widget?.name === widget.name && input.link != null) ?? false
-  }
-
-  widget.element = root
+/** Let the host's widget show the rows; its value, and how it is saved, stay its own. */
+function exchangeElement(widget, rowWidget) {
+  const { kind } = rowWidget
+  const setText = widget.options.setValue
+  const layout = widget.computeLayoutSize
+  widget.element = rowWidget.frame.root
   widget.type = TYPE
   widget.tooltip = say(kind.about)
-  Object.assign(widget.options, {
-    margin: MARGIN,
-    hideInPanel: true, // the side panel draws widgets that it does not know over where they are in the node
-    getMinHeight: () => height(Math.min(rows.length, MOST_ROWS_AT_ONCE)),
-    getMaxHeight: () => (isText ? undefined : height(rows.length)),
-    setValue: value => { setText(value); sync() },
-    onDraw: sync
-  })
-  const layout = widget.computeLayoutSize
   widget.computeLayoutSize = function (...of) {
     return { ...layout.apply(this, of), minWidth: kind.minWidth }
   }
-  text.setAttribute('aria-label', say(`${kind.noun} list as text`))
-  passToCanvas(root, event => {
-    const scroller = isText ? text : list
-    return scroller.scrollHeight > scroller.clientHeight && Math.abs(event.deltaY) > Math.abs(event.deltaX)
+  Object.assign(widget.options, {
+    margin: MARGIN,
+    hideInPanel: true, // the side panel draws widgets that it does not know over where they are in the node
+    getMinHeight: () => frameHeight(kind, Math.min(rowWidget.rows.length, MOST_ROWS_AT_ONCE), rowWidget.isText),
+    getMaxHeight: () => (rowWidget.isText ? undefined : frameHeight(kind, rowWidget.rows.length, false)),
+    setValue: value => { setText(value); rowWidget.sync() },
+    onDraw: () => rowWidget.sync()
   })
-  root.addEventListener('keydown', event => {
-    if (event.target.tagName === 'BUTTON' && [' ', 'Enter'].includes(event.key)) event.stopPropagation()
-  })
-  const whenLinked = node.onConnectionsChange
+}
+
+/** Take the rows out of use while their text comes from another node. */
+function lockWhileLinked(node, widget, root) {
+  const showLink = () => {
+    root.inert = node.inputs.some(input => input.widget?.name === widget.name && input.link != null)
+  }
+  const changed = node.onConnectionsChange
   node.onConnectionsChange = function (...change) {
-    whenLinked?.apply(this, change)
+    changed?.apply(this, change)
     queueMicrotask(showLink)
   }
-  sync()
   showLink()
-  return {
-    /** Let the rows show what has changed around them, in place, as someone may be typing: other files, or news of a run. */
-    refresh(isNews) {
-      if (isNews) root.classList.remove('wl-stale')
-      for (const row of list.children) row.refresh?.()
-    }
-  }
 }
