@@ -30,7 +30,7 @@ NODES: list[type[io.ComfyNode]] = [
 
 
 class WanLoomExtension(ComfyExtension):
-    """Be what ComfyUI asks for the nodes."""
+    """The extension, as ComfyUI asks it for the nodes."""
 
     async def on_load(self) -> None:
         serve_templates()

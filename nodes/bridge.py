@@ -122,7 +122,7 @@ def strengths_at(loras: Sequence[RoutedLora], sigmas: Sequence[float]) -> Streng
 
 @dataclass(frozen=True, eq=False)
 class BoundStack:
-    """Be all that a stack adds to one model, whatever its strengths.
+    """All that a stack adds to one model, whatever its strengths.
 
     Attributes:
         wrapped: (module path, parameter name) -> the change that a weight wrapper makes.
@@ -149,7 +149,7 @@ class BoundStack:
 
 
 class WeightChange:
-    """Be one parameter's weight wrapper: W -> W_eff.
+    """One parameter's weight wrapper: W -> W_eff.
 
     A loaded model keeps the wrappers it was loaded with, and they keep the stack: it is found again even when every
     MODEL that it was bound to is gone.
@@ -174,7 +174,7 @@ class WeightChange:
 
 
 class CountedChange:
-    """Be a weight wrapper that changes nothing, and lets ComfyUI count what an injection holds for a layer."""
+    """A weight wrapper that changes nothing, and lets ComfyUI count what an injection holds for a layer."""
 
     def __init__(self, stack: BoundStack, deltas: Sequence[FusedDelta]) -> None:
         self._stack = stack

@@ -81,7 +81,7 @@ class _Words(JsonTokenizer):
 
 
 class _WeightedWords(SDTokenizer):
-    """Cut and pad to the tokens that Wan sees; emphasis is core's."""
+    """The words with their emphasis, which is core's, cut and padded to the tokens that Wan sees."""
 
     def __init__(self, embedding_directory: None = None, tokenizer_data: dict[str, Any] | None = None) -> None:
         super().__init__(
@@ -106,5 +106,7 @@ class _WeightedWords(SDTokenizer):
 
 
 class _PocketTokenizer(SD1Tokenizer):
+    """The tokenizer of the CLIP, under the name of Wan's text encoder."""
+
     def __init__(self, embedding_directory: None = None, tokenizer_data: dict[str, Any] | None = None) -> None:
         super().__init__(embedding_directory, tokenizer_data or {}, name=_NAME, tokenizer=_WeightedWords)

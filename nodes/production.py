@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SceneDefaults:
-    """Be what all scenes share, as far as they do not say otherwise."""
+    """The settings that all scenes share, as far as they do not say otherwise."""
 
     width: int
     height: int
@@ -47,7 +47,7 @@ class SceneDefaults:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """Be one scene, planned: nothing can be wrong with it any more.
+    """One scene, planned: nothing can be wrong with it any more.
 
     Attributes:
         model: with the scene's LoRAs.

@@ -22,7 +22,7 @@ LoraStackType = io.Custom("WAN_LORA_STACK")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Be how a model is going to be sampled, as far as it was said before the sampler.
+    """The settings of a run, as far as they were said before the sampler.
 
     Attributes:
         boundary: the sigma at and above which the high-noise expert works, or "auto", the family's.
@@ -36,7 +36,7 @@ class RunSettings:
 
 @dataclass(frozen=True, eq=False)
 class WanModelHandle:
-    """Hold a Wan model as ComfyUI's own MODELs, and the LoRAs that are to act on it; nothing is bound to them yet.
+    """A Wan model as ComfyUI's own MODELs, and the LoRAs that are to act on it; nothing is bound to them yet.
 
     Attributes:
         spec: what the model is, from the shapes of its parameters.

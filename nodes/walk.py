@@ -36,7 +36,7 @@ _RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Be what is to be sampled.
+    """A walk that is asked for: its plan, conditioning, latents and noise.
 
     Attributes:
         negative: needed where a step has guidance other than 1.
@@ -92,7 +92,7 @@ def walk(
 
 
 class Progress:
-    """Tell the host how far the whole walk is, with a preview, whichever expert is at work."""
+    """The progress of the whole walk, with a preview, whichever expert is at work."""
 
     def __init__(self, patcher: ModelPatcher, num_steps: int) -> None:
         self._bar = comfy.utils.ProgressBar(num_steps)
@@ -159,7 +159,7 @@ class SpanSampler:
         callback: Callable[[dict[str, Any]], None],
         disable: bool,
     ) -> Tensor:
-        """Be what the host calls a sampler function: it gives x at the first sigma, and models that predict x0."""
+        """Sample as a sampler function of the host does: given x at the first sigma, and a model that predicts x0."""
         batch = x.new_ones(len(x))
         last: dict[str, Tensor] = {}
 
