@@ -137,3 +137,20 @@ def test_undo_takes_back_an_edit_of_a_row(on_canvas: Canvas) -> None:
     canvas.page.locator("#graph-canvas").click(position={"x": 300, "y": 700})
     canvas.page.keyboard.press("Control+z")
     expect(row_control(canvas, "LoRA 1 enabled")).to_have_attribute("aria-checked", "true")
+
+
+def test_the_list_is_edited_as_text_and_what_is_no_list_stays_text(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    widget = canvas.page.locator(".wl-rows", has=row_control(canvas, "add LoRA"))
+    as_text, text = widget.get_by_label("edit as text"), row_control(canvas, "LoRA list as text")
+    as_text.click()
+    text.fill('[{"path": "zibbo_character_high_noise.safetensors"}]')
+    as_text.click()
+    expect(row_control(canvas, "LoRA 1 file")).to_have_value("zibbo_character_high_noise.safetensors")
+    as_text.click()
+    text.fill("[")
+    expect(as_text).to_be_disabled()
+    expect(widget.get_by_role("alert")).to_contain_text("not JSON")
+    text.fill("[]")
+    as_text.click()
+    assert rows(canvas) == []
