@@ -38,7 +38,7 @@ class Delta:
 
     @property
     def scale(self) -> float:
-        """The factor the file itself puts on its product (alpha / rank and its relatives)."""
+        """What the file itself multiplies its product by (alpha / rank and its relatives)."""
         return 1.0
 
     def tensors(self) -> tuple[Tensor, ...]:
@@ -70,13 +70,13 @@ class Lora(Delta):
         down: (R, I) or (R, I, *K) for convolutions.
         up: (O, R) or (O, R, 1, ...).
         mid: (R, R, *K), the kernel of a CP-decomposed convolution whose `down` is then (R, I, 1, ...); or None.
-        factor: alpha / R, or alpha / sqrt(R) for rsLoRA; 1 when the file says nothing.
+        scale: alpha / R, or alpha / sqrt(R) for rsLoRA; 1 when the file says nothing.
     """
 
     down: Tensor
     up: Tensor
     mid: Tensor | None = None
-    factor: float = 1.0
+    scale: float = 1.0
     kind: ClassVar[str] = "lora"
 
     @property
@@ -87,10 +87,6 @@ class Lora(Delta):
     @property
     def rank(self) -> int:
         return self.up.shape[1]
-
-    @property
-    def scale(self) -> float:
-        return self.factor
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.down, self.up) if self.mid is None else (self.down, self.up, self.mid)
@@ -105,13 +101,13 @@ class Lora(Delta):
 
     def dense(self, base: Tensor | None = None) -> Tensor:
         down, up = self.factors()
-        return (self.factor * (up.float() @ down.float())).reshape(self.shape)
+        return (self.scale * (up.float() @ down.float())).reshape(self.shape)
 
     def norm(self, base: Tensor | None = None) -> float:
         # ||U D||_F^2 = trace((U^T U)(D D^T)): R x R instead of O x I.
         down, up = (t.double() for t in self.factors())
         square = float(((up.T @ up) * (down @ down.T)).sum())
-        return abs(self.factor) * math.sqrt(max(square, 0.0))
+        return abs(self.scale) * math.sqrt(max(square, 0.0))
 
     def to(self, device: torch.device | str) -> Lora:
         return replace(self, **_moved(self, device))
@@ -131,7 +127,7 @@ class LoHa(Delta):
     w2b: Tensor
     t1: Tensor | None = None
     t2: Tensor | None = None
-    factor: float = 1.0
+    scale: float = 1.0
     #: shape of the target where it has more axes than the stored product (a convolution stored flat).
     target_shape: tuple[int, ...] | None = None
     kind: ClassVar[str] = "loha"
@@ -148,17 +144,13 @@ class LoHa(Delta):
     def rank(self) -> int:
         return self.w1b.shape[0]
 
-    @property
-    def scale(self) -> float:
-        return self.factor
-
     def tensors(self) -> tuple[Tensor, ...]:
         return tuple(t for t in (self.w1a, self.w1b, self.w2a, self.w2b, self.t1, self.t2) if t is not None)
 
     def dense(self, base: Tensor | None = None) -> Tensor:
         first = _tucker(self.t1, self.w1a, self.w1b)
         second = _tucker(self.t2, self.w2a, self.w2b)
-        return (self.factor * first * second).reshape(self.shape)
+        return (self.scale * first * second).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoHa:
         return replace(self, **_moved(self, device))
@@ -181,7 +173,7 @@ class LoKr(Delta):
     w2a: Tensor | None = None
     w2b: Tensor | None = None
     t2: Tensor | None = None
-    factor: float = 1.0
+    scale: float = 1.0
     #: shape of the target where it has more axes than the stored product (a convolution stored flat).
     target_shape: tuple[int, ...] | None = None
     kind: ClassVar[str] = "lokr"
@@ -217,10 +209,6 @@ class LoKr(Delta):
                 return half.shape[0]
         return 0
 
-    @property
-    def scale(self) -> float:
-        return self.factor
-
     def tensors(self) -> tuple[Tensor, ...]:
         parts = (self.w1, self.w1a, self.w1b, self.w2, self.w2a, self.w2b, self.t2)
         return tuple(t for t in parts if t is not None)
@@ -230,7 +218,7 @@ class LoKr(Delta):
         second = self.w2.float() if self.w2 is not None else _tucker(self.t2, self.w2a, self.w2b)
         first = first.reshape(*first.shape, *(1,) * (second.ndim - first.ndim))
         # kron takes views of what it is given, which a contraction's result does not allow.
-        return (self.factor * torch.kron(first, second.contiguous())).reshape(self.shape)
+        return (self.scale * torch.kron(first, second.contiguous())).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoKr:
         return replace(self, **_moved(self, device))

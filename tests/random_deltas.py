@@ -16,10 +16,10 @@ Shape = Sequence[int]
 Make = Callable[[Shape], Delta]
 
 
-def lora(shape: Shape, rank: int = 3, factor: float = 0.5) -> Lora:
+def lora(shape: Shape, rank: int = 3, scale: float = 0.5) -> Lora:
     """Make a low-rank change; of a convolution as (R, I, *K) and (O, R, 1, ...)."""
     ones = [1] * (len(shape) - 2)
-    return Lora(_random(rank, *shape[1:]), _random(shape[0], rank, *ones), factor=factor)
+    return Lora(_random(rank, *shape[1:]), _random(shape[0], rank, *ones), scale=scale)
 
 
 def lora_flat(shape: Shape) -> Lora:
@@ -29,13 +29,13 @@ def lora_flat(shape: Shape) -> Lora:
 
 def lora_with_mid(shape: Shape) -> Lora:
     ones = [1] * (len(shape) - 2)
-    return Lora(_random(3, shape[1], *ones), _random(shape[0], 3, *ones), _random(3, 3, *shape[2:]), factor=2.0)
+    return Lora(_random(3, shape[1], *ones), _random(shape[0], 3, *ones), _random(3, 3, *shape[2:]), scale=2.0)
 
 
 def loha(shape: Shape) -> LoHa:
     inputs = math.prod(shape[1:])
     halves = [_random(shape[0], 2), _random(2, inputs), _random(shape[0], 2), _random(2, inputs)]
-    return LoHa(*halves, factor=0.25, target_shape=tuple(shape))
+    return LoHa(*halves, scale=0.25, target_shape=tuple(shape))
 
 
 def loha_tucker(shape: Shape) -> LoHa:
@@ -44,7 +44,7 @@ def loha_tucker(shape: Shape) -> LoHa:
 
 
 def lokr(shape: Shape) -> LoKr:
-    return LoKr(w1=_random(2, 2), w2=_random(shape[0] // 2, shape[1] // 2, *shape[2:]), factor=0.5)
+    return LoKr(w1=_random(2, 2), w2=_random(shape[0] // 2, shape[1] // 2, *shape[2:]), scale=0.5)
 
 
 def lokr_low_rank(shape: Shape) -> LoKr:

@@ -48,7 +48,7 @@ class Spelling:
 
     Attributes:
         leaves: the ends of the down and up factors' names.
-        alpha: makes the alpha tensor, or None where the dialect has none and the factor is inside `up`.
+        alpha: makes the alpha tensor, or None where the dialect has none and the scale is inside `up`.
     """
 
     prefix: str
@@ -142,9 +142,9 @@ def spelled(spelling: Spelling, pairs: Mapping[str, tuple[Tensor, Tensor]], alph
     tensors = {}
     for target, (down, up) in pairs.items():
         module = spelling.prefix + spelling.module(target)
-        factor = 1.0 if spelling.alpha else alpha / down.shape[0]
+        scale = 1.0 if spelling.alpha else alpha / down.shape[0]
         tensors[f"{module}.{spelling.leaves[0]}"] = down
-        tensors[f"{module}.{spelling.leaves[1]}"] = up * factor
+        tensors[f"{module}.{spelling.leaves[1]}"] = up * scale
         if spelling.alpha:
             tensors[f"{module}.alpha"] = spelling.alpha(alpha)
     return tensors

@@ -59,7 +59,7 @@ def test_products_are_taken_in_float32_whatever_the_files_dtype() -> None:
 
 
 def test_lora_of_a_convolution_agrees_with_two_convolutions() -> None:
-    delta = random_deltas.lora((8, 6, 3, 3), rank=2, factor=0.7)
+    delta = random_deltas.lora((8, 6, 3, 3), rank=2, scale=0.7)
     x = torch.randn(1, 6, 9, 9)
     one = torch.nn.functional.conv2d(torch.nn.functional.conv2d(x, delta.down), delta.up) * 0.7
     torch.testing.assert_close(torch.nn.functional.conv2d(x, delta.dense()), one, rtol=1e-4, atol=1e-5)
@@ -75,12 +75,12 @@ def test_mid_is_the_kernel_between_two_1x1_convolutions() -> None:
 
 def test_loha_without_cores_is_a_hadamard_product() -> None:
     a, b, c, d = torch.randn(6, 2), torch.randn(2, 10), torch.randn(6, 2), torch.randn(2, 10)
-    torch.testing.assert_close(LoHa(a, b, c, d, factor=3.0).dense(), 3.0 * (a @ b) * (c @ d))
+    torch.testing.assert_close(LoHa(a, b, c, d, scale=3.0).dense(), 3.0 * (a @ b) * (c @ d))
 
 
 def test_lokr_is_a_kronecker_product() -> None:
     w1, w2 = torch.randn(2, 5), torch.randn(3, 2)
-    torch.testing.assert_close(LoKr(w1=w1, w2=w2, factor=0.5).dense(), 0.5 * torch.kron(w1, w2))
+    torch.testing.assert_close(LoKr(w1=w1, w2=w2, scale=0.5).dense(), 0.5 * torch.kron(w1, w2))
 
 
 def test_the_rank_of_a_lokr_is_that_of_its_larger_factor() -> None:

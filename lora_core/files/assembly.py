@@ -94,12 +94,12 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     ledger = Ledger()
     labels = label_all(file.infos, spec)
     parts = _find_parts(_group(labels, spec, ledger), file, ledger)
-    factors, notes = _factors(file, parts, ledger)
+    scales, notes = _scales(file, parts, ledger)
     blueprints: dict[Place, Blueprint] = {}
     outlines: dict[Place, Delta] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for place in factors:
-        blueprint, outline = _outline(parts[place], factors[place], file, spec)
+    for place in scales:
+        blueprint, outline = _outline(parts[place], scales[place], file, spec)
         shapes[place[1]] = outline.shape
         try:
             check_shape(place[1], outline, spec)
@@ -179,25 +179,25 @@ def _find_parts(groups: Mapping[Place, Group], file: TensorFile, ledger: Ledger)
     return whole
 
 
-def _factors(
+def _scales(
     file: TensorFile, parts: Mapping[Place, Parts], ledger: Ledger
 ) -> tuple[dict[Place, float], tuple[str, ...]]:
-    """Return (the factor of every delta whose scale is sound, what is to be noted about it)."""
+    """Return (the scale of every delta whose alpha is sound, what is to be noted about it)."""
     unstated = {place: found for place, found in parts.items() if found.alpha is None and found.kind != "full"}
-    scales, note = _file_scales(file, unstated)
+    stated, note = _file_scales(file, unstated)
     alphas = file.read_numbers(
         found.alpha for found in parts.values() if found.alpha and math.prod(file.infos[found.alpha].shape) == 1
     )
-    factors: dict[Place, float] = {}
+    scales: dict[Place, float] = {}
     for place, found in parts.items():
         try:
-            factors[place] = _factor(place, parts, alphas, scales)
+            scales[place] = _scale_of(place, parts, alphas, stated)
         except Unfit as unfit:
             ledger.refuse(found.names, place[1], unfit)
         if found.alpha and found.rank is None:
             reason = "its delta is stored in full and has no rank to divide an alpha by"
             ledger.write([found.alpha], Fate("not_applicable", place[1], reason))
-    return factors, (note,) if note else ()
+    return scales, (note,) if note else ()
 
 
 def _file_scales(
@@ -217,24 +217,24 @@ def _file_scales(
     return lambda expert: low if expert == "low_noise" else high, note
 
 
-def _factor(
+def _scale_of(
     place: Place,
     parts: Mapping[Place, Parts],
     alphas: Mapping[str, float],
-    scales: Callable[[Expert | None], Scale | None],
+    stated: Callable[[Expert | None], Scale | None],
 ) -> float:
-    """Return the factor on the product of one delta: alpha / rank, from the surest source there is."""
+    """Return the scale of one delta: alpha / rank, from the surest source there is."""
     found = parts[place]
     if found.kind == "full":
         return 1.0
     if found.kind == "lora_bias":  # PEFT scales the bias of lora_B with the product
         owner = (place[0], place[1].removesuffix(".bias"))
         if owner in parts:
-            return _factor(owner, parts, alphas, scales)
+            return _scale_of(owner, parts, alphas, stated)
     if found.alpha is not None:
         return 1.0 if found.rank is None else _usable(found.alpha, alphas) / found.rank
-    scale = scales(place[0])
-    return 1.0 if scale is None else scale.factor(found.module, found.rank)
+    scale = stated(place[0])
+    return 1.0 if scale is None else scale.of(found.module, found.rank)
 
 
 def _usable(name: str, alphas: Mapping[str, float]) -> float:
@@ -246,10 +246,10 @@ def _usable(name: str, alphas: Mapping[str, float]) -> float:
     return alphas[name]
 
 
-def _outline(parts: Parts, factor: float, file: TensorFile, spec: ModelSpec) -> tuple[Blueprint, Delta]:
+def _outline(parts: Parts, scale: float, file: TensorFile, spec: ModelSpec) -> tuple[Blueprint, Delta]:
     shape = tuple(spec.shapes[parts.target])
     blueprint = Blueprint(
-        parts.target, parts.kind, parts.fields, parts.magnitude, factor, None if shape == UNKNOWN_SHAPE else shape
+        parts.target, parts.kind, parts.fields, parts.magnitude, scale, None if shape == UNKNOWN_SHAPE else shape
     )
     return blueprint, blueprint.outline(file.infos)
 

@@ -31,7 +31,7 @@ class Blueprint:
     kind: str
     fields: Mapping[str, str]
     magnitude: str | None
-    factor: float
+    scale: float
     shape: Shape | None
 
     @property
@@ -41,7 +41,7 @@ class Blueprint:
     def build(self, read: Callable[[str], Tensor]) -> Delta:
         """Build the delta from what `read` returns for its tensors' names."""
         tensors = {field: read(name) for field, name in self.fields.items()}
-        delta = KINDS[self.kind].build(tensors, self.factor, self.shape)
+        delta = KINDS[self.kind].build(tensors, self.scale, self.shape)
         if self.magnitude is None:
             return delta
         magnitude = read(self.magnitude)

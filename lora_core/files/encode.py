@@ -1,7 +1,7 @@
 """The encoding of weights in a dialect: each delta as tensors under the names that the dialect's own readers look for.
 
-A dialect with alpha tensors gets alpha = factor * rank, so that every reader that divides by the rank has the factor.
-A dialect without them gets the factor multiplied into one of the tensors: exactly where it is a power of two, in
+A dialect with alpha tensors gets alpha = scale * rank, so that every reader that divides by the rank has the scale.
+A dialect without them gets the scale multiplied into one of the tensors: exactly where it is a power of two, in
 float32 otherwise. So alpha is the rank, and no reader that takes it for that needs metadata to get the scale right.
 """
 
@@ -108,11 +108,11 @@ _KIND_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Stored:
-    """Be a delta as it is stored: tensors by field, the factor on their product, the rank that alpha is divided by."""
+    """Be a delta as it is stored: tensors by field, the scale of their product, the rank that alpha is divided by."""
 
     kind: str
     tensors: Mapping[str, Tensor]
-    factor: float
+    scale: float
     rank: int | None
     magnitude: Tensor | None = None
     by_input: bool = False
@@ -141,7 +141,7 @@ def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tenso
 
 
 def stored_form(delta: Delta, *, is_bias: bool = False, fold: bool = False) -> Stored:
-    """Return a delta as tensors; with `fold`, or where no alpha can carry it, the factor is inside one of them."""
+    """Return a delta as tensors; with `fold`, or where no alpha can carry it, the scale is inside one of them."""
     if isinstance(delta, Dora):
         inner = stored_form(delta.inner, fold=fold)
         return replace(inner, magnitude=delta.magnitude, by_input=delta.on_inputs, num_axes=len(delta.shape))
@@ -161,17 +161,17 @@ def _readable(delta: Delta, fold: bool) -> Delta:
     """Rearrange what readers know for images only: ComfyUI takes a kernel for one of two axes, PEFT has no `mid`."""
     if isinstance(delta, Lora) and delta.mid is not None and (fold or delta.mid.ndim > 4):
         down = delta.factors()[0].reshape(-1, *delta.shape[1:])
-        return Lora(down, delta.up, None, delta.factor)
+        return Lora(down, delta.up, None, delta.scale)
     if isinstance(delta, LoKr) and delta.w2 is not None and delta.w2.ndim > 4:
         return replace(delta, w2=delta.w2.flatten(1), target_shape=delta.shape)
     return delta
 
 
-def _times(tensor: Tensor, factor: float) -> Tensor:
+def _times(tensor: Tensor, scale: float) -> Tensor:
     """Multiply in the tensor's own dtype where that is exact, in float32 where it is not."""
-    product = tensor.float() * factor
+    product = tensor.float() * scale
     narrow = product.to(tensor.dtype)
-    return narrow if torch.equal(narrow.float() / factor, tensor.float()) else product
+    return narrow if torch.equal(narrow.float() / scale, tensor.float()) else product
 
 
 def _by_prefix(
@@ -221,7 +221,7 @@ def _leaves(stored: Stored, table: Dialect) -> Iterator[tuple[str, Tensor]]:
     if stored.magnitude is not None:
         yield table.leaves["dora", "magnitude"], _magnitude(stored, table)
     if table.has_alpha and stored.rank is not None:
-        yield "alpha", torch.tensor(stored.factor * stored.rank, dtype=torch.float32)
+        yield "alpha", torch.tensor(stored.scale * stored.rank, dtype=torch.float32)
 
 
 def _magnitude(stored: Stored, table: Dialect) -> Tensor:

@@ -24,7 +24,7 @@ class Kind:
     Attributes:
         forms: the sets of fields that make a whole one, the plainest first.
         check: returns why tensors of these shapes do not fit together, or "".
-        build: makes the delta from its fields, its factor and the target's shape (None where that is not known).
+        build: makes the delta from its fields, its scale and the target's shape (None where that is not known).
         rank: returns the number that alpha is divided by; None where the kind has no scale of its own.
     """
 
@@ -65,15 +65,15 @@ def _check_lora(shapes: Shapes) -> str:
     return "" if math.prod(outer) == 1 else f"up is {_size(up)}, which has a kernel of its own"
 
 
-def _build_lora(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
+def _build_lora(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
     down, up, mid = tensors["down"], tensors["up"], tensors.get("mid")
-    delta = Lora(down, up, mid, factor)
+    delta = Lora(down, up, mid, scale)
     shape = _rearranged(delta.shape, target)
     if mid is not None or shape is None:
         return delta
     # A convolution's factors may be stored flat, and a linear's as 1x1 convolutions.
     ones = (1,) * len(shape[2:])
-    return Lora(down.reshape(down.shape[0], *shape[1:]), up.reshape(*up.shape[:2], *ones), None, factor)
+    return Lora(down.reshape(down.shape[0], *shape[1:]), up.reshape(*up.shape[:2], *ones), None, scale)
 
 
 def _check_loha(shapes: Shapes) -> str:
@@ -86,8 +86,8 @@ def _check_loha(shapes: Shapes) -> str:
     return ""
 
 
-def _build_loha(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
-    delta = LoHa(factor=factor, **tensors)  # type: ignore[arg-type]  # mypy takes any field for a tensor
+def _build_loha(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
+    delta = LoHa(scale=scale, **tensors)  # type: ignore[arg-type]  # mypy takes any field for a tensor
     return replace(delta, target_shape=_rearranged(delta.shape, target))
 
 
@@ -99,8 +99,8 @@ def _check_lokr(shapes: Shapes) -> str:
     return ""
 
 
-def _build_lokr(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
-    delta = LoKr(factor=factor, **tensors)  # type: ignore[arg-type]  # mypy takes any field for a tensor
+def _build_lokr(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
+    delta = LoKr(scale=scale, **tensors)  # type: ignore[arg-type]  # mypy takes any field for a tensor
     return replace(delta, target_shape=_rearranged(delta.shape, target))
 
 
@@ -110,10 +110,10 @@ def _lokr_rank(shapes: Shapes) -> int | None:
     return decomposed[0] if decomposed else None
 
 
-def _build_full(tensors: Mapping[str, Tensor], factor: float, target: Shape | None) -> Delta:
+def _build_full(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
     diff = tensors["diff"]
-    if factor != 1.0:
-        diff = diff.float() * factor
+    if scale != 1.0:
+        diff = diff.float() * scale
     if target is not None and _squeezed(diff.shape) == _squeezed(target):
         diff = diff.reshape(target)
     return Full(diff)

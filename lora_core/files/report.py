@@ -29,7 +29,7 @@ class LoraReport:
 
     Attributes:
         kinds: kind of delta -> how many.
-        ranks, scales: rank, and factor on the product -> how many deltas have it.
+        ranks, scales: rank, and scale of the product -> how many deltas have it.
         dtypes: dtype -> how many tensors.
         modules: kind of module (block numbers left out) -> how many targets.
         num_blocks: how many transformer blocks it touches.

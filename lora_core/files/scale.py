@@ -44,8 +44,8 @@ class Scale:
     ranks: Mapping[str, int] = field(default_factory=dict)
     rank_stabilised: bool = False
 
-    def factor(self, module: str, rank: int | None) -> float:
-        """Return the factor of one module; `rank` is that of its tensors, None where they have none."""
+    def of(self, module: str, rank: int | None) -> float:
+        """Return the scale of one module; `rank` is that of its tensors, None where they have none."""
         alpha = _matching(self.alphas, module, self.alpha)
         rank = rank or _matching(self.ranks, module, self.rank)
         if alpha is None or not rank:

@@ -40,7 +40,7 @@ def write_lora(
 ) -> Path:
     """Write weights to a `.safetensors` file, read it back, compare, and only then put it in its place.
 
-    `comfyui` and `kohya` carry alpha tensors. `diffusers` and `peft` have none, so there the factor is multiplied into
+    `comfyui` and `kohya` carry alpha tensors. `diffusers` and `peft` have none, so there the scale is multiplied into
     the tensors (`encode`). Ranks that differ are stated in the metadata of `diffusers`. `peft` also writes the
     adapter_config.json that `PeftModel.from_pretrained` wants beside it.
 
@@ -131,7 +131,7 @@ def same(first: Delta, second: Delta) -> bool:
 
 
 def _close(first: Tensor | None, second: Tensor | None) -> bool:
-    """Compare to the last bits of float32: a factor is folded, and a quotient of alpha rounded, in it."""
+    """Compare to the last bits of float32: a scale is folded, and a quotient of alpha rounded, in it."""
     if first is None or second is None:
         return first is second
     first, second = first.float().flatten().cpu(), second.float().flatten().cpu()
@@ -164,7 +164,7 @@ def _peft_config(weights: LoraWeights, tensors: Mapping[str, Tensor], path: Path
 
 
 def _adapter_config(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
-    """Return PEFT's configuration of an adapter whose factors are already inside its tensors: alpha = rank."""
+    """Return PEFT's configuration of an adapter whose scale is already inside its tensors: alpha = rank."""
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     down = "hada_w1_b" if any(name.endswith(".hada_w1_b") for name in tensors) else "lora_A.weight"
     ranks = {

@@ -131,7 +131,7 @@ def test_a_bfloat16_layer_is_no_further_from_float32_than_a_float32_merge(side: 
 def test_the_weight_side_rounds_exactly_as_a_float32_merge_does(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(5)
     monkeypatch.setattr(fused_module, "_BLOCK_NUMEL", 64)  # several blocks of rows
-    weight, delta = torch.randn(50, 32).bfloat16(), lora((50, 32), factor=1.0)
+    weight, delta = torch.randn(50, 32).bfloat16(), lora((50, 32), scale=1.0)
     changed = fuse(weight, [delta]).changed_weight(weight, Strengths([0.5]))
     merged = torch.addmm(weight.float(), 0.5 * delta.up, delta.down)
     assert changed.dtype == torch.bfloat16

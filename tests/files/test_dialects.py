@@ -18,13 +18,13 @@ from lora_core.files.read import read_lora
 POCKET = wan_spec("wan-pocket")
 
 
-def assert_same(path: Path, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]], factor: float) -> None:
+def assert_same(path: Path, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float) -> None:
     for spec in (POCKET, None):
         weights = read_lora(path, spec=spec)
         assert set(weights.deltas) == set(pairs)
         assert weights.account.count("applied") == len(weights.account)
         for target, (down, up) in pairs.items():
-            expected = factor * (up @ down)
+            expected = scale * (up @ down)
             torch.testing.assert_close(weights.deltas[target].dense(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -33,7 +33,7 @@ def assert_same(path: Path, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]],
 def test_every_dialect_reads_to_the_same_weights(name: str, suffix: str, tmp_path: Path) -> None:
     pairs = random_pairs(rank=4)
     path = save(tmp_path / f"style{suffix}", spelled(SPELLINGS[name], pairs, alpha=2.0))
-    assert_same(path, pairs, factor=0.5)
+    assert_same(path, pairs, scale=0.5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,7 +51,7 @@ def test_any_prefix_goes_with_any_module_names(
     pairs = random_pairs(rank, seed)
     spell = (lambda path: flat(module(path))) if prefix.flat else module
     tensors = spelled(Spelling(prefix.text, spell, leaves, SPELLINGS["comfyui"].alpha), pairs, alpha)
-    assert_same(save(tmp_path_factory.mktemp("any") / "x.safetensors", tensors), pairs, factor=alpha / rank)
+    assert_same(save(tmp_path_factory.mktemp("any") / "x.safetensors", tensors), pairs, scale=alpha / rank)
 
 
 def test_spellings_may_be_mixed_in_one_file(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_spellings_may_be_mixed_in_one_file(tmp_path: Path) -> None:
     tensors = {}
     for (target, pair), spelling in zip(pairs.items(), SPELLINGS.values(), strict=False):
         tensors |= spelled(spelling, {target: pair}, alpha=2.0)
-    assert_same(save(tmp_path / "mixed.safetensors", tensors), pairs, factor=0.5)
+    assert_same(save(tmp_path / "mixed.safetensors", tensors), pairs, scale=0.5)
 
 
 @pytest.mark.parametrize(

@@ -30,35 +30,35 @@ def config(folder: Path, **entries: object) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(entries))
 
 
-def factors(path: Path) -> set[float]:
+def scales(path: Path) -> set[float]:
     return {round(delta.scale, 6) for delta in read_lora(path, spec=POCKET).deltas.values()}
 
 
 def test_without_any_word_the_scale_is_one(tmp_path: Path) -> None:
-    assert factors(write(tmp_path / "x.safetensors")) == {1.0}
+    assert scales(write(tmp_path / "x.safetensors")) == {1.0}
 
 
 def test_adapter_config_beside_the_only_file_gives_alpha(tmp_path: Path) -> None:
     config(tmp_path, peft_type="LORA", r=RANK, lora_alpha=2)
-    assert factors(write(tmp_path / "x.safetensors")) == {0.5}
+    assert scales(write(tmp_path / "x.safetensors")) == {0.5}
 
 
 def test_rslora_divides_by_the_root_of_the_rank(tmp_path: Path) -> None:
     config(tmp_path, r=RANK, lora_alpha=3, use_rslora=True)
-    assert factors(write(tmp_path / "adapter_model.safetensors")) == {1.5}
+    assert scales(write(tmp_path / "adapter_model.safetensors")) == {1.5}
 
 
 def test_alpha_in_the_file_outweighs_everything(tmp_path: Path) -> None:
     config(tmp_path, r=RANK, lora_alpha=100)
     tensors = spelled(Spelling("", native, DOWN_UP, torch.tensor), random_pairs(RANK), alpha=1.0)
     metadata = {"ss_network_alpha": "50", "lora_adapter_metadata": json.dumps({"lora_alpha": 70, "r": RANK})}
-    assert factors(save(tmp_path / "x.safetensors", tensors, metadata)) == {0.25}
+    assert scales(save(tmp_path / "x.safetensors", tensors, metadata)) == {0.25}
 
 
 def test_metadata_outweighs_the_configuration_beside_the_file(tmp_path: Path) -> None:
     config(tmp_path, r=RANK, lora_alpha=100)
     metadata = {"lora_adapter_metadata": json.dumps({"lora_alpha": 8, "r": RANK})}
-    assert factors(write(tmp_path / "x.safetensors", metadata=metadata)) == {2.0}
+    assert scales(write(tmp_path / "x.safetensors", metadata=metadata)) == {2.0}
 
 
 def test_diffusers_metadata_is_kept_by_network(tmp_path: Path) -> None:
@@ -78,22 +78,22 @@ def test_diffusers_metadata_is_kept_by_network(tmp_path: Path) -> None:
 
 def test_kohyas_metadata_counts_for_kohyas_names(tmp_path: Path) -> None:
     metadata = {"ss_network_alpha": "1.0", "ss_network_dim": str(RANK)}
-    assert factors(write(tmp_path / "x.safetensors", KOHYA_NAMES, metadata)) == {0.25}
+    assert scales(write(tmp_path / "x.safetensors", KOHYA_NAMES, metadata)) == {0.25}
 
 
 def test_kohyas_metadata_with_rs_lora(tmp_path: Path) -> None:
     metadata = {"ss_network_alpha": "1", "ss_network_args": json.dumps({"algo": "lora", "rs_lora": True})}
-    assert factors(write(tmp_path / "x.safetensors", KOHYA_NAMES, metadata)) == {0.5}
+    assert scales(write(tmp_path / "x.safetensors", KOHYA_NAMES, metadata)) == {0.5}
 
 
 def test_kohyas_metadata_counts_for_nothing_where_its_converter_folded_alpha(tmp_path: Path) -> None:
     # musubi-tuner's convert_lora.py multiplies alpha into lora_A and lora_B and keeps the ss_* entries.
-    assert factors(write(tmp_path / "x.safetensors", PEFT_NAMES, {"ss_network_alpha": "1"})) == {1.0}
+    assert scales(write(tmp_path / "x.safetensors", PEFT_NAMES, {"ss_network_alpha": "1"})) == {1.0}
 
 
 @pytest.mark.parametrize("value", ["None", "0", ""])
 def test_no_alpha_in_kohyas_metadata_means_the_rank(value: str, tmp_path: Path) -> None:
-    assert factors(write(tmp_path / "x.safetensors", KOHYA_NAMES, {"ss_network_alpha": value})) == {1.0}
+    assert scales(write(tmp_path / "x.safetensors", KOHYA_NAMES, {"ss_network_alpha": value})) == {1.0}
 
 
 def test_patterns_of_alpha_are_matched_as_peft_matches_them(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_a_configuration_of_another_rank_is_passed_over_and_noted(tmp_path: Path
 def test_a_configuration_may_belong_to_a_pair_and_to_pefts_own_file_name(tmp_path: Path) -> None:
     config(tmp_path, r=RANK, lora_alpha=2)
     paths = [write(tmp_path / f"style_{expert}_noise.safetensors") for expert in ("high", "low")]
-    assert [factors(path) for path in paths] == [{0.5}, {0.5}]
-    assert factors(write(tmp_path / "adapter_model.safetensors")) == {0.5}
+    assert [scales(path) for path in paths] == [{0.5}, {0.5}]
+    assert scales(write(tmp_path / "adapter_model.safetensors")) == {0.5}
 
 
 @pytest.mark.parametrize(

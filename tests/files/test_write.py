@@ -90,13 +90,13 @@ def test_every_kind_is_read_back_as_written_or_refused_by_name(dialect: str, kin
 @given(
     dialect=st.sampled_from(DIALECTS),
     rank=st.integers(1, 6),
-    factor=st.sampled_from([1.0, 0.125, 2.0, 0.3, 1 / 3, -1.5, 7.7, 1e-3]),
+    scale=st.sampled_from([1.0, 0.125, 2.0, 0.3, 1 / 3, -1.5, 7.7, 1e-3]),
     dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
     seed=st.integers(0, 99),
 )
-def test_reading_undoes_writing(dialect, rank, factor, dtype, seed, tmp_path_factory) -> None:
+def test_reading_undoes_writing(dialect, rank, scale, dtype, seed, tmp_path_factory) -> None:
     pairs = random_pairs(rank, seed)
-    made = {target: Lora(down.to(dtype), up.to(dtype), None, factor) for target, (down, up) in pairs.items()}
+    made = {target: Lora(down.to(dtype), up.to(dtype), None, scale) for target, (down, up) in pairs.items()}
     path = tmp_path_factory.mktemp("w") / "x.safetensors"
     back = read_lora(write_lora(weights(made), path, dialect=dialect), spec=POCKET).deltas
     assert set(back) == set(TARGETS)
@@ -105,7 +105,7 @@ def test_reading_undoes_writing(dialect, rank, factor, dtype, seed, tmp_path_fac
         if dialect in ("comfyui", "kohya"):
             assert torch.equal(back[target].down, delta.down)
             assert torch.equal(back[target].up, delta.up)
-            assert back[target].scale == pytest.approx(factor, rel=1e-6)
+            assert back[target].scale == pytest.approx(scale, rel=1e-6)
 
 
 def test_every_reader_finds_the_scale(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_message_becomes_a_picture_high_enough_for_it(message):
 def test_a_heat_map_is_darkest_where_the_change_is_greatest():
     torch.manual_seed(0)
     deltas = {
-        f"blocks.{block}.ffn.0": Lora(torch.randn(2, 8), torch.randn(16, 2) * (block + 0.1), factor=1.0)
+        f"blocks.{block}.ffn.0": Lora(torch.randn(2, 8), torch.randn(16, 2) * (block + 0.1), scale=1.0)
         for block in range(4)
     }
     image = delta_image([LoraWeights(None, "a $ of 霓虹", deltas)])
