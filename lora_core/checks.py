@@ -1,11 +1,11 @@
-"""Checks of values a user gives, each raising the caller's kind of error in the form of `errors.py`."""
+"""Checks of values a user gives, each raising the caller's kind of error, in the words that errors are written in."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Real
 
 from .errors import LoraCoreError
@@ -45,6 +45,18 @@ def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
 def number_text(number: float) -> str:
     """Return the shortest text that reads back to exactly this number."""
     return repr(number).removesuffix(".0")
+
+
+def shape_text(shape: Sequence[int], empty: str = "") -> str:
+    """Write a shape as `128x64`; `empty` is what to call one without axes."""
+    return "x".join(map(str, shape)) or empty
+
+
+def first_few(cases: Iterable[str], num_shown: int = 3, *, between: str = ", ") -> str:
+    """Name the first few cases, and count the others: `a, b, c and 4 more`."""
+    cases = list(cases)
+    text = between.join(cases[:num_shown])
+    return f"{text} and {len(cases) - num_shown} more" if len(cases) > num_shown else text
 
 
 def known(value: object, choices: Iterable[str], where: str, error: type[LoraCoreError]) -> str:

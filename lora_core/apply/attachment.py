@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import nn
 
-from ..checks import finite_number
+from ..checks import finite_number, first_few
 from ..deltas import Delta
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
@@ -167,9 +167,8 @@ def _terms_by_parameter(
 
 
 def _mismatch(name: str, faults: Sequence[str], model: str) -> LoraMismatchError:
-    shown = "; ".join(faults[:_NUM_FAULTS_SHOWN])
-    more = f"; and {len(faults) - _NUM_FAULTS_SHOWN} more" if len(faults) > _NUM_FAULTS_SHOWN else ""
-    what = f"{len(faults)} of its changes do not fit {model}: {shown}{more}"
+    shown = first_few(faults, _NUM_FAULTS_SHOWN, between="; ")
+    what = f"{len(faults)} of its changes do not fit {model}: {shown}"
     return LoraMismatchError(
         name, what, remedy="Read the file with the model as `spec`, or use the model it was made for"
     )

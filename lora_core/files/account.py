@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ..checks import shape_text
+
 Status = Literal["applied", "zero", "not_applicable", "unmatched", "wrong_shape"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -78,7 +80,7 @@ class Account:
 
     @staticmethod
     def _line(record: TensorRecord) -> str:
-        size = "x".join(map(str, record.shape)) or "1"
+        size = shape_text(record.shape, empty="1")
         nearest = f" (nearest {record.nearest})" if record.nearest else ""
         reason = f": {record.reason}" if record.reason else ""
         return f"  {_WORDS[record.status]:14} {record.name} [{size} {record.dtype}] -> {record.target}{reason}{nearest}"

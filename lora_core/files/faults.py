@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..checks import first_few
 from ..errors import LoraCoreError, LoraFileError, LoraMismatchError, UnsupportedLoraError
-
-#: How many names one heading shows.
-_NUM_SHOWN = 3
 
 #: The class raised when a file has faults of several: the first that applies.
 _RANK: tuple[type[LoraCoreError], ...] = (UnsupportedLoraError, LoraFileError, LoraMismatchError)
@@ -58,13 +55,6 @@ class Faults:
         raise headings[0].error(where, what, remedy=remedy)
 
 
-def shown(cases: Iterable[str]) -> str:
-    """Return the first few cases and how many more there are."""
-    cases = list(cases)
-    text = ", ".join(cases[:_NUM_SHOWN])
-    return f"{text} and {len(cases) - _NUM_SHOWN} more" if len(cases) > _NUM_SHOWN else text
-
-
 def counted(text: str, count: int) -> str:
     """Fill a count, and the words that agree with it, into a text."""
     one = count == 1
@@ -79,6 +69,6 @@ def counted(text: str, count: int) -> str:
 
 def _describe(heading: Heading, cases: list[str]) -> str:
     text = counted(heading.text, len(cases))
-    named = shown(case for case in cases if case)
+    named = first_few(case for case in cases if case)
     named = f": {named}" if named else ""
     return f"{text}{named} ({heading.expected})" if heading.expected else f"{text}{named}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ..checks import shape_text
 from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
 
 Shape = tuple[int, ...]
@@ -56,13 +57,13 @@ def is_by_input(magnitude: Shape, weight: Shape, leaf: str) -> bool:
 def _check_lora(shapes: Shapes) -> str:
     down, up, mid = shapes["down"], shapes["up"], shapes.get("mid")
     if min(len(down), len(up)) < 2 or (mid is not None and len(mid) < 3):
-        return f"down is {_size(down)} and up {_size(up)}, which are no matrices"
+        return f"down is {_text(down)} and up {_text(up)}, which are no matrices"
     inner = (down[0], up[1]) if mid is None else (down[0], mid[1], mid[0], up[1])
     if any(first != second for first, second in zip(inner[::2], inner[1::2], strict=True)):
-        text = f"down is {_size(down)} and up {_size(up)}"
-        return text if mid is None else f"{text} and mid {_size(mid)}"
+        text = f"down is {_text(down)} and up {_text(up)}"
+        return text if mid is None else f"{text} and mid {_text(mid)}"
     outer = up[2:] if mid is None else up[2:] + down[2:]
-    return "" if math.prod(outer) == 1 else f"up is {_size(up)}, which has a kernel of its own"
+    return "" if math.prod(outer) == 1 else f"up is {_text(up)}, which has a kernel of its own"
 
 
 def _build_lora(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
@@ -81,7 +82,7 @@ def _check_loha(shapes: Shapes) -> str:
     t1, t2 = shapes.get("t1"), shapes.get("t2")
     first, second = _product_shape(w1a, w1b, t1), _product_shape(w2a, w2b, t2)
     if first is None or second is None or first != second:
-        halves = f"{_size(w1a)} by {_size(w1b)} and {_size(w2a)} by {_size(w2b)}"
+        halves = f"{_text(w1a)} by {_text(w1b)} and {_text(w2a)} by {_text(w2b)}"
         return f"its halves are {halves}"
     return ""
 
@@ -95,7 +96,7 @@ def _check_lokr(shapes: Shapes) -> str:
     first = shapes["w1"] if "w1" in shapes else _product_shape(shapes["w1a"], shapes["w1b"], None)
     second = shapes["w2"] if "w2" in shapes else _product_shape(shapes["w2a"], shapes["w2b"], shapes.get("t2"))
     if first is None or second is None or len(first) != 2 or len(second) < 2:
-        return "its factors are " + ", ".join(f"{field} {_size(shape)}" for field, shape in sorted(shapes.items()))
+        return "its factors are " + ", ".join(f"{field} {_text(shape)}" for field, shape in sorted(shapes.items()))
     return ""
 
 
@@ -141,8 +142,8 @@ def _squeezed(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
 
 
-def _size(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "a single number"
+def _text(shape: Shape) -> str:
+    return shape_text(shape, empty="a single number")
 
 
 def _forms(*forms: str) -> tuple[frozenset[str], ...]:

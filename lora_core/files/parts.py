@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..checks import shape_text
 from ..errors import LoraFileError
 from .account import Status
 from .containers.tensorfile import TensorInfo
@@ -114,7 +115,7 @@ def check_magnitude(parts: Parts, weight: Shape, infos: Mapping[str, TensorInfo]
     shape = infos[parts.magnitude].shape
     wanted = weight[1 if is_by_input(shape, weight, parts.magnitude) else 0]
     if math.prod(shape) != wanted:
-        size = "x".join(map(str, shape)) or "one number"
+        size = shape_text(shape, empty="one number")
         raise Unfit(
             MISFIT, f"{parts.target} (its magnitude is {size}, its weight has {wanted} channels)", "wrong_shape"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from ..checks import shape_text
 from ..deltas import Delta
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
@@ -29,7 +30,7 @@ def check_shape(target: str, delta: Delta, spec: ModelSpec) -> None:
         return
     made_for = PATCH_CHANNELS.get(delta.shape[1]) if target == "patch_embedding" and len(delta.shape) > 1 else None
     suffix = f", as {made_for} has it," if made_for else ""
-    case = f"{target} is {_size(delta.shape)} in the file{suffix} and {_size(wanted)} in the model"
+    case = f"{target} is {shape_text(delta.shape)} in the file{suffix} and {shape_text(wanted)} in the model"
     raise Unfit(WRONG_SHAPE, case, "wrong_shape")
 
 
@@ -68,7 +69,3 @@ def judge_nothing_applied(faults: Faults, spec: ModelSpec, names: Collection[str
 def _widens(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Say whether a patch embedding takes channels that neither the model nor any published Wan has."""
     return len(shape) > 1 and shape[1] not in PATCH_CHANNELS and shape[1:2] != wanted[1:2]
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
