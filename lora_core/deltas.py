@@ -9,6 +9,7 @@ Dtype policy: factors stay in the file's dtype; every product is computed and re
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -302,6 +303,19 @@ class Dora(Delta):
 
     def to(self, device: torch.device | str) -> Dora:
         return Dora(self.inner.to(device), self.magnitude.to(device))
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Say whether a change of `shape` is one of a parameter of shape `wanted`, stored as it is, flat or without ones.
+
+    Flat: as (O, I*K) for a convolution's (O, I, *K). Without ones: as (6, D) for a table of (1, 6, D).
+    """
+    flat = tuple(shape[:1]) == tuple(wanted[:1]) and math.prod(shape) == math.prod(wanted)
+    return flat or _without_ones(shape) == _without_ones(wanted)
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
 
 
 def _moved(delta: Delta, device: torch.device | str) -> dict[str, Any]:

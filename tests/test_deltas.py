@@ -9,7 +9,7 @@ import random_deltas
 import torch
 from torch import Tensor
 
-from lora_core.deltas import Delta, Dora, Full, LoHa, LoKr, Lora
+from lora_core.deltas import Delta, Dora, Full, LoHa, LoKr, Lora, fits
 from lora_core.errors import LoraMismatchError
 
 LINEAR, CONVOLUTION = (6, 10), (8, 6, 1, 2, 3)
@@ -81,6 +81,25 @@ def test_loha_without_cores_is_a_hadamard_product() -> None:
 def test_lokr_is_a_kronecker_product() -> None:
     w1, w2 = torch.randn(2, 5), torch.randn(3, 2)
     torch.testing.assert_close(LoKr(w1=w1, w2=w2, scale=0.5).dense(), 0.5 * torch.kron(w1, w2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted", "said"),
+    [
+        ((8, 6), (8, 6), True),
+        ((8, 6), (6, 8), False),
+        ((8, 6), (48,), False),
+        ((8, 24), (8, 6, 2, 2), True),
+        ((8, 6, 4), (8, 6, 2, 2), True),
+        ((8, 6), (8, 6, 1, 1), True),
+        ((6, 8), (1, 6, 8), True),
+        ((6, 8), (1, 8, 6), False),
+        ((1,), (), True),
+    ],
+)
+def test_a_change_fits_as_it_is_flat_or_without_ones(shape, wanted, said) -> None:
+    assert fits(shape, wanted) is said
+    assert fits(list(shape), torch.Size(wanted)) is said
 
 
 def test_the_rank_of_a_lokr_is_that_of_its_larger_factor() -> None:

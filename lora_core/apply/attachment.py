@@ -10,11 +10,11 @@ from typing import Protocol
 from torch import nn
 
 from ..checks import finite_number, first_few
-from ..deltas import Delta
+from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
 from ..families.registry import spec_of_module
-from .fused import FusedDelta, Strengths, Term, check_fit
+from .fused import FusedDelta, Strengths, Term
 from .layers import Scratch, SideChoice, patch
 from .patched import PatchedModule, is_patched
 
@@ -155,8 +155,7 @@ def _terms_by_parameter(
             if factor == 0:
                 continue
             try:
-                path, parameter = spec.parameter_path(target, module)
-                check_fit(delta, logical_shape(module.get_submodule(path), parameter))
+                path, parameter = _parameter_of(target, delta, module, spec)
             except LoraMismatchError as error:
                 faults.append(f"{target}: {error.what}" + (f" ({error.expected})" if error.expected else ""))
                 continue
@@ -164,6 +163,16 @@ def _terms_by_parameter(
         if faults:
             raise _mismatch(entry.name, faults, type(module).__name__)
     return found
+
+
+def _parameter_of(target: str, delta: Delta, module: nn.Module, spec: ModelSpec) -> tuple[str, str]:
+    """Return (module path, parameter name) of a target; raise LoraMismatchError unless `delta` fits it."""
+    path, parameter = spec.parameter_path(target, module)
+    wanted = logical_shape(module.get_submodule(path), parameter)
+    if not fits(delta.shape, wanted):
+        what = f"its change has shape {tuple(delta.shape)}"
+        raise LoraMismatchError(delta.kind, what, expected=f"the parameter has {wanted}")
+    return path, parameter
 
 
 def _mismatch(name: str, faults: Sequence[str], model: str) -> LoraMismatchError:

@@ -150,7 +150,7 @@ def gather(
         delta, gain = term.delta.to(device), None
         if isinstance(delta, Dora):
             assert base is not None
-            gain = _gain_matrix(delta, base)
+            gain = _gain_matrix(delta, base, num_outputs)
             gains.append((term, gain - 1))
             delta = delta.inner
         if (pair := _low_rank(delta, num_outputs)) is None:
@@ -176,8 +176,11 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _low_rank(delta: Delta, num_outputs: int) -> tuple[Tensor, Tensor] | None:
-    """Return `down` and `up`; None for a change that has none. A difference of a single row is of rank one."""
-    if isinstance(delta, Lora):
+    """Return `down` and `up`; None for a change that has none. A difference of a single row is of rank one.
+
+    A LoRA whose outputs are not the matrix's rows (of a (1, 6, D) table, stored as (6, D)) has none that fit it.
+    """
+    if isinstance(delta, Lora) and delta.shape[0] == num_outputs:
         return delta.factors()
     if isinstance(delta, Full) and num_outputs == 1:
         return delta.diff.reshape(1, -1), delta.diff.new_ones(1, 1)
@@ -191,9 +194,11 @@ def _with_gain(down: Tensor, up: Tensor, gain: Tensor | None) -> tuple[Tensor, T
     return (down, gain * up) if gain.shape[1] == 1 else (down * gain, up)
 
 
-def _gain_matrix(delta: Dora, base: Tensor) -> Tensor:
+def _gain_matrix(delta: Dora, base: Tensor, num_outputs: int) -> Tensor:
     """Return DoRA's gain as (O, 1), or as (1, I) where its magnitudes belong to the inputs."""
     gain = delta.gain(base)
+    if delta.shape[0] != num_outputs:
+        return gain.expand(delta.shape).reshape(num_outputs, -1)
     if not delta.on_inputs:
         return gain.reshape(-1, 1)
     return gain.expand(1, *delta.shape[1:]).reshape(1, -1)

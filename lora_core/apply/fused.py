@@ -23,7 +23,6 @@ in float32 anyway and float32 factors would cost ten times as much.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -35,7 +34,7 @@ from ..deltas import Delta, Dora, Lora
 from ..errors import LoraMismatchError
 from .factors import Factors, Strengths, Term, gather, matrix_shape
 
-__all__ = ["BaseKind", "FusedDelta", "Side", "Strengths", "Term", "check_fit", "choose_side", "product_dtype"]
+__all__ = ["BaseKind", "FusedDelta", "Side", "Strengths", "Term", "choose_side", "product_dtype"]
 
 Side = Literal["activation", "weight"]
 #: How a layer holds its weight: as numbers to multiply with; packed, and unpacked at every call; packed, and multiplied
@@ -78,17 +77,15 @@ class FusedDelta:
 
     Args:
         shape: the parameter's shape: (O, I), (O, I, *kernel), or any other where nothing is multiplied (norms, biases).
-        terms: the changes; one may be stored flat, as LoRAs of convolutions often are.
+        terms: the changes, each found to fit the shape (`deltas.fits`), as it is or stored flat.
     """
 
     def __init__(self, shape: Sequence[int], terms: Sequence[Term]) -> None:
-        for term in terms:
-            check_fit(term.delta, shape)
         self.shape = tuple(shape)
         self.terms = tuple(terms)
         self.indices = tuple(sorted({term.index for term in terms}))
         #: Whether all of it can act as one thin branch: low-rank changes, with DoRA's gain per output.
-        self.is_thin = len(self.shape) == 2 and all(_is_thin(term.delta) for term in terms)
+        self.is_thin = len(self.shape) == 2 and all(_is_thin(term.delta, self.shape[0]) for term in terms)
         self.needs_base = any(term.delta.needs_base for term in terms)
         self._home: torch.device | None = None
         self._factors: dict[tuple[torch.device, torch.dtype], Factors] = {}
@@ -216,23 +213,15 @@ class FusedDelta:
         return factors
 
 
-def check_fit(delta: Delta, shape: Sequence[int]) -> None:
-    """Raise LoraMismatchError unless `delta` changes a parameter of `shape`, stored as it is or flat."""
-    stored, wanted = tuple(delta.shape), tuple(shape)
-    flat = stored[:1] == wanted[:1] and math.prod(stored) == math.prod(wanted)
-    if not flat and _without_ones(stored) != _without_ones(wanted):
-        raise LoraMismatchError(delta.kind, f"its change has shape {stored}", expected=f"the parameter has {wanted}")
-
-
 def _is_same(device: torch.device, other: torch.device) -> bool:
     """Say whether two devices are one; "cuda" without a number is any of them."""
     return device.type == other.type and (None in (device.index, other.index) or device.index == other.index)
 
 
-def _is_thin(delta: Delta) -> bool:
+def _is_thin(delta: Delta, num_outputs: int) -> bool:
     if isinstance(delta, Dora):
-        return isinstance(delta.inner, Lora) and not delta.on_inputs
-    return isinstance(delta, Lora)
+        return _is_thin(delta.inner, num_outputs) and not delta.on_inputs
+    return isinstance(delta, Lora) and delta.shape[0] == num_outputs
 
 
 def _scale_product(y_TO: Tensor, gain_O: Tensor, bias_O: Tensor | None) -> None:
@@ -251,7 +240,3 @@ def _read(read_weight: ReadWeight | None) -> Tensor:
 def _row_blocks(matrix: Tensor) -> list[slice]:
     step = max(1, _BLOCK_NUMEL // max(1, matrix.shape[1]))
     return [slice(start, start + step) for start in range(0, matrix.shape[0], step)]
-
-
-def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)

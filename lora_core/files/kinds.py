@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..checks import shape_text
-from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
+from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora, fits
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -70,7 +70,7 @@ def _build_lora(tensors: Mapping[str, Tensor], scale: float, target: Shape | Non
     down, up, mid = tensors["down"], tensors["up"], tensors.get("mid")
     delta = Lora(down, up, mid, scale)
     shape = _rearranged(delta.shape, target)
-    if mid is not None or shape is None:
+    if mid is not None or shape is None or shape[0] != delta.shape[0]:
         return delta
     # A convolution's factors may be stored flat, and a linear's as 1x1 convolutions.
     ones = (1,) * len(shape[2:])
@@ -115,9 +115,8 @@ def _build_full(tensors: Mapping[str, Tensor], scale: float, target: Shape | Non
     diff = tensors["diff"]
     if scale != 1.0:
         diff = diff.float() * scale
-    if target is not None and _squeezed(diff.shape) == _squeezed(target):
-        diff = diff.reshape(target)
-    return Full(diff)
+    shape = _rearranged(tuple(diff.shape), target)
+    return Full(diff if shape is None else diff.reshape(shape))
 
 
 def _product_shape(a: Shape, b: Shape, core: Shape | None) -> Shape | None:
@@ -132,14 +131,8 @@ def _product_shape(a: Shape, b: Shape, core: Shape | None) -> Shape | None:
 
 
 def _rearranged(shape: Shape, target: Shape | None) -> Shape | None:
-    """Return the target's shape where `shape` holds the same values with other axes behind the first, else None."""
-    if target is None or shape == target or shape[:1] != target[:1] or math.prod(shape) != math.prod(target):
-        return None
-    return target
-
-
-def _squeezed(shape: Shape) -> Shape:
-    return tuple(size for size in shape if size != 1)
+    """Return the target's shape where `shape` fits it and is another, else None."""
+    return None if target is None or shape == target or not fits(shape, target) else target
 
 
 def _text(shape: Shape) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ..checks import shape_text
-from ..deltas import Delta
+from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from .faults import Faults, Heading
@@ -22,11 +22,11 @@ CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supp
 
 
 def check_shape(target: str, delta: Delta, spec: ModelSpec) -> None:
-    """Refuse a delta whose shape is not that of the model's parameter, naming both."""
+    """Refuse a delta whose shape does not fit the model's parameter, naming both."""
     wanted = tuple(spec.shapes[target])
     if target == "patch_embedding" and delta.kind == "lora" and _widens(delta.shape, wanted):
         raise Unfit(CONTROL, f"its patch_embedding takes {delta.shape[1]} input channels", "wrong_shape")
-    if wanted == UNKNOWN_SHAPE or delta.shape == wanted:
+    if wanted == UNKNOWN_SHAPE or fits(delta.shape, wanted):
         return
     made_for = PATCH_CHANNELS.get(delta.shape[1]) if target == "patch_embedding" and len(delta.shape) > 1 else None
     suffix = f", as {made_for} has it," if made_for else ""

@@ -287,9 +287,22 @@ def test_the_side_is_the_one_with_fewer_multiplications(num_inputs: int, num_out
     assert choose_side(num_tokens, num_inputs, num_outputs) == ("weight" if branch >= weight else "activation")
 
 
-def test_a_delta_of_another_shape_is_refused_with_both_shapes() -> None:
-    with pytest.raises(LoraMismatchError, match=r"lora: its change has shape \(8, 6\) \(the parameter has \(6, 8\)\)"):
-        FusedDelta((6, 8), [Term(0, lora((8, 6)))])
+@pytest.mark.parametrize("kind", ["lora", "dora", "dora_on_inputs", "loha", "full"])
+def test_a_change_of_a_table_may_be_stored_without_its_axis_of_one(kind: str) -> None:
+    table, delta = torch.randn(1, 6, 8), LINEAR[kind]((6, 8))
+    changed = fuse(table, [delta], factor=0.5).changed_weight(table, Strengths([0.8]))
+    expected = table + 0.4 * delta.dense(table).reshape(table.shape)
+    torch.testing.assert_close(changed, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("side", SIDES)
+def test_a_lora_whose_outputs_are_not_the_rows_acts_on_every_side(side: str, kind: str) -> None:
+    weight, x, bias = torch.randn(1, 8), torch.randn(5, 8), torch.randn(1)
+    delta = LINEAR[kind]((8, 1))
+    y = SIDES[side](fuse(weight, [delta]), x, weight, bias, Strengths([0.8]))
+    expected = x @ (weight + 0.8 * delta.dense(weight).reshape(1, 8)).T + bias
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_dora_asks_for_the_base_it_needs() -> None:
