@@ -28,7 +28,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from lora_core.apply.attachment import attach
-from lora_core.apply.fused import choose_side
+from lora_core.apply.layers import choose_side
 from lora_core.deltas import Delta, Lora
 from lora_core.families.registry import spec_of_module
 

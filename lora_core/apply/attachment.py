@@ -39,7 +39,7 @@ class ActingLora(Protocol):
 
 
 class Attachment:
-    """Be a stack at work on a network, until `detach` or the end of the `with` block."""
+    """A stack at work on a network, until `detach` or the end of the `with` block."""
 
     def __init__(
         self, names: Sequence[str], strengths: Strengths, scratch: Scratch, patched: list[PatchedModule]

@@ -1,4 +1,4 @@
-"""How the weight of a layer is read as numbers, whatever form it is stored in.
+"""The form in which a layer stores its weight, and from which it is read as numbers.
 
 A form is a row of `_FORMS`. A layer of no known form still takes a stack, on the activation side, where nobody has to
 read its weight.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .fused import BaseKind
+
+#: How a layer holds its weight: as numbers to multiply with; packed, and unpacked at every call; packed, and multiplied
+#: as it is; or out of reach while the layer runs.
+BaseKind = Literal["float", "dequantised", "low_bit", "elsewhere"]
 
 #: What can multiply; quantised layers are `nn.Linear`s too.
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -24,7 +27,7 @@ _PLAIN_TYPES = (Tensor, nn.Parameter)
 
 @dataclass(frozen=True)
 class BaseForm:
-    """Know one way of storing a weight.
+    """One way of storing a weight.
 
     Attributes:
         matches: whether a layer stores its weight so.

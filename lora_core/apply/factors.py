@@ -18,7 +18,7 @@ from ..deltas import Delta, Dora, Full, Lora
 
 
 class Strengths:
-    """Hold one strength per LoRA of a stack, on the host to decide by and on each device to multiply with.
+    """One strength per LoRA of a stack, on the host to decide by and on each device to multiply with.
 
     A device's copy is written in place, so that whoever holds it (a compiled graph too) sees the new values. Which
     LoRAs act at all is known on the host, without waiting for the device.
@@ -49,7 +49,7 @@ class Strengths:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """Be one LoRA's change of one parameter.
+    """One LoRA's change of one parameter.
 
     Attributes:
         index: the LoRA's position in the stack, and so in its strengths.
@@ -63,7 +63,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Hold a stack's changes of one parameter, ready to multiply with.
+    """A stack's changes of one parameter, ready to multiply with.
 
     Attributes:
         down: (R, I), the inner halves of all low-rank changes under each other.
@@ -115,7 +115,7 @@ class Factors:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Be what a stack does to one parameter at given strengths; applied to any rows of it."""
+    """What a stack does to one parameter at given strengths; applied to any rows of it."""
 
     gain: Tensor | None
     up: Tensor

@@ -14,7 +14,7 @@ Whatever its LoRAs are, a stack turns the weight W of a layer into
 
 There are two places to put the change, equal on paper. On the *activation side* the layer's output gets a thin
 branch, `y += ((x @ down.T) * s) @ up.T`. On the *weight side* W_eff is written to a scratch buffer, and the layer runs
-once with that. `choose_side` says which is cheaper. W itself is read, and never written, by either.
+once with that. `layers.choose_side` says which is cheaper. W itself is read, and never written, by either.
 
 Dtype policy: the activation side computes in the dtype of the activations. The weight side multiplies in float32 and
 rounds once, as a careful merge does; on an accelerator it multiplies in the weight's dtype, where the matrix units sum
@@ -24,7 +24,6 @@ in float32 anyway and float32 factors would cost ten times as much.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,37 +33,12 @@ from ..deltas import Delta, Dora, Lora
 from ..errors import LoraMismatchError
 from .factors import Factors, Strengths, Term, gather, matrix_shape
 
-__all__ = ["BaseKind", "FusedDelta", "Side", "Strengths", "Term", "choose_side", "product_dtype"]
+__all__ = ["FusedDelta", "Strengths", "Term", "product_dtype"]
 
-Side = Literal["activation", "weight"]
-#: How a layer holds its weight: as numbers to multiply with; packed, and unpacked at every call; packed, and multiplied
-#: as it is; or out of reach while the layer runs.
-BaseKind = Literal["float", "dequantised", "low_bit", "elsewhere"]
 ReadWeight = Callable[[], Tensor]
 
 #: A weight whose dtype is not the product's is changed in blocks of rows of at most this many numbers (16 MiB).
 _BLOCK_NUMEL = 4 << 20
-
-
-def choose_side(
-    num_tokens: int, num_inputs: int, num_outputs: int, base: BaseKind = "float", *, is_thin: bool = True
-) -> Side:
-    """Choose the cheaper side for one call of a layer.
-
-    The branch takes `R T (I + O)` multiplications, the changed weight `R I O`: the ranks cancel, and the weight side
-    wins from `I O / (I + O)` tokens on. A base that is unpacked at every call hands over a copy that can be changed in
-    place, which halves the weight side's memory traffic and, with it, the break-even. A base multiplied as it is packed
-    would lose that by unpacking, and one out of reach cannot be changed. A change that is not thin costs the activation
-    side a second full product.
-    """
-    if base in ("low_bit", "elsewhere"):
-        return "activation"
-    if not is_thin:
-        return "weight"
-    break_even = num_inputs * num_outputs / (num_inputs + num_outputs)
-    if base == "dequantised":
-        break_even /= 2
-    return "weight" if num_tokens >= break_even else "activation"
 
 
 def product_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
@@ -73,7 +47,7 @@ def product_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
 
 
 class FusedDelta:
-    """Apply every change that a stack makes to one parameter.
+    """Every change that a stack makes to one parameter.
 
     Args:
         shape: the parameter's shape: (O, I), (O, I, *kernel), or any other where nothing is multiplied (norms, biases).

@@ -11,15 +11,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base_weights import Layer, base_form
-from .fused import BaseKind, FusedDelta, Side, Strengths, choose_side, product_dtype
+from .base_weights import BaseKind, Layer, base_form
+from .fused import FusedDelta, Strengths, product_dtype
 from .patched import PatchedModule, Run, compute_dtype
 
+Side = Literal["activation", "weight"]
 SideChoice = Literal["auto", "activation", "weight"]
 
 
+def choose_side(
+    num_tokens: int, num_inputs: int, num_outputs: int, base: BaseKind = "float", *, is_thin: bool = True
+) -> Side:
+    """Choose the cheaper side for one call of a layer.
+
+    The branch takes `R T (I + O)` multiplications, the changed weight `R I O`: the ranks cancel, and the weight side
+    wins from `I O / (I + O)` tokens on. A base that is unpacked at every call hands over a copy that can be changed in
+    place, which halves the weight side's memory traffic and, with it, the break-even. A base multiplied as it is packed
+    would lose that by unpacking, and one out of reach cannot be changed. A change that is not thin costs the activation
+    side a second full product.
+    """
+    if base in ("low_bit", "elsewhere"):
+        return "activation"
+    if not is_thin:
+        return "weight"
+    break_even = num_inputs * num_outputs / (num_inputs + num_outputs)
+    if base == "dequantised":
+        break_even /= 2
+    return "weight" if num_tokens >= break_even else "activation"
+
+
 class Scratch:
-    """Lend one buffer per device and dtype, as large as the largest weight that has asked.
+    """One buffer per device and dtype to lend, as large as the largest weight that has asked.
 
     A lent tensor is good until the next is asked for: a layer's W_eff is used up before the next layer runs.
     """
@@ -46,7 +68,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Product:
-    """Describe how a kind of layer multiplies.
+    """The product that a kind of layer computes.
 
     Attributes:
         multiply: (layer, input, weight of the same shape) -> the product, without bias.
@@ -88,7 +110,7 @@ def patch(
 
 
 class PatchedProduct(PatchedModule):
-    """Run a linear or convolution layer whose weight a stack changes."""
+    """A linear or convolution layer whose weight a stack changes."""
 
     def __init__(
         self,
@@ -108,7 +130,7 @@ class PatchedProduct(PatchedModule):
         #: False where somebody else has replaced the layer's forward and may do anything in there.
         self._may_bypass = is_own and isinstance(layer, nn.Linear)
 
-    def _answer(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:
+    def _compute(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:
         weight = acting.pop("weight", None)
         shadows = {name: self._changed(name, delta, x) for name, delta in acting.items()}
         if weight is None:

@@ -22,7 +22,7 @@ Run = Callable[[Mapping[str, Tensor]], Any]
 
 
 class PatchedModule:
-    """Run `module` with the changes of a stack.
+    """One module with the changes of a stack.
 
     Args:
         deltas: parameter name -> its changes.
@@ -49,18 +49,18 @@ class PatchedModule:
         for owner, name in (self.slot, forward_slot(self.module), (self.module, "forward")):
             if self._installed is None or getattr(owner, name) is not self._installed:
                 continue
-            below, was_on_instance = self._below()
+            below, was_on_instance = self._forward_below()
             if owner is self.module and name == "forward" and not was_on_instance:
                 del vars(owner)[name]
             else:
                 setattr(owner, name, below)
         self._installed = None
 
-    def _below(self) -> tuple[Callable[..., Any], bool]:
+    def _forward_below(self) -> tuple[Callable[..., Any], bool]:
         """Return the forward taken over, past what was removed meanwhile, and whether it was the instance's own."""
         lower = getattr(self.original, "__self__", None)
         if isinstance(lower, PatchedModule) and lower._installed is None:
-            return lower._below()
+            return lower._forward_below()
         return self.original, self._was_on_instance
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -70,9 +70,9 @@ class PatchedModule:
             return self.original(*args, **kwargs)
         tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         x = next(tensors, getattr(self.module, next(iter(acting))))
-        return self._answer(acting, x, lambda shadows: self._run(shadows, args, kwargs))
+        return self._compute(acting, x, lambda shadows: self._run(shadows, args, kwargs))
 
-    def _answer(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:
+    def _compute(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:
         return run({name: self._changed(name, delta, x) for name, delta in acting.items()})
 
     def _changed(self, name: str, delta: FusedDelta, x: Tensor) -> Tensor:

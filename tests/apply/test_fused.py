@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lora_core.apply import factors as factors_module
 from lora_core.apply import fused as fused_module
-from lora_core.apply.fused import FusedDelta, Strengths, Term, choose_side
+from lora_core.apply.fused import FusedDelta, Strengths, Term
+from lora_core.apply.layers import choose_side
 from lora_core.deltas import Delta, Lora
 from lora_core.errors import LoraMismatchError
 
