@@ -21,7 +21,7 @@ from .errors import LoraMismatchError
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """Be one change of one parameter; `dense()` gives the whole of it in float32 at strength 1."""
+    """One change of one parameter; `dense()` gives the whole of it in float32 at strength 1."""
 
     kind: ClassVar[str] = "delta"
     #: True when `dense` and the fused layer need the base weight's values (DoRA).

@@ -18,7 +18,7 @@ _WORDS = {status: status.replace("_", " ") for status in STATUSES}
 
 @dataclass(frozen=True)
 class TensorRecord:
-    """Say what became of one tensor.
+    """What became of one tensor.
 
     Attributes:
         status: "applied"; "zero" (it fits, and changes nothing); "not_applicable" (this model rightly lacks its
@@ -39,7 +39,7 @@ class TensorRecord:
 
 @dataclass(frozen=True)
 class Account:
-    """Hold the records of all tensors of a file, in the file's order."""
+    """The records of all tensors of a file, in the file's order."""
 
     records: tuple[TensorRecord, ...] = ()
 

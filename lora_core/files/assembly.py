@@ -41,7 +41,7 @@ Place = tuple[Expert | None, str]
 
 
 class Fate(NamedTuple):
-    """Say what became of one tensor; the account adds what the header knows of it."""
+    """What became of one tensor; the account adds what the header knows of it."""
 
     status: Status
     target: str | None
@@ -51,7 +51,7 @@ class Fate(NamedTuple):
 
 @dataclass
 class Ledger:
-    """Keep the fates of tensors and the faults of the file while it is assembled."""
+    """The fates of tensors and the faults of the file while it is assembled."""
 
     fates: dict[str, Fate] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
@@ -66,7 +66,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Assembly:
-    """Hold what a file's header and its alphas tell, for the model of a spec.
+    """What a file's header and its alphas tell, for the model of a spec.
 
     Attributes:
         blueprints, outlines: by place; an outline is a delta without values.

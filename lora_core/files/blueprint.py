@@ -18,7 +18,7 @@ from .kinds import KINDS, Shape, dora, is_by_input
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Say how one delta is built.
+    """How one delta is built.
 
     Attributes:
         kind: a row of `KINDS`.

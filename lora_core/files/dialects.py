@@ -16,7 +16,7 @@ from ..families.base import ModelSpec
 
 @dataclass(frozen=True)
 class Prefix:
-    """Be something that may stand before a module path, alone or inside another prefix.
+    """What may stand before a module path, alone or inside another prefix.
 
     Attributes:
         dialect: the short name under which reports show it.
@@ -53,7 +53,7 @@ PREFIXES: tuple[Prefix, ...] = (
 
 @dataclass(frozen=True)
 class Leaf:
-    """Be the end of a tensor's name: which field of which kind of delta it holds.
+    """The end of a tensor's name: which field of which kind of delta it holds.
 
     Attributes:
         kind: a row of `kinds.KINDS`, or "scale" (alpha), "dora" (magnitude), "lora_bias" (a bias that LoRA scales).
@@ -164,7 +164,7 @@ _MAX_LEAF_PARTS = 1 + max(leaf.count(".") for leaf in LEAVES)
 
 
 class Place(NamedTuple):
-    """Be where a module path points: what stood before it, and the canonical path, if the model has it.
+    """Where a module path points: what stood before it, and the canonical path, if the model has it.
 
     Attributes:
         module: the path as the file spells it, prefixes taken off.
@@ -179,7 +179,7 @@ class Place(NamedTuple):
 
 
 class Label(NamedTuple):
-    """Be one tensor's name, taken apart.
+    """One tensor's name, taken apart.
 
     Attributes:
         target: the canonical target, or None when `leaf` or the module is unknown.

@@ -55,7 +55,7 @@ _LOHA_LEAVES: Leaves = {key: leaf for key, leaf in _KOHYA_LEAVES.items() if key[
 
 @dataclass(frozen=True)
 class Dialect:
-    """Say how one dialect spells tensors.
+    """One dialect's spelling of tensors.
 
     Attributes:
         prefixes: what stands before a name, for the only or high-noise expert and for the low-noise one (None where
@@ -108,7 +108,7 @@ _KIND_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Stored:
-    """Be a delta as it is stored: tensors by field, the scale of their product, the rank that alpha is divided by."""
+    """A delta as it is stored: tensors by field, the scale of their product, the rank that alpha is divided by."""
 
     kind: str
     tensors: Mapping[str, Tensor]

@@ -13,7 +13,7 @@ _RANK: tuple[type[LoraCoreError], ...] = (UnsupportedLoraError, LoraFileError, L
 
 @dataclass(frozen=True)
 class Heading:
-    """Be one way in which a file can be wrong.
+    """One way in which a file can be wrong.
 
     Attributes:
         text: what is wrong; `{n}` is the number of cases, `{s}`, `{have}`, `{are}`, `{match}` agree with it.
@@ -29,7 +29,7 @@ class Heading:
 
 @dataclass
 class Faults:
-    """Collect faults under their headings, in the order in which they are found."""
+    """Faults under their headings, in the order in which they are found."""
 
     cases: dict[Heading, list[str]] = field(default_factory=dict)
 

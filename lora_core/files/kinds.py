@@ -20,7 +20,7 @@ Shapes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Kind:
-    """Be one kind of delta as files store it.
+    """One kind of delta as files store it.
 
     Attributes:
         forms: the sets of fields that make a whole one, the plainest first.

@@ -27,7 +27,7 @@ _WITHOUT_FACTORS = ("full", "lora_bias")
 
 
 class Unfit(Exception):
-    """Say that the tensors of a target cannot be used; never leaves this package."""
+    """What makes the tensors of a target unusable; never leaves this package."""
 
     def __init__(self, heading: Heading, case: str, status: Status = "unmatched") -> None:
         super().__init__(case)
@@ -38,7 +38,7 @@ class Unfit(Exception):
 
 @dataclass
 class Group:
-    """Gather the tensors of one target, by (kind, field), as a file's names say."""
+    """The tensors of one target, by (kind, field), as a file's names say."""
 
     labels: dict[tuple[str, str], Label] = field(default_factory=dict)
 
@@ -53,7 +53,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Parts:
-    """Hold the tensors of one whole delta.
+    """The tensors of one whole delta.
 
     Attributes:
         module: the module path as the file spells it, for patterns in a trainer's configuration.

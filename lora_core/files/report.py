@@ -25,7 +25,7 @@ _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 
 @dataclass(frozen=True)
 class LoraReport:
-    """Say what a file is, what became of its tensors and what is wrong with it.
+    """What a file is, what became of its tensors and what is wrong with it.
 
     Attributes:
         kinds: kind of delta -> how many.

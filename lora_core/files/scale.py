@@ -28,7 +28,7 @@ _NETWORKS = ("transformer", "transformer_2", "")
 
 @dataclass(frozen=True)
 class Scale:
-    """Say the scale of every module of a file as its trainer configured it.
+    """The scale of every module of a file as its trainer configured it.
 
     Attributes:
         source: where this was found, for reports.

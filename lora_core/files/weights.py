@@ -1,4 +1,4 @@
-"""The weights of one LoRA as the rest of the package handles them: targets and their deltas, and what the file says."""
+"""The weights of one LoRA as the rest of the package handles them: its deltas by target, with what the file says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .account import Account
 
 @dataclass(frozen=True)
 class LoraWeights:
-    """Hold one LoRA, of one expert or of both.
+    """One LoRA, of one expert or of both.
 
     Attributes:
         deltas: target -> delta; in a file of both experts, the high-noise expert's.
@@ -75,7 +75,7 @@ class LoraWeights:
 
 
 class LazyDeltas(Mapping[str, Delta]):
-    """Build each delta when it is first asked for, so that opening a file reads no values.
+    """Deltas each built when it is first asked for, so that opening a file reads no values.
 
     Args:
         outlines: target -> the delta with tensors that have shapes and no values (torch's meta device).

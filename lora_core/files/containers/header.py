@@ -68,7 +68,7 @@ def open_safetensors(path: Path, num_bytes: int) -> TensorFile:
 
 
 class _Entry(NamedTuple):
-    """Be one tensor of a header: what it is, its first byte in the data and the byte after its last."""
+    """One tensor of a header: what it is, its first byte in the data and the byte after its last."""
 
     info: TensorInfo
     begin: int
@@ -76,7 +76,7 @@ class _Entry(NamedTuple):
 
 
 class _Reader:
-    """Read tensors of one safetensors file, which is opened at the first of them and then kept mapped."""
+    """The tensors of one safetensors file, which is opened at the first of them and then kept mapped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class TensorInfo(NamedTuple):
-    """Hold what is known of a tensor before it is read."""
+    """What is known of a tensor before it is read."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -25,7 +25,7 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorFile:
-    """Be one open file: names, shapes and metadata at once, values through `read`.
+    """One open file: names, shapes and metadata at once, values through `read`.
 
     Attributes:
         read: returns the tensor of a name, on the CPU, memory-mapped where the format allows it.
