@@ -34,8 +34,10 @@ from .files.write import write_lora
 from .media.contact_sheet import contact_sheet
 from .media.video import read_video, save_video
 from .plan.advice import Advice
-from .plan.plan import SamplingPlan, StepPlan, make_plan
-from .plan.routing import Route, RoutedLora, route
+from .plan.plan import SamplingPlan, StepPlan
+from .plan.planning import make_plan
+from .plan.route import Route, RoutedLora
+from .plan.routing import route
 from .plan.sigmas import flow_sigmas
 from .sampling.noise import draw_noise
 from .sampling.sample import sample

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from numbers import Real
+from typing import Any, TypeVar
 
 from .errors import LoraCoreError
+
+Settings = TypeVar("Settings")
 
 
 def finite_number(value: object, where: str, error: type[LoraCoreError]) -> float:
@@ -105,3 +109,9 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
         raise _DuplicateKeyError(f"the key {twice!r} twice in one object")
     return row
+
+
+def from_settings(kind: type[Settings], named: Mapping[str, Any], where: str, error: type[LoraCoreError]) -> Settings:
+    """Build a dataclass of settings from their names and values; a name it does not have is refused."""
+    known_keys(named, [field.name for field in fields(kind)], where, error)  # type: ignore[arg-type]  # a dataclass
+    return kind(**named)

@@ -13,7 +13,7 @@ import click
 from ..checks import known, number_in_text
 from ..errors import PlanError, StackError
 from ..families.wan.pocket import POCKET_LORAS, pocket_lora
-from ..plan.plan import Boundary
+from ..plan.settings import Boundary
 from ..plan.sigmas import parse_sigmas
 from ..stack.entry import AppliesTo
 from ..stack.finding import find_lora

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..plan.plan import make_plan
+from ..plan.planning import make_plan
 from ..plan.routing import route
 from .console import console
 from .models import known_spec

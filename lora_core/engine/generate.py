@@ -14,22 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..errors import ModelError, RequestError
 from ..families.base import ModelSpec
-from ..families.condition import Condition, first_picture_clip, image_channels
-from ..families.wan.model import WanModel
-from ..families.wan.text import MAX_TOKENS
+from ..families.opened import OpenedModel
 from ..media.video import save_video
-from ..plan.plan import SamplingPlan, make_plan
+from ..plan.plan import SamplingPlan
+from ..plan.planning import make_plan
 from ..sampling.noise import draw_noise
 from ..sampling.sample import StepCallback, sample
-from ..stack.loading import load_stack
+from ..stack.loading import LoadedStack, load_stack
 from ..stack.stack import LoraStack
 from .record import make_record
-from .request import Clip, GenerationRequest
+from .request import GenerationRequest
 
 _log = logging.getLogger(__name__)
 #: How the steps' own timings are named.
@@ -38,12 +36,12 @@ _STEP = "step "
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Be a finished video and everything known of how it was made.
+    """A finished video and everything known of how it was made.
 
     Attributes:
         frames: (T, H, W, 3) uint8.
         latents: (1, C, F, H, W) raw VAE latents, float32 on the CPU.
-        timings: stage -> seconds; "step 0", "step 1", ... are parts of "sampling".
+        timings: phase -> seconds; "step 0", "step 1", ... are parts of "sampling".
         notes: what was noticed about stack, plan and prompts, as lines of text.
         record: all settings, versions, hashes and timings, ready for JSON; see `record.py`.
     """
@@ -59,7 +57,7 @@ class Video:
     @property
     def seconds(self) -> float:
         """How long it took in all."""
-        return sum(time for stage, time in self.timings.items() if not stage.startswith(_STEP))
+        return sum(time for phase, time in self.timings.items() if not phase.startswith(_STEP))
 
     def save(self, path: str | Path, *, scale: int = 1) -> Path:
         """Write the frames to a file or folder; see `save_video`."""
@@ -67,9 +65,9 @@ class Video:
 
 
 def generate(
-    model: WanModel,
+    model: OpenedModel,
     request: GenerationRequest,
-    stack: LoraStack | None = None,
+    stack: LoraStack | LoadedStack | None = None,
     *,
     callback: StepCallback | None = None,
 ) -> Video:
@@ -78,20 +76,20 @@ def generate(
     Args:
         model: an opened model.
         request: what to make.
-        stack: the LoRAs, none by default; files not yet read are read, see `load_stack`.
+        stack: the LoRAs, none by default; loaded for this model unless they are.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
     """
     clip = request.clip(model.spec)
-    loaded = load_stack(stack or LoraStack(), model.spec)
-    plan = plan_request(model.spec, request, loaded)
+    loaded = stack if isinstance(stack, LoadedStack) else load_stack(stack or LoraStack(), model.spec)
+    plan = make_plan(loaded, model.spec, request)
     _check_latents_act(request, plan)
-    _require_pieces(model)
+    model.require(text=True, vae=True, picture=clip.first is not None and model.spec.image_embeds)
     watch = _Stopwatch()
-    with watch.stage("text"):
+    with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
-    with watch.stage("picture"):
-        condition = Condition(positive, negative, *_picture_condition(model, clip))
-    with watch.stage("sampling"):
+    with watch.phase("picture"):
+        condition = model.condition(positive, negative, clip.first, clip.last, clip.num_frames)
+    with watch.phase("sampling"):
         latents = sample(
             model,
             plan,
@@ -103,7 +101,7 @@ def generate(
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)
-    with watch.stage("decoding"):
+    with watch.phase("decoding"):
         frames = to_frames(model.vae_decode(latents))
     notes = _prompt_notes(model, request, plan)
     record = make_record(model, request, clip, loaded, plan, latents, timings=watch.seconds, notes=notes)
@@ -112,18 +110,10 @@ def generate(
     return video
 
 
-def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack) -> SamplingPlan:
+def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack) -> SamplingPlan:
     """Return the plan that a request and a stack make for a model, without running it."""
-    return make_plan(
-        stack,
-        spec,
-        num_steps=request.num_steps,
-        shift=request.shift,
-        boundary=request.boundary,
-        cfg=request.cfg,
-        sigmas=request.sigmas,
-        denoise=request.denoise,
-    )
+    loaded = stack if isinstance(stack, LoadedStack) else load_stack(stack, spec)
+    return make_plan(loaded, spec, request)
 
 
 def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:
@@ -132,14 +122,7 @@ def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:
         raise RequestError("latents", what, remedy="Lower denoise, or leave them out")
 
 
-def _require_pieces(model: WanModel) -> None:
-    model.require(text=True, vae=True)
-    if any(target.startswith("img_emb.") for target in model.spec.shapes):
-        what = "it also looks at its picture through a CLIP encoder, which cannot be opened yet"
-        raise ModelError(model.spec.title, what, remedy="Use a Wan 2.2 image model, which needs none")
-
-
-def _check_finite(model: WanModel, latents: Tensor) -> None:
+def _check_finite(model: OpenedModel, latents: Tensor) -> None:
     if not latents.isfinite().all():
         what = f"the latents came out infinite or NaN, computed in {model.dtype}"
         raise ModelError(
@@ -153,58 +136,36 @@ def to_frames(decoded: Tensor) -> np.ndarray:
     return frames.permute(1, 2, 3, 0).cpu().numpy()
 
 
-def to_pixels(picture: Image.Image) -> Tensor:
-    """Turn a picture into (1, 3, H, W) in [-1, 1], float32."""
-    pixels = torch.from_numpy(np.array(picture, dtype=np.float32)) / 127.5 - 1
-    return pixels.permute(2, 0, 1)[None]
-
-
-def _embed(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[Tensor, Tensor | None]:
+def _embed(model: OpenedModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[Tensor, Tensor | None]:
     """Embed the prompt, and the negative one if any step is guided."""
     positive = model.encode_text(request.prompt)
-    return positive, model.encode_text(request.negative_prompt) if _is_guided(plan) else None
+    return positive, model.encode_text(request.negative_prompt) if plan.guided_steps else None
 
 
-def _is_guided(plan: SamplingPlan) -> bool:
-    return any(step.cfg != 1 for step in plan.steps)
-
-
-def _prompt_notes(model: WanModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[str, ...]:
+def _prompt_notes(model: OpenedModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[str, ...]:
     """Say what of the prompts was not taken in."""
     prompts = {"prompt": request.prompt}
     notes = []
-    if _is_guided(plan):
+    if plan.guided_steps:
         prompts["negative prompt"] = request.negative_prompt
     elif request.negative_prompt:
         notes.append("negative prompt: cfg is 1 at every step, so it is not read")
     for name, prompt in prompts.items():
         if unknown := model.unknown_words(prompt):
             notes.append(f"{name}: the text encoder does not know {', '.join(map(repr, unknown))}")
-        if (num_tokens := model.num_tokens(prompt)) > MAX_TOKENS:
-            notes.append(f"{name}: of its {num_tokens} tokens only the first {MAX_TOKENS} are read")
+        if (num_tokens := model.num_tokens(prompt)) > model.max_tokens:
+            notes.append(f"{name}: of its {num_tokens} tokens only the first {model.max_tokens} are read")
     return tuple(notes)
-
-
-def _picture_condition(model: WanModel, clip: Clip) -> tuple[Tensor | None, None, Tensor | None]:
-    """Return (image channels, CLIP features, known frames) as the model takes its picture."""
-    if clip.first is None:
-        return None, None, None
-    first = to_pixels(clip.first)
-    if model.spec.expand_timesteps:
-        return None, None, model.normalise(model.vae_encode(first[:, :, None]))
-    last = None if clip.last is None else to_pixels(clip.last)
-    latents = model.normalise(model.vae_encode(first_picture_clip(first, clip.num_frames, last)))
-    return image_channels(latents, last_known=last is not None), None, None
 
 
 @dataclass
 class _Stopwatch:
-    """Collect seconds by stage."""
+    """Seconds by phase."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..checkpoints.residency import Offload
-from ..errors import StackError
-from ..families.wan.model import WanModel
-from ..families.wan.open import open_wan
-from ..plan.plan import Boundary
+from ..checks import from_settings
+from ..errors import RequestError, StackError
+from ..families.opened import OpenedModel
+from ..families.registry import opener
 from ..plan.routing import route
 from ..sampling.sample import StepCallback
 from ..stack.entry import AppliesTo, LoraEntry
-from ..stack.loading import load_stack
+from ..stack.loading import LoadedLora, load_stack
 from ..stack.stack import LoraStack
 from .generate import Video, generate
 from .request import GenerationRequest, Picture
@@ -27,11 +27,11 @@ _COLUMNS = ("path", "name", "weight", "applies_to")
 
 
 class WanVideoGenerator:
-    """Hold an opened model and a stack of LoRAs that may change from video to video; the model never reloads."""
+    """An opened model and a stack of LoRAs that may change from video to video; the model never reloads."""
 
     def __init__(
         self,
-        source: str | Path | WanModel = "pocket",
+        source: str | Path | OpenedModel = "pocket",
         *,
         low_noise: str | Path | None = None,
         text_encoder: str | Path | None = None,
@@ -41,21 +41,27 @@ class WanVideoGenerator:
         device: str | torch.device = "cpu",
         offload: Offload = "none",
     ) -> None:
-        """Open a model as `open_wan` does, or take one that is open."""
-        self.stack = LoraStack()
-        if isinstance(source, WanModel):
-            self.model = source
-            return
-        self.model = open_wan(
-            source,
-            low_noise=low_noise,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            vae=vae,
-            dtype=dtype,
-            device=device,
-            offload=offload,
+        """Open a model as `open_wan` does, whatever its family, or take one that is open."""
+        self.model: OpenedModel = (
+            opener(source)(
+                source,
+                low_noise=low_noise,
+                text_encoder=text_encoder,
+                tokenizer=tokenizer,
+                vae=vae,
+                dtype=dtype,
+                device=device,
+                offload=offload,
+            )
+            if isinstance(source, (str, Path))
+            else source
         )
+        self.loaded = load_stack(LoraStack(), self.model.spec)
+
+    @property
+    def stack(self) -> LoraStack:
+        """The rows of the LoRAs that are loaded."""
+        return self.loaded.stack
 
     def load_specialized_lora(
         self,
@@ -63,79 +69,41 @@ class WanVideoGenerator:
         adapter_name: str | None = None,
         lora_weight: float = 1.0,
         applies_to: AppliesTo = "auto",
-    ) -> LoraEntry:
+    ) -> LoadedLora:
         """Read a LoRA, check that it fits the model, and add it; one of the same name gives way to it.
 
-        The other file of a pair is found by its name. Returns the entry, whose `weights.account` tells of every tensor.
+        The other file of a pair is found by its name. What is returned tells of every tensor in its `weights.account`.
         """
         entry = LoraEntry(adapter_name or Path(lora_path).stem, Path(lora_path), lora_weight, applies_to)
         return self._load([entry])[0]
 
-    def load_multiple_loras(self, loras: Sequence[LoraRow]) -> tuple[LoraEntry, ...]:
+    def load_multiple_loras(self, loras: Sequence[LoraRow]) -> tuple[LoadedLora, ...]:
         """Load several LoRAs, all of them or, if one is at fault, none."""
         return self._load([_entry(row, f"LoRA {i}") for i, row in enumerate(loras, 1)])
 
     def unload_loras(self, *names: str) -> None:
         """Take LoRAs off the stack by name; all of them when no name is given."""
-        stack = self.stack if names else LoraStack()
-        for name in names:
-            stack = stack.without(name)
-        self.stack = stack
+        self.loaded = self.loaded.without(*(names or (entry.name for entry in self.stack)))
 
     def generate_video(
         self,
         prompt: str,
         image: Picture | None = None,
         *,
-        negative_prompt: str = "",
-        last_image: Picture | None = None,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        fps: float | None = None,
-        num_steps: int = 6,
-        shift: float = 5.0,
-        sigmas: Sequence[float] | None = None,
-        cfg: float | tuple[float, float] = 1.0,
-        boundary: Boundary = "auto",
-        seed: int = 0,
-        solver: str = "euler",
-        denoise: float = 1.0,
-        latents: Tensor | None = None,
         callback: StepCallback | None = None,
+        **settings: Any,  # they are spelt once, in GenerationRequest, and a name it does not have is refused
     ) -> Video:
         """Make a video with the LoRAs that are loaded; the settings are those of `GenerationRequest`."""
-        request = GenerationRequest(
-            prompt,
-            negative_prompt,
-            image,
-            last_image,
-            num_frames=num_frames,
-            height=height,
-            width=width,
-            fps=fps,
-            num_steps=num_steps,
-            shift=shift,
-            sigmas=None if sigmas is None else tuple(sigmas),
-            cfg=cfg,
-            boundary=boundary,
-            seed=seed,
-            solver=solver,
-            denoise=denoise,
-            latents=latents,
-        )
-        return generate(self.model, request, self.stack, callback=callback)
+        named = {"prompt": prompt, "image": image, **settings}
+        request = from_settings(GenerationRequest, named, "generate_video", RequestError)
+        return generate(self.model, request, self.loaded, callback=callback)
 
-    def _load(self, entries: Sequence[LoraEntry]) -> tuple[LoraEntry, ...]:
-        """Read and check the entries, then put them on the stack."""
-        loaded = load_stack(LoraStack(tuple(entries)), self.model.spec)
-        route(loaded, self.model.spec)
-        stack = self.stack
-        for entry in loaded:
-            taken = any(entry.name == other.name for other in stack)
-            stack = stack.replace(entry.name, entry) if taken else stack.add(entry)
-        self.stack = stack
-        return loaded.entries
+    def _load(self, entries: Sequence[LoraEntry]) -> tuple[LoadedLora, ...]:
+        """Read and check the entries, then put them on the stack; one of the same name gives way in its place."""
+        new = load_stack(LoraStack(tuple(entries)), self.model.spec)
+        route(new, self.model.spec)
+        self.loaded = self.loaded.updated(new)
+        return new.loras
 
 
 def _entry(row: LoraRow, where: str) -> LoraEntry:

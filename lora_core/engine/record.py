@@ -21,11 +21,12 @@ from torch import Tensor
 
 from ..checks import known_keys
 from ..errors import RequestError
-from ..families.wan.model import WanModel
+from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
 from ..sampling.sample import history_resets
 from ..stack.entry import LoraEntry
-from ..stack.preset import entries_from_json, sha256_of, verify_hashes
+from ..stack.finding import sha256_of, verify_hashes
+from ..stack.loading import LoadedStack
 from ..stack.stack import LoraStack
 from .request import Clip, GenerationRequest, Picture, open_picture
 
@@ -36,10 +37,10 @@ _PICTURES = ("image", "last_image")
 
 
 def make_record(
-    model: WanModel,
+    model: OpenedModel,
     request: GenerationRequest,
     clip: Clip,
-    stack: LoraStack,
+    loaded: LoadedStack,
     plan: SamplingPlan,
     latents: Tensor,
     *,
@@ -52,11 +53,11 @@ def make_record(
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "request": _request_row(request, clip),
         "model": _model_row(model),
-        "loras": [_lora_row(entry) for entry in stack],
+        "loras": [_lora_row(entry) for entry in loaded.stack],
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": list(notes),
-        "timings": {stage: round(seconds, 4) for stage, seconds in timings.items()},
+        "timings": {phase: round(seconds, 4) for phase, seconds in timings.items()},
         "latents_sha256": tensor_sha256(latents),
         "versions": _versions(),
         "machine": {
@@ -91,16 +92,9 @@ def stack_from_record(record: Mapping[str, object]) -> LoraStack:
     if lost:
         what = f"the LoRA {lost[0]!r} was made in memory and has no file"
         raise RequestError("record", what, remedy="Write it to a file before it is used")
-    entries = entries_from_json(rows, "record")
-    verify_hashes(entries)
-    return LoraStack(entries)
-
-
-def with_model_hashes(record: Mapping[str, object]) -> dict[str, object]:
-    """Return the record with the sha256 of every file of the model; this reads all of them."""
-    model: Mapping[str, Any] = _checked(record)["model"]
-    files = {piece: {**row, "sha256": _path_sha256(Path(row["path"]))} for piece, row in model["files"].items()}
-    return {**record, "model": {**model, "files": files}}
+    stack = LoraStack.from_json(rows, "record")
+    verify_hashes(stack)
+    return stack
 
 
 def tensor_sha256(tensor: Tensor) -> str:
@@ -152,26 +146,15 @@ def _latents_again(row: Mapping[str, Any] | None, given: Tensor | None) -> Tenso
     return given
 
 
-def _model_row(model: WanModel) -> dict[str, object]:
+def _model_row(model: OpenedModel) -> dict[str, object]:
     """Name the model's files and their sizes; hashing tens of gigabytes would take longer than the video."""
-    pieces = ("high", "low", "vae", "text_encoder", "tokenizer")
-    paths = {piece: getattr(model.sources, piece) for piece in pieces}
-    files = {piece: {"path": str(path), "bytes": _num_bytes(path)} for piece, path in paths.items() if path is not None}
+    files = {piece: {"path": str(path), "bytes": _num_bytes(path)} for piece, path in model.files.items()}
     return {"name": model.spec.name, "dtype": str(model.dtype), "offload": model.offload, "files": files}
 
 
 def _num_bytes(path: Path) -> int:
     """Return the size of a file, or of everything in a folder."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-
-
-def _path_sha256(path: Path) -> str:
-    """Return the sha256 of a file; of a folder, that of its files' names and hashes."""
-    if path.is_file():
-        return sha256_of(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}" for file in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _lora_row(entry: LoraEntry) -> dict[str, object]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -14,27 +13,18 @@ from torch import Tensor
 from ..checks import finite_number, known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
-from ..media.video import WAN_FPS, read_image
+from ..media.video import read_image
+from ..plan.settings import RunSettings
 from ..sampling.noise import MAX_SEED
 from ..sampling.solvers import SOLVERS
-
-if TYPE_CHECKING:
-    from ..plan.plan import Boundary
 
 #: A picture as users have it: a file, a PIL image, or an array (H, W, 3) uint8.
 Picture = str | Path | Image.Image | np.ndarray
 
-#: What a model makes when nobody says: frames, height, width, frames per second (the Wan repositories' `wan/configs`).
-_DEFAULT_CLIP = (81, 480, 832, WAN_FPS)
-_DEFAULT_CLIPS: dict[str, tuple[int, int, int, float]] = {
-    "wan-pocket": (17, 64, 64, WAN_FPS),
-    "wan2.2-ti2v-5b": (121, 704, 1280, 24.0),
-}
-
 
 @dataclass(frozen=True, eq=False)
-class GenerationRequest:
-    """Ask for one video.
+class GenerationRequest(RunSettings):
+    """What is asked of one video; how the run goes is said as in `RunSettings`.
 
     Attributes:
         negative_prompt: read only where guidance is used (cfg other than 1).
@@ -42,11 +32,8 @@ class GenerationRequest:
         last_image: the last frame, for the models with mask channels (I2V).
         num_frames, height, width, fps: None for what the model makes by default; with an image and neither height nor
             width, a frame of the default area in the image's proportions.
-        shift: of the noise schedule; `sigmas` replaces steps, shift and denoise by a list of one's own.
-        cfg: guidance, one value or (high_noise, low_noise); 1 costs one forward pass per step, any other two.
-        boundary: the sigma from which the high-noise expert works; "auto" is the model's own, None one expert only.
-        denoise: below 1, start from `latents` and do only this last share of the schedule.
-        latents: raw VAE latents (1, C, F, H, W) to start from.
+        solver: a key of `SOLVERS`.
+        latents: raw VAE latents (1, C, F, H, W) to start from, with denoise below 1.
     """
 
     prompt: str
@@ -57,15 +44,13 @@ class GenerationRequest:
     height: int | None = None
     width: int | None = None
     fps: float | None = None
-    num_steps: int = 6
-    shift: float = 5.0
-    sigmas: tuple[float, ...] | None = None
-    cfg: float | tuple[float, float] = 1.0
-    boundary: Boundary = "auto"
     seed: int = 0
     solver: str = "euler"
-    denoise: float = 1.0
     latents: Tensor | None = None
+
+    # Pictures and latents do not compare, so neither do requests, although the settings of their runs would.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -83,7 +68,7 @@ class GenerationRequest:
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
         self._check_pictures(spec)
         first, last = (None if p is None else open_picture(p) for p in (self.image, self.last_image))
-        num_frames, height, width, fps = _DEFAULT_CLIPS.get(spec.name, _DEFAULT_CLIP)
+        num_frames, height, width, fps = astuple(spec.clip)
         if first is not None and self.height is None and self.width is None:
             height, width = _in_proportion(first, height * width, _grid(spec))
         clip = Clip.of(
@@ -112,7 +97,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Be the video to make, in numbers that fit the model.
+    """The video to make, in numbers that fit the model.
 
     Attributes:
         latent_shape: (1, C, F, H, W).

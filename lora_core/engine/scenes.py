@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..checks import known_keys, parse_json, whole_number
-from ..errors import LoraCoreError, RequestError
+from ..errors import RequestError, located
 from ..sampling.noise import MAX_SEED
 from ..stack.stack import LoraStack
 
@@ -17,7 +16,7 @@ _KEYS = ("prompt", "length", "preset", "loras", "negative", "seed")
 
 @dataclass(frozen=True)
 class Scene:
-    """Ask for one clip of several; what is None is as for all of them.
+    """One clip of several; what is None is as for all of them.
 
     Attributes:
         num_frames: called `length` in the written form.
@@ -61,19 +60,9 @@ def scenes_from_json(text: str) -> tuple[Scene, ...]:
         raise RequestError("scenes", what, expected=_FORM)
     scenes = []
     for number, row in enumerate(rows, 1):
-        with in_scene(number):
+        with located(f"scene {number}"):
             scenes.append(Scene.from_json(row))
     return tuple(scenes)
-
-
-@contextmanager
-def in_scene(number: int) -> Iterator[None]:
-    """Put the scene's number before the place that an error inside names."""
-    try:
-        yield
-    except LoraCoreError as error:
-        where = f"scene {number} {error.where}".rstrip()
-        raise type(error)(where, error.what, expected=error.expected, remedy=error.remedy) from error
 
 
 def _text(form: Mapping[str, object], key: str) -> str | None:

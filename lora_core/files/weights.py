@@ -10,6 +10,7 @@ from typing import Literal
 from ..deltas import Delta
 from ..experts import Expert
 from .account import Account
+from .purpose import Purpose, purpose_of
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class LoraWeights:
         return replace(self, deltas=self.for_expert(expert), low_noise_deltas=None, expert=expert)
 
     @property
-    def kind(self) -> str:
-        """What the LoRA is for (speed, style, character, motion, quality), if its metadata says so."""
-        return self.metadata.get("kind", "")
+    def purpose(self) -> Purpose:
+        """What it is for (speed, style, character, motion, quality), if its metadata or name tells."""
+        return purpose_of(self.metadata, self.path.stem if self.path else self.name)
 
     @property
     def trigger_words(self) -> tuple[str, ...]:
@@ -70,8 +71,8 @@ class LoraWeights:
         return sum(delta.num_bytes for delta in self._all())
 
     def _all(self) -> Iterator[Delta]:
-        yield from _without_reading(self.deltas)
-        yield from _without_reading(self.low_noise_deltas or {})
+        yield from outlines_of(self.deltas).values()
+        yield from outlines_of(self.low_noise_deltas or {}).values()
 
 
 class LazyDeltas(Mapping[str, Delta]):
@@ -112,6 +113,6 @@ class LazyDeltas(Mapping[str, Delta]):
         return f"LazyDeltas({len(self)} targets, {len(self._built)} read)"
 
 
-def _without_reading(deltas: Mapping[str, Delta]) -> Iterator[Delta]:
-    """Yield deltas whose shapes, ranks and sizes are right, without reading values that nobody has asked for."""
-    yield from (deltas.outlines if isinstance(deltas, LazyDeltas) else deltas).values()
+def outlines_of(deltas: Mapping[str, Delta]) -> Mapping[str, Delta]:
+    """Return the same deltas for a look at kinds, ranks and shapes, without reading values that are still in a file."""
+    return deltas.outlines if isinstance(deltas, LazyDeltas) else deltas

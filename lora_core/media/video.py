@@ -22,15 +22,15 @@ from ..atomic import replacing
 from ..checks import nearest
 from ..errors import OutputError, RequestError
 
-#: Wan's own frame rate.
-WAN_FPS = 16.0
+#: What counts as the rate of a file that does not say its own.
+DEFAULT_FPS = 16.0
 _FRAME_NAME = "frame_{:05d}.png"
 
 
 # ---------------------------------------------------------------- clips out
 
 
-def save_video(frames: np.ndarray, path: str | Path, fps: float = WAN_FPS, *, scale: int = 1) -> Path:
+def save_video(frames: np.ndarray, path: str | Path, fps: float = DEFAULT_FPS, *, scale: int = 1) -> Path:
     """Write `frames` (T, H, W, 3) uint8 to an .mp4, .gif or .webp, or as PNG frames to a path without extension.
 
     Args:
@@ -192,13 +192,13 @@ def _is_frame(path: Path) -> bool:
 def read_video(path: str | Path) -> tuple[np.ndarray, float]:
     """Read all frames (T, H, W, 3) uint8 of a video, animated picture, picture or folder of pictures, and its fps.
 
-    A file that does not say its rate, and a folder, count as Wan's 16 frames per second.
+    A file that does not say its rate, and a folder, count as 16 frames per second.
     """
     path = Path(path)
     if not path.exists():
         raise RequestError(path, "there is no such video", remedy="Check the path")
     if path.is_dir():
-        return _read_folder(path), WAN_FPS
+        return _read_folder(path), DEFAULT_FPS
     return _read_animation(path) if path.suffix.lower() in _PICTURES else _read_stream(path)
 
 
@@ -225,7 +225,7 @@ def _read_animation(path: Path) -> tuple[np.ndarray, float]:
             frames.append(np.asarray(frame.convert("RGB")))
             durations.append(frame.info.get("duration", 0.0))
     # A writer may store equal neighbours once, with the sum of their durations: give each its time back.
-    unit = min((d for d in durations if d > 0), default=1000 / WAN_FPS)
+    unit = min((d for d in durations if d > 0), default=1000 / DEFAULT_FPS)
     repeats = [max(1, round(d / unit)) for d in durations]
     total = sum(durations) or unit * len(frames)
     return np.repeat(np.stack(frames), repeats, axis=0), 1000 * sum(repeats) / total

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ..checks import finite_number
 from ..errors import PlanError
-from ..experts import EXPERTS, Expert
-from ..families.base import ModelSpec
-from ..stack.stack import LoraStack
+from ..experts import Expert
 from .advice import Advice
-from .plan_rules import advise_on_plan
-from .routing import Route, RoutedLora, route
-from .sigmas import check_boundary, check_sigmas, flow_sigmas, split_by_boundary
+from .route import Route, RoutedLora
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-_log = logging.getLogger(__name__)
-
-Boundary = float | Literal["auto"] | None
-
 
 @dataclass(frozen=True)
 class StepPlan:
-    """Be one evaluation of the network.
+    """One evaluation of the network.
 
     Attributes:
         index: counted from 0.
@@ -53,7 +42,7 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Hold the steps of a run, and what they were made from.
+    """The steps of a run, and what they were made from.
 
     Attributes:
         shift: None when the sigmas were given.
@@ -87,6 +76,11 @@ class SamplingPlan:
         return tuple(str(advice) for advice in self.advice)
 
     @property
+    def guided_steps(self) -> tuple[StepPlan, ...]:
+        """The steps with guidance, which need a negative prompt."""
+        return tuple(step for step in self.steps if step.cfg != 1)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the LoRAs that act anywhere, in the stack's order."""
         return tuple(name for _, name in sorted({(lora.index, lora.name) for lora in self.route.all}))
@@ -108,7 +102,7 @@ class SamplingPlan:
 
     def table(self) -> str:
         """Return the plan as text for people, at most 100 columns wide."""
-        from .plan_table import plan_table
+        from .table import plan_table
 
         return plan_table(self)
 
@@ -142,100 +136,6 @@ class SamplingPlan:
             "loras": [_lora_dict(lora) for lora in self.route.all],
             "advice": [advice.to_dict() for advice in self.advice],
         }
-
-
-def make_plan(
-    stack: LoraStack | Route,
-    spec: ModelSpec,
-    *,
-    num_steps: int = 6,
-    shift: float = 5.0,
-    boundary: Boundary = "auto",
-    cfg: float | tuple[float, float] = 1.0,
-    sigmas: Iterable[float] | None = None,
-    denoise: float = 1.0,
-) -> SamplingPlan:
-    """Plan a run; everything that can be wrong with its settings is found here.
-
-    Args:
-        stack: a stack, or a route already made for this model.
-        spec: the model.
-        num_steps: how often the network is evaluated.
-        shift: the shift of the flow schedule.
-        boundary: "auto" is the model's own; None has one network do every step.
-        cfg: guidance, one for both experts or (high_noise, low_noise); 1 needs no negative prompt and half the time.
-        sigmas: noise levels of one's own, down to 0; they take the place of num_steps, shift and denoise.
-        denoise: the last part of the run to do, below 1 when it starts from a picture; see `flow_sigmas`.
-    """
-    levels = flow_sigmas(num_steps, shift, denoise=denoise) if sigmas is None else check_sigmas(sigmas)
-    limit = _boundary(boundary, spec)
-    guidance = dict(zip(EXPERTS, _cfg_pair(cfg), strict=True))
-    routed = stack if isinstance(stack, Route) else route(stack, spec)
-    experts = split_by_boundary(levels, limit)
-    starts_late = sigmas is None and levels[0] < 1
-    _check_every_lora_has_a_step(routed, experts, levels, limit, starts_late)
-    strengths = {expert: _strength_rows(routed.for_expert(expert), levels) for expert in EXPERTS}
-    steps = tuple(
-        StepPlan(i, levels[i], levels[i + 1], expert, guidance[expert], strengths[expert][i])
-        for i, expert in enumerate(experts)
-    )
-    used_shift = float(shift) if sigmas is None else None
-    plan = SamplingPlan(steps, routed, spec.title, limit, used_shift)
-    plan = SamplingPlan(steps, routed, spec.title, limit, used_shift, advise_on_plan(plan, spec))
-    split = ", ".join(f"{experts.count(expert)} {expert}" for expert in EXPERTS)
-    _log.info("plan for %s: %d steps (%s), %d LoRAs", spec.title, len(steps), split, len(plan.names))
-    return plan
-
-
-def _strength_rows(loras: Sequence[RoutedLora], sigmas: Sequence[float]) -> list[tuple[float, ...]]:
-    """Return, for every step, the strength of each of these LoRAs at its noise level."""
-    columns = [lora.strengths(sigmas) for lora in loras]
-    return [tuple(column[i] for column in columns) for i in range(len(sigmas) - 1)]
-
-
-def _boundary(boundary: Boundary, spec: ModelSpec) -> float | None:
-    if boundary == "auto":
-        return spec.boundary
-    if boundary is None:
-        return None
-    number = check_boundary(boundary)
-    if spec.boundary is None:
-        remedy = "Leave the boundary at 'auto'"
-        raise PlanError("boundary", f"{number:g} for {spec.title}, which has one expert", remedy=remedy)
-    return number
-
-
-def _cfg_pair(cfg: object) -> tuple[float, float]:
-    """Return the guidance of (high_noise, low_noise)."""
-    given = list(cfg) if isinstance(cfg, (tuple, list)) else [cfg, cfg]
-    if len(given) != 2:
-        raise PlanError("cfg", f"{len(given)} values", expected="one number, or (high_noise, low_noise)")
-    high, low = (finite_number(value, "cfg", PlanError) for value in given)
-    if min(high, low) < 0:
-        raise PlanError(
-            "cfg", f"{min(high, low):g} is negative", expected="1 without a negative prompt, usually 1 to 6"
-        )
-    return high, low
-
-
-def _check_every_lora_has_a_step(
-    routed: Route, experts: Sequence[Expert], sigmas: Sequence[float], boundary: float | None, starts_late: bool
-) -> None:
-    """Refuse a plan that leaves an expert without a step although LoRAs were put on it.
-
-    A run that starts late on purpose, from a picture, may leave the high-noise half of a pair idle; advice tells.
-    """
-    low = {lora.name for lora in routed.low_noise if lora.strength}
-    for expert in EXPERTS:
-        spared = low if starts_late and expert == "high_noise" else set()
-        idle = [lora.name for lora in routed.for_expert(expert) if lora.strength and lora.name not in spared]
-        if idle and expert not in experts:
-            side = "at or above" if expert == "high_noise" else "below"
-            what = f"it gets no step, but {', '.join(idle)} should act on it"
-            found = "the model has one expert" if boundary is None else f"no noise level is {side} {boundary:g}"
-            levels = f"they run from {sigmas[0]:.4g} to {sigmas[-2]:.4g}"
-            remedy = "Move the boundary, change the steps, or route these LoRAs to the other expert"
-            raise PlanError(f"{expert} expert", what, expected=f"{found}; {levels}", remedy=remedy)
 
 
 def _step_dict(step: StepPlan) -> dict[str, object]:

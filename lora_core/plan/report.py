@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ..files.weights import LoraWeights
-from ..stack.stack import LoraStack
-from .routing import Route, RoutedLora
+from ..stack.entry import LoraEntry
+from ..stack.loading import LoadedLora, LoadedStack
+from .route import Route, RoutedLora
 
 
 @dataclass(frozen=True)
@@ -76,25 +77,24 @@ class StackReport:
         return "\n".join(lines) or "no LoRAs"
 
 
-def report_on_stack(stack: LoraStack, route: Route) -> StackReport:
+def report_on_stack(loaded: LoadedStack, route: Route) -> StackReport:
     """Report on a loaded stack and the route made of it."""
-    rows = []
-    for index, entry in enumerate(stack):
-        routed = [lora for lora in route.all if lora.index == index]
-        files = [weights for weights in (entry.weights, entry.low_noise_weights) if weights is not None]
-        rows.append(
-            RowReport(
-                name=entry.name,
-                enabled=entry.enabled,
-                schedule=None if entry.schedule is None else str(entry.schedule),
-                targets=None if entry.target_filter is None else str(entry.target_filter),
-                found_twin=entry.found_twin,
-                trigger_words=entry.trigger_words,
-                files=tuple(_file_report(weights, routed) for weights in files) if entry.enabled else (),
-            )
-        )
+    rows = tuple(_row_report(entry, loaded.find(entry.name), route) for entry in loaded.stack)
     told = tuple(str(advice) for advice in route.advice if advice.rule != "twin-found")  # the rows say it
-    return StackReport(tuple(rows), told)
+    return StackReport(rows, told)
+
+
+def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route) -> RowReport:
+    routed = [] if lora is None else [acting for acting in route.all if acting.index == lora.index]
+    return RowReport(
+        name=entry.name,
+        enabled=entry.enabled,
+        schedule=None if entry.schedule is None else str(entry.schedule),
+        targets=None if entry.target_filter is None else str(entry.target_filter),
+        found_twin=entry.found_twin,
+        trigger_words=() if lora is None else lora.trigger_words,
+        files=() if lora is None else tuple(_file_report(weights, routed) for weights in lora.files),
+    )
 
 
 def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileReport:

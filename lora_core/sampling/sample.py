@@ -119,7 +119,7 @@ def _check(plan: SamplingPlan, noise: Tensor, condition: Condition, start: Tenso
     if start is not None and start.shape != noise.shape:
         what, expected = f"their shape is {tuple(start.shape)}", f"{tuple(noise.shape)}, that of the noise"
         raise RequestError("start latents", what, expected=expected)
-    guided = next((step for step in plan.steps if step.cfg != 1), None)
-    if guided is not None and condition.negative is None:
-        what = f"step {guided.index} has cfg {guided.cfg:g} and no negative prompt is embedded"
+    if plan.guided_steps and condition.negative is None:
+        first = plan.guided_steps[0]
+        what = f"step {first.index} has cfg {first.cfg:g} and no negative prompt is embedded"
         raise PlanError("cfg", what, remedy="Embed a negative prompt, if only an empty one, or use cfg 1")

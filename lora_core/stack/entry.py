@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from ..checks import finite_number, known, known_keys
-from ..errors import StackError
+from ..errors import StackError, located
 from ..experts import Expert
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
@@ -24,7 +23,7 @@ AppliesTo = Literal["high_noise", "low_noise", "both", "auto"]
 
 @dataclass(frozen=True)
 class LoraEntry:
-    """Say what one LoRA does in a stack; valid when built.
+    """One row of a stack: what a LoRA does there; valid when built.
 
     Attributes:
         name: what the stack calls it, unique there.
@@ -39,7 +38,7 @@ class LoraEntry:
         find_twin: let an "auto" high-noise file bring the low-noise file beside it along.
         found_twin: `low_noise_path` was found beside the file, not given.
         sha256, low_noise_sha256: what the files must hash to, from a preset.
-        weights, low_noise_weights: the files' contents once read, or a LoRA that has no file.
+        weights, low_noise_weights: a LoRA that is given in memory instead of, or read already from, a file.
     """
 
     name: str
@@ -86,15 +85,6 @@ class LoraEntry:
         if self.low_noise_sha256 is not None and self.low_noise_path is None:
             raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
 
-    def rerouted(self, applies_to: AppliesTo, schedule: StrengthSchedule | None) -> LoraEntry:
-        """Return the entry on another expert or schedule; of a pair that was found, only the half wanted stays."""
-        entry = replace(self, schedule=schedule)
-        if not self.found_twin or applies_to in ("both", "auto"):
-            return replace(entry, applies_to=applies_to)
-        if applies_to == "low_noise":
-            entry = replace(entry, path=self.low_noise_path, weights=self.low_noise_weights)
-        return replace(entry, applies_to=applies_to, low_noise_path=None, low_noise_weights=None, found_twin=False)
-
     def renamed(self, taken: Container[str]) -> LoraEntry:
         """Return the entry under a name that is not taken: its own, or that with a number."""
         return replace(self, name=free_name(self.name, taken))
@@ -104,11 +94,15 @@ class LoraEntry:
         own = self.low_noise_strength if expert == "low_noise" else None
         return self.strength if own is None else own
 
-    @property
-    def trigger_words(self) -> tuple[str, ...]:
-        """The words its metadata asks to put into the prompt; none before the file is read."""
-        read = [weights for weights in (self.weights, self.low_noise_weights) if weights is not None]
-        return tuple(dict.fromkeys(word for weights in read for word in weights.trigger_words))
+    def listing(self) -> str:
+        """Return the row in words, before its files are read or a model is known."""
+        low = "" if self.low_noise_strength is None else f" (low_noise {self.low_noise_strength:g})"
+        off = "" if self.enabled else "off, "
+        said = [f"{self.name}: {off}{self.strength:g}{low} on {self.applies_to}"]
+        said += [" + ".join(path.name for path in (self.path, self.low_noise_path) if path is not None)]
+        said += [f"schedule {self.schedule}" if self.schedule is not None else ""]
+        said += [f"targets {self.target_filter}" if self.target_filter is not None else ""]
+        return "; ".join(filter(None, said))
 
     def to_json(self) -> dict[str, object]:
         """Return the row as people write it: path, name, weight, applies_to, and what else differs from the default."""
@@ -140,7 +134,7 @@ class LoraEntry:
             raise StackError(where, "it has no path", expected='{"path": ..., "weight": 1.0}')
         low_noise_path = _text(row, "low_noise_path", where)
         schedule, targets = row.get("schedule"), row.get("targets")
-        with _located(where):
+        with located(where):
             return cls(
                 name=name,
                 path=Path(path),
@@ -219,12 +213,3 @@ def _sha256(row: Mapping[str, object], key: str) -> str | None:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
         raise StackError(key, f"{value!r} is no sha256", expected="64 hexadecimal digits")
     return value.lower()
-
-
-@contextmanager
-def _located(where: str) -> Iterator[None]:
-    """Put `where` before the place that an error inside names."""
-    try:
-        yield
-    except StackError as error:
-        raise StackError(f"{where} {error.where}", error.what, expected=error.expected, remedy=error.remedy) from None

@@ -1,13 +1,18 @@
-"""The LoRA folders: from the path in a stack to a file that really lies inside one of them."""
+"""The files of a stack: from the paths in its rows to files that really lie in the LoRA folders, told by their hash."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import StackError
+from ..experts import twin_beside
+from .entry import LoraEntry
 
 
 def find_lora(path: str | Path, folders: Sequence[str | Path] = ()) -> Path:
@@ -38,6 +43,78 @@ def relative_to_folders(path: Path, folders: Iterable[str | Path]) -> str:
     real = path.resolve()
     inside = [real.relative_to(root) for folder in folders if real.is_relative_to(root := Path(folder).resolve())]
     return min(inside, key=lambda relative: len(relative.parts), default=real).as_posix()
+
+
+def with_found_files(entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None) -> LoraEntry:
+    """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`."""
+
+    def find(path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        return find_lora(path if lora_folders or base is None else base / path, lora_folders)
+
+    return replace(entry, path=find(entry.path), low_noise_path=find(entry.low_noise_path))
+
+
+def with_twin(entry: LoraEntry, lora_folders: Sequence[str | Path], expert: Callable[[], str | None]) -> LoraEntry:
+    """Return the entry with the low-noise file beside its own, or unchanged if it wants none or there is none.
+
+    A high-noise file wants one if it is left to what it says of itself and has nothing for the low-noise expert. A twin
+    is held to the LoRA folders as any file is.
+
+    Args:
+        entry: the row, its own file found.
+        lora_folders: where its files lie.
+        expert: tells which expert its file says it is for; asked only where there is a twin.
+    """
+    is_alone = entry.low_noise_path is None and entry.low_noise_weights is None
+    if entry.path is None or not (entry.find_twin and entry.applies_to == "auto" and is_alone):
+        return entry
+    twin = twin_beside(entry.path)
+    if twin is None or expert() != "high_noise":
+        return entry
+    return replace(entry, low_noise_path=find_lora(twin, lora_folders), found_twin=True)
+
+
+def files_of(entries: Iterable[LoraEntry]) -> list[Path]:
+    """Return the files of rows, the twins that would be brought along included."""
+    files: list[Path | None] = []
+    for entry in entries:
+        twin = None if entry.path is None else twin_beside(entry.path)
+        files += [entry.path, entry.low_noise_path, twin]
+    return [file for file in files if file is not None]
+
+
+def verify_hashes(entries: Iterable[LoraEntry]) -> None:
+    """Refuse, by name, every file that is not the one its entry's hash was taken of."""
+    changed = [
+        f"{path} has sha256 {actual[:12]}…, the preset says {expected[:12]}…"
+        for entry in entries
+        for path, expected in ((entry.path, entry.sha256), (entry.low_noise_path, entry.low_noise_sha256))
+        if path is not None and expected is not None and (actual := sha256_of(path)) != expected
+    ]
+    if changed:
+        remedy = "Restore the file, write the preset again, or read it without verifying"
+        raise StackError("preset", f"a LoRA has changed: {'; '.join(changed)}", remedy=remedy)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the sha256 of a file in hexadecimal; computed once for a file that does not change."""
+    file = Path(path)
+    try:
+        status = file.stat()
+        return _sha256_of(file.resolve(), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise StackError(file, f"cannot be read: {error}", expected="a LoRA file") from error
+
+
+@lru_cache(maxsize=512)
+def _sha256_of(file: Path, size: int, modified_ns: int) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb", buffering=0) as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _portable(path: str | Path) -> str:

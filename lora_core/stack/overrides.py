@@ -9,8 +9,8 @@ from typing import cast, get_args
 from ..checks import known, known_keys, parse_json
 from ..errors import StackError
 from .entry import AppliesTo
+from .loading import LoadedStack
 from .schedule import StrengthSchedule
-from .stack import LoraStack
 
 _FORM = '[{"name": "style", "applies_to": "low_noise", "schedule": "fade_out"}]'
 _WHERE = "overrides"
@@ -18,7 +18,7 @@ _WHERE = "overrides"
 
 @dataclass(frozen=True)
 class Override:
-    """Say what is different for one LoRA.
+    """What is different for one LoRA.
 
     Attributes:
         applies_to: another expert, or None to leave it.
@@ -64,10 +64,10 @@ def overrides_from_json(text: str) -> tuple[Override, ...]:
     return overrides
 
 
-def overridden(stack: LoraStack, overrides: Iterable[Override]) -> LoraStack:
+def overridden(loaded: LoadedStack, overrides: Iterable[Override]) -> LoadedStack:
     """Return the stack with these LoRAs changed; a name that is not in it is refused."""
     for override in overrides:
-        entry = stack[override.name]
+        entry = loaded.stack[override.name]
         schedule = override.schedule if override.sets_schedule else entry.schedule
-        stack = stack.replace(entry.name, entry.rerouted(override.applies_to or entry.applies_to, schedule))
-    return stack
+        loaded = loaded.rerouted(entry.name, override.applies_to or entry.applies_to, schedule)
+    return loaded

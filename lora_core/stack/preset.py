@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from ..atomic import replacing
 from ..checks import parse_json
 from ..errors import StackError
+from ..files.report import inspect_lora
 from .entry import LoraEntry, free_name
-from .finding import find_lora, relative_to_folders
-from .twins import with_twin
+from .finding import relative_to_folders, sha256_of, verify_hashes, with_found_files, with_twin
 
 _FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
 
@@ -65,56 +63,15 @@ def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: S
     return file
 
 
-def with_found_files(entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None) -> LoraEntry:
-    """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`."""
-
-    def find(path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        return find_lora(path if lora_folders or base is None else base / path, lora_folders)
-
-    return replace(entry, path=find(entry.path), low_noise_path=find(entry.low_noise_path))
-
-
-def verify_hashes(entries: Iterable[LoraEntry]) -> None:
-    """Refuse, by name, every file that is not the one its entry's hash was taken of."""
-    changed = [
-        f"{path} has sha256 {actual[:12]}…, the preset says {expected[:12]}…"
-        for entry in entries
-        for path, expected in ((entry.path, entry.sha256), (entry.low_noise_path, entry.low_noise_sha256))
-        if path is not None and expected is not None and (actual := sha256_of(path)) != expected
-    ]
-    if changed:
-        remedy = "Restore the file, write the preset again, or read it without verifying"
-        raise StackError("preset", f"a LoRA has changed: {'; '.join(changed)}", remedy=remedy)
-
-
-def sha256_of(path: str | Path) -> str:
-    """Return the sha256 of a file in hexadecimal; computed once for a file that does not change."""
-    file = Path(path)
-    try:
-        status = file.stat()
-        return _sha256_of(file.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise StackError(file, f"cannot be read: {error}", expected="a LoRA file") from error
-
-
-@lru_cache(maxsize=512)
-def _sha256_of(file: Path, size: int, modified_ns: int) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _is_named(row: object) -> bool:
     return isinstance(row, Mapping) and any(row.get(key) is not None for key in ("name", "adapter_name"))
 
 
 def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Path) -> dict[str, object]:
     """Return an entry's JSON with hashes and portable paths; the twin it would bring along is written out too."""
-    found = with_twin(with_found_files(entry, lora_folders), lora_folders)
+    found = with_found_files(entry, lora_folders)
+    path = found.path
+    found = with_twin(found, lora_folders, lambda: None if path is None else inspect_lora(path).expert)
     row = found.to_json()
     for key, path in (("", found.path), ("low_noise_", found.low_noise_path)):
         if path is not None:

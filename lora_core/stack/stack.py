@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoraStack:
-    """Hold LoRAs in the user's order; their effects add, so the order is for people only.
+    """LoRAs in the user's order; their effects add, so the order is for people only.
 
     Every method that changes something returns a new stack.
     """
@@ -103,6 +103,17 @@ class LoraStack:
             raise StackError("stack", f"{name!r} cannot be blended with itself", expected="two LoRAs of the stack")
         first, second = blend(self[name], self[other], by)
         return self.replace(name, first).replace(other, second)
+
+    def joined(self, other: LoraStack) -> LoraStack:
+        """Return one stack of both; a LoRA of the other whose name is taken gets a number."""
+        stack = self
+        for entry in other:
+            stack = stack.add(entry.renamed({row.name for row in stack}))
+        return stack
+
+    def listing(self) -> str:
+        """Return a line for each row: its name, strength and expert, its files, and whatever else was said of it."""
+        return "\n".join(entry.listing() for entry in self) or "no LoRAs"
 
     def to_json(self) -> str:
         """Return the stack as the JSON list people use."""

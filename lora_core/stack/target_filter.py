@@ -9,32 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import cast, get_args
 
 from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text
 from ..errors import StackError
-
-ModuleKind = Literal["self_attn", "cross_attn", "ffn", "norm", "modulation", "embedding", "head", "other"]
+from ..families.base import ModelSpec, ModuleKind
 
 _WHERE = "target filter"
 _BLOCK = re.compile(r"(?:^|\.)(?:\w*blocks|layers)\.(\d+)\.")
 _RANGE = re.compile(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?")
-
-#: Regular expression on a canonical target -> its kind; the first that is found decides.
-_KINDS: tuple[tuple[str, ModuleKind], ...] = (
-    (r"(^|\.)modulation$", "modulation"),
-    (r"^(\w+_embedding|time_projection|img_emb)(\.|$)", "embedding"),
-    (r"(^|\.)norm\w*(\.|$)", "norm"),
-    (r"(^|\.)self_attn\.", "self_attn"),
-    (r"(^|\.)cross_attn\.", "cross_attn"),
-    (r"(^|\.)ffn\.", "ffn"),
-    (r"^head\.", "head"),
-)
-
-
-def module_kind(target: str) -> ModuleKind:
-    """Return the kind of module that a canonical target belongs to; "other" outside the Wan family's naming."""
-    return next((kind for pattern, kind in _KINDS if re.search(pattern, target)), "other")
 
 
 def block_index(target: str) -> int | None:
@@ -45,7 +28,7 @@ def block_index(target: str) -> int | None:
 
 @dataclass(frozen=True)
 class FilterRule:
-    """Multiply what acts on the targets in `blocks` (first and last, inclusive) and of `kind`; None stands for all."""
+    """A factor on the targets in `blocks` (first and last, inclusive) and of `kind`; None stands for all."""
 
     factor: float
     blocks: tuple[int, int] | None = None
@@ -58,9 +41,9 @@ class FilterRule:
         if self.blocks is not None:
             object.__setattr__(self, "blocks", _checked_blocks(self.blocks))
 
-    def matches(self, target: str) -> bool:
+    def matches(self, target: str, spec: ModelSpec) -> bool:
         """Say whether the rule is about `target`."""
-        if self.kind is not None and module_kind(target) != self.kind:
+        if self.kind is not None and spec.kind_of(target) != self.kind:
             return False
         if self.blocks is None:
             return True
@@ -74,7 +57,7 @@ class FilterRule:
 
 @dataclass(frozen=True)
 class TargetFilter:
-    """Give every target of a LoRA a factor of its own.
+    """A factor for every target of a LoRA.
 
     Attributes:
         rules: the factors of all that match a target multiply.
@@ -88,11 +71,11 @@ class TargetFilter:
         object.__setattr__(self, "rules", tuple(self.rules))
         object.__setattr__(self, "otherwise", finite_number(self.otherwise, f"{_WHERE} otherwise", StackError))
 
-    def factor(self, target: str) -> float:
-        """Return what `target`'s change is multiplied with."""
+    def factor(self, target: str, spec: ModelSpec) -> float:
+        """Return what the change of a target of this model is multiplied with."""
         product, matched = 1.0, False
         for rule in self.rules:
-            if rule.matches(target):
+            if rule.matches(target, spec):
                 product, matched = product * rule.factor, True
         return product if matched else self.otherwise
 
@@ -161,7 +144,7 @@ def _rule_from_text(name: str, factor: float) -> FilterRule:
     if kind and kind not in get_args(ModuleKind):
         choices = (*get_args(ModuleKind), "all", "otherwise")
         raise StackError(_WHERE, f"unknown module kind {kind!r}", expected=nearest(kind, choices))
-    return FilterRule(factor, _checked_blocks(blocks) if blocks else None, kind or None)  # type: ignore[arg-type]
+    return FilterRule(factor, _checked_blocks(blocks) if blocks else None, cast("ModuleKind | None", kind or None))
 
 
 def _rule_from_json(form: object, number: int) -> FilterRule:

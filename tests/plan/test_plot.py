@@ -7,9 +7,9 @@ from PIL import Image
 
 from lora_core.errors import OutputError
 from lora_core.families.wan.spec import wan_spec
-from lora_core.plan.plan import make_plan
+from lora_core.plan.planning import make_plan
 from lora_core.plan.plot import _slots, _spread
-from lora_core.plan.routing import Route, RoutedLora
+from lora_core.plan.route import Route, RoutedLora
 from lora_core.stack.schedule import StrengthSchedule
 
 POCKET = wan_spec("wan-pocket")

@@ -15,7 +15,7 @@ from lora_core.families.condition import Condition
 from lora_core.families.registry import spec_of_module
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.weights import LoraWeights
-from lora_core.plan.plan import make_plan
+from lora_core.plan.planning import make_plan
 from lora_core.plan.routing import route
 from lora_core.sampling.noise import draw_noise, noise_stream
 from lora_core.sampling.sample import history_resets, sample

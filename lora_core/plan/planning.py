@@ -1,0 +1,96 @@
+"""The planning of a run: every mistake in its settings is found here, before a network is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from ..checks import from_settings
+from ..errors import PlanError
+from ..experts import EXPERTS, Expert
+from ..families.base import ModelSpec
+from ..stack.loading import LoadedStack
+from .plan import SamplingPlan, StepPlan
+from .plan_rules import Draft, advise_on_plan
+from .route import Route, RoutedLora
+from .routing import route
+from .settings import Boundary, RunSettings
+from .sigmas import check_boundary, split_by_boundary
+
+_log = logging.getLogger(__name__)
+
+
+def make_plan(
+    stack: LoadedStack | Route,
+    spec: ModelSpec,
+    settings: RunSettings | None = None,
+    **named: Any,  # the settings are spelt once, in RunSettings, which refuses a name it does not have
+) -> SamplingPlan:
+    """Plan a run; everything that can be wrong with its settings is found here.
+
+    Args:
+        stack: a stack loaded for this model, or a route already made of one.
+        spec: the model.
+        settings: how the run goes; a `GenerationRequest` is one too.
+        named: the same by name, as in `make_plan(stack, spec, num_steps=6, cfg=(3.5, 1))`.
+    """
+    if settings is None:
+        settings = from_settings(RunSettings, named, "make_plan", PlanError)
+    elif named:
+        raise PlanError("make_plan", f"{next(iter(named))!r} beside settings", expected="one way of saying it")
+    routed = stack if isinstance(stack, Route) else route(stack, spec)
+    levels, limit = settings.levels(), _boundary(settings.boundary, spec)
+    guidance = dict(zip(EXPERTS, settings.cfg_pair(), strict=True))
+    experts = split_by_boundary(levels, limit)
+    starts_late = settings.sigmas is None and levels[0] < 1
+    _check_every_lora_has_a_step(routed, experts, levels, limit, starts_late)
+    strengths = {expert: _strength_rows(routed.for_expert(expert), levels) for expert in EXPERTS}
+    steps = tuple(
+        StepPlan(i, levels[i], levels[i + 1], expert, guidance[expert], strengths[expert][i])
+        for i, expert in enumerate(experts)
+    )
+    shift = settings.used_shift
+    advice = advise_on_plan(Draft(steps, routed, spec, limit, shift))
+    plan = SamplingPlan(steps, routed, spec.title, limit, shift, advice)
+    split = ", ".join(f"{experts.count(expert)} {expert}" for expert in EXPERTS)
+    _log.info("plan for %s: %d steps (%s), %d LoRAs", spec.title, len(steps), split, len(plan.names))
+    return plan
+
+
+def _strength_rows(loras: Sequence[RoutedLora], sigmas: Sequence[float]) -> list[tuple[float, ...]]:
+    """Return, for every step, the strength of each of these LoRAs at its noise level."""
+    columns = [lora.strengths(sigmas) for lora in loras]
+    return [tuple(column[i] for column in columns) for i in range(len(sigmas) - 1)]
+
+
+def _boundary(boundary: Boundary, spec: ModelSpec) -> float | None:
+    if boundary == "auto":
+        return spec.boundary
+    if boundary is None:
+        return None
+    number = check_boundary(boundary)
+    if spec.boundary is None:
+        remedy = "Leave the boundary at 'auto'"
+        raise PlanError("boundary", f"{number:g} for {spec.title}, which has one expert", remedy=remedy)
+    return number
+
+
+def _check_every_lora_has_a_step(
+    routed: Route, experts: Sequence[Expert], sigmas: Sequence[float], boundary: float | None, starts_late: bool
+) -> None:
+    """Refuse a plan that leaves an expert without a step although LoRAs were put on it.
+
+    A run that starts late on purpose, from a picture, may leave the high-noise half of a pair idle; advice tells.
+    """
+    low = {lora.name for lora in routed.low_noise if lora.strength}
+    for expert in EXPERTS:
+        spared = low if starts_late and expert == "high_noise" else set()
+        idle = [lora.name for lora in routed.for_expert(expert) if lora.strength and lora.name not in spared]
+        if idle and expert not in experts:
+            side = "at or above" if expert == "high_noise" else "below"
+            what = f"it gets no step, but {', '.join(idle)} should act on it"
+            found = "the model has one expert" if boundary is None else f"no noise level is {side} {boundary:g}"
+            levels = f"they run from {sigmas[0]:.4g} to {sigmas[-2]:.4g}"
+            remedy = "Move the boundary, change the steps, or route these LoRAs to the other expert"
+            raise PlanError(f"{expert} expert", what, expected=f"{found}; {levels}", remedy=remedy)

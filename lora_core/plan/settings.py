@@ -1,0 +1,57 @@
+"""The settings of a run: its noise levels, its guidance, and where the experts change over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..checks import finite_number
+from ..errors import PlanError
+from .sigmas import check_sigmas, flow_sigmas
+
+Boundary = float | Literal["auto"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a run goes, whatever it shows; six steps without guidance unless told otherwise.
+
+    Attributes:
+        num_steps: how often the network is evaluated.
+        shift: of the flow schedule: how long the run stays at high noise.
+        sigmas: noise levels of one's own, down to 0; they take the place of num_steps, shift and denoise.
+        cfg: guidance, one value or (high_noise, low_noise); 1 costs one forward pass per step and needs no negative
+            prompt, any other two.
+        boundary: the sigma from which the high-noise expert works; "auto" is the model's own, None one expert only.
+        denoise: the last share of the schedule to do, below 1 when it starts from latents; see `flow_sigmas`.
+    """
+
+    num_steps: int = 6
+    shift: float = 5.0
+    sigmas: Sequence[float] | None = None
+    cfg: float | tuple[float, float] = 1.0
+    boundary: Boundary = "auto"
+    denoise: float = 1.0
+
+    def levels(self) -> tuple[float, ...]:
+        """Return the N + 1 noise levels of the run, or say what is wrong with them."""
+        if self.sigmas is None:
+            return flow_sigmas(self.num_steps, self.shift, denoise=self.denoise)
+        return check_sigmas(self.sigmas)
+
+    @property
+    def used_shift(self) -> float | None:
+        """The shift of the schedule; None where the noise levels are one's own."""
+        return float(self.shift) if self.sigmas is None else None
+
+    def cfg_pair(self) -> tuple[float, float]:
+        """Return the guidance of (high_noise, low_noise)."""
+        given = list(self.cfg) if isinstance(self.cfg, (tuple, list)) else [self.cfg, self.cfg]
+        if len(given) != 2:
+            raise PlanError("cfg", f"{len(given)} values", expected="one number, or (high_noise, low_noise)")
+        high, low = (finite_number(value, "cfg", PlanError) for value in given)
+        if min(high, low) < 0:
+            what, expected = f"{min(high, low):g} is negative", "1 without a negative prompt, usually 1 to 6"
+            raise PlanError("cfg", what, expected=expected)
+        return high, low
