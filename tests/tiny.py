@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -22,6 +23,8 @@ from lora_core.families.wan.names import to_native
 from lora_core.families.wan.vae_names import vae_to_native
 
 NUM_HEADS, WIDTH, FFN_WIDTH, TEXT_WIDTH, NUM_BLOCKS = 2, 64, 128, 64, 2
+#: Of the CLIP vision encoder: 2 heads of ViT-H's width, 2x2 patches and the class token.
+IMAGE_WIDTH, IMAGE_SIZE, NUM_IMAGE_TOKENS = 160, 28, 5
 SENTENCE = "a red green blue circle square moves left right up down on plain striped background zibbo orbits"
 #: What ComfyUI's loader and ours read head count and text width from, where they are not Wan's.
 NATIVE_METADATA = {"config": json.dumps({"transformer": {"num_heads": NUM_HEADS, "text_dim": TEXT_WIDTH}})}
@@ -32,7 +35,13 @@ NATIVE_METADATA = {"config": json.dumps({"transformer": {"num_heads": NUM_HEADS,
 
 @cache
 def transformer(
-    seed: int = 0, *, in_channels: int = 16, out_channels: int = 16, image_branch: bool = False
+    seed: int = 0,
+    *,
+    in_channels: int = 16,
+    out_channels: int = 16,
+    image_branch: bool = False,
+    image_width: int = 1280,
+    image_positions: int | None = None,
 ) -> nn.Module:
     """Build a WanTransformer3DModel; the same arguments return the same (shared, untouched) module."""
     from diffusers import WanTransformer3DModel
@@ -46,9 +55,12 @@ def transformer(
         text_dim=TEXT_WIDTH,
         ffn_dim=FFN_WIDTH,
         num_layers=NUM_BLOCKS,
-        image_dim=1280 if image_branch else None,
+        image_dim=image_width if image_branch else None,
         added_kv_proj_dim=WIDTH if image_branch else None,
+        pos_embed_seq_len=image_positions,
     )
+    if image_positions is not None:
+        nn.init.normal_(module.condition_embedder.image_embedder.pos_embed)  # diffusers begins with zeros
     return module.requires_grad_(False).eval()
 
 
@@ -74,6 +86,33 @@ def vae(*, large: bool = False) -> nn.Module:
         latents_mean=list(LATENT_MEAN[48]),
         latents_std=list(LATENT_STD[48]),
     )
+    return module.requires_grad_(False).eval()
+
+
+def image_transformer(*, first_and_last: bool = False) -> nn.Module:
+    """Build the transformer of a Wan 2.1 I2V or FLF2V that looks at pictures through `image_encoder`."""
+    positions = 2 * NUM_IMAGE_TOKENS if first_and_last else None
+    return transformer(0, in_channels=36, image_branch=True, image_width=IMAGE_WIDTH, image_positions=positions)
+
+
+@cache
+def image_encoder(*, width: int = IMAGE_WIDTH) -> nn.Module:
+    """Build a CLIPVisionModel with ViT-H/14's heads, patches and activation."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    torch.manual_seed(4)
+    config = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=width // 80,
+        image_size=IMAGE_SIZE,
+        patch_size=14,
+        hidden_act="gelu",
+    )
+    module = CLIPVisionModel(config)
+    for parameter in module.parameters():  # transformers begins with a deviation that hides what a weight does
+        nn.init.normal_(parameter, std=0.2)
     return module.requires_grad_(False).eval()
 
 
@@ -222,6 +261,84 @@ def save_text_encoder(module: nn.Module, path: Path, *, with_tokenizer: bool = F
     return path
 
 
+def save_image_encoder(
+    module: nn.Module, path: Path, spelling: str = "transformers", metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Write a CLIP vision encoder as one file, named as by "transformers", "open_clip" or "wan".
+
+    Each holds what real files of its kind hold besides: a projection, and in the latter two a text encoder.
+    """
+    # transformers 4 has its names under vision_model, transformers 5 bare.
+    state = {name.removeprefix("vision_model."): tensor for name, tensor in module.state_dict().items()}
+    save_file(_contiguous(_IMAGE_ENCODER_SPELLINGS[spelling](state)), path, metadata=metadata)
+    return path
+
+
+def _transformers_image_encoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    width = len(state["embeddings.class_embedding"])
+    named = {f"vision_model.{name}": tensor for name, tensor in state.items()}
+    named["vision_model.embeddings.position_ids"] = torch.arange(NUM_IMAGE_TOKENS)[None]
+    return named | {"visual_projection.weight": torch.zeros(8, width)}
+
+
+def _open_clip_image_encoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    width = len(state["embeddings.class_embedding"])
+    named = {
+        "class_embedding": state["embeddings.class_embedding"],
+        "positional_embedding": state["embeddings.position_embedding.weight"],
+        "conv1.weight": state["embeddings.patch_embedding.weight"],
+        "proj": torch.zeros(width, 8),
+    }
+    for leaf in ("weight", "bias"):
+        named |= {f"ln_pre.{leaf}": state[f"pre_layrnorm.{leaf}"], f"ln_post.{leaf}": state[f"post_layernorm.{leaf}"]}
+        for i in range(3):
+            ours, theirs = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
+            named |= {
+                f"{theirs}.attn.in_proj_{leaf}": torch.cat([state[f"{ours}.self_attn.{n}_proj.{leaf}"] for n in "qkv"]),
+                f"{theirs}.attn.out_proj.{leaf}": state[f"{ours}.self_attn.out_proj.{leaf}"],
+                f"{theirs}.ln_1.{leaf}": state[f"{ours}.layer_norm1.{leaf}"],
+                f"{theirs}.ln_2.{leaf}": state[f"{ours}.layer_norm2.{leaf}"],
+                f"{theirs}.mlp.c_fc.{leaf}": state[f"{ours}.mlp.fc1.{leaf}"],
+                f"{theirs}.mlp.c_proj.{leaf}": state[f"{ours}.mlp.fc2.{leaf}"],
+            }
+    text = {"transformer.resblocks.0.attn.in_proj_weight": torch.zeros(6, 2), "logit_scale": torch.zeros(())}
+    return text | {f"visual.{name}": tensor for name, tensor in named.items()}
+
+
+def _wan_image_encoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    width = len(state["embeddings.class_embedding"])
+    named = {
+        "cls_embedding": state["embeddings.class_embedding"][None, None],
+        "pos_embedding": state["embeddings.position_embedding.weight"][None],
+        "patch_embedding.weight": state["embeddings.patch_embedding.weight"],
+        "head": torch.zeros(width, 8),
+    }
+    for leaf in ("weight", "bias"):
+        named |= {
+            f"pre_norm.{leaf}": state[f"pre_layrnorm.{leaf}"],
+            f"post_norm.{leaf}": state[f"post_layernorm.{leaf}"],
+        }
+        for i in range(3):
+            ours, theirs = f"encoder.layers.{i}", f"transformer.{i}"
+            named |= {
+                f"{theirs}.attn.to_qkv.{leaf}": torch.cat([state[f"{ours}.self_attn.{n}_proj.{leaf}"] for n in "qkv"]),
+                f"{theirs}.attn.proj.{leaf}": state[f"{ours}.self_attn.out_proj.{leaf}"],
+                f"{theirs}.norm1.{leaf}": state[f"{ours}.layer_norm1.{leaf}"],
+                f"{theirs}.norm2.{leaf}": state[f"{ours}.layer_norm2.{leaf}"],
+                f"{theirs}.mlp.0.{leaf}": state[f"{ours}.mlp.fc1.{leaf}"],
+                f"{theirs}.mlp.2.{leaf}": state[f"{ours}.mlp.fc2.{leaf}"],
+            }
+    text = {"textual.token_embedding.weight": torch.zeros(6, 2), "log_scale": torch.zeros(())}
+    return text | {f"visual.{name}": tensor for name, tensor in named.items()}
+
+
+_IMAGE_ENCODER_SPELLINGS: Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
+    "transformers": _transformers_image_encoder,
+    "open_clip": _open_clip_image_encoder,
+    "wan": _wan_image_encoder,
+}
+
+
 def _fp8_companions(layer: str, scale: Tensor, form: str) -> Mapping[str, Tensor]:
     makers: dict[str, Callable[[], dict[str, Tensor]]] = {
         "plain": dict,
@@ -280,6 +397,15 @@ def save_files(folder: Path, *, in_channels: int = 16, dtype: torch.dtype = torc
     )
 
 
+def image_processor() -> Any:
+    """Return the preparation of pictures that a diffusers folder keeps beside `image_encoder`."""
+    import transformers
+
+    # transformers 5 has it of this name; its CLIPImageProcessor asks for torchvision.
+    kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
+    return kind(size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
+
+
 def save_folder(
     folder: Path,
     *,
@@ -287,6 +413,8 @@ def save_folder(
     in_channels: int = 16,
     boundary_ratio: float | None = 0.875,
     large_vae: bool = False,
+    image_encoder: nn.Module | None = None,
+    first_and_last: bool = False,
 ) -> Path:
     """Write a model as diffusers does, with the real pipeline's `save_pretrained`."""
     from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
@@ -300,6 +428,8 @@ def save_folder(
     (folder / "raw.json").unlink()
     out_channels = 48 if large_vae else 16
     high, low = (transformer(seed, in_channels=in_channels, out_channels=out_channels) for seed in (0, 1))
+    if image_encoder is not None:
+        high = image_transformer(first_and_last=first_and_last)
     parts = {
         "tokenizer": tokenizer,
         "text_encoder": text_encoder(),
@@ -311,7 +441,8 @@ def save_folder(
         "expand_timesteps": large_vae,
     }
     if in_channels > out_channels:
-        pipeline = WanImageToVideoPipeline(**parts, image_encoder=None, image_processor=None)
+        processor = None if image_encoder is None else image_processor()
+        pipeline = WanImageToVideoPipeline(**parts, image_encoder=image_encoder, image_processor=processor)
     else:
         pipeline = WanPipeline(**parts)
     pipeline.save_pretrained(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from .latents import LATENT_MEAN, LATENT_STD
 
 #: Every published Wan transformer has heads of this width; others state their head count in the file's metadata.
 _HEAD_WIDTH = 128
+#: The same of the CLIP vision encoder that Wan 2.1 looks through, ViT-H/14.
+_IMAGE_HEAD_WIDTH = 80
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -128,3 +131,44 @@ def umt5_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dic
 
 #: What shapes cannot tell, taken from the file's metadata or the folder's `config.json`.
 _UMT5_STATED = ("relative_attention_max_distance", "layer_norm_epsilon", "pad_token_id", "eos_token_id")
+
+
+def image_encoder_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Return the arguments of `CLIPVisionConfig` for transformers' names; `stated` adds what shapes cannot tell."""
+    try:
+        width = shapes["embeddings.class_embedding"][-1]
+        num_channels, patch_size = shapes["embeddings.patch_embedding.weight"][1:3]
+        num_positions = shapes["embeddings.position_embedding.weight"][0]
+        inner_width = shapes["encoder.layers.0.mlp.fc1.weight"][0]
+    except KeyError as missing:
+        raise no_image_encoder(where, f"it has no tensor {missing.args[0]!r}") from None
+    config = _IMAGE_ENCODER_DEFAULTS | {key: stated[key] for key in _IMAGE_ENCODER_STATED if key in stated}
+    num_heads = config.setdefault("num_attention_heads", width // _IMAGE_HEAD_WIDTH)
+    if not isinstance(num_heads, int) or num_heads < 1 or width % num_heads:
+        what = f"a CLIP vision encoder of width {width} does not divide into {num_heads} heads"
+        remedy = 'State the head count in the file\'s metadata, as {"config": "{\\"num_attention_heads\\": 16}"}'
+        raise ModelError(where, what, remedy=remedy)
+    if config["hidden_act"] not in _ACTIVATIONS:
+        raise ModelError(where, f"its activation is {config['hidden_act']!r}", expected=" or ".join(_ACTIVATIONS))
+    layers = {found[1] for name in shapes if (found := re.match(r"encoder\.layers\.(\d+)\.", name))}
+    return config | {
+        "hidden_size": width,
+        "intermediate_size": inner_width,
+        "num_hidden_layers": len(layers),
+        "num_channels": num_channels,
+        "patch_size": patch_size,
+        "image_size": patch_size * math.isqrt(num_positions - 1),
+    }
+
+
+def no_image_encoder(where: object, why: str) -> ModelError:
+    """Return the error for a file that is something else."""
+    expected = "such as vision_model.embeddings.class_embedding, or the same in open_clip's or Wan's naming"
+    remedy = "Use ComfyUI's clip_vision_h.safetensors or the image_encoder folder of a diffusers model"
+    return ModelError(where, f"is no CLIP vision encoder: {why}", expected=expected, remedy=remedy)
+
+
+#: What shapes cannot tell, as ViT-H/14 has it; and what of it a file's metadata or a folder's `config.json` may state.
+_IMAGE_ENCODER_DEFAULTS: dict[str, Any] = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}
+_IMAGE_ENCODER_STATED = ("num_attention_heads", "hidden_act", "layer_norm_eps")
+_ACTIVATIONS = ("gelu", "quick_gelu")

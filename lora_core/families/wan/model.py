@@ -1,4 +1,4 @@
-"""An opened Wan model: experts, text encoder and VAE, each on the compute device only as long as it may be.
+"""An opened Wan model: its networks, each on the compute device only as long as it may be.
 
 Letters: B batch, C latent channels, T frames, F latent frames.
 Latents at this file's functions are in raw VAE space unless said otherwise.
@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ...checkpoints.residency import Offload, Piece, Residence
 from ...errors import ModelError
 from ...experts import EXPERTS, Expert
 from ..base import ModelSpec
+from .image_encoder import ImageEncoder
 from .latents import LATENT_MEAN, LATENT_STD
 from .sources import WanSources
 from .text import TextEncoder
@@ -28,7 +30,7 @@ class WanModel:
 
     Attributes:
         experts: the networks by name; a model of one expert has it under "low_noise".
-        text, vae: None when the model was opened without them; `require` says what is missing.
+        text, vae, image_encoder: None when the model was opened without them; `require` says what is missing.
         dtype: what the experts compute in.
         sources: where each piece lies on disk.
     """
@@ -37,6 +39,7 @@ class WanModel:
     experts: Mapping[Expert, Piece]
     text: TextEncoder | None
     vae: Vae | None
+    image_encoder: ImageEncoder | None
     residence: Residence
     dtype: torch.dtype
     sources: WanSources
@@ -58,12 +61,14 @@ class WanModel:
             raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
         return piece.use()
 
-    def require(self, *, text: bool = False, vae: bool = False) -> None:
+    def require(self, *, text: bool = False, vae: bool = False, picture: bool = False) -> None:
         """Raise unless the pieces asked for are there; to be called before long work."""
         if text:
             self._text()
         if vae:
             self._vae()
+        if picture:
+            self._image_encoder()
 
     def encode_text(self, prompts: str | Sequence[str]) -> Tensor:
         """Return embeddings (B, 512, text width) in `dtype` on the compute device, zero after each prompt's end."""
@@ -85,6 +90,10 @@ class WanModel:
     def vae_decode(self, latents: Tensor) -> Tensor:
         """Return frames (B, 3, T, rows, columns) in [-1, 1] of raw latents (B, C, F, H, W)."""
         return self._vae().decode(latents)
+
+    def encode_picture(self, picture: Image.Image) -> Tensor:
+        """Return the CLIP features (1, 257, 1280) of a picture of any size, float32 on the compute device."""
+        return self._image_encoder().encode(picture)
 
     def normalise(self, latents: Tensor) -> Tensor:
         """Take raw latents (B, C, ...) to the space the experts work in, mean 0 and deviation 1."""
@@ -125,6 +134,16 @@ class WanModel:
                 remedy="Pass its path as vae",
             )
         return self.vae
+
+    def _image_encoder(self) -> ImageEncoder:
+        if self.image_encoder is None:
+            raise ModelError(
+                self.spec.title,
+                "it was opened without an image encoder",
+                expected=self.sources.image_encoder_expected,
+                remedy="Pass its path as image_encoder",
+            )
+        return self.image_encoder
 
 
 def experts_by_name(high: Piece, low: Piece | None) -> dict[Expert, Piece]:

@@ -17,6 +17,7 @@ from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offlin
 from ...errors import ModelError
 from ..base import ModelSpec
 from .config import transformer_config
+from .image_encoder import ImageEncoder, open_image_encoder
 from .model import WanModel, experts_by_name
 from .sources import POCKET, WanSources, find_sources
 from .spec import wan_spec
@@ -34,6 +35,7 @@ def open_wan(
     text_encoder: str | Path | None = None,
     tokenizer: str | Path | None = None,
     vae: str | Path | None = None,
+    image_encoder: str | Path | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device = "cpu",
     offload: Offload = "none",
@@ -47,6 +49,7 @@ def open_wan(
         text_encoder: UMT5 as a single file or folder; like the next two it replaces what a folder or "pocket" has.
         tokenizer: `tokenizer.json`, `spiece.model` or a folder; a text encoder's file may carry its own.
         vae: a single file or folder.
+        image_encoder: the CLIP vision encoder that Wan 2.1's image models look through, a single file or folder.
         dtype: what the experts compute in.
         device: where networks compute.
         offload: "none" keeps every network on the device once used; "experts" only the one in use; "blocks" of the
@@ -57,8 +60,18 @@ def open_wan(
     residence = Residence(_usable(device), offload)
     dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
     with offline():
-        sources = find_sources(source, low_noise=low_noise, text_encoder=text_encoder, tokenizer=tokenizer, vae=vae)
+        sources = find_sources(
+            source,
+            low_noise=low_noise,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            vae=vae,
+            image_encoder=image_encoder,
+        )
         model = _open(sources, residence, dtype)
+    if image_encoder is not None and model.image_encoder is None:
+        what = f"is given as image_encoder, and {model.spec.title} looks through none"
+        raise ModelError(image_encoder, what, remedy="Leave it out")
     if str(source) == POCKET:
         model = dataclasses.replace(model, spec=_pocket_spec(model.spec))
     _log.info("opened %s from %s, %d expert(s), %s", model.spec.name, source, len(model.experts), model.dtype)
@@ -79,6 +92,7 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
         ),
         text=_text(sources, spec, residence, dtype),
         vae=_vae(sources, spec, residence),
+        image_encoder=_image_encoder(sources, spec, residence),
         residence=residence,
         dtype=dtype,
         sources=sources,
@@ -121,6 +135,20 @@ def _vae(sources: WanSources, spec: ModelSpec, residence: Residence) -> Vae | No
         what = f"a VAE of {vae.num_channels} latent channels for {spec.title}"
         raise ModelError(sources.vae, what, expected=f"{spec.latent_channels} channels")
     return vae
+
+
+def _image_encoder(sources: WanSources, spec: ModelSpec, residence: Residence) -> ImageEncoder | None:
+    if sources.image_encoder is None or not spec.image_embeds:
+        return None
+    encoder = open_image_encoder(sources.image_encoder, residence)
+    wanted = spec.shapes["img_emb.proj.0"][0]
+    if encoder.width != wanted:
+        what = f"an image encoder of width {encoder.width} for {spec.title}"
+        raise ModelError(sources.image_encoder, what, expected=f"width {wanted}")
+    if spec.first_and_last and 2 * encoder.num_tokens != spec.shapes["img_emb.emb_pos"][1]:
+        what = f"an image encoder of {encoder.num_tokens} tokens for {spec.title}"
+        raise ModelError(sources.image_encoder, what, expected=f"{spec.shapes['img_emb.emb_pos'][1] // 2} tokens")
+    return encoder
 
 
 def _pocket_spec(spec: ModelSpec) -> ModelSpec:

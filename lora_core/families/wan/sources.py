@@ -24,7 +24,8 @@ class WanSources:
 
     Attributes:
         low: the low-noise expert, or None when the model has one expert, which is then `high`.
-        vae_expected, text_expected: what would satisfy the piece where it is None.
+        image_encoder: which only Wan 2.1's image models have.
+        vae_expected, text_expected, image_encoder_expected: what would satisfy the piece where it is None.
         boundary, shift, expand_timesteps: what a diffusers folder states; None where nothing does.
     """
 
@@ -33,8 +34,10 @@ class WanSources:
     vae: Path | None = None
     text_encoder: Path | None = None
     tokenizer: Path | None = None
+    image_encoder: Path | None = None
     vae_expected: str = "a Wan VAE, such as wan_2.1_vae.safetensors"
     text_expected: str = "a UMT5 text encoder, such as umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+    image_encoder_expected: str = "a CLIP vision encoder, such as clip_vision_h.safetensors"
     boundary: float | None = None
     shift: float | None = None
     expand_timesteps: bool | None = None
@@ -47,9 +50,16 @@ def find_sources(
     text_encoder: str | Path | None = None,
     tokenizer: str | Path | None = None,
     vae: str | Path | None = None,
+    image_encoder: str | Path | None = None,
 ) -> WanSources:
     """Find the pieces of "pocket", of a diffusers folder or of one or two single files; given pieces go first."""
-    arguments = {"low_noise": low_noise, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+    arguments = {
+        "low_noise": low_noise,
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "image_encoder": image_encoder,
+    }
     given: dict[str, Any] = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
     low = given.pop("low_noise", None)
     if str(source) == POCKET:
@@ -105,8 +115,10 @@ def _folder(root: Path) -> WanSources:
         vae=_optional(root / "vae"),
         text_encoder=_optional(root / "text_encoder"),
         tokenizer=_optional(root / "tokenizer"),
+        image_encoder=_optional(root / "image_encoder"),
         vae_expected=f"the folder {root / 'vae'}",
         text_expected=f"the folder {root / 'text_encoder'}",
+        image_encoder_expected=f"the folder {root / 'image_encoder'}",
         boundary=boundary if isinstance(boundary, float) else None,
         shift=_shift(root / "scheduler" / "scheduler_config.json"),
         expand_timesteps=index.get("expand_timesteps") is True,

@@ -216,6 +216,8 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         image_conditioned=size.in_channels > size.out_channels,
         image_embeds=size.image_branch,
         expand_timesteps=large_vae,
+        image_embeds=size.image_branch,
+        first_and_last=_FLF_POSITIONS in targets,
     )
 
 
