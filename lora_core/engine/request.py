@@ -90,6 +90,9 @@ class GenerationRequest(RunSettings):
             raise RequestError("image", what, expected="an I2V or TI2V model", remedy="Leave the image out")
         if self.image is None and spec.image_conditioned:
             raise RequestError("image", f"{spec.title} continues a picture and none is given", remedy="Give an image")
+        if self.last_image is None and spec.first_and_last:
+            what = f"{spec.title} goes from a first to a last picture and no last one is given"
+            raise RequestError("last_image", what, remedy="Give a last_image")
         if self.last_image is not None and not spec.image_conditioned:
             what = f"{spec.title} has no way to be told its last frame"
             raise RequestError("last_image", what, expected="an I2V model", remedy="Leave it out")

@@ -20,7 +20,8 @@ class Condition:
         positive: (B, 512, D) embedded prompt, zero beyond its last token.
         negative: the same for the negative prompt; None where no step uses guidance.
         image_channels: (B, 4 + C, F, H, W) mask and normalised latents, further input channels of the I2V models.
-        image_embeds: (B, 257, 1280) CLIP features, which only Wan 2.1 I2V reads.
+        image_embeds: (B, 257, 1280) CLIP features, which only Wan 2.1 I2V reads; of a first and a last picture
+            (B, 514, 1280), one behind the other.
         known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (TI2V-5B).
     """
 

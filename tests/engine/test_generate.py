@@ -5,14 +5,17 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tiny_loras import save_lora
 
 from lora_core.checkpoints.checkpoint import Checkpoint
 from lora_core.engine.generate import generate
 from lora_core.engine.request import GenerationRequest
 from lora_core.errors import LoraCoreError, ModelError, RequestError
+from lora_core.families.wan.model import WanModel
 from lora_core.families.wan.open import open_wan
 from lora_core.media.video import read_video
+from lora_core.stack.loading import load_stack
 from lora_core.stack.stack import LoraStack
 
 SIGMAS = (1.0, 0.96, 0.9, 0.8, 0.5)  # three steps above .875, two below
@@ -97,6 +100,58 @@ def test_image_to_video_gives_the_latents_that_diffusers_gives(image_folder, cfg
     pictures = {"image": picture()} | ({"last_image": picture(1)} if with_last else {})
     expected = theirs(diffusers_pipeline(image_folder, "WanImageToVideoPipeline"), cfg, **pictures)
     assert_same_latents(image_folder, ours(image_folder, cfg, **pictures), expected)
+
+
+@pytest.fixture(scope="module")
+def clip_folders(tmp_path_factory):
+    """Wan 2.1's image models, by whether they want a first and a last picture."""
+    return {
+        first_and_last: tiny.save_folder(
+            tmp_path_factory.mktemp("i2v21"),
+            two_experts=False,
+            in_channels=36,
+            image_encoder=tiny.image_encoder(),
+            first_and_last=first_and_last,
+        )
+        for first_and_last in (False, True)
+    }
+
+
+@pytest.mark.parametrize("cfg", [(1.0, 1.0), (5.0, 5.0)])
+@pytest.mark.parametrize("first_and_last", [False, True])
+def test_wan_2_1_image_to_video_gives_the_latents_that_diffusers_gives(clip_folders, cfg, first_and_last):
+    folder = clip_folders[first_and_last]
+    pictures = {"image": picture()} | ({"last_image": picture(1)} if first_and_last else {})
+    expected = theirs(diffusers_pipeline(folder, "WanImageToVideoPipeline"), cfg, **pictures)
+    assert_same_latents(folder, ours(folder, cfg, **pictures), expected)
+
+
+def test_what_wan_2_1_sees_through_clip_changes_the_video(clip_folders, monkeypatch):
+    seen = ours(clip_folders[False], image=picture()).latents
+    monkeypatch.setattr(WanModel, "encode_picture", lambda model, _: torch.zeros(1, 5, tiny.IMAGE_WIDTH))
+    assert (ours(clip_folders[False], image=picture()).latents - seen).abs().max() > 1e-2
+
+
+def test_wan_2_1_image_to_video_also_takes_a_last_picture(clip_folders):
+    one = ours(clip_folders[False], image=picture())
+    two = ours(clip_folders[False], image=picture(), last_image=picture(1))
+    assert (two.latents - one.latents).abs().max() > 1e-2
+
+
+def test_a_lora_on_the_image_branch_is_read_and_acts(clip_folders, tmp_path):
+    shapes = open_wan(clip_folders[False]).spec.shapes
+    generator = torch.Generator().manual_seed(0)
+    latents = [ours(clip_folders[False], image=picture()).latents]
+    for target in ("blocks.0.cross_attn.k_img", "blocks.1.cross_attn.v_img", "img_emb.proj.1", "img_emb.proj.3"):
+        outputs, inputs = shapes[target]
+        pair = {"A": torch.randn(2, inputs, generator=generator), "B": torch.randn(outputs, 2, generator=generator)}
+        path = tmp_path / f"{target}.safetensors"
+        save_file({f"diffusion_model.{target}.lora_{k}.weight": tensor for k, tensor in pair.items()}, path)
+        request = GenerationRequest(PROMPT, image=picture(), sigmas=(*SIGMAS, 0.0), seed=3, **SMALL)
+        stack = load_stack(LoraStack().add(path), open_wan(clip_folders[False]).spec)
+        assert stack.entries[0].weights.account.summary() == "2 tensors: 2 applied"
+        latents.append(generate(open_wan(clip_folders[False]), request, stack).latents)
+    assert all((latents[0] - changed).abs().max() > 1e-3 for changed in latents[1:])
 
 
 @pytest.mark.parametrize("cfg", [(1.0, 1.0), (5.0, 5.0)])
@@ -217,14 +272,23 @@ def reading_forbidden(monkeypatch):
 
 
 @pytest.mark.usefixtures("reading_forbidden")
-def test_the_model_that_needs_clip_features_says_so_before_anything_runs(tmp_path):
-    high = tiny.save_native(tiny.transformer(in_channels=36, image_branch=True), tmp_path / "wan21.safetensors")
+def test_a_model_that_looks_through_clip_says_that_no_encoder_is_there_before_anything_runs(tmp_path):
+    high = tiny.save_native(tiny.image_transformer(), tmp_path / "wan21.safetensors")
     arguments = tiny.save_files(tmp_path).arguments() | {"low_noise": None}
     model = open_wan(high, **arguments)
     with pytest.raises(ModelError) as error:
         generate(model, GenerationRequest(PROMPT, image=picture(), **SMALL))
-    what = "it also looks at its picture through a CLIP encoder, which cannot be opened yet"
-    assert str(error.value) == f"{model.spec.title}: {what}. Use a Wan 2.2 image model, which needs none."
+    expected = "a CLIP vision encoder, such as clip_vision_h.safetensors"
+    what = f"it was opened without an image encoder ({expected})"
+    assert str(error.value) == f"{model.spec.title}: {what}. Pass its path as image_encoder."
+
+
+@pytest.mark.usefixtures("reading_forbidden")
+def test_a_first_and_last_frame_model_asks_for_the_last_frame(clip_folders):
+    with pytest.raises(RequestError) as error:
+        ours(clip_folders[True], image=picture())
+    what = "Wan (width 64, 2 blocks) goes from a first to a last picture and no last one is given"
+    assert str(error.value) == f"last_image: {what}. Give a last_image."
 
 
 @pytest.mark.usefixtures("reading_forbidden")

@@ -28,14 +28,18 @@ def forward(
         hidden_states=hidden,
         timestep=timestep,
         encoder_hidden_states=text.expand(batch, -1, -1),
-        encoder_hidden_states_image=_per_clip(condition.image_embeds, batch),
+        encoder_hidden_states_image=_image_embeds(spec, condition, batch),
         return_dict=False,
     )[0]
     return v.float()
 
 
-def _per_clip(image_embeds: Tensor | None, batch: int) -> Tensor | None:
-    return None if image_embeds is None else image_embeds.expand(batch, -1, -1)
+def _image_embeds(spec: ModelSpec, condition: Condition, batch: int) -> Tensor | None:
+    """Return CLIP features (B, L, D), or (2B, L/2, D) for a network that joins two pictures' features itself."""
+    if condition.image_embeds is None:
+        return None
+    embeds = condition.image_embeds.expand(batch, -1, -1)
+    return embeds.reshape(2 * batch, -1, embeds.shape[-1]) if spec.first_and_last else embeds
 
 
 def _timestep_per_token(spec: ModelSpec, timestep: Tensor, x: Tensor, condition: Condition) -> Tensor:
