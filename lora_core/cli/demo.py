@@ -10,8 +10,8 @@ import click
 
 from ..engine.generate import Video, generate
 from ..engine.request import GenerationRequest
-from ..families.wan.model import WanModel
-from ..families.wan.open import open_wan
+from ..families.opened import OpenedModel
+from ..families.registry import opener
 from ..families.wan.pocket import pocket_lora
 from ..media.contact_sheet import contact_sheet
 from ..media.video import save_video
@@ -39,7 +39,7 @@ class Run:
     loras: tuple[tuple[str, StrengthSchedule | None], ...] = ()
     is_fast: bool = False
 
-    def request(self, model: WanModel, seed: int) -> GenerationRequest:
+    def request(self, model: OpenedModel, seed: int) -> GenerationRequest:
         """Ask for the clip with the settings its kind of run wants."""
         if self.is_fast:
             return GenerationRequest(self.prompt, num_steps=6, cfg=1.0, seed=seed)
@@ -84,7 +84,7 @@ RUNS: tuple[Run, ...] = (
 def command(out: Path, seed: int) -> None:
     """Run the main job on the embedded pocket model and show what each LoRA does."""
     started = time.perf_counter()
-    model = open_wan("pocket")
+    model = opener("pocket")("pocket")
     videos: dict[str, Video] = {}
     with console().progress() as report:
         for number, run in enumerate(RUNS):
@@ -101,7 +101,7 @@ def command(out: Path, seed: int) -> None:
     console().result(f"{time.perf_counter() - started:.1f} s in all")
 
 
-def _make(run: Run, model: WanModel, seed: int, out: Path) -> Video:
+def _make(run: Run, model: OpenedModel, seed: int, out: Path) -> Video:
     """Generate and save one clip."""
     video = generate(model, run.request(model, seed), run.stack())
     save_video(video.frames, out / f"{run.name}.mp4", video.fps, scale=_SCALE)

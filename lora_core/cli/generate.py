@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ..atomic import replacing
+from ..engine.generate import generate
+from ..engine.request import GenerationRequest
 from ..errors import RequestError
+from ..media.video import check_output
 from .console import console
-from .options import ModelOptions, ScheduleOptions, StackOptions, model_options, schedule_options, stack_options
+from .options import (
+    RUN_OPTIONS,
+    ModelOptions,
+    StackOptions,
+    TextValue,
+    group,
+    model_options,
+    stack_options,
+)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT and return (height, width)."""
+    width, _, height = text.lower().partition("x")
+    if not (width.strip().isdecimal() and height.strip().isdecimal()):
+        raise RequestError("--size", f"{text!r} is no size", expected="WIDTHxHEIGHT, such as 832x480")
+    return int(height), int(width)
+
+
+#: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
+_REQUEST_OPTIONS = (
+    click.option("--prompt", "-p", required=True, help="What to show."),
+    click.option("--negative", "negative_prompt", default="", help="What not to show; read where guidance is not 1."),
+    *RUN_OPTIONS,
+    click.option("--solver", default="euler", show_default=True, help="euler, unipc, dpmpp_2m or lcm."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; ComfyUI's noise for that seed."),
+    click.option("--frames", "num_frames", type=int, help="How many frames, 4k+1; by default the model's own."),
+    click.option("--fps", type=float, help="Frames per second; by default the model's own."),
+    click.option("--image", type=click.Path(path_type=Path), help="First frame, for image models."),
+    click.option("--last-image", type=click.Path(path_type=Path), help="Last frame, for image models."),
+)
 
 
 @click.command("generate")
-@click.option("--prompt", "-p", required=True, help="What to show.")
-@click.option("--negative", default="", help="What not to show; read where guidance is not 1.")
 @model_options
 @stack_options
-@schedule_options
-@click.option("--solver", default="euler", show_default=True, help="euler, unipc, dpmpp_2m or lcm.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; ComfyUI's noise for that seed.")
-@click.option("--size", help="WIDTHxHEIGHT in pixels; by default the model's own.")
-@click.option("--frames", type=int, help="How many frames, 4k+1; by default the model's own.")
-@click.option("--fps", type=float, help="Frames per second; by default the model's own.")
-@click.option("--image", type=click.Path(path_type=Path), help="First frame, for image models.")
-@click.option("--last-image", type=click.Path(path_type=Path), help="Last frame, for image models.")
+@group("request", GenerationRequest, *_REQUEST_OPTIONS)
+@click.option("--size", type=TextValue("size", _parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
 @click.option(
     "--out",
@@ -38,18 +64,10 @@ from .options import ModelOptions, ScheduleOptions, StackOptions, model_options,
 )
 @click.option("--json", "record_file", type=click.Path(path_type=Path), help="Write every setting, hash and timing.")
 def command(
-    prompt: str,
-    negative: str,
     model_options: ModelOptions,
     lora_options: StackOptions,
-    schedule: ScheduleOptions,
-    solver: str,
-    seed: int,
-    size: str | None,
-    frames: int | None,
-    fps: float | None,
-    image: Path | None,
-    last_image: Path | None,
+    request: GenerationRequest,
+    size: tuple[int, int] | None,
     scale: int,
     out: Path,
     record_file: Path | None,
@@ -63,29 +81,9 @@ def command(
         --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \
         --lora lightx2v_high_noise.safetensors --lora style_high.safetensors:0.8 --offload experts
     """
-    from ..engine.generate import generate
-    from ..engine.request import GenerationRequest
-    from ..media.video import check_output
-
     check_output(out)
-    height, width = _parse_size(size)
-    request = GenerationRequest(
-        prompt=prompt,
-        negative_prompt=negative,
-        image=image,
-        last_image=last_image,
-        num_frames=frames,
-        height=height,
-        width=width,
-        fps=fps,
-        num_steps=schedule.steps,
-        shift=schedule.shift,
-        sigmas=schedule.sigmas,
-        cfg=schedule.cfg,
-        boundary=schedule.boundary,
-        seed=seed,
-        solver=solver,
-    )
+    if size is not None:
+        request = replace(request, height=size[0], width=size[1])
     stack, model = lora_options.stack(), model_options.open()
     with console().progress() as report:
         video = generate(model, request, stack, callback=lambda i, n, _: report(i + 1, n, "sampling"))
@@ -101,13 +99,3 @@ def write_record(record: Mapping[str, object], path: Path) -> None:
     """Write a record as JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | tuple[None, None]:
-    """Read WIDTHxHEIGHT and return (height, width)."""
-    if text is None:
-        return None, None
-    width, _, height = text.lower().partition("x")
-    if not (width.strip().isdecimal() and height.strip().isdecimal()):
-        raise RequestError("--size", f"{text!r} is no size", expected="WIDTHxHEIGHT, such as 832x480")
-    return int(height), int(width)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from ..families.registry import spec_named
 from ..files.read import read_lora
 from ..files.report import inspect_lora
 from .console import console
-from .models import known_spec
 
 
 @click.command("inspect")
@@ -27,7 +27,7 @@ def command(
 
     Ends with exit code 1 if a file would be refused.
     """
-    spec = None if model is None else known_spec(model)
+    spec = None if model is None else spec_named(model)
     reports = [inspect_lora(file, spec=spec) for file in files]
     if as_json:
         found = [report.to_dict() for report in reports]

@@ -13,7 +13,7 @@ import click
 from ..checks import known, number_in_text
 from ..errors import PlanError, StackError
 from ..families.wan.pocket import POCKET_LORAS, pocket_lora
-from ..plan.settings import Boundary
+from ..plan.settings import Boundary, RunSettings
 from ..plan.sigmas import parse_sigmas
 from ..stack.entry import AppliesTo
 from ..stack.finding import find_lora
@@ -22,7 +22,7 @@ from ..stack.stack import LoraStack
 if TYPE_CHECKING:
     import torch
 
-    from ..families.wan.model import WanModel
+    from ..families.opened import OpenedModel
 
 _PATH = click.Path(path_type=Path)
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -36,7 +36,7 @@ def group(name: str, kind: type, *options: Decorator) -> Decorator:
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_group(**given: Any) -> None:
-            values = {field.name: given.pop(field.name) for field in fields(kind)}
+            values = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
             command(**given, **{name: kind(**values)})
 
         decorated: Callable[..., None] = with_group
@@ -45,6 +45,17 @@ def group(name: str, kind: type, *options: Decorator) -> Decorator:
         return decorated
 
     return decorate
+
+
+class TextValue(click.ParamType):
+    """A value that is spelt as text; what is wrong with it is said in our own form."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._parse(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -98,45 +109,47 @@ stack_options = group(
 )
 
 
-@dataclass(frozen=True)
-class ScheduleOptions:
-    """The noise levels, who works at them, and the guidance; as `GenerationRequest` and `make_plan` want them."""
-
-    steps: int
-    shift: float
-    sigmas_text: str | None
-    boundary_text: str
-    cfg_text: str
-
-    @property
-    def sigmas(self) -> tuple[float, ...] | None:
-        return None if self.sigmas_text is None else parse_sigmas(self.sigmas_text)
-
-    @property
-    def boundary(self) -> Boundary:
-        words: dict[str, Boundary] = {"auto": "auto", "none": None}
-        text = self.boundary_text
-        return words[text] if text in words else number_in_text(text, "--boundary", PlanError)
-
-    @property
-    def cfg(self) -> float | tuple[float, float]:
-        numbers = [number_in_text(part, "--cfg", PlanError) for part in self.cfg_text.split(",")]
-        if len(numbers) > 2:
-            raise PlanError("--cfg", f"{self.cfg_text!r} has {len(numbers)} numbers", expected="one, or HIGH,LOW")
-        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+def _parse_boundary(text: str) -> Boundary:
+    words: dict[str, Boundary] = {"auto": "auto", "none": None}
+    return words[text] if text in words else number_in_text(text, "--boundary", PlanError)
 
 
-schedule_options = group(
-    "schedule",
-    ScheduleOptions,
-    click.option("--steps", type=int, default=6, show_default=True, help="How many steps."),
-    click.option("--shift", type=float, default=5.0, show_default=True, help="Shift of the noise schedule."),
-    click.option("--sigmas", "sigmas_text", help='Noise levels of your own, such as "1, 0.9375, 0.8333, 0.625, 0".'),
+def _parse_cfg(text: str) -> float | tuple[float, float]:
+    numbers = [number_in_text(part, "--cfg", PlanError) for part in text.split(",")]
+    if len(numbers) > 2:
+        raise PlanError("--cfg", f"{text!r} has {len(numbers)} numbers", expected="one, or HIGH,LOW")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+#: The fields of RunSettings, each under the name that the shell has for it.
+RUN_OPTIONS: tuple[Decorator, ...] = (
     click.option(
-        "--boundary", "boundary_text", default="auto", show_default=True, help="Sigma of the expert switch, or none."
+        "--steps", "num_steps", type=int, default=RunSettings.num_steps, show_default=True, help="How many steps."
     ),
-    click.option("--cfg", "cfg_text", default="1", show_default=True, help="Guidance: one number, or HIGH,LOW."),
+    click.option(
+        "--shift", type=float, default=RunSettings.shift, show_default=True, help="Shift of the noise schedule."
+    ),
+    click.option(
+        "--sigmas",
+        type=TextValue("numbers", parse_sigmas),
+        help='Noise levels of your own, such as "1, 0.9375, 0.8333, 0.625, 0".',
+    ),
+    click.option(
+        "--boundary",
+        type=TextValue("sigma", _parse_boundary),
+        default="auto",
+        show_default=True,
+        help="Sigma of the expert switch, or none.",
+    ),
+    click.option(
+        "--cfg",
+        type=TextValue("number", _parse_cfg),
+        default="1",
+        show_default=True,
+        help="Guidance: one number, or HIGH,LOW.",
+    ),
 )
+run_options = group("settings", RunSettings, *RUN_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -148,26 +161,28 @@ class ModelOptions:
     text_encoder: Path | None
     tokenizer: Path | None
     vae: Path | None
+    image_encoder: Path | None
     device: str
     dtype: str
     offload: str
 
-    def open(self) -> WanModel:
+    def open(self) -> OpenedModel:
         """Open the model; only headers are read."""
         import torch
 
-        from ..families.wan.open import open_wan
+        from ..families.registry import opener
 
         dtype: torch.dtype | None = None if self.dtype == "auto" else getattr(torch, self.dtype)
-        return open_wan(
+        return opener(self.model)(
             self.model,
             low_noise=self.low_noise,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             vae=self.vae,
+            image_encoder=self.image_encoder,
             dtype=dtype,
             device=_best_device() if self.device == "auto" else self.device,
-            offload=self.offload,  # type: ignore[arg-type]  # open_wan refuses what it does not know
+            offload=self.offload,  # type: ignore[arg-type]  # the family refuses what it does not know
         )
 
 
@@ -181,6 +196,9 @@ model_options = group(
     click.option("--text-encoder", type=_PATH, help="UMT5, a file or folder."),
     click.option("--tokenizer", type=_PATH, help="tokenizer.json, spiece.model or a folder."),
     click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
+    click.option(
+        "--image-encoder", type=_PATH, help="The CLIP vision encoder of Wan 2.1's image models, a file or folder."
+    ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
     click.option(
         "--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."

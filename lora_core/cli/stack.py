@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 
 import click
 
 from ..errors import LoraCoreError
 from ..families.base import ModelSpec
+from ..families.registry import spec_named, spec_names
 from ..plan.report import report_on_stack
 from ..plan.routing import route
 from ..stack.entry import LoraEntry
-from ..stack.loading import load_stack
+from ..stack.loading import LoadedStack, load_stack
 from ..stack.stack import LoraStack
 from .console import console
-from .models import known_spec
 from .options import StackOptions, stack_options
 
 
@@ -25,7 +26,7 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model", default="wan2.2-t2v-a14b", show_default=True, help="A spec's name, pocket, or a checkpoint.")
+@click.option("--model", default=spec_names()[0], show_default=True, help="A spec's name, pocket, or a checkpoint.")
 @click.option("--lora-folder", "lora_folders", multiple=True, type=click.Path(path_type=Path), help="Where LoRAs lie.")
 @click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written.")
 @click.pass_context
@@ -34,13 +35,15 @@ def check(ctx: click.Context, file: Path, model: str, lora_folders: tuple[Path, 
 
     Ends with exit code 1 if any LoRA would be refused.
     """
-    spec = known_spec(model)
+    spec = spec_named(model)
     stack = LoraStack.read_preset(file, lora_folders, verify=not no_verify)
-    errors = [error for entry in stack if (error := _check_entry(entry, spec)) is not None]
-    if not errors:
-        for advice in route(stack, spec).advice:
+    checked = [_check_entry(entry, spec) for entry in stack]
+    loaded = [found for found in checked if found is not None]
+    if len(loaded) == len(checked):
+        whole = reduce(LoadedStack.joined, loaded, load_stack(LoraStack(), spec))
+        for advice in route(whole, spec).advice:
             console().result(str(advice))
-    ctx.exit(1 if errors else 0)
+    ctx.exit(0 if len(loaded) == len(checked) else 1)
 
 
 @command.command("pin")
@@ -51,14 +54,14 @@ def pin(lora_options: StackOptions, out: Path) -> None:
     console().result(str(lora_options.stack().write_preset(out, lora_options.lora_folders)))
 
 
-def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoraCoreError | None:
-    """Print what becomes of one LoRA alone on the model; return the error that would refuse it."""
+def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoadedStack | None:
+    """Print what becomes of one LoRA alone on the model; return it loaded, or None where it is refused."""
     try:
         loaded = load_stack(LoraStack((entry,)), spec)
         routed = route(loaded, spec)
     except LoraCoreError as error:
         console().result(f"{entry.name}: refused\n  {error}")
-        return error
+        return None
     for row in report_on_stack(loaded, routed).rows:
         console().result(row.text())
-    return None
+    return loaded

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import ModelError, RequestError
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
+from ..families.registry import family_of
 from ..media.video import save_video
 from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
@@ -88,7 +89,8 @@ def generate(
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
-        condition = model.condition(positive, negative, clip.first, clip.last, clip.num_frames)
+        tell = family_of(model.spec).condition
+        condition = tell(model, (positive, negative), (clip.first, clip.last), clip.num_frames)
     with watch.phase("sampling"):
         latents = sample(
             model,

@@ -54,7 +54,6 @@ class ModelSpec:
         clip: what it makes when nobody says.
         vae_stride: frames, rows and columns of pixels per latent element.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
-        image_embeds: True when the network also reads what an image encoder sees in its picture.
         expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
         image_embeds: True when the network also looks at its picture through a CLIP encoder (Wan 2.1 I2V).
         first_and_last: True when it has places for the CLIP features of two pictures, and needs both (Wan 2.1 FLF2V).
@@ -77,7 +76,6 @@ class ModelSpec:
     vae_stride: tuple[int, int, int] = (4, 8, 8)
     patch_size: tuple[int, int, int] = (1, 2, 2)
     image_conditioned: bool = False
-    image_embeds: bool = False
     expand_timesteps: bool = False
     image_embeds: bool = False
     first_and_last: bool = False

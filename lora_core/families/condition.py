@@ -44,27 +44,3 @@ class Condition:
             return x
         known = self.known_frames.expand(len(x), -1, -1, -1, -1)
         return torch.cat([known.to(x), x[:, :, known.shape[2] :]], dim=2)
-
-
-def image_channels(latents: Tensor, *, last_known: bool = False) -> Tensor:
-    """Return mask and image latents (B, 4 + C, F, H, W) for the input of an I2V network.
-
-    `latents` (B, C, F, H, W) are the normalised latents of a clip that has the picture first, perhaps one last, else
-    grey. The mask has one channel per pixel frame of a latent frame, 1 where the frame is given; the first latent frame
-    holds one pixel frame, counted four times. The Wan 2.1 repository's `wan/image2video.py`.
-    """
-    batch, _, num_latent_frames, *size = latents.shape
-    known_T = torch.zeros(4 * num_latent_frames)
-    known_T[:4] = 1
-    known_T[-1] = 1 if last_known or num_latent_frames == 1 else 0
-    mask = known_T.view(num_latent_frames, 4).T.reshape(1, 4, num_latent_frames, 1, 1)
-    return torch.cat([mask.expand(batch, -1, -1, *size).to(latents), latents], dim=1)
-
-
-def first_picture_clip(first: Tensor, num_frames: int, last: Tensor | None = None) -> Tensor:
-    """Return the clip (B, 3, T, ...) in [-1, 1] from picture `first` (B, 3, ...) over grey to `last`, if any."""
-    grey = torch.zeros_like(first)
-    frames = [first, *[grey] * (num_frames - 1)]
-    if last is not None:
-        frames[-1] = last
-    return torch.stack(frames, dim=2)

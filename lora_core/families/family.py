@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from PIL import Image
 from torch import Tensor, nn
 
 from ..experts import Expert
@@ -41,6 +42,19 @@ class Forward(Protocol):
         `sigma` is one noise level or (B,) of them, `text` (1 or B, L, D); of `condition` everything but its texts is
         read.
         """
+
+
+#: The embedded prompt and negative prompt, None where no step is guided.
+Texts = tuple[Tensor, Tensor | None]
+#: The first and the last picture of a clip, of its size, as far as there are.
+Pictures = tuple[Image.Image | None, Image.Image | None]
+
+
+class Tell(Protocol):
+    """What a family's network is told of a clip."""
+
+    def __call__(self, model: Any, texts: Texts, pictures: Pictures, num_frames: int) -> Condition:
+        """Return the condition of a clip; `model` is one that the family opened."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,7 @@ class Family:
     origin: Origin
     customs: Customs
     forward: Forward
+    condition: Tell
     open: OpenModel
     embedded: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ..checkpoints.residency import Offload
 from ..experts import Expert
 from .base import ModelSpec
-from .condition import Condition
 
 
 class Networks(Protocol):
@@ -67,16 +65,6 @@ class OpenedModel(Networks, Protocol):
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
         """Return the words of a prompt that the text encoder has no token for."""
-
-    def condition(
-        self,
-        positive: Tensor,
-        negative: Tensor | None,
-        first: Image.Image | None,
-        last: Image.Image | None,
-        num_frames: int,
-    ) -> Condition:
-        """Return what the network is told of a clip of `num_frames`: embedded prompts, first and last picture."""
 
     def vae_encode(self, frames: Tensor) -> Tensor:
         """Return raw latents (B, C, F, H, W) of frames (B, 3, T, rows, columns) in [-1, 1]."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import tiny_loras
+from PIL import Image
 
 from lora_core import read_video
 from lora_core.cli import main
@@ -103,6 +104,20 @@ def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Pat
     assert said.startswith(f"{out}: 5 frames, 6 steps")
     assert read_video(out)[0].shape == (5, 16, 32, 3)
     assert json.loads(record.read_text())["request"]["seed"] == 3
+
+
+def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -> None:
+    files = tiny.save_files(tmp_path)
+    expert = tiny.save_native(tiny.image_transformer(), tmp_path / "i2v.safetensors")
+    encoder = tiny.save_image_encoder(tiny.image_encoder(), tmp_path / "clip_vision.safetensors")
+    Image.new("RGB", (32, 16), "red").save(tmp_path / "first.png")
+    model = ["--model", expert, "--vae", files.vae, "--text-encoder", files.text_encoder, "--device", "cpu"]
+    arguments = ["--image", tmp_path / "first.png", "--frames", 5, "--steps", 2, "-o", tmp_path / "clip.gif"]
+    asked = ("--quiet", "generate", "-p", "a red circle", *model, *arguments, "--size", "32x16")
+    code, _, err = run(*asked)
+    assert (code, "Pass its path as image_encoder" in err) == (1, True)
+    assert run(*asked, "--image-encoder", encoder)[0] == 0
+    assert read_video(tmp_path / "clip.gif")[0].shape == (5, 16, 32, 3)
 
 
 @pytest.mark.parametrize(

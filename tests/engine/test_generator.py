@@ -121,6 +121,15 @@ def test_an_open_model_can_be_shared(model_files):
     assert WanVideoGenerator(model).model is model
 
 
+def test_the_image_encoder_of_wan_2_1_is_given_as_a_file(model_files, tmp_path):
+    expert = tiny.save_native(tiny.image_transformer(), tmp_path / "i2v.safetensors")
+    encoder = tiny.save_image_encoder(tiny.image_encoder(), tmp_path / "clip_vision.safetensors")
+    arguments = model_files.arguments() | {"low_noise": None}
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    generator = WanVideoGenerator(expert, **arguments, image_encoder=encoder)
+    assert generator.generate_video("a red circle", picture, **SMALL).frames.shape == (5, 32, 32, 3)
+
+
 def test_a_missing_text_encoder_or_vae_is_named_before_anything_runs(model_files, loras):
     for missing in ("text_encoder", "vae"):
         arguments = {name: path for name, path in model_files.arguments().items() if name != missing}

@@ -84,6 +84,18 @@ def test_a_record_says_what_was_done(model, stack):
     assert len(record["plan"]["steps"]) == 4
 
 
+def test_the_image_encoder_is_among_the_models_files(tmp_path):
+    folder = tiny.save_folder(
+        tmp_path, two_experts=False, in_channels=36, boundary_ratio=None, image_encoder=tiny.image_encoder()
+    )
+    request = GenerationRequest(
+        "a red circle", image=Image.new("RGB", (32, 32), "red"), num_frames=5, height=32, width=32, num_steps=2
+    )
+    files = generate(open_wan(folder), request).record["model"]["files"]
+    assert files["image_encoder"]["path"] == str(folder / "image_encoder")
+    assert files["image_encoder"]["bytes"] > 0
+
+
 def test_the_models_files_are_hashed_when_asked(model, tmp_path_factory):
     record = as_read(generate(model, GenerationRequest("red", num_steps=2, **SMALL)))
     rows = with_model_hashes(record)["model"]["files"]

@@ -8,6 +8,7 @@ from .forward import forward
 from .names import is_bare, module_to_diffusers
 from .open import open_wan
 from .origin import ORIGIN
+from .picture import condition
 from .sources import PIPELINES, POCKET
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
 
@@ -23,6 +24,7 @@ WAN = Family(
     origin=ORIGIN,
     customs=CUSTOMS,
     forward=forward,
+    condition=condition,
     open=open_wan,
     embedded=(POCKET,),
     pipelines=PIPELINES,

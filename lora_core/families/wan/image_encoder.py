@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...checkpoints.building import assemble
-from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json
+from ...checkpoints.building import build_module
+from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.residency import Network, Piece, Residence
 from ...errors import ModelError
 from .config import image_encoder_config, no_image_encoder, stated_config
@@ -29,7 +29,7 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ImageEncoder:
-    """Look at pictures; the network itself is opened at the first one."""
+    """The eye of an image model; the network itself is opened at the first picture."""
 
     def __init__(self, piece: Piece, config: Mapping[str, Any]) -> None:
         self.width: int = config["hidden_size"]
@@ -74,7 +74,7 @@ def open_image_encoder(path: Path, residence: Residence) -> ImageEncoder:
 
 def _config(checkpoint: Checkpoint, prefix: str) -> dict[str, Any]:
     file = checkpoint.path / "config.json"
-    stated = read_json(file) if file.is_file() else stated_config(checkpoint.metadata, checkpoint.path)
+    stated = read_json_file(file) if file.is_file() else stated_config(checkpoint.metadata, checkpoint.path)
     headers = {name: torch.empty(shape, device="meta") for name, shape in checkpoint.shapes.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in _named_as_transformers(headers, prefix).items()}
     return image_encoder_config(shapes, stated, checkpoint.path)
@@ -88,7 +88,7 @@ def _load(checkpoint: Checkpoint, config: Mapping[str, Any], prefix: str) -> Net
         module = CLIPVisionModel(CLIPVisionConfig(**config))
     # transformers 4 keeps the whole encoder one level down.
     encoder = getattr(module, "vision_model", module)
-    assemble(lambda: encoder, _named_as_transformers(checkpoint.tensors(), prefix), checkpoint.path)
+    build_module(lambda: encoder, _named_as_transformers(checkpoint.tensors(), prefix), checkpoint.path)
     return Network(module, {name: torch.float32 for name, _ in module.named_parameters()})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -20,13 +21,13 @@ from ..base import ModelSpec
 from .image_encoder import ImageEncoder
 from .latents import LATENT_MEAN, LATENT_STD
 from .sources import WanSources
-from .text import TextEncoder
+from .text import MAX_TOKENS, TextEncoder
 from .vae import Vae
 
 
 @dataclass(frozen=True, eq=False)
 class WanModel:
-    """Give access to the networks of one model; nothing but headers is read before a network is used.
+    """The networks of one model; nothing but headers is read before a network is used.
 
     Attributes:
         experts: the networks by name; a model of one expert has it under "low_noise".
@@ -52,6 +53,17 @@ class WanModel:
     @property
     def offload(self) -> Offload:
         return self.residence.offload
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What each piece was opened from: high, low, vae, text_encoder, tokenizer, image_encoder, as far as given."""
+        pieces = ("high", "low", "vae", "text_encoder", "tokenizer", "image_encoder")
+        return {piece: path for piece in pieces if (path := getattr(self.sources, piece)) is not None}
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a prompt the model reads."""
+        return MAX_TOKENS
 
     def expert(self, name: Expert) -> nn.Module:
         """Return the expert's network, ready on the compute device; with offloading all others leave it first."""

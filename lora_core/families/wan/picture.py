@@ -6,33 +6,34 @@ Dtype policy: float32 throughout.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..condition import first_picture_clip, image_channels
+from ..condition import Condition
+from ..family import Pictures, Texts
 from .model import WanModel
 
-#: (image channels, CLIP features, known frames), as `Condition` has them.
-PictureParts = tuple[Tensor | None, Tensor | None, Tensor | None]
 
+def condition(model: WanModel, texts: Texts, pictures: Pictures, num_frames: int) -> Condition:
+    """Return what the experts are told of a clip that begins, and perhaps ends, with a picture; see `family.Tell`.
 
-def picture_parts(
-    model: WanModel, first: Image.Image | None, last: Image.Image | None, num_frames: int
-) -> PictureParts:
-    """Return image channels (1, 4 + C, F, H, W), CLIP features (1, L, D) and known frames (1, C, 1, H, W).
-
-    Each is there if the model takes its picture so. Pictures are of the frame's size: what CLIP sees is what the video
-    shows. Two pictures' features stand one behind the other, 514 tokens in all.
+    Pictures are of the frame's size: what CLIP sees is what the video shows. Two pictures' features stand one behind
+    the other, 514 tokens in all.
     """
+    first, last = pictures
+    told = Condition(*texts)
     if first is None:
-        return None, None, None
+        return told
     if model.spec.expand_timesteps:
-        return None, None, model.normalise(model.vae_encode(to_pixels(first)[:, :, None]))
+        return replace(told, known_frames=model.normalise(model.vae_encode(to_pixels(first)[:, :, None])))
     clip = first_picture_clip(to_pixels(first), num_frames, None if last is None else to_pixels(last))
     latents = model.normalise(model.vae_encode(clip))
-    return image_channels(latents, last_known=last is not None), _image_embeds(model, first, last), None
+    channels = image_channels(latents, last_known=last is not None)
+    return replace(told, image_channels=channels, image_embeds=_image_embeds(model, first, last))
 
 
 def to_pixels(picture: Image.Image) -> Tensor:
@@ -45,3 +46,27 @@ def _image_embeds(model: WanModel, first: Image.Image, last: Image.Image | None)
     if not model.spec.image_embeds:
         return None
     return torch.cat([model.encode_picture(picture) for picture in (first, last) if picture is not None], dim=1)
+
+
+def image_channels(latents: Tensor, *, last_known: bool = False) -> Tensor:
+    """Return mask and image latents (B, 4 + C, F, H, W) for the input of an I2V network.
+
+    `latents` (B, C, F, H, W) are the normalised latents of a clip that has the picture first, perhaps one last, else
+    grey. The mask has one channel per pixel frame of a latent frame, 1 where the frame is given; the first latent frame
+    holds one pixel frame, counted four times. The Wan 2.1 repository's `wan/image2video.py`.
+    """
+    batch, _, num_latent_frames, *size = latents.shape
+    known_T = torch.zeros(4 * num_latent_frames)
+    known_T[:4] = 1
+    known_T[-1] = 1 if last_known or num_latent_frames == 1 else 0
+    mask = known_T.view(num_latent_frames, 4).T.reshape(1, 4, num_latent_frames, 1, 1)
+    return torch.cat([mask.expand(batch, -1, -1, *size).to(latents), latents], dim=1)
+
+
+def first_picture_clip(first: Tensor, num_frames: int, last: Tensor | None = None) -> Tensor:
+    """Return the clip (B, 3, T, ...) in [-1, 1] from picture `first` (B, 3, ...) over grey to `last`, if any."""
+    grey = torch.zeros_like(first)
+    frames = [first, *[grey] * (num_frames - 1)]
+    if last is not None:
+        frames[-1] = last
+    return torch.stack(frames, dim=2)

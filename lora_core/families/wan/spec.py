@@ -214,7 +214,6 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         latent_channels=size.out_channels,
         vae_stride=(4, 16, 16) if large_vae else (4, 8, 8),
         image_conditioned=size.in_channels > size.out_channels,
-        image_embeds=size.image_branch,
         expand_timesteps=large_vae,
         image_embeds=size.image_branch,
         first_and_last=_FLF_POSITIONS in targets,

@@ -10,11 +10,17 @@ from PIL import Image
 
 from lora_core.families.wan.model import WanModel
 from lora_core.families.wan.open import open_wan
-from lora_core.families.wan.picture import picture_parts
+from lora_core.families.wan.picture import condition
 
 
 def picture(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 64, 3), dtype=np.uint8))
+
+
+def picture_parts(model: WanModel, first: Image.Image | None, last: Image.Image | None, num_frames: int) -> tuple:
+    """Return what a condition has beside its texts: image channels, CLIP features, known frames."""
+    told = condition(model, (torch.zeros(1, 512, 8), None), (first, last), num_frames)
+    return told.image_channels, told.image_embeds, told.known_frames
 
 
 @pytest.fixture(scope="module")
