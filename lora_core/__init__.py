@@ -38,13 +38,14 @@ from .plan.plan import SamplingPlan, StepPlan
 from .plan.planning import make_plan
 from .plan.route import Route, RoutedLora
 from .plan.routing import route
+from .plan.settings import RunSettings
 from .plan.sigmas import flow_sigmas
 from .sampling.noise import draw_noise
 from .sampling.sample import sample
 from .sampling.solvers import SOLVERS
 from .stack.blend import blend
 from .stack.entry import LoraEntry
-from .stack.loading import load_stack
+from .stack.loading import LoadedLora, LoadedStack, load_stack
 from .stack.schedule import StrengthSchedule
 from .stack.stack import LoraStack
 from .stack.target_filter import TargetFilter
@@ -63,6 +64,8 @@ __all__ = [
     "GenerationRequest",
     "LoHa",
     "LoKr",
+    "LoadedLora",
+    "LoadedStack",
     "Lora",
     "LoraCoreError",
     "LoraEntry",
@@ -78,6 +81,7 @@ __all__ = [
     "RequestError",
     "Route",
     "RoutedLora",
+    "RunSettings",
     "SamplingPlan",
     "StackError",
     "StepPlan",

@@ -68,4 +68,4 @@ class BlendLoras(Node):
         cls, model: WanModelHandle, first: str, second: str, mode: str, amount: float, schedule: str
     ) -> io.NodeOutput:
         share = amount if mode == FIXED else StrengthSchedule.parse(schedule)
-        return applied(model, model.stack.blend(first, second, share), allow_partial=model.allow_partial)
+        return applied(model, model.loaded.with_settings(model.loaded.stack.blend(first, second, share)))

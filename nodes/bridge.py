@@ -37,14 +37,13 @@ from ..lora_core.apply.fused import FusedDelta, Strengths
 from ..lora_core.apply.layers import Scratch, patch
 from ..lora_core.apply.patched import PatchedModule
 from ..lora_core.families.base import parameter_shapes
-from ..lora_core.families.wan.spec import infer_wan_spec
+from ..lora_core.families.registry import infer_spec
+from ..lora_core.plan.route import strengths_at
 
 #: Where ComfyUI keeps the network inside its model.
 _ROOT = "diffusion_model"
 #: ComfyUI's dynamic VRAM loader keeps smaller layers resident and asks them for no weight wrapper.
 _MIN_WRAPPED_BYTES = 16 * 1024
-#: Noise levels arrive from the host in float32; within this they are the plan's own.
-_SIGMA_TOLERANCE = 1e-5
 
 #: sigma -> the strength of each LoRA.
 StrengthsAt = Callable[[float], tuple[float, ...]]
@@ -55,8 +54,8 @@ def network_of(patcher: ModelPatcher) -> nn.Module:
 
 
 def spec_of(patcher: ModelPatcher, *, num_experts: int, where: object) -> ModelSpec:
-    """Read off a MODEL's parameters which Wan it is."""
-    return infer_wan_spec(parameter_shapes(network_of(patcher)), num_experts=num_experts, where=where)
+    """Read off a MODEL's parameters which model it is."""
+    return infer_spec(parameter_shapes(network_of(patcher)), num_experts=num_experts, where=where)
 
 
 def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, sigmas: Sequence[float]) -> ModelPatcher:
@@ -105,19 +104,6 @@ def patched_shift(patcher: ModelPatcher) -> float | None:
     sampling = patcher.object_patches.get("model_sampling")
     shift = getattr(sampling, "shift", None)
     return float(shift) if isinstance(shift, (int, float)) else None
-
-
-def strengths_at(loras: Sequence[RoutedLora], sigmas: Sequence[float]) -> StrengthsAt:
-    """Return the strengths of these LoRAs as a function of the noise level."""
-    factors = [None if lora.schedule is None else lora.schedule.over(sigmas) for lora in loras]
-
-    def at(sigma: float) -> tuple[float, ...]:
-        nearest = min(sigmas, key=lambda planned: abs(planned - sigma))
-        level = nearest if abs(nearest - sigma) < _SIGMA_TOLERANCE else sigma
-        pairs = zip(loras, factors, strict=True)
-        return tuple(lora.strength * (1.0 if factor is None else factor(level)) for lora, factor in pairs)
-
-    return at
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
 from .pocket_clip import load_pocket_clip
-from .sockets import WanModelHandle, WanModelType
+from .sockets import WanModelHandle, WanModelType, model_of
 
 POCKET = "pocket (built in)"
 AUTO = "auto: find the twin"
@@ -193,17 +193,10 @@ class SplitWanModel(Node):
 def paired(first: ModelPatcher, second: ModelPatcher | None, where: str) -> WanModelHandle:
     """Return the model of a high-noise and a low-noise expert, or of a single network."""
     if second is None:
-        return WanModelHandle(spec_of(first, num_experts=1, where=where), first)
+        return model_of(spec_of(first, num_experts=1, where=where), first)
     high, low = (spec_of(expert, num_experts=2, where=where) for expert in (first, second))
-    differing = next(
-        (name for name in {**high.shapes, **low.shapes} if high.shapes.get(name) != low.shapes.get(name)), None
-    )
-    if differing is not None:
-        what = f"the low-noise expert is no twin: its {differing!r} has shape {low.shapes.get(differing)}"
-        raise ModelError(
-            where, what, expected=str(high.shapes.get(differing)), remedy="Pair the two files of one model"
-        )
-    return WanModelHandle(high, second, first)
+    high.check_twin(low, where, "the high-noise expert")
+    return model_of(high, second, first)
 
 
 def describe(model: WanModelHandle) -> str:

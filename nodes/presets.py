@@ -5,8 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoraStack, StackError
-from ..lora_core.stack.preset import sha256_of
-from ..lora_core.stack.stack_list import list_stack
+from ..lora_core.stack.finding import sha256_of
 from .base import Node, schema
 from .folders import fingerprint
 from .sockets import LoraStackType
@@ -54,7 +53,7 @@ class SaveLoraStack(Node):
         folder = presets()
         done = "written over" if folder.file(name).is_file() else "saved"
         file = folder.save(name, stack)
-        text = f"preset '{name}' {done}: {file}\n{list_stack(folder.open(name))}"
+        text = f"preset '{name}' {done}: {file}\n{folder.open(name).listing()}"
         return io.NodeOutput(text, ui={"text": [text]})
 
 
@@ -99,5 +98,5 @@ class LoadLoraStack(Node):
     def execute(cls, preset: str, verify: bool) -> io.NodeOutput:
         stack = presets().open(preset, verify=verify)
         checked = "the files are those that were saved" if verify else "the files were not compared with those saved"
-        text = f"preset '{preset}': {checked}\n{list_stack(stack)}"
+        text = f"preset '{preset}': {checked}\n{stack.listing()}"
         return io.NodeOutput(stack, text, ui={"text": [text]})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -14,18 +13,16 @@ import torch
 from comfy.sd import CLIP, VAE
 from torch import Tensor
 
-from ..lora_core import LoraStack, ModelSpec, RequestError, SamplingPlan, load_stack
+from ..lora_core import LoraStack, ModelSpec, RunSettings, SamplingPlan
 from ..lora_core.engine.request import Clip
-from ..lora_core.engine.scenes import Scene, in_scene
-from ..lora_core.media.video import WAN_FPS
+from ..lora_core.engine.scenes import Scene
+from ..lora_core.errors import located, relocated
 from ..lora_core.plan.report import report_on_stack
 from ..lora_core.sampling.noise import MAX_SEED
-from ..lora_core.stack.loading import Reader
 from .folders import lora_folders
-from .kept_loras import kept_reader
-from .sockets import RunSettings, WanModelHandle
+from .sockets import WanModelHandle
 from .stack_files import presets
-from .stack_on_model import joined
+from .stack_on_model import with_more
 from .walk import Conditioning, Request, walk
 
 _log = logging.getLogger(__name__)
@@ -41,7 +38,6 @@ class SceneDefaults:
     seed: int
     negative: str
     settings: RunSettings
-    cfg: tuple[float, float]
     solver: str
 
 
@@ -72,27 +68,23 @@ class Take:
             lines.append(f"not: {self.negative}")
         elif self.negative is None and self.scene.negative_prompt:
             lines.append("note: its negative prompt is not used, cfg is 1")
-        lines += [row.text() for row in report_on_stack(self.model.stack, self.plan.route).rows]
+        lines += [row.text() for row in report_on_stack(self.model.loaded, self.plan.route).rows]
         lines.append(self.plan.table())
         return "\n".join([head, textwrap.indent("\n".join(lines), "  ")])
 
 
 def plan_takes(scenes: tuple[Scene, ...], model: WanModelHandle, defaults: SceneDefaults) -> list[Take]:
     """Find, read and plan everything before the first scene is sampled."""
-    read = kept_reader(model.spec, allow_partial=model.allow_partial)
     takes = []
     for number, scene in enumerate(scenes, 1):
-        with in_scene(number):
-            takes.append(_plan_scene(number, scene, model, defaults, read))
+        with located(f"scene {number}"):
+            takes.append(_plan_scene(number, scene, model, defaults))
     return takes
 
 
-def _plan_scene(number: int, scene: Scene, model: WanModelHandle, defaults: SceneDefaults, read: Reader) -> Take:
-    stack = joined(model.stack, stack_of(scene, verify=True))
-    loaded = load_stack(stack, model.spec, lora_folders=lora_folders(), read=read)
-    dressed = model.with_stack(loaded)
-    plan = dressed.plan(defaults.settings, cfg=defaults.cfg)
-    is_guided = any(step.cfg != 1 for step in plan.steps)
+def _plan_scene(number: int, scene: Scene, model: WanModelHandle, defaults: SceneDefaults) -> Take:
+    dressed = model.with_loras(with_more(model, stack_of(scene, verify=True), allow_partial=model.allow_partial))
+    plan = dressed.plan(defaults.settings)
     negative = defaults.negative if scene.negative_prompt is None else scene.negative_prompt
     return Take(
         number=number,
@@ -101,7 +93,7 @@ def _plan_scene(number: int, scene: Scene, model: WanModelHandle, defaults: Scen
         plan=plan,
         clip=clip_of(scene, model.spec, defaults.width, defaults.height, defaults.length),
         seed=(defaults.seed + number - 1) % (MAX_SEED + 1) if scene.seed is None else scene.seed,
-        negative=negative if is_guided else None,
+        negative=negative if plan.guided_steps else None,
     )
 
 
@@ -161,16 +153,5 @@ def stack_of(scene: Scene, *, verify: bool = False) -> LoraStack:
 def clip_of(scene: Scene, spec: ModelSpec, width: int, height: int, length: int) -> Clip:
     """Return the scene's clip in numbers that fit the model."""
     num_frames = length if scene.num_frames is None else scene.num_frames
-    with _called("num_frames", "length"):
-        return Clip.of(spec, num_frames=num_frames, height=height, width=width, fps=WAN_FPS)
-
-
-@contextmanager
-def _called(ours: str, theirs: str) -> Iterator[None]:
-    """Let an error name an argument as the widget is called."""
-    try:
-        yield
-    except RequestError as error:
-        if error.where != ours:
-            raise
-        raise RequestError(theirs, error.what, expected=error.expected, remedy=error.remedy) from error
+    with relocated(lambda where: "length" if where == "num_frames" else where):  # as the widget is called
+        return Clip.of(spec, num_frames=num_frames, height=height, width=width, fps=spec.clip.fps)

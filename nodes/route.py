@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from comfy_api.latest import io, ui
 
-from ..lora_core import SamplingPlan
+from ..lora_core import RunSettings, SamplingPlan
 from ..lora_core.stack.overrides import overridden, overrides_from_json
 from .base import Node, schema
-from .sockets import RunSettings, WanModelHandle, WanModelType
+from .sockets import WanModelHandle, WanModelType
 from .widgets import boundary_widget, parse_boundary, schedule_widgets
 
 
@@ -51,9 +51,9 @@ class LoraRouteByNoise(Node):
 
     @classmethod
     def execute(cls, model: WanModelHandle, boundary: str, steps: int, shift: float, overrides: str) -> io.NodeOutput:
-        settings = RunSettings(parse_boundary(boundary), steps, shift)
-        stack = overridden(model.stack, overrides_from_json(overrides))
-        routed = replace(model, stack=stack, settings=settings, is_routed=True)
+        settings = RunSettings(num_steps=steps, shift=shift, boundary=parse_boundary(boundary))
+        loaded = overridden(model.loaded, overrides_from_json(overrides))
+        routed = replace(model, loaded=loaded, settings=settings, is_routed=True)
         plan = routed.plan(settings)
         picture = plan_picture(plan)
         shown = ui.PreviewImage(picture, cls=cls).as_dict() | {"text": [plan.table()]}

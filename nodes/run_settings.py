@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from .sockets import RunSettings, WanModelHandle
+from ..lora_core import RunSettings
+from .sockets import WanModelHandle
 from .widgets import parse_boundary
 
 
 def run_settings(model: WanModelHandle, boundary: str, steps: int, shift: float) -> RunSettings:
     """Return the settings of a run: the sampler's own, the boundary from LoraRouteByNoise where it is 'auto'."""
     chosen = parse_boundary(boundary)
-    return RunSettings(model.settings.boundary if chosen == "auto" else chosen, steps, shift)
+    known = model.settings.boundary if chosen == "auto" else chosen
+    return RunSettings(num_steps=steps, shift=shift, boundary=known)
 
 
 def planned_otherwise(model: WanModelHandle, settings: RunSettings) -> list[str]:

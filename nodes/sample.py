@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..lora_core import PlanError, SamplingPlan
+from ..lora_core import PlanError, RunSettings, SamplingPlan
 from .base import Node, schema
 from .run_settings import planned_otherwise, run_settings
-from .sockets import RunSettings, WanModelHandle, WanModelType
+from .sockets import WanModelHandle, WanModelType
 from .walk import Request, walk
 from .widgets import boundary_widget, guidance_widgets, parse_boundary, part_widgets, schedule_widgets, seed_widgets
 
@@ -82,7 +83,7 @@ class Sampler6Step(Node):
         negative: Any = None,
     ) -> io.NodeOutput:
         settings = run_settings(model, boundary, steps, shift)
-        whole = model.plan(settings, cfg=(cfg_high, cfg_low), denoise=denoise)
+        whole = model.plan(replace(settings, cfg=(cfg_high, cfg_low), denoise=denoise))
         if start_at_step >= whole.num_steps:
             idle = f"note: nothing sampled; the run has {whole.num_steps} steps and was to begin after {start_at_step}"
             return io.NodeOutput(latent, latent, ui={"text": [idle]})  # as core's KSamplerAdvanced does
@@ -99,10 +100,10 @@ class Sampler6Step(Node):
             force_full_denoise=return_with_leftover_noise == "disable",
         )
         sampled, denoised = walk(model, request)
-        return io.NodeOutput(sampled, denoised, ui={"text": [summary(model, settings, request.plan)]})
+        return io.NodeOutput(sampled, denoised, ui={"text": [_summary(model, settings, request.plan)]})
 
 
-def summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> str:
+def _summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> str:
     """Say what was sampled, and where that is not what was planned."""
     return "\n".join([plan.table(), *planned_otherwise(model, settings)])
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 
 from ..lora_core import ModelError, ModelSpec
-from ..lora_core.engine.scenes import Scene, in_scene, scenes_from_json
-from ..lora_core.families.wan.spec import wan_grammar
+from ..lora_core.engine.scenes import Scene, scenes_from_json
+from ..lora_core.errors import located
+from ..lora_core.stack.finding import files_of
 from .base import Node, schema
 from .folders import fingerprint
 from .production import SceneDefaults, clip_of, decode, plan_takes, sample_takes, stack_of
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
-from .stack_files import files_of, preset_files
+from .stack_files import preset_files
 from .widgets import boundary_widget, guidance_widgets, parse_boundary, schedule_widgets, seed_widgets, size_widgets
+
+#: For checks before a model is known: sizes are held to the usual grid.
+_ANY_MODEL = ModelSpec("any", "any model", {})
 
 _EXAMPLE = """[
   {"prompt": "a red circle moves right on a plain background"},
@@ -98,7 +103,8 @@ class SceneLoras(Node):
     ) -> io.NodeOutput:
         _check_model(model.spec, vae)
         settings = run_settings(model, boundary, steps, shift)
-        defaults = SceneDefaults(width, height, length, seed, negative, settings, (cfg_high, cfg_low), solver)
+        run = replace(settings, cfg=(cfg_high, cfg_low))
+        defaults = SceneDefaults(width, height, length, seed, negative, run, solver)
         takes = plan_takes(scenes_from_json(scenes), model, defaults)
         report = "\n\n".join([*(take.text(len(takes)) for take in takes), *planned_otherwise(model, settings)])
         latents = sample_takes(takes, defaults, clip)
@@ -108,9 +114,9 @@ class SceneLoras(Node):
 def _check_scenes(text: str | None) -> None:
     """Check what needs no model; None is what comes from another node."""
     for number, scene in enumerate([] if text is None else scenes_from_json(text), 1):
-        with in_scene(number):
+        with located(f"scene {number}"):
             stack_of(scene)
-            clip_of(scene, wan_grammar(), width=16, height=16, length=1)
+            clip_of(scene, _ANY_MODEL, width=16, height=16, length=1)
 
 
 def _check_model(spec: ModelSpec, vae: VAE) -> None:

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, Route, SamplingPlan, make_plan, route
-from .folders import lora_folders
+from ..lora_core import (
+    Expert,
+    LoadedStack,
+    LoraStack,
+    ModelError,
+    ModelSpec,
+    Route,
+    RunSettings,
+    SamplingPlan,
+    load_stack,
+    make_plan,
+    route,
+)
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -20,20 +31,6 @@ WanModelType = io.Custom("WAN_MODEL")
 LoraStackType = io.Custom("WAN_LORA_STACK")
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """The settings of a run, as far as they were said before the sampler.
-
-    Attributes:
-        boundary: the sigma at and above which the high-noise expert works, or "auto", the family's.
-        num_steps, shift: of the flow schedule.
-    """
-
-    boundary: float | str = "auto"
-    num_steps: int = 6
-    shift: float = 5.0
-
-
 @dataclass(frozen=True, eq=False)
 class WanModelHandle:
     """A Wan model as ComfyUI's own MODELs, and the LoRAs that are to act on it; nothing is bound to them yet.
@@ -42,15 +39,15 @@ class WanModelHandle:
         spec: what the model is, from the shapes of its parameters.
         low_noise: the low-noise expert; the only network of a single-expert model.
         high_noise: the high-noise expert, or None.
-        stack: the LoRAs, their files read.
+        loaded: the LoRAs, their files read for this model.
         allow_partial: let files through in which some tensors match nothing.
         settings: how it is going to be sampled; LoraRouteByNoise said so if `is_routed`.
     """
 
     spec: ModelSpec
+    loaded: LoadedStack
     low_noise: ModelPatcher
     high_noise: ModelPatcher | None = None
-    stack: LoraStack = field(default_factory=LoraStack)
     allow_partial: bool = False
     settings: RunSettings = field(default_factory=RunSettings)
     is_routed: bool = False
@@ -79,24 +76,19 @@ class WanModelHandle:
     def is_dynamic(self) -> bool:
         return all(patcher.is_dynamic() for patcher in self.get_models())
 
-    def with_stack(self, stack: LoraStack, *, allow_partial: bool = False) -> WanModelHandle:
-        """Return the model with another stack on it."""
-        return replace(self, stack=stack, allow_partial=self.allow_partial or allow_partial)
+    def with_loras(self, loaded: LoadedStack, *, allow_partial: bool = False) -> WanModelHandle:
+        """Return the model with other LoRAs on it."""
+        return replace(self, loaded=loaded, allow_partial=self.allow_partial or allow_partial)
 
     def route(self) -> Route:
         """Say which LoRAs act on which expert."""
-        return route(self.stack, self.spec, lora_folders=lora_folders(), allow_partial=self.allow_partial)
+        return route(self.loaded, self.spec)
 
-    def plan(
-        self, settings: RunSettings, *, cfg: tuple[float, float] = (1.0, 1.0), denoise: float = 1.0
-    ) -> SamplingPlan:
+    def plan(self, settings: RunSettings) -> SamplingPlan:
         """Plan a run with these settings."""
-        return make_plan(
-            self.route(),
-            self.spec,
-            num_steps=settings.num_steps,
-            shift=settings.shift,
-            boundary=settings.boundary,
-            cfg=cfg,
-            denoise=denoise,
-        )
+        return make_plan(self.loaded, self.spec, settings)
+
+
+def model_of(spec: ModelSpec, low_noise: ModelPatcher, high_noise: ModelPatcher | None = None) -> WanModelHandle:
+    """Return a model of one or two experts, without LoRAs."""
+    return WanModelHandle(spec, load_stack(LoraStack(), spec), low_noise, high_noise)

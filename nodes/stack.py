@@ -8,7 +8,7 @@ from ..lora_core import LoraStack
 from .base import Node, schema
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_files import fingerprint_stack, parse_stack
-from .stack_on_model import applied, joined
+from .stack_on_model import applied, with_more
 from .widgets import stack_widget
 
 
@@ -61,5 +61,5 @@ class ApplyLoraStack(Node):
         cls, model: WanModelHandle, loras: str, stack: LoraStack | None = None, allow_partial: bool = False
     ) -> io.NodeOutput:
         rows = parse_stack(loras, cls.name())
-        whole = joined(joined(model.stack, stack or LoraStack()), rows)
-        return applied(model, whole, allow_partial=allow_partial)
+        loaded = with_more(model, (stack or LoraStack()).joined(rows), allow_partial=allow_partial)
+        return applied(model, loaded, allow_partial=allow_partial)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..lora_core import LoraStack
-from ..lora_core.experts import twin_names
+from ..lora_core.stack.finding import files_of
 from ..lora_core.stack.preset_folder import PresetFolder
 from .folders import fingerprint, lora_folders, preset_folder
 
@@ -18,16 +16,6 @@ def parse_stack(text: str, where: str) -> LoraStack:
 def presets() -> PresetFolder:
     """Return the user's presets, as the host's folders are now."""
     return PresetFolder(preset_folder(), tuple(lora_folders()))
-
-
-def files_of(stack: LoraStack) -> list[Path]:
-    """Return the files of a stack, and those that would be found as twins."""
-    files = []
-    for entry in stack:
-        files += [entry.path, entry.low_noise_path]
-        if entry.path is not None:
-            files += [entry.path.with_name(name) for name in twin_names(entry.path)[:1]]
-    return [file for file in files if file is not None]
 
 
 def preset_files(name: str) -> list[object]:

@@ -112,10 +112,10 @@ class Progress:
 
 
 def _check(request: Request) -> None:
-    guided = next((step for step in request.plan.steps if step.cfg != 1), None)
-    if guided is not None and request.negative is None:
+    guided = request.plan.guided_steps
+    if guided and request.negative is None:
         remedy = "Connect a negative prompt, if only an empty one, or set cfg to 1"
-        raise RequestError("Sampler6Step", f"cfg {guided.cfg:g} without a negative prompt", remedy=remedy)
+        raise RequestError("Sampler6Step", f"cfg {guided[0].cfg:g} without a negative prompt", remedy=remedy)
     for name, conditioning in (("positive", request.positive), ("negative", request.negative)):
         if conditioning is not None and not conditioning:
             raise RequestError("Sampler6Step", f"the {name} conditioning is empty", expected="at least one prompt")

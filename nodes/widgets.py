@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from comfy_api.latest import io
 
 from ..lora_core import SOLVERS
 from ..lora_core.checks import number_in_text
 from ..lora_core.errors import PlanError
-from ..lora_core.experts import expert_in_name, twin_names
+from ..lora_core.experts import pairs_among
 from ..lora_core.plan.sigmas import check_boundary
 from ..lora_core.sampling.noise import MAX_SEED
 from .folders import lora_files
@@ -25,7 +23,7 @@ def stack_widget() -> io.String.Input:
         tooltip='The LoRAs as a JSON list: [{"path": "style_high.safetensors", "weight": 0.8}]. '
         "Further keys: name, low_noise_weight, applies_to (auto, high_noise, low_noise, both), schedule (fade_out, "
         "keyframes:1=0.2,0.5=1), targets, low_noise_path, find_twin, enabled.",
-        extra_dict={"lora_files": files, "twins": _twins(files)},
+        extra_dict={"lora_files": files, "twins": pairs_among(files)},
     )
 
 
@@ -122,18 +120,3 @@ def size_widgets() -> list[io.Int.Input]:
         io.Int.Input("height", default=480, min=16, max=16384, step=16, tooltip="Of all scenes, in pixels."),
         io.Int.Input("length", default=81, min=1, max=16384, step=4, tooltip="Frames of a scene that does not say."),
     ]
-
-
-def _twins(files: list[str]) -> dict[str, str]:
-    """Return high-noise file -> the low-noise file beside it, for the rows to show."""
-    present = set(files)
-    found = {}
-    for name in files:
-        path = Path(name)
-        if expert_in_name(path.stem) == "high_noise":
-            twin = next(
-                (str(path.with_name(twin)) for twin in twin_names(path) if str(path.with_name(twin)) in present), None
-            )
-            if twin is not None:
-                found[name] = twin
-    return found

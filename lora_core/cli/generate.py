@@ -17,6 +17,7 @@ from ..media.video import check_output
 from .console import console
 from .options import (
     RUN_OPTIONS,
+    Decorator,
     ModelOptions,
     StackOptions,
     TextValue,
@@ -35,7 +36,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 
 #: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
-_REQUEST_OPTIONS = (
+_REQUEST_OPTIONS: tuple[Decorator, ...] = (
     click.option("--prompt", "-p", required=True, help="What to show."),
     click.option("--negative", "negative_prompt", default="", help="What not to show; read where guidance is not 1."),
     *RUN_OPTIONS,
@@ -49,9 +50,9 @@ _REQUEST_OPTIONS = (
 
 
 @click.command("generate")
+@group("request", GenerationRequest, *_REQUEST_OPTIONS)
 @model_options
 @stack_options
-@group("request", GenerationRequest, *_REQUEST_OPTIONS)
 @click.option("--size", type=TextValue("size", _parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
 @click.option(

@@ -53,6 +53,7 @@ class GenerationRequest(RunSettings):
     __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("prompt", "negative_prompt"):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(name, f"{getattr(self, name)!r} is not text", expected="a string, perhaps empty")

@@ -34,6 +34,10 @@ class RunSettings:
     boundary: Boundary = "auto"
     denoise: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.sigmas is not None:
+            object.__setattr__(self, "sigmas", tuple(self.sigmas))
+
     def levels(self) -> tuple[float, ...]:
         """Return the N + 1 noise levels of the run, or say what is wrong with them."""
         if self.sigmas is None:

@@ -1,9 +1,7 @@
 """The record: JSON that says all there is to say of a video, and makes it again bit for bit."""
 
-import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from PIL import Image
 from tiny_loras import save_lora
 
 from lora_core.engine.generate import generate
-from lora_core.engine.record import request_from_record, stack_from_record, tensor_sha256, with_model_hashes
+from lora_core.engine.record import request_from_record, stack_from_record, tensor_sha256
 from lora_core.engine.request import GenerationRequest
 from lora_core.errors import RequestError, StackError
 from lora_core.families.wan.open import open_wan
@@ -94,20 +92,6 @@ def test_the_image_encoder_is_among_the_models_files(tmp_path):
     files = generate(open_wan(folder), request).record["model"]["files"]
     assert files["image_encoder"]["path"] == str(folder / "image_encoder")
     assert files["image_encoder"]["bytes"] > 0
-
-
-def test_the_models_files_are_hashed_when_asked(model, tmp_path_factory):
-    record = as_read(generate(model, GenerationRequest("red", num_steps=2, **SMALL)))
-    rows = with_model_hashes(record)["model"]["files"]
-    vae = Path(rows["vae"]["path"])
-    assert rows["vae"]["sha256"] == hashlib.sha256(vae.read_bytes()).hexdigest()
-    assert "sha256" not in record["model"]["files"]["vae"]
-    folder = tiny.save_folder(tmp_path_factory.mktemp("folder"))
-    video = generate(open_wan(folder), GenerationRequest("red", num_steps=2, **SMALL))
-    before = with_model_hashes(video.record)["model"]["files"]
-    (folder / "vae" / "config.json").write_text("{}")
-    after = with_model_hashes(video.record)["model"]["files"]
-    assert [piece for piece in before if before[piece] != after[piece]] == ["vae"]
 
 
 def test_a_lora_that_has_changed_is_refused(model, stack, tmp_path):

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from lora_core.engine.scenes import Scene, in_scene, scenes_from_json
-from lora_core.errors import LoraCoreError, RequestError, StackError
+from lora_core.engine.scenes import Scene, scenes_from_json
+from lora_core.errors import RequestError, StackError
 
 
 def read(*rows):
@@ -62,10 +62,3 @@ def test_text_that_is_no_list_of_scenes_is_refused_with_an_example(text, message
         scenes_from_json(text)
     assert str(caught.value).startswith(message)
     assert '[{"prompt": "a cat runs"' in str(caught.value)
-
-
-def test_an_error_keeps_its_kind_and_its_remedy_when_a_number_is_put_before_it():
-    with pytest.raises(LoraCoreError) as caught, in_scene(3):
-        raise StackError("preset 'a'", "is gone", remedy="Save it")
-    assert type(caught.value) is StackError
-    assert str(caught.value) == "scene 3 preset 'a': is gone. Save it."

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lora_core.plan.plan_table import WIDTH
+from loading import planned, routed
 
 from lora_core.deltas import Lora
 from lora_core.errors import PlanError
@@ -17,8 +17,8 @@ from lora_core.families.wan.spec import wan_spec
 from lora_core.files.weights import LoraWeights
 from lora_core.plan.planning import make_plan
 from lora_core.plan.route import Route
-from lora_core.plan.routing import route
 from lora_core.plan.sigmas import flow_sigmas
+from lora_core.plan.table import WIDTH
 from lora_core.stack.stack import LoraStack
 
 POCKET = wan_spec("wan-pocket")
@@ -52,20 +52,20 @@ def rules(plan):
 
 def test_the_default_is_six_steps_at_shift_five_three_for_each_expert():
     for spec in (T2V, I2V):
-        plan = make_plan(LoraStack(), spec)
+        plan = planned(LoraStack(), spec)
         assert plan.sigmas == flow_sigmas(6, 5)
         assert [step.expert for step in plan.steps] == ["high_noise"] * 3 + ["low_noise"] * 3
         assert {step.cfg for step in plan.steps} == {1.0}
 
 
 def test_every_step_knows_where_it_starts_and_ends_and_what_the_network_is_told():
-    plan = make_plan(LoraStack(), T2V, num_steps=4)
+    plan = planned(LoraStack(), T2V, num_steps=4)
     assert [(step.index, step.sigma, step.sigma_next) for step in plan.steps][1] == (1, 0.9375, 5 / 6)
     assert [step.timestep for step in plan.steps] == pytest.approx([1000, 937.5, 833.3333, 625])
 
 
 def test_strengths_are_those_of_the_steps_expert_at_its_noise_level(stack):
-    plan = make_plan(stack, T2V)
+    plan = planned(stack, T2V)
     assert plan.names == ("speed", "style", "orbit")
     assert plan.steps[0].strengths == pytest.approx((1, 0.8, 0.5))
     assert plan.steps[3].strengths == pytest.approx((1, 0.8 * 2 / 3))
@@ -76,57 +76,57 @@ def test_strengths_are_those_of_the_steps_expert_at_its_noise_level(stack):
 def test_step_fractions_are_resolved_with_the_plans_own_sigmas():
     stack = LoraStack().add(lora("a"), schedule="fade_out@steps")
     for sigmas in (None, [1, 0.99, 0.5, 0.4, 0.3, 0.01, 0]):
-        plan = make_plan(stack, T2V, sigmas=sigmas)
+        plan = planned(stack, T2V, sigmas=sigmas)
         assert plan.strengths_of("a") == pytest.approx([1 - i / 6 for i in range(6)])
 
 
 def test_the_strength_at_a_noise_level_does_not_depend_on_the_step_count():
     stack = LoraStack().add(lora("a"), schedule="fade_out")
-    few, many = (make_plan(stack, T2V, num_steps=count) for count in (6, 12))
+    few, many = (planned(stack, T2V, num_steps=count) for count in (6, 12))
     assert few.strengths_of("a") == many.strengths_of("a")[::2]
 
 
 def test_a_cross_fade_adds_up_to_one_at_every_step():
     stack = LoraStack().add(lora("a")).add(lora("b")).blend("a", "b", "fade_out")
-    plan = make_plan(stack, T2V)
+    plan = planned(stack, T2V)
     assert [sum(step.strengths) for step in plan.steps] == pytest.approx([1] * 6)
 
 
 def test_cfg_may_differ_between_the_experts():
-    plan = make_plan(LoraStack(), T2V, cfg=(3.5, 1))
+    plan = planned(LoraStack(), T2V, cfg=(3.5, 1))
     assert [step.cfg for step in plan.steps] == [3.5, 3.5, 3.5, 1, 1, 1]
 
 
 def test_sigmas_of_ones_own_take_the_place_of_steps_and_shift():
-    plan = make_plan(LoraStack(), T2V, sigmas=[1, 0.9, 0.8, 0])
+    plan = planned(LoraStack(), T2V, sigmas=[1, 0.9, 0.8, 0])
     assert (plan.num_steps, plan.shift, plan.sigmas) == (3, None, (1, 0.9, 0.8, 0))
 
 
 def test_the_boundary_can_be_moved_or_taken_away():
-    experts = [step.expert for step in make_plan(LoraStack(), T2V, boundary=0.6).steps]
+    experts = [step.expert for step in planned(LoraStack(), T2V, boundary=0.6).steps]
     assert experts.count("high_noise") == 5
-    assert {step.expert for step in make_plan(LoraStack(), T2V, boundary=None).steps} == {"low_noise"}
+    assert {step.expert for step in planned(LoraStack(), T2V, boundary=None).steps} == {"low_noise"}
 
 
 def test_one_expert_does_every_step_of_a_single_network(stack):
-    plan = make_plan(stack, SINGLE)
+    plan = planned(stack, SINGLE)
     assert plan.boundary is None
     assert {step.expert for step in plan.steps} == {"low_noise"}
     assert plan.strengths_of("orbit") == (0.5,) * 6
 
 
 def test_a_route_is_taken_as_it_is(stack):
-    routed = route(stack, T2V)
-    assert make_plan(routed, T2V).route is routed
+    acting = routed(stack, T2V)
+    assert make_plan(acting, T2V).route is acting
 
 
 def test_a_picture_to_start_from_leaves_the_first_steps_out():
-    plan = make_plan(LoraStack(), T2V, num_steps=3, denoise=0.5)
+    plan = planned(LoraStack(), T2V, num_steps=3, denoise=0.5)
     assert plan.sigmas == flow_sigmas(6, 5)[3:]
 
 
 def test_a_part_of_a_plan_leaves_noise_over():
-    plan = make_plan(LoraStack(), T2V)
+    plan = planned(LoraStack(), T2V)
     first, second = plan.part(0, 4), plan.part(4)
     assert first.sigmas[-1] == second.sigmas[0] == plan.sigmas[4]
     assert [step.index for step in second.steps] == [4, 5]
@@ -137,7 +137,7 @@ def test_a_part_of_a_plan_leaves_noise_over():
 
 @given(st.integers(1, 40), st.floats(0.3, 12), st.sampled_from([T2V, I2V, SINGLE]))
 def test_a_plan_follows_its_sigmas_and_the_boundary(num_steps, shift, spec):
-    plan = make_plan(LoraStack(), spec, num_steps=num_steps, shift=shift)
+    plan = planned(LoraStack(), spec, num_steps=num_steps, shift=shift)
     assert plan.sigmas == flow_sigmas(num_steps, shift)
     for step in plan.steps:
         is_high = spec.boundary is not None and step.sigma >= spec.boundary
@@ -154,32 +154,32 @@ def test_an_expert_without_a_step_is_refused_while_loras_should_act_on_it(stack,
         match=rf"low_noise expert: it gets no step, but speed, style should act on it \(no noise level is below "
         rf"{boundary}; they run from 1 to 0\.5\)\. Move the boundary, change the steps, or route these LoRAs",
     ):
-        make_plan(stack, T2V, boundary=boundary)
-    assert make_plan(LoraStack(), T2V, boundary=boundary).num_steps == 6
+        planned(stack, T2V, boundary=boundary)
+    assert planned(LoraStack(), T2V, boundary=boundary).num_steps == 6
 
 
 def test_the_high_expert_without_a_step_is_refused_too(stack):
     with pytest.raises(
         PlanError, match=r"high_noise expert: it gets no step, but speed, style, orbit .*at or above 0\.875"
     ):
-        make_plan(stack, T2V, sigmas=[0.8, 0.4, 0])
+        planned(stack, T2V, sigmas=[0.8, 0.4, 0])
     with pytest.raises(PlanError, match="the model has one expert"):
-        make_plan(stack, T2V, boundary=None)
+        planned(stack, T2V, boundary=None)
 
 
 def test_a_run_from_a_picture_may_leave_the_high_half_of_a_pair_idle(stack):
     pairs = stack.without("orbit")
-    plan = make_plan(pairs, T2V, denoise=0.5)
+    plan = planned(pairs, T2V, denoise=0.5)
     assert {step.expert for step in plan.steps} == {"low_noise"}
     (advice,) = [advice for advice in plan.plan_advice if advice.rule == "idle-half"]
     assert advice.text == "the run starts at sigma 0.833, so the high-noise half of speed, style has no step"
     with pytest.raises(PlanError, match="it gets no step, but orbit should act on it"):
-        make_plan(stack, T2V, denoise=0.5)
+        planned(stack, T2V, denoise=0.5)
 
 
 def test_a_lora_of_strength_zero_needs_no_step():
     stack = LoraStack().add(lora("a", "low_noise"), 0)
-    assert make_plan(stack, T2V, boundary=0.1).num_steps == 6
+    assert planned(stack, T2V, boundary=0.1).num_steps == 6
 
 
 @pytest.mark.parametrize(
@@ -204,68 +204,68 @@ def test_a_lora_of_strength_zero_needs_no_step():
 )
 def test_settings_that_cannot_work_are_refused(settings, message):
     with pytest.raises(PlanError, match=message):
-        make_plan(LoraStack(), T2V, **settings)
+        planned(LoraStack(), T2V, **settings)
 
 
 def test_a_boundary_for_a_model_of_one_expert_is_refused():
     with pytest.raises(
         PlanError, match=r"0\.9 for Wan 2\.1 T2V 14B, which has one expert\. Leave the boundary at 'auto'"
     ):
-        make_plan(LoraStack(), SINGLE, boundary=0.9)
+        planned(LoraStack(), SINGLE, boundary=0.9)
 
 
 # ---------------------------------------------------------------------------------------------- advice
 
 
 def test_a_step_near_the_boundary_is_noted(stack):
-    plan = make_plan(stack, I2V)
+    plan = planned(stack, I2V)
     (advice,) = [advice for advice in plan.plan_advice if advice.rule == "near-boundary"]
     assert (
         advice.text == "step 3 at sigma 0.9091 lies within 0.01 of the boundary 0.9 and went to the high_noise expert"
     )
-    assert "near-boundary" not in rules(make_plan(stack, T2V))
+    assert "near-boundary" not in rules(planned(stack, T2V))
 
 
 def test_a_run_of_many_steps_names_only_the_one_nearest_to_the_boundary() -> None:
-    plan = make_plan(LoraStack(), T2V, num_steps=1000)
+    plan = planned(LoraStack(), T2V, num_steps=1000)
     assert [advice.rule for advice in plan.plan_advice].count("near-boundary") == 1
 
 
 def test_three_and_three_at_shift_eight_is_told(stack):
     """The split in the wild that hands sigma .889 to T2V's low expert."""
-    plan = make_plan(stack, T2V, shift=8, boundary=0.9)
+    plan = planned(stack, T2V, shift=8, boundary=0.9)
     (advice,) = [advice for advice in plan.plan_advice if advice.rule == "expert-out-of-range"]
     assert advice.text.startswith("boundary 0.9 hands the low_noise expert step 4 (0.889), above the 0.875")
-    assert rules(make_plan(stack, T2V, shift=8)) == {"shift-with-speed"}
-    assert "expert-out-of-range" not in rules(make_plan(stack, I2V, shift=8))
+    assert rules(planned(stack, T2V, shift=8)) == {"shift-with-speed"}
+    assert "expert-out-of-range" not in rules(planned(stack, I2V, shift=8))
 
 
 def test_a_boundary_too_low_is_told_for_the_high_expert():
-    plan = make_plan(LoraStack(), T2V, boundary=0.8)
+    plan = planned(LoraStack(), T2V, boundary=0.8)
     assert "hands the high_noise expert step 4 (0.833), below the 0.875" in "\n".join(plan.notes)
 
 
 def test_cfg_with_a_speed_lora_is_told_on_the_expert_it_acts_on(stack):
-    assert "cfg-with-speed" in rules(make_plan(stack, T2V, cfg=3.5))
-    assert "cfg-with-speed" not in rules(make_plan(stack, T2V))
+    assert "cfg-with-speed" in rules(planned(stack, T2V, cfg=3.5))
+    assert "cfg-with-speed" not in rules(planned(stack, T2V))
     low_only = LoraStack().add(lora("s", "low_noise", "speed"))
-    assert "cfg-with-speed" not in rules(make_plan(low_only, T2V, cfg=(3.5, 1)))
+    assert "cfg-with-speed" not in rules(planned(low_only, T2V, cfg=(3.5, 1)))
 
 
 def test_few_steps_without_a_speed_lora_are_told_where_wan_wants_many(stack):
-    assert "few-steps-without-speed" in rules(make_plan(LoraStack(), T2V))
-    for plan in (make_plan(stack, T2V), make_plan(LoraStack(), T2V, num_steps=20), make_plan(LoraStack(), POCKET)):
+    assert "few-steps-without-speed" in rules(planned(LoraStack(), T2V))
+    for plan in (planned(stack, T2V), planned(LoraStack(), T2V, num_steps=20), planned(LoraStack(), POCKET)):
         assert "few-steps-without-speed" not in rules(plan)
 
 
 def test_a_schedule_that_is_zero_at_every_step_is_told():
     stack = LoraStack().add(lora("a", "low_noise"), schedule="hold:1=0,0.3=1")
-    assert "never-acts" in rules(make_plan(stack, T2V))
-    assert "never-acts" not in rules(make_plan(stack, T2V, num_steps=30))
+    assert "never-acts" in rules(planned(stack, T2V))
+    assert "never-acts" not in rules(planned(stack, T2V, num_steps=30))
 
 
 def test_advice_of_the_stack_comes_along(stack):
-    plan = make_plan(stack, SINGLE)
+    plan = planned(stack, SINGLE)
     assert "half-of-pair" in {advice.rule for advice in plan.advice}
     assert len(plan.notes) == len(plan.advice)
 
@@ -274,7 +274,7 @@ def test_advice_of_the_stack_comes_along(stack):
 
 
 def test_the_table_shows_every_step_and_strength(stack):
-    lines = make_plan(stack, T2V).table().splitlines()
+    lines = planned(stack, T2V).table().splitlines()
     assert lines[0] == "Wan 2.2 T2V A14B: 6 steps, shift 5, boundary 0.875"
     assert lines[2].split() == ["step", "sigma", "expert", "cfg", "speed", "style", "orbit"]
     assert lines[6].split() == ["4", "0.83333", "low", "1", "1.000", "0.533", "-"]
@@ -285,13 +285,13 @@ def test_the_table_fits_a_terminal_however_many_loras_there_are(num_loras):
     stack = LoraStack()
     for i in range(num_loras):
         stack = stack.add(lora("a", "both"), 0.1, name=f"wan2.2_t2v_a_rather_long_file_name_{i}")
-    text = make_plan(stack, T2V).table()
+    text = planned(stack, T2V).table()
     assert max(map(len, text.splitlines())) <= WIDTH
-    assert all(name in text for name in make_plan(stack, T2V).names)
+    assert all(name in text for name in planned(stack, T2V).names)
 
 
 def test_a_plan_becomes_plain_data_and_back_to_the_same_text(stack):
-    record = make_plan(stack, T2V).to_dict()
+    record = planned(stack, T2V).to_dict()
     assert json.loads(json.dumps(record)) == record
     assert record["loras"][1]["schedule"] == "fade_out"
     assert [step["expert"] for step in record["steps"]].count("low_noise") == 3
@@ -299,16 +299,16 @@ def test_a_plan_becomes_plain_data_and_back_to_the_same_text(stack):
 
 def test_a_plan_says_in_one_line_that_it_was_made(stack, caplog):
     with caplog.at_level(logging.INFO, "lora_core.plan.plan"):
-        make_plan(stack, T2V)
+        planned(stack, T2V)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "lora_core.plan.plan"]
     assert line == "plan for Wan 2.2 T2V A14B: 6 steps (3 high_noise, 3 low_noise), 3 LoRAs"
 
 
 def test_a_plan_cannot_be_changed(stack):
-    plan = make_plan(stack, T2V)
+    plan = planned(stack, T2V)
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.shift = 8
-    assert make_plan(Route(), T2V) == make_plan(LoraStack(), T2V)
+    assert make_plan(Route(), T2V) == planned(LoraStack(), T2V)
 
 
 def test_planning_loads_neither_matplotlib_nor_diffusers():
@@ -318,5 +318,5 @@ def test_planning_loads_neither_matplotlib_nor_diffusers():
 
 
 def test_strengths_have_one_row_per_step_even_without_loras():
-    assert [step.strengths for step in make_plan(LoraStack(), T2V, num_steps=2).steps] == [(), ()]
-    assert np.isfinite(make_plan(LoraStack(), T2V).sigmas).all()
+    assert [step.strengths for step in planned(LoraStack(), T2V, num_steps=2).steps] == [(), ()]
+    assert np.isfinite(planned(LoraStack(), T2V).sigmas).all()

@@ -3,13 +3,13 @@ import logging
 
 import pytest
 import torch
+from loading import routed
 from safetensors.torch import save_file
 
 from lora_core.deltas import Lora
 from lora_core.errors import LoraFileError, LoraMismatchError, StackError
 from lora_core.families.wan.spec import wan_grammar, wan_spec
 from lora_core.files.weights import LazyDeltas, LoraWeights
-from lora_core.plan.routing import route
 from lora_core.stack.entry import LoraEntry
 from lora_core.stack.loading import load_stack
 from lora_core.stack.stack import LoraStack
@@ -42,12 +42,12 @@ def write(path, targets=TARGETS, metadata=None):
     return path
 
 
-def names(routed):
-    return [lora.name for lora in routed]
+def names(acting):
+    return [lora.name for lora in acting]
 
 
-def rules(routed):
-    return {advice.rule for advice in routed.advice}
+def rules(acting):
+    return {advice.rule for advice in acting.advice}
 
 
 # ---------------------------------------------------------------------------------------------- experts
@@ -66,40 +66,40 @@ def rules(routed):
     ],
 )
 def test_applies_to_decides_and_auto_is_what_the_file_says(applies_to, hint, high, low):
-    routed = route(LoraStack().add(lora("a", hint), applies_to=applies_to), PAIR)
-    assert (bool(routed.high_noise), bool(routed.low_noise)) == (high, low)
+    acting = routed(LoraStack().add(lora("a", hint), applies_to=applies_to), PAIR)
+    assert (bool(acting.high_noise), bool(acting.low_noise)) == (high, low)
 
 
 def test_a_pair_acts_each_file_on_its_expert_with_its_strength():
     high, low = lora("h", "high_noise"), lora("l", "low_noise")
-    routed = route(LoraStack().add(high, 0.8, low_noise=low, low_noise_strength=0.5), PAIR)
-    assert [(x.weights.name, x.strength) for x in routed.high_noise] == [("h", 0.8)]
-    assert [(x.weights.name, x.strength) for x in routed.low_noise] == [("l", 0.5)]
+    acting = routed(LoraStack().add(high, 0.8, low_noise=low, low_noise_strength=0.5), PAIR)
+    assert [(x.weights.name, x.strength) for x in acting.high_noise] == [("h", 0.8)]
+    assert [(x.weights.name, x.strength) for x in acting.low_noise] == [("l", 0.5)]
 
 
 def test_a_file_of_both_experts_gives_each_its_half():
     weights = lora("a", "both", targets=TARGETS[:1], low=TARGETS[1:])
-    routed = route(LoraStack().add(weights), PAIR)
-    assert set(routed.high_noise[0].deltas) == set(TARGETS[:1])
-    assert set(routed.low_noise[0].deltas) == set(TARGETS[1:])
+    acting = routed(LoraStack().add(weights), PAIR)
+    assert set(acting.high_noise[0].deltas) == set(TARGETS[:1])
+    assert set(acting.low_noise[0].deltas) == set(TARGETS[1:])
 
 
 def test_a_route_keeps_the_stacks_order_and_leaves_disabled_rows_out():
     stack = LoraStack().add(lora("a")).add(lora("b")).add(lora("c"))
     stack = stack.replace("b", dataclasses.replace(stack["b"], enabled=False))
-    routed = route(stack, PAIR)
-    assert names(routed.high_noise) == ["a", "c"]
-    assert [x.index for x in routed.low_noise] == [0, 2]
-    assert names(routed.for_expert("low_noise")) == names(routed.low_noise)
+    acting = routed(stack, PAIR)
+    assert names(acting.high_noise) == ["a", "c"]
+    assert [x.index for x in acting.low_noise] == [0, 2]
+    assert names(acting.for_expert("low_noise")) == names(acting.low_noise)
 
 
 def test_a_disabled_row_is_not_even_read():
     stack = LoraStack((LoraEntry("gone", "nowhere.safetensors", enabled=False),))
-    assert route(stack, PAIR).all == ()
+    assert routed(stack, PAIR).all == ()
 
 
 def test_an_empty_stack_routes_nothing():
-    assert route(LoraStack(), PAIR).all == ()
+    assert routed(LoraStack(), PAIR).all == ()
 
 
 # ---------------------------------------------------------------------------------------------- one expert
@@ -107,17 +107,17 @@ def test_an_empty_stack_routes_nothing():
 
 def test_a_single_network_takes_the_low_noise_half_of_a_pair():
     stack = LoraStack().add(lora("h", "high_noise"), 0.8, low_noise=lora("l", "low_noise"), low_noise_strength=0.5)
-    routed = route(stack, SINGLE)
-    assert routed.high_noise == ()
-    assert [(x.weights.name, x.strength, x.expert) for x in routed.low_noise] == [("l", 0.5, "low_noise")]
-    assert rules(routed) == {"half-of-pair"}
+    acting = routed(stack, SINGLE)
+    assert acting.high_noise == ()
+    assert [(x.weights.name, x.strength, x.expert) for x in acting.low_noise] == [("l", 0.5, "low_noise")]
+    assert rules(acting) == {"half-of-pair"}
 
 
 @pytest.mark.parametrize("applies_to", ["high_noise", "auto"])
 def test_a_high_noise_lora_acts_on_a_single_network_with_advice(applies_to):
-    routed = route(LoraStack().add(lora("h", "high_noise"), applies_to=applies_to), SINGLE)
-    assert names(routed.low_noise) == ["h"]
-    assert "high-file-on-single-expert" in rules(routed)
+    acting = routed(LoraStack().add(lora("h", "high_noise"), applies_to=applies_to), SINGLE)
+    assert names(acting.low_noise) == ["h"]
+    assert "high-file-on-single-expert" in rules(acting)
 
 
 # ---------------------------------------------------------------------------------------------- files and twins
@@ -125,17 +125,17 @@ def test_a_high_noise_lora_acts_on_a_single_network_with_advice(applies_to):
 
 def test_files_are_read_for_the_model_and_found_in_the_folders(tmp_path):
     write(tmp_path / "style.safetensors")
-    routed = route(LoraStack().add("style.safetensors"), PAIR, lora_folders=[tmp_path])
-    assert set(routed.low_noise[0].deltas) == set(TARGETS)
+    acting = routed(LoraStack().add("style.safetensors"), PAIR, lora_folders=[tmp_path])
+    assert set(acting.low_noise[0].deltas) == set(TARGETS)
 
 
 def test_a_high_file_brings_its_twin_and_says_so(tmp_path):
     write(tmp_path / "zibbo_high_noise.safetensors")
     write(tmp_path / "zibbo_low_noise.safetensors", TARGETS[:1])
-    routed = route(LoraStack().add(tmp_path / "zibbo_high_noise.safetensors"), PAIR)
-    assert set(routed.high_noise[0].deltas) == set(TARGETS)
-    assert set(routed.low_noise[0].deltas) == set(TARGETS[:1])
-    assert [advice.text for advice in routed.advice if advice.rule == "twin-found"] == [
+    acting = routed(LoraStack().add(tmp_path / "zibbo_high_noise.safetensors"), PAIR)
+    assert set(acting.high_noise[0].deltas) == set(TARGETS)
+    assert set(acting.low_noise[0].deltas) == set(TARGETS[:1])
+    assert [advice.text for advice in acting.advice if advice.rule == "twin-found"] == [
         "its low-noise twin zibbo_low_noise.safetensors was found beside it and acts on the low-noise expert"
     ]
 
@@ -143,19 +143,19 @@ def test_a_high_file_brings_its_twin_and_says_so(tmp_path):
 def test_the_search_for_twins_can_be_switched_off(tmp_path):
     high = write(tmp_path / "zibbo_high_noise.safetensors")
     write(tmp_path / "zibbo_low_noise.safetensors")
-    for routed in (
-        route(LoraStack().add(high), PAIR, find_twins=False),
-        route(LoraStack().add(high, find_twin=False), PAIR),
-        route(LoraStack().add(high, applies_to="high_noise"), PAIR),
+    for acting in (
+        routed(LoraStack().add(high), PAIR, find_twins=False),
+        routed(LoraStack().add(high, find_twin=False), PAIR),
+        routed(LoraStack().add(high, applies_to="high_noise"), PAIR),
     ):
-        assert routed.low_noise == ()
-    assert route(LoraStack().add(high), SINGLE).low_noise[0].weights.path.name == "zibbo_low_noise.safetensors"
+        assert acting.low_noise == ()
+    assert routed(LoraStack().add(high), SINGLE).low_noise[0].weights.path.name == "zibbo_low_noise.safetensors"
 
 
 def test_a_missing_twin_is_told_with_what_was_looked_for(tmp_path):
     high = write(tmp_path / "zibbo_HIGH.safetensors")
-    routed = route(LoraStack().add(high), PAIR)
-    (advice,) = [advice for advice in routed.advice if advice.rule == "no-twin"]
+    acting = routed(LoraStack().add(high), PAIR)
+    (advice,) = [advice for advice in acting.advice if advice.rule == "no-twin"]
     assert "looked for zibbo_LOW.safetensors" in advice.text
 
 
@@ -166,7 +166,7 @@ def test_a_twin_outside_the_folders_is_refused(tmp_path):
     outside = write(tmp_path / "secret.safetensors")
     (loras / "zibbo_low.safetensors").symlink_to(outside)
     with pytest.raises(StackError, match="leaves the LoRA folders"):
-        route(LoraStack().add("zibbo_high.safetensors"), PAIR, lora_folders=[loras])
+        routed(LoraStack().add("zibbo_high.safetensors"), PAIR, lora_folders=[loras])
 
 
 def test_one_file_is_read_once_however_often_it_is_used(tmp_path):
@@ -177,7 +177,7 @@ def test_one_file_is_read_once_however_often_it_is_used(tmp_path):
         seen.append(file)
         return dataclasses.replace(lora("style"), path=file)
 
-    route(LoraStack().add(path).add(path).add(path, low_noise=path), PAIR, read=read)
+    routed(LoraStack().add(path).add(path).add(path, low_noise=path), PAIR, read=read)
     assert seen == [path]
 
 
@@ -186,20 +186,20 @@ def test_a_loaded_stack_is_not_read_again(tmp_path):
     loaded = load_stack(LoraStack().add(path), PAIR)
     path.unlink()
     loaded = LoraStack(tuple(dataclasses.replace(entry, path=None) for entry in loaded))
-    assert names(route(loaded, PAIR).all) == ["style", "style"]
+    assert names(routed(loaded, PAIR).all) == ["style", "style"]
 
 
 def test_a_hash_in_a_stack_is_checked_before_the_file_is_read(tmp_path):
     path = write(tmp_path / "style.safetensors")
     with pytest.raises(StackError, match="a LoRA has changed"):
-        route(LoraStack((LoraEntry("style", path, sha256="0" * 64),)), PAIR)
+        routed(LoraStack((LoraEntry("style", path, sha256="0" * 64),)), PAIR)
 
 
 def test_a_damaged_file_is_refused_when_it_is_routed(tmp_path):
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"\0" * 64)
     with pytest.raises(LoraFileError, match=r"broken\.safetensors"):
-        route(LoraStack().add(path), PAIR)
+        routed(LoraStack().add(path), PAIR)
 
 
 # ---------------------------------------------------------------------------------------------- fit and filter
@@ -213,28 +213,28 @@ def test_weights_made_for_another_model_are_refused_with_the_targets():
         match=r"sdxl: does not fit Wan pocket: blocks\.0\.self_attn\.q is 64x64 instead of 128x128; "
         r"down\.0 is not in it \(it looks like one for wan2\.1-t2v-1\.3b\)\. Choose a LoRA made for this model\.",
     ):
-        route(LoraStack().add(misfit), PAIR)
+        routed(LoraStack().add(misfit), PAIR)
 
 
 def test_image_targets_on_a_text_model_are_left_out_and_counted():
     weights = lora("a", targets=TARGETS[:1])
     image = {"blocks.0.cross_attn.k_img": Lora(torch.ones(2, 128), torch.ones(128, 2))}
-    routed = route(LoraStack().add(dataclasses.replace(weights, deltas={**weights.deltas, **image})), PAIR)
-    assert set(routed.high_noise[0].deltas) == set(TARGETS[:1])
-    texts = [advice.text for advice in routed.advice if advice.rule == "not-applicable"]
+    acting = routed(LoraStack().add(dataclasses.replace(weights, deltas={**weights.deltas, **image})), PAIR)
+    assert set(acting.high_noise[0].deltas) == set(TARGETS[:1])
+    texts = [advice.text for advice in acting.advice if advice.rule == "not-applicable"]
     assert texts[0].startswith("1 of its 2 targets do not apply: the first belongs to the image branch")
     with pytest.raises(LoraMismatchError, match="none of its targets is in it"):
-        route(LoraStack().add(dataclasses.replace(weights, deltas=image)), PAIR)
+        routed(LoraStack().add(dataclasses.replace(weights, deltas=image)), PAIR)
 
 
 def test_a_grammar_without_shapes_takes_every_size():
-    assert len(route(LoraStack().add(lora("a")), wan_grammar()).all) == 2
+    assert len(routed(LoraStack().add(lora("a")), wan_grammar()).all) == 2
 
 
 def test_a_filter_gives_targets_factors_and_takes_silent_ones_out():
-    routed = route(LoraStack().add(lora("a"), target_filter="0=0.5,ffn=0"), PAIR)
-    assert routed.high_noise[0].factors == {"blocks.0.self_attn.q": 0.5, "blocks.5.cross_attn.k": 1.0}
-    assert set(routed.high_noise[0].deltas) == set(routed.high_noise[0].factors)
+    acting = routed(LoraStack().add(lora("a"), target_filter="0=0.5,ffn=0"), PAIR)
+    assert acting.high_noise[0].factors == {"blocks.0.self_attn.q": 0.5, "blocks.5.cross_attn.k": 1.0}
+    assert set(acting.high_noise[0].deltas) == set(acting.high_noise[0].factors)
 
 
 def test_routing_reads_no_values():
@@ -244,21 +244,21 @@ def test_routing_reads_no_values():
         raise AssertionError(f"{target} was read")
 
     weights = LoraWeights(None, "lazy", LazyDeltas(deltas, fail))
-    routed = route(LoraStack().add(weights, target_filter="ffn=0"), PAIR)
-    assert len(routed.high_noise[0].deltas) == 2
+    acting = routed(LoraStack().add(weights, target_filter="ffn=0"), PAIR)
+    assert len(acting.high_noise[0].deltas) == 2
 
 
 @pytest.mark.parametrize("text", ["40-50=0.5", "head=0"])
 def test_a_filter_rule_without_a_target_is_told(text):
-    routed = route(LoraStack().add(lora("a"), target_filter=text), PAIR)
-    (advice,) = [advice for advice in routed.advice if advice.rule == "filter-matches-nothing"]
+    acting = routed(LoraStack().add(lora("a"), target_filter=text), PAIR)
+    (advice,) = [advice for advice in acting.advice if advice.rule == "filter-matches-nothing"]
     assert advice.text == f"the filter rule {text} matches none of its 3 targets"
 
 
 def test_a_filter_that_leaves_nothing_is_told():
-    routed = route(LoraStack().add(lora("a"), target_filter="all=0"), PAIR)
-    assert routed.all == ()
-    assert "filter-leaves-nothing" in rules(routed)
+    acting = routed(LoraStack().add(lora("a"), target_filter="all=0"), PAIR)
+    assert acting.all == ()
+    assert "filter-leaves-nothing" in rules(acting)
 
 
 # ---------------------------------------------------------------------------------------------- advice
@@ -269,7 +269,7 @@ def speed(name="speed", expert=None, **fields):
 
 
 def advice_of(rule, stack, spec=T2V):
-    return [advice for advice in route(stack, spec).advice if advice.rule == rule]
+    return [advice for advice in routed(stack, spec).advice if advice.rule == rule]
 
 
 def test_a_sound_stack_gets_no_warning():
@@ -278,7 +278,7 @@ def test_a_sound_stack_gets_no_warning():
         .add(speed("s_h", "high_noise"), low_noise=speed("s_l", "low_noise"))
         .add(lora("z_h", "high_noise"), 0.9, low_noise=lora("z_l", "low_noise"))
     )
-    assert [advice for advice in route(stack, T2V).advice if advice.level == "warning"] == []
+    assert [advice for advice in routed(stack, T2V).advice if advice.level == "warning"] == []
 
 
 @pytest.mark.parametrize(("applies_to", "missing"), [("high_noise", "low_noise"), ("low_noise", "high_noise")])
@@ -318,7 +318,7 @@ def test_a_high_file_in_the_low_slot_is_told(applies_to):
 
 def test_a_swapped_pair_is_told_on_both_sides():
     stack = LoraStack().add(lora("a", "low_noise"), low_noise=lora("b", "high_noise"))
-    assert {"high-file-in-low-slot", "low-file-in-high-slot"} <= rules(route(stack, T2V))
+    assert {"high-file-in-low-slot", "low-file-in-high-slot"} <= rules(routed(stack, T2V))
 
 
 def test_more_than_four_loras_on_an_expert_are_told_with_their_sum():
@@ -384,7 +384,7 @@ def test_a_lora_of_another_wan_is_told(base, spec, rule):
 @pytest.mark.parametrize("base", [None, "wan-14b", "wan2.2-14b", "wan2.2-t2v-a14b"])
 def test_a_lora_that_may_be_made_for_the_model_is_not(base):
     assert not {"wan21-on-wan22", "wan22-on-wan21", "other-task"} & rules(
-        route(LoraStack().add(lora("a", base=base)), T2V)
+        routed(LoraStack().add(lora("a", base=base)), T2V)
     )
 
 
@@ -429,5 +429,5 @@ def test_trigger_words_come_from_the_files_once_read():
 
 def test_nothing_is_logged_as_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
-        route(LoraStack().add(lora("a")), PAIR)
+        routed(LoraStack().add(lora("a")), PAIR)
     assert caplog.records == []

@@ -15,7 +15,6 @@ from lora_core.plan.sigmas import (
     check_sigmas,
     flow_sigmas,
     parse_sigmas,
-    shift_for_boundary,
     split_by_boundary,
 )
 
@@ -90,24 +89,6 @@ def test_a_shift_without_distinct_levels_is_refused(shift):
 def test_a_denoise_outside_its_range_is_refused(denoise):
     with pytest.raises(PlanError, match="denoise"):
         flow_sigmas(6, 5, denoise=denoise)
-
-
-@given(st.integers(2, 40), st.data())
-def test_shift_for_boundary_puts_the_boundary_between_the_two_steps(num_steps, data):
-    num_high = data.draw(st.integers(1, num_steps - 1))
-    boundary = data.draw(st.floats(0.05, 0.95))
-    sigmas = flow_sigmas(num_steps, shift_for_boundary(num_high, num_steps, boundary))
-    assert split_by_boundary(sigmas, boundary).count("high_noise") == num_high
-
-
-def test_shift_five_is_what_three_of_six_steps_ask_for():
-    assert shift_for_boundary(3, 6, 0.875) == pytest.approx(5)
-
-
-@pytest.mark.parametrize("num_high", [0, 6, 7])
-def test_shift_for_boundary_needs_a_step_on_each_side(num_high):
-    with pytest.raises(PlanError, match="high steps"):
-        shift_for_boundary(num_high, 6, 0.875)
 
 
 def test_the_boundary_itself_belongs_to_the_high_expert():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from loading import planned
 from torch import nn
 
 from lora_core.apply.attachment import attach
@@ -15,8 +16,6 @@ from lora_core.families.condition import Condition
 from lora_core.families.registry import spec_of_module
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.weights import LoraWeights
-from lora_core.plan.planning import make_plan
-from lora_core.plan.routing import route
 from lora_core.sampling.noise import draw_noise, noise_stream
 from lora_core.sampling.sample import history_resets, sample
 from lora_core.sampling.solvers import SOLVERS
@@ -67,7 +66,7 @@ def spies():
 
 
 def plan_of(*, stack=None, spec=POCKET, **settings):
-    return make_plan(route(stack or LoraStack(), spec), spec, **settings)
+    return planned(stack or LoraStack(), spec, **settings)
 
 
 def noise(seed=0):

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from lora_core.errors import LoraCoreError, StackError
 from lora_core.families.wan.spec import wan_spec
-from lora_core.stack.target_filter import FilterRule, TargetFilter, block_index, module_kind
+from lora_core.stack.target_filter import FilterRule, TargetFilter, block_index
 
+WAN = wan_spec("wan2.2-t2v-a14b")
 KINDS = ("self_attn", "cross_attn", "ffn", "norm", "modulation", "embedding", "head")
 
 rules = st.builds(
@@ -40,18 +41,18 @@ filters = st.builds(TargetFilter, st.lists(rules, max_size=5).map(tuple), st.flo
     ],
 )
 def test_a_target_has_a_kind_and_a_block(target, kind, block):
-    assert (module_kind(target), block_index(target)) == (kind, block)
+    assert (WAN.kind_of(target), block_index(target)) == (kind, block)
 
 
 @pytest.mark.parametrize("name", ["wan2.2-t2v-a14b", "wan2.1-i2v-14b"])
 def test_every_target_of_wan_has_a_kind(name):
-    assert {module_kind(target) for target in wan_spec(name).shapes} == set(KINDS)
+    assert {WAN.kind_of(target) for target in wan_spec(name).shapes} == set(KINDS)
 
 
 def test_each_rule_has_its_own_factor_and_matching_factors_multiply():
     chosen = TargetFilter.parse("0-9=0.5, cross_attn=0.3, 20-29.ffn=0")
     factors = {
-        target: chosen.factor(target)
+        target: chosen.factor(target, WAN)
         for target in (
             "blocks.9.ffn.0",
             "blocks.9.cross_attn.q",
@@ -71,11 +72,11 @@ def test_each_rule_has_its_own_factor_and_matching_factors_multiply():
 
 def test_otherwise_zero_makes_the_rules_a_list_of_what_acts():
     only = TargetFilter.parse("10-19=1,otherwise=0")
-    assert [only.factor(f"blocks.{i}.ffn.0") for i in (9, 10, 19, 20)] == [0, 1, 1, 0]
+    assert [only.factor(f"blocks.{i}.ffn.0", WAN) for i in (9, 10, 19, 20)] == [0, 1, 1, 0]
 
 
 def test_a_filter_without_rules_changes_nothing():
-    assert TargetFilter().factor("blocks.0.ffn.0") == 1
+    assert TargetFilter().factor("blocks.0.ffn.0", WAN) == 1
 
 
 @pytest.mark.parametrize("blocks", ["3-5", " 3 - 5 ", [3, 5], (3, 5)])
