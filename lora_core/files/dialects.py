@@ -1,14 +1,15 @@
 """The dialects of LoRA files: a tensor's name is prefix + module path + leaf, each looked up in a table.
 
-The table of module paths is the model's (`ModelSpec.find`, `find_flat`); the other two are here. A new dialect is new
-rows. Evidence for each row: which tool writes it.
+The table of module paths is the model's (`ModelSpec.find`, `find_flat`); the other two are here, for reading and for
+writing. A new dialect is new rows. Evidence for each row: which tool writes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from ..experts import Expert
 from ..families.base import ModelSpec
@@ -51,79 +52,125 @@ PREFIXES: tuple[Prefix, ...] = (
 )
 
 
+#: A set of leaves that is written: kohya's trainers' and ComfyUI's, diffusers' and PEFT's.
+Style = Literal["kohya", "diffusers", "peft"]
+
+
 @dataclass(frozen=True)
 class Leaf:
     """The end of a tensor's name: which field of which kind of delta it holds.
 
     Attributes:
+        text: the end itself; `*` stands for one part that is an adapter's name (`default` in PEFT).
         kind: a row of `kinds.KINDS`, or "scale" (alpha), "dora" (magnitude), "lora_bias" (a bias that LoRA scales).
         field: the field of the delta's class.
+        styles: where it is written too; one style has one leaf for a field.
         before: what belongs to the module path although the file does not spell it out.
         after: what to append to the found path to get the target.
     """
 
+    text: str
     kind: str
     field: str
+    styles: tuple[Style, ...] = ()
     before: str = ""
     after: str = ""
 
 
-_DOWN = Leaf("lora", "down")
-_UP = Leaf("lora", "up")
-_MAGNITUDE = Leaf("dora", "magnitude")
-_WEIGHT_DIFF = Leaf("full", "diff")
-_BIAS_DIFF = Leaf("full", "diff", after=".bias")
-_LORA_BIAS = Leaf("lora_bias", "diff", after=".bias")
+_KOHYA: tuple[Style, ...] = ("kohya",)
+_PEFT: tuple[Style, ...] = ("diffusers", "peft")
+#: LoHa is the one kind besides LoRA that PEFT has and diffusers does not load.
+_LOHA: tuple[Style, ...] = ("kohya", "peft")
 
-#: Ends of names; `*` stands for one part that is an adapter's name (`default` in PEFT).
-LEAVES: Mapping[str, Leaf] = {
-    "lora_down.weight": _DOWN,  # kohya, ComfyUI, Kijai, lightx2v
-    "lora_up.weight": _UP,
-    "lora_mid.weight": Leaf("lora", "mid"),  # LyCORIS LoCon with Tucker
-    "lora_A.weight": _DOWN,  # PEFT, diffusers, diffusion-pipe, ai-toolkit
-    "lora_B.weight": _UP,
-    "lora_A.*.weight": _DOWN,  # PEFT's state dict, DiffSynth
-    "lora_B.*.weight": _UP,
-    "lora_A": _DOWN,  # Mochi's trainer and scripts after it
-    "lora_B": _UP,
-    "lora.down.weight": _DOWN,  # diffusers before PEFT
-    "lora.up.weight": _UP,
-    "lora_linear_layer.down.weight": _DOWN,
-    "lora_linear_layer.up.weight": _UP,
-    "lora_B.bias": _LORA_BIAS,  # PEFT with lora_bias, diffusers' conversion of diff_b
-    "lora_B.*.bias": _LORA_BIAS,
-    "lora_up.bias": _LORA_BIAS,
-    "alpha": Leaf("scale", "alpha"),
-    "dora_scale": _MAGNITUDE,  # LyCORIS, kohya
-    "lora_magnitude_vector": _MAGNITUDE,  # PEFT
-    "lora_magnitude_vector.weight": _MAGNITUDE,
-    "lora_magnitude_vector.*": _MAGNITUDE,
-    "lora_magnitude_vector.*.weight": _MAGNITUDE,
-    "diff": _WEIGHT_DIFF,  # Kijai's extractions, LyCORIS full
-    "weight.diff": _WEIGHT_DIFF,
-    "diff_b": _BIAS_DIFF,
-    "bias.diff": _BIAS_DIFF,
-    "diff_m": Leaf("full", "diff", before=".modulation"),  # lightx2v: the bare parameter `modulation`
-    "w_norm": _WEIGHT_DIFF,  # LyCORIS, norm layers
-    "b_norm": _BIAS_DIFF,
-} | {
-    f"{stem}{adapter}": Leaf(kind, field)
-    for adapter in ("", ".*")  # LyCORIS and musubi-tuner; PEFT's state dict has the adapter's name behind
-    for kind, stem, field in (
-        ("loha", "hada_w1_a", "w1a"),
-        ("loha", "hada_w1_b", "w1b"),
-        ("loha", "hada_w2_a", "w2a"),
-        ("loha", "hada_w2_b", "w2b"),
-        ("loha", "hada_t1", "t1"),
-        ("loha", "hada_t2", "t2"),
-        ("lokr", "lokr_w1", "w1"),
-        ("lokr", "lokr_w1_a", "w1a"),
-        ("lokr", "lokr_w1_b", "w1b"),
-        ("lokr", "lokr_w2", "w2"),
-        ("lokr", "lokr_w2_a", "w2a"),
-        ("lokr", "lokr_w2_b", "w2b"),
-        ("lokr", "lokr_t2", "t2"),
-    )
+LEAVES: tuple[Leaf, ...] = (
+    Leaf("lora_down.weight", "lora", "down", _KOHYA),  # kohya, ComfyUI, Kijai, lightx2v
+    Leaf("lora_up.weight", "lora", "up", _KOHYA),
+    Leaf("lora_mid.weight", "lora", "mid", _KOHYA),  # LyCORIS LoCon with Tucker
+    Leaf("lora_A.weight", "lora", "down", _PEFT),  # PEFT, diffusers, diffusion-pipe, ai-toolkit
+    Leaf("lora_B.weight", "lora", "up", _PEFT),
+    Leaf("lora_A.*.weight", "lora", "down"),  # PEFT's state dict, DiffSynth
+    Leaf("lora_B.*.weight", "lora", "up"),
+    Leaf("lora_A", "lora", "down"),  # Mochi's trainer and scripts after it
+    Leaf("lora_B", "lora", "up"),
+    Leaf("lora.down.weight", "lora", "down"),  # diffusers before PEFT
+    Leaf("lora.up.weight", "lora", "up"),
+    Leaf("lora_linear_layer.down.weight", "lora", "down"),
+    Leaf("lora_linear_layer.up.weight", "lora", "up"),
+    Leaf("lora_B.bias", "lora_bias", "diff", _PEFT, after=".bias"),  # PEFT with lora_bias, diffusers' form of diff_b
+    Leaf("lora_B.*.bias", "lora_bias", "diff", after=".bias"),
+    Leaf("lora_up.bias", "lora_bias", "diff", after=".bias"),
+    Leaf("alpha", "scale", "alpha", _KOHYA),
+    Leaf("dora_scale", "dora", "magnitude", _KOHYA),  # LyCORIS, kohya
+    Leaf("lora_magnitude_vector", "dora", "magnitude", _PEFT),  # PEFT
+    Leaf("lora_magnitude_vector.weight", "dora", "magnitude"),
+    Leaf("lora_magnitude_vector.*", "dora", "magnitude"),
+    Leaf("lora_magnitude_vector.*.weight", "dora", "magnitude"),
+    Leaf("diff", "full", "diff", _KOHYA),  # Kijai's extractions, LyCORIS full
+    Leaf("weight.diff", "full", "diff"),
+    Leaf("diff_b", "full", "diff", _KOHYA, after=".bias"),
+    Leaf("bias.diff", "full", "diff", after=".bias"),
+    Leaf("diff_m", "full", "diff", before=".modulation"),  # lightx2v: the bare parameter `modulation`
+    Leaf("w_norm", "full", "diff"),  # LyCORIS, norm layers
+    Leaf("b_norm", "full", "diff", after=".bias"),
+    *(
+        Leaf(stem + adapter, kind, field, () if adapter else styles)
+        for adapter in ("", ".*")  # LyCORIS and musubi-tuner; PEFT's state dict has the adapter's name behind
+        for stem, kind, field, styles in (
+            ("hada_w1_a", "loha", "w1a", _LOHA),
+            ("hada_w1_b", "loha", "w1b", _LOHA),
+            ("hada_w2_a", "loha", "w2a", _LOHA),
+            ("hada_w2_b", "loha", "w2b", _LOHA),
+            ("hada_t1", "loha", "t1", _KOHYA),
+            ("hada_t2", "loha", "t2", _KOHYA),
+            ("lokr_w1", "lokr", "w1", _KOHYA),
+            ("lokr_w1_a", "lokr", "w1a", _KOHYA),
+            ("lokr_w1_b", "lokr", "w1b", _KOHYA),
+            ("lokr_w2", "lokr", "w2", _KOHYA),
+            ("lokr_w2_a", "lokr", "w2a", _KOHYA),
+            ("lokr_w2_b", "lokr", "w2b", _KOHYA),
+            ("lokr_t2", "lokr", "t2", _KOHYA),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One dialect that files are also written in, made of rows of the tables above.
+
+    Attributes:
+        style: the leaves it has; what they cannot express, it cannot.
+        prefixes: what stands before a name, for the only or high-noise expert and for the low-noise one (None where
+            one file holds one expert).
+        modules: the naming of module paths.
+        names_bare: True where its readers know bare parameters, which no module path leads to.
+    """
+
+    style: Style
+    prefixes: tuple[Prefix, Prefix | None]
+    modules: Literal["native", "diffusers"] = "native"
+    names_bare: bool = True
+
+    @cached_property
+    def leaves(self) -> Mapping[tuple[str, str], str]:
+        """(kind, field) -> leaf; the difference of a bias counts as the kind "bias"."""
+        rows = (leaf for leaf in LEAVES if self.style in leaf.styles)
+        return {("bias" if leaf.after == ".bias" else leaf.kind, leaf.field): leaf.text for leaf in rows}
+
+    @property
+    def has_alpha(self) -> bool:
+        """True where alpha is a tensor of its own."""
+        return ("scale", "alpha") in self.leaves
+
+
+_PREFIX_OF: Mapping[str, Prefix] = {prefix.text: prefix for prefix in PREFIXES}
+
+WriteDialect = Literal["comfyui", "diffusers", "kohya", "peft"]
+DIALECTS: Mapping[str, Dialect] = {
+    "comfyui": Dialect("kohya", (_PREFIX_OF["diffusion_model."], None)),
+    "kohya": Dialect("kohya", (_PREFIX_OF["lora_unet_"], None), names_bare=False),
+    "diffusers": Dialect("diffusers", (_PREFIX_OF["transformer."], _PREFIX_OF["transformer_2."]), "diffusers"),
+    "peft": Dialect("peft", (_PREFIX_OF["base_model.model."], None), "diffusers"),
 }
 
 #: What is known and not supported: a part of a name that ends in no known leaf -> what it is called.
@@ -159,8 +206,9 @@ _FLAT = [(text.replace(".", "_"), prefix) for text, prefix in _DOTTED]
 
 #: A wildcard never stands for these: they are names of parameters, not of adapters.
 _NOT_ADAPTERS = ("weight", "bias", "alpha")
-_FIRST_PARTS = frozenset(leaf.split(".")[0] for leaf in LEAVES)
-_MAX_LEAF_PARTS = 1 + max(leaf.count(".") for leaf in LEAVES)
+_LEAF_OF: Mapping[str, Leaf] = {leaf.text: leaf for leaf in LEAVES}
+_FIRST_PARTS = frozenset(text.split(".")[0] for text in _LEAF_OF)
+_MAX_LEAF_PARTS = 1 + max(text.count(".") for text in _LEAF_OF)
 
 
 class Place(NamedTuple):
@@ -219,9 +267,9 @@ def split_leaf(name: str) -> tuple[str, Leaf | None]:
         if parts[-count] not in _FIRST_PARTS:
             continue
         tail = parts[-count:]
-        leaf = LEAVES.get(".".join(tail))
+        leaf = _LEAF_OF.get(".".join(tail))
         if leaf is None and count > 1 and tail[1] not in _NOT_ADAPTERS:
-            leaf = LEAVES.get(".".join((tail[0], "*", *tail[2:])))
+            leaf = _LEAF_OF.get(".".join((tail[0], "*", *tail[2:])))
         if leaf is not None:
             return ".".join(parts[:-count]), leaf
     return name, None

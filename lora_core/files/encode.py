@@ -8,7 +8,7 @@ float32 otherwise. So alpha is the rank, and no reader that takes it for that ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -16,83 +16,10 @@ from torch import Tensor
 from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
 from ..errors import UnsupportedLoraError
 from ..families.wan.names import to_diffusers
+from .dialects import DIALECTS, Dialect, Prefix
 from .faults import Faults, Heading
 from .kinds import KINDS
 from .weights import LoraWeights
-
-#: (kind, field) -> leaf.
-Leaves = dict[tuple[str, str], str]
-
-_KOHYA_LEAVES: Leaves = {
-    ("lora", "down"): "lora_down.weight",
-    ("lora", "up"): "lora_up.weight",
-    ("lora", "mid"): "lora_mid.weight",
-    ("loha", "w1a"): "hada_w1_a",
-    ("loha", "w1b"): "hada_w1_b",
-    ("loha", "w2a"): "hada_w2_a",
-    ("loha", "w2b"): "hada_w2_b",
-    ("loha", "t1"): "hada_t1",
-    ("loha", "t2"): "hada_t2",
-    ("lokr", "w1"): "lokr_w1",
-    ("lokr", "w1a"): "lokr_w1_a",
-    ("lokr", "w1b"): "lokr_w1_b",
-    ("lokr", "w2"): "lokr_w2",
-    ("lokr", "w2a"): "lokr_w2_a",
-    ("lokr", "w2b"): "lokr_w2_b",
-    ("lokr", "t2"): "lokr_t2",
-    ("dora", "magnitude"): "dora_scale",
-    ("full", "diff"): "diff",
-    ("bias", "diff"): "diff_b",
-}
-_PEFT_LEAVES: Leaves = {
-    ("lora", "down"): "lora_A.weight",
-    ("lora", "up"): "lora_B.weight",
-    ("dora", "magnitude"): "lora_magnitude_vector",
-    ("bias", "diff"): "lora_B.bias",
-}
-_LOHA_LEAVES: Leaves = {key: leaf for key, leaf in _KOHYA_LEAVES.items() if key[0] == "loha" and "t" not in key[1]}
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """One dialect's spelling of tensors.
-
-    Attributes:
-        prefixes: what stands before a name, for the only or high-noise expert and for the low-noise one (None where
-            one file holds one expert).
-        rename: turns a canonical module path into the dialect's.
-        leaves: what it can express, and how.
-        has_alpha: True where alpha is a tensor of its own.
-        names_bare: True where its readers know bare parameters, which no module path leads to.
-    """
-
-    prefixes: tuple[str, str | None]
-    rename: Callable[[str], str]
-    leaves: Leaves
-    has_alpha: bool
-    names_bare: bool = True
-
-
-def _native(path: str) -> str:
-    return path
-
-
-def _flat(path: str) -> str:
-    return path.replace(".", "_")
-
-
-def _diffusers(path: str) -> str:
-    name = to_diffusers(f"{path}.weight")
-    return name.removesuffix(".weight") if name else to_diffusers(path) or path
-
-
-DIALECTS: Mapping[str, Dialect] = {
-    "comfyui": Dialect(("diffusion_model.", None), _native, _KOHYA_LEAVES, has_alpha=True),
-    "kohya": Dialect(("lora_unet_", None), _flat, _KOHYA_LEAVES, has_alpha=True, names_bare=False),
-    "diffusers": Dialect(("transformer.", "transformer_2."), _diffusers, _PEFT_LEAVES, has_alpha=False),
-    "peft": Dialect(("base_model.model.", None), _diffusers, _PEFT_LEAVES | _LOHA_LEAVES, has_alpha=False),
-}
-
 
 #: What to do about deltas that a dialect cannot express.
 _REMEDY = "Write the comfyui dialect, which expresses every kind"
@@ -133,9 +60,9 @@ def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tenso
             if problem:
                 faults.add(heading, f"{target} ({problem})")
                 continue
-            module = table.rename(target.removesuffix(".bias"))
+            module = _spelled(target.removesuffix(".bias"), prefix, table)
             for leaf, tensor in _leaves(stored, table):
-                tensors[f"{prefix}{module}.{leaf}"] = tensor.detach().cpu().contiguous()
+                tensors[f"{prefix.text}{module}.{leaf}"] = tensor.detach().cpu().contiguous()
     faults.raise_any(where)
     return tensors
 
@@ -147,10 +74,9 @@ def stored_form(delta: Delta, *, is_bias: bool = False, fold: bool = False) -> S
         return replace(inner, magnitude=delta.magnitude, by_input=delta.on_inputs, num_axes=len(delta.shape))
     delta = _readable(delta, fold)
     kind = "bias" if is_bias and isinstance(delta, Full) else delta.kind
-    wanted = [field for of, field in _KOHYA_LEAVES if of == kind]
-    tensors = {field: tensor for field in wanted if (tensor := getattr(delta, field)) is not None}
-    shapes = {field: tuple(tensor.shape) for field, tensor in tensors.items()}
-    rank = None if kind == "bias" else KINDS[kind].rank(shapes)
+    values = ((field.name, getattr(delta, field.name)) for field in fields(delta))
+    tensors = {name: value for name, value in values if isinstance(value, Tensor)}
+    rank = KINDS[delta.kind].rank({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if delta.scale == 1.0 or (rank is not None and not fold):
         return Stored(kind, tensors, delta.scale, rank)
     first = next(field for field in ("up", "w1a", "w1") if field in tensors)
@@ -176,7 +102,7 @@ def _times(tensor: Tensor, scale: float) -> Tensor:
 
 def _by_prefix(
     weights: LoraWeights, table: Dialect, dialect: str, where: object
-) -> list[tuple[str, Mapping[str, Delta]]]:
+) -> list[tuple[Prefix, Mapping[str, Delta]]]:
     """Return the deltas of each expert with the prefix that tells it."""
     high, low = table.prefixes
     if weights.low_noise_deltas is None:
@@ -187,12 +113,26 @@ def _by_prefix(
     return [(high, weights.deltas), (low, weights.low_noise_deltas)]
 
 
+def _spelled(module: str, prefix: Prefix, table: Dialect) -> str:
+    """Return a canonical module path as the dialect spells it behind a prefix."""
+    module = _MODULES[table.modules](module)
+    return module.replace(".", "_") if prefix.flat else module
+
+
+def _diffusers(path: str) -> str:
+    name = to_diffusers(f"{path}.weight")
+    return name.removesuffix(".weight") if name else to_diffusers(path) or path
+
+
+_MODULES: Mapping[str, Callable[[str], str]] = {"native": lambda path: path, "diffusers": _diffusers}
+
+
 def _problem(target: str, stored: Stored, deltas: Mapping[str, Delta], table: Dialect) -> str:
     """Return why the dialect cannot express a delta, or ""."""
-    fields = [(stored.kind, field) for field in stored.tensors]
+    keys = [(stored.kind, field) for field in stored.tensors]
     if stored.magnitude is not None:
-        fields.append(("dora", "magnitude"))
-    if any(field not in table.leaves for field in fields):
+        keys.append(("dora", "magnitude"))
+    if any(key not in table.leaves for key in keys):
         name = "DoRA of " if stored.magnitude is not None else ""
         return f"a {name}{_KIND_WORDS[stored.kind]}" + (" with a Tucker core" if _has_core(stored) else "")
     if not table.has_alpha:
@@ -221,7 +161,7 @@ def _leaves(stored: Stored, table: Dialect) -> Iterator[tuple[str, Tensor]]:
     if stored.magnitude is not None:
         yield table.leaves["dora", "magnitude"], _magnitude(stored, table)
     if table.has_alpha and stored.rank is not None:
-        yield "alpha", torch.tensor(stored.scale * stored.rank, dtype=torch.float32)
+        yield table.leaves["scale", "alpha"], torch.tensor(stored.scale * stored.rank, dtype=torch.float32)
 
 
 def _magnitude(stored: Stored, table: Dialect) -> Tensor:

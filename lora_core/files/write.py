@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,15 +20,14 @@ from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
 from ..families.base import ModelSpec
 from ..families.wan.names import aliases
-from .encode import DIALECTS, encode, stored_form
+from .dialects import DIALECTS, WriteDialect
+from .encode import encode, stored_form
 from .expert import EXPERT_KEY
 from .read import read_lora
 from .scale import CONFIG_NAME, METADATA_KEY
 from .weights import LoraWeights
 
 _log = logging.getLogger(__name__)
-
-WriteDialect = Literal["comfyui", "diffusers", "kohya", "peft"]
 
 
 def write_lora(
@@ -144,9 +143,9 @@ def _stated_ranks(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     Without it diffusers 0.36 takes the first module's rank for the alpha of all, and so scales the others wrongly.
     """
     configs = {
-        prefix: _adapter_config(tensors, prefix)
+        prefix.text: _adapter_config(tensors, prefix.text)
         for prefix in DIALECTS["diffusers"].prefixes
-        if prefix and any(name.startswith(prefix) for name in tensors)
+        if prefix and any(name.startswith(prefix.text) for name in tensors)
     }
     if not any(config["rank_pattern"] for config in configs.values()):
         return {}
@@ -160,21 +159,25 @@ def _peft_config(weights: LoraWeights, tensors: Mapping[str, Tensor], path: Path
     if config.exists() and not path.exists():
         remedy = "Write into a folder of its own"
         raise OutputError(path, f"the {CONFIG_NAME} beside it belongs to another adapter", remedy=remedy)
-    return _adapter_config(tensors, DIALECTS["peft"].prefixes[0])
+    return _adapter_config(tensors, DIALECTS["peft"].prefixes[0].text)
 
 
 def _adapter_config(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
     """Return PEFT's configuration of an adapter whose scale is already inside its tensors: alpha = rank."""
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    down = "hada_w1_b" if any(name.endswith(".hada_w1_b") for name in tensors) else "lora_A.weight"
-    ranks = {
-        name.removesuffix(f".{down}"): tensor.shape[0] for name, tensor in tensors.items() if name.endswith(f".{down}")
-    }
+    leaves = DIALECTS["peft"].leaves
+
+    def holding(kind: str, field: str) -> dict[str, Tensor]:
+        """Return module -> tensor of every module that has this field."""
+        leaf = f".{leaves[kind, field]}"
+        return {name.removesuffix(leaf): tensor for name, tensor in tensors.items() if name.endswith(leaf)}
+
+    halves = holding("loha", "w1b") or holding("lora", "down")
+    ranks = {module: tensor.shape[0] for module, tensor in halves.items()}
     rank = max(ranks.values())
-    pattern = {module: found for module, found in ranks.items() if found != rank}
+    pattern = {module: own for module, own in ranks.items() if own != rank}
     common = {"r": rank, "target_modules": sorted(ranks), "rank_pattern": pattern, "alpha_pattern": pattern}
-    if down == "hada_w1_b":
+    if holding("loha", "w1b"):
         return {"peft_type": "LOHA", **common, "alpha": rank, "use_effective_conv2d": False}
-    has_dora = any(name.endswith(".lora_magnitude_vector") for name in tensors)
-    has_bias = any(name.endswith(".lora_B.bias") for name in tensors)
-    return {"peft_type": "LORA", **common, "lora_alpha": rank, "use_dora": has_dora, "lora_bias": has_bias}
+    extras = {"use_dora": bool(holding("dora", "magnitude")), "lora_bias": bool(holding("bias", "diff"))}
+    return {"peft_type": "LORA", **common, "lora_alpha": rank, **extras}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from spellings import AB, DOWN_UP, SPELLINGS, TARGETS, Spelling, diffusers, flat
 
 from lora_core.deltas import Full
 from lora_core.families.wan.spec import wan_spec
-from lora_core.files.dialects import LEAVES, PREFIXES, split_leaf
+from lora_core.files.dialects import DIALECTS, LEAVES, PREFIXES, Place, WriteDialect, locate, split_leaf
 from lora_core.files.read import read_lora
 
 POCKET = wan_spec("wan-pocket")
@@ -161,8 +162,28 @@ def test_a_module_given_as_spec_is_read_by_its_own_names(tmp_path: Path) -> None
 
 
 def test_a_leaf_is_found_under_any_adapter_name_but_never_by_guessing() -> None:
-    assert split_leaf("a.b.lora_A.default.weight") == ("a.b", LEAVES["lora_A.weight"])
-    assert split_leaf("a.b.lora_magnitude_vector.default.weight") == ("a.b", LEAVES["dora_scale"])
-    assert split_leaf("a.b.lokr_w1.default") == ("a.b", LEAVES["lokr_w1"])
+    rows = {leaf.text: leaf for leaf in LEAVES}
+    assert split_leaf("a.b.lora_A.default.weight") == ("a.b", rows["lora_A.*.weight"])
+    assert split_leaf("a.b.lora_magnitude_vector.default.weight") == ("a.b", rows["lora_magnitude_vector.*.weight"])
+    assert split_leaf("a.b.lokr_w1.default") == ("a.b", rows["lokr_w1.*"])
     assert split_leaf("a.b.lora_A.bias") == ("a.b.lora_A.bias", None)
     assert split_leaf("lora_A.weight") == ("lora_A.weight", None)
+
+
+def test_no_leaf_and_no_prefix_stands_in_its_table_twice() -> None:
+    for table in (LEAVES, PREFIXES):
+        texts = [row.text for row in table]
+        assert len(set(texts)) == len(texts)
+    assert set(get_args(WriteDialect)) == set(DIALECTS)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_leaf_and_prefix_that_is_written_is_one_that_is_read(name: str) -> None:
+    dialect, module = DIALECTS[name], "blocks.0.self_attn.q"
+    for prefix in filter(None, dialect.prefixes):
+        assert prefix in PREFIXES
+        assert locate(prefix.text + module, POCKET) == Place(module, module, prefix, prefix.expert)
+    written = [leaf for leaf in LEAVES if dialect.style in leaf.styles]
+    assert [leaf.text for leaf in written] == list(dialect.leaves.values())  # no field has two leaves
+    for leaf in written:
+        assert split_leaf(f"{module}.{leaf.text}") == (module, leaf)
