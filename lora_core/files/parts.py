@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 from ..checks import shape_text
+from ..deltas import Delta
 from ..errors import LoraFileError
+from ..families.base import UNKNOWN_SHAPE, Expert
 from .account import Status
-from .containers.tensorfile import TensorInfo
+from .containers.tensorfile import TensorFile, TensorInfo
 from .dialects import Label
 from .faults import Heading
-from .kinds import KINDS, Shape, is_by_input
+from .kinds import KINDS, Shape, dora, is_by_input
+from .values import checked
 
 REWRITE = "Use a complete file; this one was cut or written wrongly"
 
@@ -36,30 +43,29 @@ class Unfit(Exception):
         self.status = status
 
 
-@dataclass
-class Group:
-    """The tensors of one target, by (kind, field), as a file's names say."""
+class Address(NamedTuple):
+    """Where a delta goes: an expert (None in a file that is not divided by experts) and a target."""
 
-    labels: dict[tuple[str, str], Label] = field(default_factory=dict)
+    expert: Expert | None
+    target: str
 
-    def add(self, label: Label, key: tuple[str, str]) -> None:
-        if key in self.labels:
-            raise Unfit(TWICE, f"{label.target} by {self.labels[key].name} and {label.name}")
-        self.labels[key] = label
 
-    def names(self) -> list[str]:
-        return [label.name for label in self.labels.values()]
+#: (kind, field) -> the tensor of one address that the file's names give for it.
+Group = dict[tuple[str, str], Label]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The tensors of one whole delta.
+    """The tensors of one whole delta, as a file holds them.
 
     Attributes:
         module: the module path as the file spells it, for patterns in a trainer's configuration.
+        kind: a row of `KINDS`.
         fields: field of the delta's class -> tensor name.
         rank: what alpha is divided by; None where the kind has no scale.
         alpha, magnitude: names of the tensors, or None.
+        target_shape: the shape of the target where the model states it, else None.
+        scale: alpha / rank or what stands for it; 1 where nothing is said.
     """
 
     target: str
@@ -69,42 +75,63 @@ class Parts:
     rank: int | None
     alpha: str | None
     magnitude: str | None
+    target_shape: Shape | None
+    scale: float = 1.0
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """The names of the tensors whose values make the delta: all but alpha."""
+        return (*self.fields.values(), *((self.magnitude,) if self.magnitude else ()))
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.fields.values(), *(name for name in (self.alpha, self.magnitude) if name))
+        return (*self.carriers, *((self.alpha,) if self.alpha else ()))
+
+    def build(self, read: Callable[[str], Tensor]) -> Delta:
+        """Build the delta from what `read` returns for its tensors' names."""
+        tensors = {field: read(name) for field, name in self.fields.items()}
+        delta = KINDS[self.kind].build(tensors, self.scale, self.target_shape)
+        if self.magnitude is None:
+            return delta
+        magnitude = read(self.magnitude)
+        by_input = is_by_input(tuple(magnitude.shape), delta.shape, self.magnitude)
+        return dora(delta, magnitude, by_input=by_input)
+
+    def build_checked(self, file: TensorFile) -> Delta:
+        """Build the delta from a file's values, each of which must be finite."""
+        return self.build(checked(file.read, file.path))
+
+    def outline(self, infos: Mapping[str, TensorInfo]) -> Delta:
+        """Build the delta without values, for its shape, rank and size."""
+        return self.build(lambda name: torch.empty(infos[name].shape, dtype=infos[name].dtype, device="meta"))
 
 
-def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo]) -> Parts | None:
-    """Return the parts of a target's delta, or None when the group is an alpha that scales nothing."""
-    alpha, magnitude = group.labels.get(("scale", "alpha")), group.labels.get(("dora", "magnitude"))
-    kinds = list(dict.fromkeys(kind for kind, _ in group.labels if kind not in _EXTRAS))
+def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo], shape: Shape) -> Parts | None:
+    """Return the parts of the delta of a target of this shape, or None when there is only an alpha."""
+    alpha, magnitude = group.get(("scale", "alpha")), group.get(("dora", "magnitude"))
+    kinds = list(dict.fromkeys(kind for kind, _ in group if kind not in _EXTRAS))
     if len(kinds) > 1:
         raise Unfit(TWICE, f"{target} as {' and as '.join(kinds)}")
     if not kinds and magnitude is None:
         return None
     kind = kinds[0] if kinds else "lora"
-    fields = {part: label.name for (of, part), label in group.labels.items() if of == kind}
+    fields = {field: label.name for (of, field), label in group.items() if of == kind}
     missing = KINDS[kind].missing(frozenset(fields))
     if missing:
-        present = ", ".join(group.names())
+        present = ", ".join(label.name for label in group.values())
         raise Unfit(HALF, f"{target} lacks {' and '.join(sorted(missing))} (there is {present})")
-    shapes = {part: infos[name].shape for part, name in fields.items()}
-    names = [*fields.values(), *([magnitude.name] if magnitude else [])]
-    _check_values(target, names, infos)
-    problem = KINDS[kind].check(shapes)
-    if magnitude and kind in _WITHOUT_FACTORS:
-        problem = "a DoRA magnitude beside a difference in full"
-    if problem:
-        raise Unfit(MISFIT, f"{target} ({problem})", "wrong_shape")
+    shapes = {field: infos[name].shape for field, name in fields.items()}
+    _check_values(target, [*fields.values(), *([magnitude.name] if magnitude else [])], infos)
+    _check_shapes(target, kind, shapes, has_magnitude=magnitude is not None)
     return Parts(
-        target,
-        next(iter(group.labels.values())).place.module,
-        kind,
-        fields,
-        KINDS[kind].rank(shapes),
-        alpha.name if alpha else None,
-        magnitude.name if magnitude else None,
+        target=target,
+        module=next(iter(group.values())).place.module,
+        kind=kind,
+        fields=fields,
+        rank=KINDS[kind].rank(shapes),
+        alpha=alpha.name if alpha else None,
+        magnitude=magnitude.name if magnitude else None,
+        target_shape=None if shape == UNKNOWN_SHAPE else shape,
     )
 
 
@@ -122,9 +149,20 @@ def check_magnitude(parts: Parts, weight: Shape, infos: Mapping[str, TensorInfo]
 
 
 def _check_values(target: str, names: Iterable[str], infos: Mapping[str, TensorInfo]) -> None:
+    """Refuse tensors that hold nothing, or no floating-point numbers."""
     for name in names:
         info = infos[name]
         if not info.dtype.is_floating_point:
             raise Unfit(NOT_FLOATS, f"{name} ({str(info.dtype).removeprefix('torch.')})")
         if 0 in info.shape:
             raise Unfit(MISFIT, f"{target} ({name} is empty)", "wrong_shape")
+
+
+def _check_shapes(target: str, kind: str, shapes: Mapping[str, Shape], *, has_magnitude: bool) -> None:
+    """Refuse tensors whose shapes make no delta together."""
+    if has_magnitude and kind in _WITHOUT_FACTORS:
+        problem = "a DoRA magnitude beside a difference in full"
+    else:
+        problem = KINDS[kind].check(shapes)
+    if problem:
+        raise Unfit(MISFIT, f"{target} ({problem})", "wrong_shape")

@@ -17,10 +17,11 @@ from ..families.registry import spec_of_module
 from ..families.wan.spec import wan_grammar
 from .account import Account
 from .assembly import Assembly, assemble
-from .blueprint import changes_nothing
 from .containers.opening import open_tensor_file
 from .expert import expert_in_metadata, expert_of_training
 from .origin import base_hint, clues_of
+from .parts import Address
+from .values import changes_nothing
 from .weights import LazyDeltas, LoraWeights
 
 _log = logging.getLogger(__name__)
@@ -71,12 +72,12 @@ def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
     """Return the weights of an assembly, no value read."""
     file = assembly.file
     expert, source = _expert(assembly)
-    parts: list[Mapping[str, Delta]] = [_deltas(assembly, place, device) for place in _places(assembly)]
+    halves: list[Mapping[str, Delta]] = [_deltas(assembly, half, device) for half in _halves(assembly)]
     return LoraWeights(
         path=file.path,
         name=file.path.stem,
-        deltas=parts[0],
-        low_noise_deltas=parts[1] if len(parts) > 1 else None,
+        deltas=halves[0],
+        low_noise_deltas=halves[1] if len(halves) > 1 else None,
         metadata=dict(file.metadata),
         expert=expert,
         expert_source=source,
@@ -89,11 +90,10 @@ def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
 
 def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
     """Read and check every value; return the weights with deltas that change nothing marked so in the account."""
-    file = assembly.file
     zero: set[str] = set()
-    for blueprint in assembly.blueprints.values():
-        if changes_nothing(blueprint.build_checked(file.path, file.read)):
-            zero.update(blueprint.names)
+    for parts in assembly.parts.values():
+        if changes_nothing(parts.build_checked(assembly.file)):
+            zero.update(parts.carriers)
     if not zero:
         return weights
     reason = "every value of it, or of its partner, is zero"
@@ -102,24 +102,22 @@ def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
     )
     account = Account(tuple(records))
     notes = list(weights.notes)
-    if len(zero) == sum(len(blueprint.names) for blueprint in assembly.blueprints.values()):
+    if len(zero) == sum(len(parts.carriers) for parts in assembly.parts.values()):
         notes.append("all its deltas are zero: it changes nothing")
     return replace(weights, account=account, notes=tuple(notes))
 
 
-def _places(assembly: Assembly) -> list[Expert | None]:
+def _halves(assembly: Assembly) -> list[Expert | None]:
     """Return the experts that the file has deltas for, the high-noise one first; [None] when it is not divided."""
-    present = {expert for expert, _ in assembly.blueprints}
+    present = {address.expert for address in assembly.parts}
     return [expert for expert in (None, *EXPERTS) if expert in present] or [None]
 
 
 def _deltas(assembly: Assembly, expert: Expert | None, device: str) -> LazyDeltas:
-    blueprints = {target: found for (of, target), found in assembly.blueprints.items() if of == expert}
-    outlines = {target: found for (of, target), found in assembly.outlines.items() if of == expert}
-    file = assembly.file
+    outlines = {address.target: outline for address, outline in assembly.outlines.items() if address.expert == expert}
 
     def build(target: str) -> Delta:
-        delta = blueprints[target].build_checked(file.path, file.read)
+        delta = assembly.parts[Address(expert, target)].build_checked(assembly.file)
         return delta if device == "cpu" else delta.to(device)
 
     return LazyDeltas(outlines, build)
@@ -127,7 +125,7 @@ def _deltas(assembly: Assembly, expert: Expert | None, device: str) -> LazyDelta
 
 def _expert(assembly: Assembly) -> tuple[Expert | Literal["both"] | None, str]:
     """Return (the expert the file is for, what told it), from the surest sign there is."""
-    experts = [expert for expert in _places(assembly) if expert is not None]
+    experts = [expert for expert in _halves(assembly) if expert is not None]
     if experts:
         return ("both" if len(experts) > 1 else experts[0]), "the prefix of its tensors"
     stated = expert_in_metadata(assembly.file.metadata)

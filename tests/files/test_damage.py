@@ -249,6 +249,7 @@ def test_ranks_that_do_not_agree(tmp_path: Path) -> None:
         ({"lokr_w1": (4, 4)}, "lacks w2 "),
         ({"lokr_w1": (4,), "lokr_w2": (32, 32)}, "its factors are w1 4, w2 32x32"),
         ({"lora_down.weight": (128,), "lora_up.weight": (128, 1)}, "down is 128 and up 128x1, which are no matrices"),
+        ({"lora_down.weight": (), "lora_up.weight": (128, 1)}, "down is a single number and up 128x1, which are no"),
         ({"lora_down.weight": (2, 128), "lora_up.weight": (128, 2, 3)}, "up is 128x2x3, which has a kernel of its own"),
         ({"lora_down.weight": (0, 128), "lora_up.weight": (128, 0)}, "is empty"),
         ({"lora_A.weight": (2, 128), "lora_B.weight": (128, 2), "dora_scale": (5,)}, "its magnitude is 5, its weight"),
