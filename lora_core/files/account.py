@@ -53,8 +53,8 @@ class Account:
         return self.counts()[status]
 
     def counts(self) -> dict[Status, int]:
-        found = Counter(record.status for record in self.records)
-        return {status: found[status] for status in STATUSES}
+        tally = Counter(record.status for record in self.records)
+        return {status: tally[status] for status in STATUSES}
 
     def summary(self) -> str:
         """Return one line: `480 tensors: 400 applied, 80 not applicable`."""

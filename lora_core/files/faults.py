@@ -45,7 +45,7 @@ class Faults:
 
     def raise_any(self, where: object, *, allow_partial: bool = False) -> None:
         """Raise one error that names every fault, or return when there is none that counts."""
-        cases = {heading: found for heading, found in self.cases.items() if not (allow_partial and heading.partial)}
+        cases = {heading: named for heading, named in self.cases.items() if not (allow_partial and heading.partial)}
         if not cases:
             return
         headings = sorted(cases, key=lambda heading: _RANK.index(heading.error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from ..deltas import Delta
 from ..errors import OutputError
 from ..experts import EXPERTS
 from ..media.figures import figure_image, fonts, missing_glyphs_allowed
+from .blocks import block_of
 from .weights import LazyDeltas, LoraWeights
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
-#: How modules follow one another inside a Wan block; others come after them in the order found.
-_ORDER = [f"{attention}.{part}" for attention in ("self_attn", "cross_attn") for part in ("q", "k", "v", "o")]
-_ORDER += ["ffn.0", "ffn.2"]
 _OUTSIDE = "outside"
 
 
@@ -75,16 +71,11 @@ def _halves(lora: LoraWeights) -> list[tuple[str, Mapping[str, Delta]]]:
 def _sizes(deltas: Mapping[str, Delta]) -> tuple[list[str], list[str], np.ndarray]:
     """Return (modules, blocks, root mean square of each change, NaN where nothing changes)."""
     each = deltas.stream() if isinstance(deltas, LazyDeltas) else deltas.items()
-    found = {_cell(target): _root_mean_square(delta) for target, delta in each}
-    modules = sorted({module for module, _ in found}, key=lambda name: _ORDER.index(name) if name in _ORDER else 99)
-    blocks = sorted({block for _, block in found}, key=lambda name: math.inf if name == _OUTSIDE else int(name))
-    cells = [[found.get((module, block), math.nan) for block in blocks] for module in modules]
-    return modules, blocks, np.array(cells)
-
-
-def _cell(target: str) -> tuple[str, str]:
-    block = _BLOCK.fullmatch(target)
-    return (block[2], block[1]) if block else (target, _OUTSIDE)
+    sizes = {block_of(target) or (math.inf, target): _root_mean_square(delta) for target, delta in each}
+    modules = list(dict.fromkeys(module for _, module in sizes))
+    blocks = sorted({block for block, _ in sizes})
+    cells = [[sizes.get((block, module), math.nan) for block in blocks] for module in modules]
+    return modules, [_OUTSIDE if block == math.inf else str(block) for block in blocks], np.array(cells)
 
 
 def _root_mean_square(delta: Delta) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,10 +16,9 @@ from ..experts import Expert
 from ..families.base import ModelSpec
 from .account import Account
 from .assembly import assemble
+from .blocks import block_of
 from .containers.opening import open_tensor_file
 from .read import MAX_EAGER_BYTES, spec_of, weights_of, with_values
-
-_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,8 @@ class LoraReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
-        found = asdict(self) | {"path": str(self.path), "metadata": dict(self.metadata)}
-        found["account"] = {"counts": self.account.counts(), "tensors": [asdict(record) for record in self.account]}
-        return found
+        account = {"counts": self.account.counts(), "tensors": [asdict(record) for record in self.account]}
+        return asdict(self) | {"path": str(self.path), "metadata": dict(self.metadata), "account": account}
 
 
 def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None) -> LoraReport:
@@ -95,7 +92,7 @@ def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None)
         except LoraFileError as error:
             faults = (*faults, error.what)
     deltas = assembly.outlines
-    targets = {target for _, target in deltas}
+    targets = list(dict.fromkeys(address.target for address in deltas))
     return LoraReport(
         path=assembly.file.path,
         num_bytes=assembly.file.num_bytes,
@@ -109,7 +106,7 @@ def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None)
         dtypes=_tally(record.dtype for record in weights.account),
         modules=_tally(_module(target) for target in targets),
         num_targets=len(targets),
-        num_blocks=len({found[1] for target in targets if (found := _BLOCK.match(target))}),
+        num_blocks=len({block[0] for target in targets if (block := block_of(target))}),
         trigger_words=weights.trigger_words,
         metadata=weights.metadata,
         account=weights.account,
@@ -124,8 +121,8 @@ def _kind(delta: Delta) -> str:
 
 
 def _module(target: str) -> str:
-    found = _BLOCK.match(target)
-    return found[2] if found else target
+    block = block_of(target)
+    return block[1] if block else target
 
 
 def _tally(values: Any) -> dict[Any, int]:

@@ -97,8 +97,8 @@ def _metadata(weights: LoraWeights, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata to write: no entry that would scale the tensors once more, and the expert if it is known."""
     kept = {key: value for key, value in weights.metadata.items() if key != METADATA_KEY}
     expert = {EXPERT_KEY: weights.expert} if weights.expert in EXPERTS else {}
-    found = {"format": "pt", **kept, **expert, **extra}
-    return {str(key): str(value) for key, value in found.items()}
+    entries = {"format": "pt", **kept, **expert, **extra}
+    return {str(key): str(value) for key, value in entries.items()}
 
 
 def _compare(weights: LoraWeights, written: Path, path: Path) -> None:
@@ -110,8 +110,8 @@ def _compare(weights: LoraWeights, written: Path, path: Path) -> None:
     spec = ModelSpec("written", "the weights just written", shapes, aliases())
     back = read_lora(written, spec=spec)
     for deltas, attribute in pairs:
-        found = getattr(back, attribute) or {}
-        different = [target for target in deltas if target not in found or not same(deltas[target], found[target])]
+        read = getattr(back, attribute) or {}
+        different = [target for target in deltas if target not in read or not same(deltas[target], read[target])]
         if different:
             what = f"{different[0]} was written and read back differently"
             raise OutputError(

@@ -140,6 +140,17 @@ def test_a_report_tells_what_a_file_is(tmp_path: Path) -> None:
     assert plain["account"]["tensors"][0]["status"] == "applied"
 
 
+def test_deltas_come_in_the_order_of_the_models_targets(tmp_path: Path) -> None:
+    pairs = dict(sorted(random_pairs(4).items(), reverse=True))
+    path = save(tmp_path / "x.pt", spelled(SPELLINGS["comfyui"], pairs, 2.0))
+    for spec in (POCKET, None):
+        weights = read_lora(path, spec=spec)
+        assert list(weights.deltas) == [target for target in POCKET.shapes if target in pairs]
+        assert next(iter(weights.account)).target == "time_projection.1"  # the account keeps the file's
+    modules = list(inspect_lora(path, spec=POCKET).modules)
+    assert modules.index("self_attn.q") < modules.index("self_attn.o") < modules.index("ffn.2")
+
+
 def test_reading_needs_neither_diffusers_nor_transformers() -> None:
     code = "import sys, lora_core.files; print([m for m in ('diffusers', 'transformers', 'peft') if m in sys.modules])"
     command = [sys.executable, "-c", code]
