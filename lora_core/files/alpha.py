@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import LoraFileError
-from ..families.base import Expert
+from ..experts import Expert
 from .containers.tensorfile import TensorFile
 from .faults import Heading
 from .ledger import Ledger
