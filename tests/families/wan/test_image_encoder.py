@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lora_core.errors import ModelError
+from lora_core.families.wan.config import image_encoder_config
 from lora_core.families.wan.image_encoder import clip_pixels
 from lora_core.families.wan.open import open_wan
 from lora_core.families.wan.spec import wan_spec
@@ -93,6 +94,26 @@ def test_a_folder_may_have_the_names_of_transformers_4_or_5(expert: Path, tmp_pa
     save_file({f"{root}{name}": tensor for name, tensor in bare.items()}, tmp_path / "model.safetensors")
     features = open_wan(expert, image_encoder=tmp_path).encode_picture(picture())
     torch.testing.assert_close(features, diffusers_features(picture()), rtol=0, atol=1e-5)
+
+
+def test_shapes_alone_tell_the_encoder_of_the_published_models() -> None:
+    vit_h = {
+        "embeddings.class_embedding": (1280,),
+        "embeddings.patch_embedding.weight": (1280, 3, 14, 14),
+        "embeddings.position_embedding.weight": (257, 1280),
+    }
+    layers = {f"encoder.layers.{i}.mlp.fc1.weight": (5120, 1280) for i in range(32)}
+    assert image_encoder_config(vit_h | layers, {}, "clip_vision_h.safetensors") == {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "num_channels": 3,
+        "image_size": 224,
+        "patch_size": 14,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+    }
 
 
 def test_half_precision_files_and_models_compute_in_float32(expert: Path, encoder: Path, tmp_path: Path) -> None:
