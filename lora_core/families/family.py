@@ -70,6 +70,22 @@ class Naming:
     is_bare: Callable[[str], bool]
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """What may stand before a module path, alone or inside another prefix.
+
+    Attributes:
+        dialect: the short name under which reports show it.
+        expert: the expert that this prefix gives the tensor to.
+        flat: True where the path behind it is written with underscores for dots.
+    """
+
+    text: str
+    dialect: str
+    expert: Expert | None = None
+    flat: bool = False
+
+
 class LoraTraits(NamedTuple):
     """What is known of a LoRA file to guess its base by.
 
@@ -153,6 +169,7 @@ class Family:
         spec_names: the published models that `spec` answers to, the one people mean first.
         grammar: every name of the family and no shape, for reading a file without a model.
         recognises: whether tensor names of a checkpoint are those of its networks.
+        prefixes: what stands before its module paths in LoRA files, beside what does for every family.
         embedded: models that come with the package, opened by these words instead of a path.
         pipelines: the classes of diffusers pipelines whose folders it opens.
     """
@@ -170,5 +187,6 @@ class Family:
     forward: Forward
     condition: Tell
     open: OpenModel
+    prefixes: tuple[Prefix, ...] = ()
     embedded: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()

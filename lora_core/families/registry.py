@@ -18,11 +18,15 @@ from .wan.family import WAN
 FAMILIES: tuple[Family, ...] = (WAN,)
 
 
+def find_family(spec: ModelSpec) -> Family | None:
+    """Return the family that a spec names, None for a network of no known family."""
+    return next((family for family in FAMILIES if family.name == spec.family), None)
+
+
 def family_of(spec: ModelSpec) -> Family:
-    """Return the family that a spec names."""
-    for family in FAMILIES:
-        if family.name == spec.family:
-            return family
+    """Return the family that a spec names, or say that it is not known."""
+    if (family := find_family(spec)) is not None:
+        return family
     expected = f"a model of {', '.join(family.title for family in FAMILIES)}"
     raise ModelError(spec.title, f"its family {spec.family!r} is not known", expected=expected)
 

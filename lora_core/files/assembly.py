@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from ..deltas import Delta
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import ModelSpec
+from ..families.family import Family
+from ..families.registry import family_of_targets, find_family
 from .account import Account
 from .alpha import scaled
 from .containers.tensorfile import TensorFile
 from .dialects import Label, label_all, locate
 from .faults import Faults, Heading
 from .ledger import Ledger
-from .origin import foreign_model, wan_width
+from .origin import foreign_model
 from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_of
 from .verdict import check_shape, judge_nothing_applied, judge_size
 
@@ -34,7 +36,8 @@ class Assembly:
 
     Attributes:
         parts, outlines: by address, in the order of the model's targets; an outline is a delta without values.
-        width: the width of the Wan transformer that the deltas belong to, or None.
+        shapes: target -> shape of every delta the file holds, fitting or not.
+        family: the family of the spec, or of the targets where the spec has none; None if there is no such.
     """
 
     file: TensorFile
@@ -44,7 +47,8 @@ class Assembly:
     account: Account
     faults: Faults
     notes: tuple[str, ...]
-    width: int | None
+    family: Family | None
+    shapes: Mapping[str, tuple[int, ...]]
 
     @property
     def dialect(self) -> str:
@@ -57,14 +61,15 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     """Give every tensor of a file its place; faults are collected, only broken configurations are raised at once."""
     ledger = Ledger(file.infos)
     labels = label_all(file.infos, spec)
-    complete = _complete(_groups(labels, spec, ledger), spec, ledger)
+    family = find_family(spec) or family_of_targets(label.target for label in labels if label.target)
+    complete = _complete(_groups(labels, spec, family, ledger), spec, ledger)
     parts, notes = scaled(complete, file, ledger)
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}
-    fitting = _fitting(parts, outlines, spec, ledger)
+    fitting = _fitting(parts, outlines, spec, family, ledger)
     if not fitting and all(heading.partial for heading in ledger.faults.cases):
-        judge_nothing_applied(ledger.faults, spec, tuple(file.infos))
+        judge_nothing_applied(ledger.faults, spec, family, tuple(file.infos))
     shapes = {address.target: outline.shape for address, outline in outlines.items()}
-    judge_size(ledger.faults, spec, shapes, len(fitting))
+    judge_size(ledger.faults, spec, family, shapes, len(fitting))
     return Assembly(
         file=file,
         labels=labels,
@@ -73,17 +78,18 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
         account=ledger.account(),
         faults=ledger.faults,
         notes=notes,
-        width=wan_width(shapes),
+        family=family,
+        shapes=shapes,
     )
 
 
-def _groups(labels: tuple[Label, ...], spec: ModelSpec, ledger: Ledger) -> dict[Address, Group]:
+def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, ledger: Ledger) -> dict[Address, Group]:
     """Gather the tensors of each address; what has no target is written into the ledger."""
     groups: dict[Address, Group] = {}
     has_experts = any(label.place.expert for label in labels)
     unknown = [label.name for label in labels if label.target is None]
     # Suggestions for the names of another model would be slow and wrong.
-    suggests = len(unknown) * 2 < len(labels) or not foreign_model(unknown)
+    suggests = len(unknown) * 2 < len(labels) or not foreign_model(unknown, family)
     for label in labels:
         if label.leaf is None or label.target is None or label.target not in spec.shapes:
             _explain(label, spec, ledger, suggests)
@@ -142,13 +148,17 @@ def _complete(groups: Mapping[Address, Group], spec: ModelSpec, ledger: Ledger) 
 
 
 def _fitting(
-    parts: Mapping[Address, Parts], outlines: Mapping[Address, Delta], spec: ModelSpec, ledger: Ledger
+    parts: Mapping[Address, Parts],
+    outlines: Mapping[Address, Delta],
+    spec: ModelSpec,
+    family: Family | None,
+    ledger: Ledger,
 ) -> list[Address]:
     """Return where the model can take the delta, in the order of its targets; the others go into the ledger."""
     fitting = []
     for address, own in parts.items():
         with ledger.refusing(own.names, address.target):
-            check_shape(address.target, outlines[address], spec)
+            check_shape(address.target, outlines[address], spec, family)
             check_magnitude(own, outlines[address].shape, ledger.infos)
             fitting.append(address)
     order = {target: index for index, target in enumerate(spec.shapes)}

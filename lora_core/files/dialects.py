@@ -8,36 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal, NamedTuple
 
 from ..experts import Expert
 from ..families.base import ModelSpec
+from ..families.family import Prefix
+from ..families.registry import find_family
 
-
-@dataclass(frozen=True)
-class Prefix:
-    """What may stand before a module path, alone or inside another prefix.
-
-    Attributes:
-        dialect: the short name under which reports show it.
-        expert: the expert that this prefix gives the tensor to.
-        flat: True where the path behind it is written with underscores for dots.
-    """
-
-    text: str
-    dialect: str
-    expert: Expert | None = None
-    flat: bool = False
-
-
+#: What stands before module paths whatever the model; a family may add prefixes of its own.
 PREFIXES: tuple[Prefix, ...] = (
     Prefix("diffusion_model.", "comfyui"),  # ComfyUI, Kijai, lightx2v, diffusion-pipe, ai-toolkit
     Prefix("transformer.", "diffusers"),  # diffusers, finetrainers; with transformer_2 in the file: the high expert
     Prefix("transformer_1.", "ai-toolkit", "high_noise"),  # ai-toolkit, both experts in one file
     Prefix("transformer_2.", "diffusers", "low_noise"),  # diffusers and ai-toolkit
-    Prefix("high_noise_model.", "wan", "high_noise"),  # the folder names of the Wan 2.2 release
-    Prefix("low_noise_model.", "wan", "low_noise"),
     Prefix("base_model.model.", "peft"),  # PEFT's save_pretrained
     Prefix("pipe.dit.", "diffsynth"),  # DiffSynth, UniAnimate
     Prefix("pipe.dit2.", "diffsynth", "low_noise"),
@@ -201,9 +185,6 @@ UNSUPPORTED: tuple[tuple[str, str], ...] = (
     (".fourierft_spectrum", "FourierFT"),
 )
 
-_DOTTED = sorted(((prefix.text, prefix) for prefix in PREFIXES), key=lambda row: -len(row[0]))
-_FLAT = [(text.replace(".", "_"), prefix) for text, prefix in _DOTTED]
-
 #: A wildcard never stands for these: they are names of parameters, not of adapters.
 _NOT_ADAPTERS = ("weight", "bias", "alpha")
 _LEAF_OF: Mapping[str, Leaf] = {leaf.text: leaf for leaf in LEAVES}
@@ -277,12 +258,16 @@ def split_leaf(name: str) -> tuple[str, Leaf | None]:
 
 def locate(stem: str, spec: ModelSpec) -> Place:
     """Take prefixes off until the model knows the path that is left."""
+    family = find_family(spec)
+    dotted, flattened = _by_length(() if family is None else family.prefixes)
     rest, flat = stem, False
     outermost: Prefix | None = None
     expert: Expert | None = None
     while True:
         path = spec.find(rest) or spec.find_flat(rest.replace(".", "_"))
-        prefix = None if path else _prefix_of(rest, flat)
+        # Behind a flat prefix, dots are underscores in the others too.
+        known = () if path else flattened if flat else dotted
+        prefix = next((prefix for text, prefix in known if rest.startswith(text)), None)
         if prefix is None:
             return Place(rest, path, outermost, expert)
         outermost = outermost or prefix
@@ -291,6 +276,8 @@ def locate(stem: str, spec: ModelSpec) -> Place:
         rest = rest[len(prefix.text) :]
 
 
-def _prefix_of(rest: str, flat: bool) -> Prefix | None:
-    """Return the longest prefix of `rest`; behind a flat prefix, dots are underscores in the others too."""
-    return next((prefix for text, prefix in (_FLAT if flat else _DOTTED) if rest.startswith(text)), None)
+@cache
+def _by_length(own: tuple[Prefix, ...]) -> tuple[list[tuple[str, Prefix]], list[tuple[str, Prefix]]]:
+    """Return (text, prefix) of all prefixes and a family's own, the longest first: as they are, and without dots."""
+    dotted = sorted(((prefix.text, prefix) for prefix in (*PREFIXES, *own)), key=lambda row: -len(row[0]))
+    return dotted, [(text.replace(".", "_"), prefix) for text, prefix in dotted]

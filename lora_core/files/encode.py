@@ -7,7 +7,7 @@ float32 otherwise. So alpha is the rank, and no reader that takes it for that ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
 from ..errors import UnsupportedLoraError
-from ..families.wan.names import to_diffusers
+from ..families.family import Naming
+from ..families.registry import family_of_targets
 from .dialects import DIALECTS, Dialect, Prefix
 from .faults import Faults, Heading
 from .kinds import KINDS
@@ -48,7 +49,8 @@ class Stored:
 
 def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tensor]:
     """Return tensor name -> tensor; all that the dialect cannot express is refused in one message."""
-    table = DIALECTS[dialect]
+    table, family = DIALECTS[dialect], family_of_targets(weights.deltas)
+    naming = None if family is None else family.naming
     faults = Faults()
     text = f"{{n}} delta{{s}} cannot be written in the {dialect} dialect"
     heading = Heading(UnsupportedLoraError, text, remedy=_REMEDY)
@@ -56,11 +58,11 @@ def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tenso
     for prefix, deltas in _by_prefix(weights, table, dialect, where):
         for target, delta in deltas.items():
             stored = stored_form(delta, is_bias=target.endswith(".bias"), fold=not table.has_alpha)
-            problem = _problem(target, stored, deltas, table)
+            problem = _problem(target, stored, deltas, table, naming)
             if problem:
                 faults.add(heading, f"{target} ({problem})")
                 continue
-            module = _spelled(target.removesuffix(".bias"), prefix, table)
+            module = _spelled(target.removesuffix(".bias"), prefix, table, naming)
             for leaf, tensor in _leaves(stored, table):
                 tensors[f"{prefix.text}{module}.{leaf}"] = tensor.detach().cpu().contiguous()
     faults.raise_any(where)
@@ -113,21 +115,14 @@ def _by_prefix(
     return [(high, weights.deltas), (low, weights.low_noise_deltas)]
 
 
-def _spelled(module: str, prefix: Prefix, table: Dialect) -> str:
+def _spelled(module: str, prefix: Prefix, table: Dialect, naming: Naming | None) -> str:
     """Return a canonical module path as the dialect spells it behind a prefix."""
-    module = _MODULES[table.modules](module)
+    if table.modules == "diffusers" and naming is not None:
+        module = naming.to_diffusers(module)
     return module.replace(".", "_") if prefix.flat else module
 
 
-def _diffusers(path: str) -> str:
-    name = to_diffusers(f"{path}.weight")
-    return name.removesuffix(".weight") if name else to_diffusers(path) or path
-
-
-_MODULES: Mapping[str, Callable[[str], str]] = {"native": lambda path: path, "diffusers": _diffusers}
-
-
-def _problem(target: str, stored: Stored, deltas: Mapping[str, Delta], table: Dialect) -> str:
+def _problem(target: str, stored: Stored, deltas: Mapping[str, Delta], table: Dialect, naming: Naming | None) -> str:
     """Return why the dialect cannot express a delta, or ""."""
     keys = [(stored.kind, field) for field in stored.tensors]
     if stored.magnitude is not None:
@@ -137,7 +132,8 @@ def _problem(target: str, stored: Stored, deltas: Mapping[str, Delta], table: Di
         return f"a {name}{_KIND_WORDS[stored.kind]}" + (" with a Tucker core" if _has_core(stored) else "")
     if not table.has_alpha:
         return _peft_problem(target, stored, deltas)
-    return "a bare parameter" if not table.names_bare and _is_bare(target) else ""
+    is_bare = naming is not None and naming.is_bare(target)
+    return "a bare parameter" if is_bare and not table.names_bare else ""
 
 
 def _peft_problem(target: str, stored: Stored, deltas: Mapping[str, Delta]) -> str:
@@ -177,8 +173,3 @@ def _magnitude(stored: Stored, table: Dialect) -> Tensor:
 
 def _has_core(stored: Stored) -> bool:
     return any(field in stored.tensors for field in ("mid", "t1", "t2"))
-
-
-def _is_bare(target: str) -> bool:
-    """Say whether a target of Wan is a parameter that no module of its own holds."""
-    return not target.endswith(".bias") and to_diffusers(target) is not None

@@ -1,34 +1,18 @@
-"""The model a LoRA file was made for, as far as its shapes and names tell it: a Wan of some size, or a foreign one."""
+"""The model a LoRA file was made for, as far as its names tell it: one of a known family, or a foreign one."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-#: Width of a Wan transformer -> its size.
-WAN_SIZES: Mapping[int, str] = {1536: "1.3B", 3072: "5B", 5120: "14B"}
+from ..families.base import ModelSpec
+from ..families.family import Family
+from ..families.registry import FAMILIES
+from .dialects import label_all
 
-#: Input channels of a patch embedding -> whose they are.
-PATCH_CHANNELS: Mapping[int, str] = {16: "text-to-video", 36: "image-to-video", 48: "Wan 2.2 5B"}
-
-#: Module of a block -> the axis of its weight that is the transformer's width.
-_WIDTH_AXES: Mapping[str, int] = {
-    **{f"{attention}.{part}": 0 for attention in ("self_attn", "cross_attn") for part in "qkvo"},
-    "ffn.0": 1,
-    "ffn.2": 0,
-}
-
-#: The published model of a size that has only one.
-_SINGLE: Mapping[str, str] = {"1.3B": "wan2.1-t2v-1.3b", "5B": "wan2.2-ti2v-5b"}
-
-#: (flattened part of a tensor's name, the model it is typical of), the most telling first.
+#: (flattened part of a tensor's name, the model of no family here that it is typical of), the most telling first.
 FOREIGN: tuple[tuple[str, str], ...] = (
-    ("vace_blocks_", "Wan VACE, whose control blocks this model does not have"),
-    ("audio_injector", "Wan S2V, whose audio blocks this model does not have"),
-    ("face_adapter", "Wan Animate, whose face blocks this model does not have"),
-    ("motion_encoder", "Wan Animate, whose face blocks this model does not have"),
     ("individual_token_refiner", "HunyuanVideo"),
     ("single_transformer_blocks_", "Flux"),
     ("double_blocks_", "Flux or HunyuanVideo"),
@@ -55,54 +39,36 @@ FOREIGN: tuple[tuple[str, str], ...] = (
 )
 
 
-def foreign_model(names: Iterable[str]) -> str:
-    """Return which other model most of these tensor names are typical of, or ""."""
-    votes: Counter[str] = Counter()
+#: How many names are looked at to tell a family by.
+_NUM_ASKED = 64
+
+
+def foreign_model(names: Iterable[str], family: Family | None) -> str:
+    """Return which model outside `family` most of these tensor names are typical of, or ""."""
     names = list(names)
+    other = next((other for other in FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None)
+    if other is not None:
+        return other.title
+    rows = (*(family.origin.relatives if family else ()), *FOREIGN)
+    votes: Counter[str] = Counter()
     for name in names:
         flat = name.replace(".", "_")
-        votes.update(model for sign, model in FOREIGN if sign in flat)
-    ordered = [model for _, model in FOREIGN if votes[model] * 4 >= len(names)]
+        votes.update(model for sign, model in rows if sign in flat)
+    ordered = [model for _, model in rows if votes[model] * 4 >= len(names)]
     return ordered[0] if ordered else ""
 
 
-def wan_width(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Return the width of the transformer that deltas of these shapes belong to, or None when no shape tells it."""
-    widths: Counter[int] = Counter()
-    for target, shape in shapes.items():
-        axis = _WIDTH_AXES.get(target.split(".", 2)[-1])
-        if axis is not None and axis < len(shape):
-            widths[shape[axis]] += 1
-    return widths.most_common(1)[0][0] if widths else None
+def grammar_of(names: Iterable[str]) -> ModelSpec:
+    """Return the grammar of the family that knows most of these tensor names, the first family's if none does."""
+    names = list(names)
+    grammars = [family.grammar() for family in FAMILIES]
+    return max(grammars, key=lambda grammar: _share(names, grammar)) if len(grammars) > 1 else grammars[0]
 
 
-def base_hint(
-    width: int | None, *, image_branch: bool, in_channels: int | None, has_expert: bool, clues: Iterable[str]
-) -> str | None:
-    """Return the name of the published Wan that a file fits, as much of it as can be told.
-
-    `wan2.1-t2v-1.3b`, `wan2.2-ti2v-5b` and `wan2.1-i2v-14b` follow from shapes and names alone. For the other 14B
-    models the answer is a whole name such as `wan2.2-i2v-a14b`, or `wan2.2-14b`, `wan2.1-14b`, `wan-14b`.
-
-    Args:
-        width: the transformer's width.
-        image_branch: True when the file touches what only Wan 2.1 I2V has.
-        in_channels: input channels of its patch embedding, if it touches that (36 is I2V's).
-        has_expert: True when it is meant for one noise expert, which only Wan 2.2 has.
-        clues: texts that may name the model: the file's name, entries of its metadata.
-    """
-    size = WAN_SIZES.get(width or 0)
-    if size is None or size in _SINGLE:
-        return _SINGLE.get(size or "")
-    if image_branch:
-        return "wan2.1-i2v-14b"
-    text = " ".join(clues).lower()
-    told = re.search(r"wan[\s._-]*(?:video[\s._-]*)?2[._-]?([12])(?!\d)", text)
-    generation = "2.2" if has_expert else f"2.{told[1]}" if told else ""
-    task = "i2v" if in_channels == 36 else next(iter(re.findall(r"[it]2v", text)), "")
-    if not generation or not task:
-        return f"wan{generation}-14b"
-    return f"wan2.1-{task}-14b" if generation == "2.1" else f"wan2.2-{task}-a14b"
+def _share(names: list[str], grammar: ModelSpec) -> float:
+    """Return which share of the names, of as many as are looked at, has a target in a grammar."""
+    asked = names[:: max(1, len(names) // _NUM_ASKED)]
+    return sum(label.target in grammar.shapes for label in label_all(asked, grammar)) / max(1, len(asked))
 
 
 def clues_of(path: Path | None, metadata: Mapping[str, str]) -> list[str]:

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..checks import shape_text
 from ..deltas import Delta
 from ..errors import LoraFileError
-from ..families.base import UNKNOWN_SHAPE
 from ..experts import Expert
+from ..families.base import UNKNOWN_SHAPE
 from .account import Status
 from .containers.tensorfile import TensorFile, TensorInfo
 from .dialects import Label

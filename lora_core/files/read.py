@@ -13,13 +13,13 @@ from torch import nn
 from ..deltas import Delta
 from ..experts import EXPERTS, Expert, expert_in_name
 from ..families.base import ModelSpec
+from ..families.family import LoraTraits
 from ..families.registry import spec_of_module
-from ..families.wan.spec import wan_grammar
 from .account import Account
 from .assembly import Assembly, assemble
 from .containers.opening import open_tensor_file
 from .expert import expert_in_metadata, expert_of_training
-from .origin import base_hint, clues_of
+from .origin import clues_of, grammar_of
 from .parts import Address
 from .values import changes_nothing
 from .weights import LazyDeltas, LoraWeights
@@ -43,7 +43,8 @@ def read_lora(
 
     Args:
         path: a `.safetensors`, `.pt`, `.pth` or `.bin` file.
-        spec: the model it must fit, or the module itself; None accepts every target of the Wan family, of any size.
+        spec: the model it must fit, or the module itself; None accepts every target of the family that the
+            file's names tell, of any size.
         allow_partial: True to leave out tensors that the model has no place for, which is an error otherwise.
         device: where looked-up deltas shall live.
 
@@ -52,7 +53,7 @@ def read_lora(
         UnsupportedLoraError: it is of a kind that is known and not supported.
         LoraMismatchError: it is sound and does not fit the model.
     """
-    assembly = assemble(open_tensor_file(path), spec_of(spec))
+    assembly = assembled(path, spec)
     assembly.faults.raise_any(assembly.file.path, allow_partial=allow_partial)
     weights = weights_of(assembly, device)
     if assembly.file.num_bytes <= MAX_EAGER_BYTES:
@@ -61,11 +62,12 @@ def read_lora(
     return weights
 
 
-def spec_of(model: ModelSpec | nn.Module | None) -> ModelSpec:
-    """Return the spec that a caller means: theirs, their module's, or the grammar of the Wan family."""
+def assembled(path: str | Path, model: ModelSpec | nn.Module | None) -> Assembly:
+    """Assemble a file for the model a caller means: a spec, a module, or any of the family that its names tell."""
+    file = open_tensor_file(path)
     if model is None:
-        return wan_grammar()
-    return model if isinstance(model, ModelSpec) else spec_of_module(model)
+        return assemble(file, grammar_of(file.infos))
+    return assemble(file, model if isinstance(model, ModelSpec) else spec_of_module(model))
 
 
 def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
@@ -139,17 +141,9 @@ def _expert(assembly: Assembly) -> tuple[Expert | Literal["both"] | None, str]:
 
 
 def _base(assembly: Assembly, *, has_expert: bool) -> str | None:
-    targets = {target: delta.shape for (_, target), delta in assembly.outlines.items()}
-    patch = targets.get("patch_embedding", ())
-    return base_hint(
-        assembly.width,
-        image_branch=any("_img" in target or "img_emb" in target for target in _all_targets(assembly)),
-        in_channels=patch[1] if len(patch) > 1 else None,
-        has_expert=has_expert,
-        clues=clues_of(assembly.file.path, assembly.file.metadata),
-    )
-
-
-def _all_targets(assembly: Assembly) -> list[str]:
-    """Return the targets of every tensor, also of those that this model has no place for."""
-    return [record.target for record in assembly.account if record.target is not None]
+    """Return the published model that the file fits, as much of its name as the family can tell."""
+    if assembly.family is None:
+        return None
+    targets = [record.target for record in assembly.account if record.target is not None]
+    clues = clues_of(assembly.file.path, assembly.file.metadata)
+    return assembly.family.origin.base(LoraTraits(assembly.shapes, targets, has_expert, clues))

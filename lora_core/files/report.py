@@ -15,10 +15,8 @@ from ..errors import LoraFileError
 from ..experts import Expert
 from ..families.base import ModelSpec
 from .account import Account
-from .assembly import assemble
 from .blocks import block_of
-from .containers.opening import open_tensor_file
-from .read import MAX_EAGER_BYTES, spec_of, weights_of, with_values
+from .read import MAX_EAGER_BYTES, assembled, weights_of, with_values
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None)
 
     Values are read of files up to 64 MiB only, to tell deltas that are all zero or not finite.
     """
-    assembly = assemble(open_tensor_file(path), spec_of(spec))
+    assembly = assembled(path, spec)
     weights = weights_of(assembly)
     faults = assembly.faults.texts()
     if assembly.file.num_bytes <= MAX_EAGER_BYTES:

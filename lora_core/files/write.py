@@ -19,7 +19,7 @@ from ..deltas import Delta
 from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
 from ..families.base import ModelSpec
-from ..families.wan.names import aliases
+from ..families.registry import family_of_targets
 from .dialects import DIALECTS, WriteDialect
 from .encode import encode, stored_form
 from .expert import EXPERT_KEY
@@ -107,7 +107,9 @@ def _compare(weights: LoraWeights, written: Path, path: Path) -> None:
     if weights.low_noise_deltas is not None:
         pairs.append((weights.low_noise_deltas, "low_noise_deltas"))
     shapes = {target: delta.shape for deltas, _ in pairs for target, delta in deltas.items()}
-    spec = ModelSpec("written", "the weights just written", shapes, aliases())
+    family = family_of_targets(shapes)
+    aliases = {} if family is None else family.grammar().aliases
+    spec = ModelSpec("written", "the weights just written", shapes, aliases, family.name if family else "")
     back = read_lora(written, spec=spec)
     for deltas, attribute in pairs:
         read = getattr(back, attribute) or {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.family import Customs
-from ..families.registry import family_of
+from ..families.registry import find_family
 from .advice import Advice
 from .plan import StepPlan
 from .route import Route
@@ -29,7 +29,8 @@ class Draft:
 
     @property
     def customs(self) -> Customs:
-        return family_of(self.spec).customs if self.spec.family else Customs()
+        family = find_family(self.spec)
+        return Customs() if family is None else family.customs
 
     def on(self, expert: Expert) -> list[StepPlan]:
         return [step for step in self.steps if step.expert == expert]

@@ -10,7 +10,7 @@ from functools import cached_property
 from ..experts import EXPERTS, Expert, twin_names
 from ..families.base import ModelSpec
 from ..families.family import Customs, UsualStrength
-from ..families.registry import family_of
+from ..families.registry import find_family
 from ..files.purpose import Purpose
 from ..stack.loading import LoadedLora, LoadedStack
 from .advice import Advice
@@ -45,7 +45,8 @@ class Case:
 
     @cached_property
     def customs(self) -> Customs:
-        return family_of(self.spec).customs if self.spec.family else Customs()
+        family = find_family(self.spec)
+        return Customs() if family is None else family.customs
 
     @cached_property
     def speed(self) -> tuple[RoutedLora, ...]:

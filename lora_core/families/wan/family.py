@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..family import Family, Naming
 from .customs import CUSTOMS
 from .forward import forward
-from .names import is_bare, module_to_diffusers
+from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .open import open_wan
 from .origin import ORIGIN
 from .picture import condition
@@ -26,6 +26,7 @@ WAN = Family(
     forward=forward,
     condition=condition,
     open=open_wan,
+    prefixes=LORA_PREFIXES,
     embedded=(POCKET,),
     pipelines=PIPELINES,
 )

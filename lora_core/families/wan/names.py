@@ -11,11 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from ..family import Prefix
+
 #: The most blocks a Wan checkpoint has been seen with is 40; the tables leave room.
 MAX_BLOCKS = 64
 
 #: What may stand before every name of a single-file checkpoint, longest first.
 CHECKPOINT_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "transformer.", "")
+
+
+#: What stands before module paths in LoRA files: the folder names of the Wan 2.2 release.
+LORA_PREFIXES = (Prefix("high_noise_model.", "wan", "high_noise"), Prefix("low_noise_model.", "wan", "low_noise"))
 
 
 @dataclass(frozen=True)
