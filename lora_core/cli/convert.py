@@ -19,7 +19,7 @@ from .console import console
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--to", "dialect", type=click.Choice(DIALECTS), default="comfyui", show_default=True, help="The dialect.")
 @click.option("--expert", type=click.Choice(EXPERTS), help="Of a file of both experts, write only this one's half.")
-@click.option("--allow-partial", is_flag=True, help="Leave out tensors that no Wan model has a place for.")
+@click.option("--allow-partial", is_flag=True, help="Leave out tensors that no model of the family has a place for.")
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 def command(source: Path, target: Path, dialect: str, expert: str | None, allow_partial: bool, force: bool) -> None:
     """Write the LoRA file SOURCE to TARGET in another dialect; it is read back and compared before it counts."""

@@ -15,7 +15,7 @@ from .console import console
 
 @click.command("inspect")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", help="The model it must fit: a spec's name, pocket, or a checkpoint; else any Wan model.")
+@click.option("--model", help="The model it must fit: a spec's name, pocket, or a checkpoint; else any of its family.")
 @click.option("--all", "every", is_flag=True, help="One line for every tensor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the size of the change by block and module, PNG.")

@@ -141,6 +141,15 @@ class UsualStrength:
     evidence: str
 
 
+class Told(Protocol):
+    """What a LoRA file tells of itself; `files.weights.LoraWeights` has it."""
+
+    @property
+    def base(self) -> str | None: ...
+    @property
+    def expert(self) -> str | None: ...
+
+
 @dataclass(frozen=True)
 class Customs:
     """What the users of a family have found out.
@@ -149,14 +158,14 @@ class Customs:
         distilled_shift: the shift that its few-step LoRAs are distilled for; None where there are none.
         evidence: name of a rule of `plan/` -> where the family's users met it.
         on_base: (base of a LoRA, the model it is put on) -> what is to be said of that, or None.
-        strength: (purpose of a LoRA, its base or "", the expert it acts on) -> where it is used at other strengths
-            than LoRAs of its purpose are.
+        strength: (purpose of a LoRA, what its file tells, the expert it acts on) -> at which strengths it is used, or
+            None for those that LoRAs of its purpose are used at.
     """
 
     distilled_shift: float | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
     on_base: Callable[[str, ModelSpec], Remark | None] = lambda base, spec: None
-    strength: Callable[[str, str, Expert], UsualStrength | None] = lambda purpose, base, expert: None
+    strength: Callable[[str, Told, Expert], UsualStrength | None] = lambda purpose, told, expert: None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ _GUIDES = "published guides: character 0.8 to 1, concept and motion 0.6 to 0.8, 
 
 #: Purpose -> the strengths in use, with some room on both sides; "" where the purpose is not known.
 USUAL_STRENGTHS: Mapping[Purpose, UsualStrength] = {
-    "speed": UsualStrength(0.5, 1.5, "lightx2v's own configurations for Wan 2.2 use 1.0 on both experts"),
+    "speed": UsualStrength(0.5, 1.5, "distilled LoRAs are trained at strength 1"),
     "style": UsualStrength(0.3, 1.2, _GUIDES),
     "character": UsualStrength(0.5, 1.2, _GUIDES),
     "motion": UsualStrength(0.4, 1.2, _GUIDES),
@@ -167,9 +167,7 @@ def _many(case: Case) -> Iterator[Advice]:
 def _strength(case: Case) -> Iterator[Advice]:
     for lora in case.routed:
         purpose, peak = lora.weights.purpose, lora.peak
-        usual = USUAL_STRENGTHS[purpose]
-        if not lora.weights.expert:  # what says which expert it is for was made for two
-            usual = case.customs.strength(purpose, lora.weights.base or "", lora.expert) or usual
+        usual = case.customs.strength(purpose, lora.weights, lora.expert) or USUAL_STRENGTHS[purpose]
         if peak == 0:
             yield Advice(lora.name, "zero-strength", f"strength 0 on {lora.expert}: it does nothing", "", "note")
         elif not usual.lowest <= abs(peak) <= usual.highest or (peak < 0 and purpose == "speed"):

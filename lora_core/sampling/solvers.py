@@ -153,7 +153,7 @@ SOLVERS: dict[str, Solver] = {
     solver.name: solver
     for solver in (
         Solver("euler", euler, False, "one straight step at a time; what distilled few-step LoRAs are made for"),
-        Solver("unipc", unipc, True, "predictor and corrector of order 2; Wan's own choice for many steps"),
+        Solver("unipc", unipc, True, "predictor and corrector of order 2; the usual choice for many steps"),
         Solver("dpmpp_2m", dpmpp_2m, True, "DPM-Solver++ of order 2"),
         Solver("lcm", lcm, False, "fresh noise at every step; for consistency-distilled LoRAs"),
     )

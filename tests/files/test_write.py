@@ -207,7 +207,7 @@ def test_metadata_is_written_and_the_expert_with_it(tmp_path: Path) -> None:
             "trigger_words": "zibbo",
         }
     back = read_lora(path, spec=POCKET)
-    assert (back.kind, back.trigger_words, back.expert) == ("style", ("zibbo",), "high_noise")
+    assert (back.purpose, back.trigger_words, back.expert) == ("style", ("zibbo",), "high_noise")
 
 
 def test_a_lora_of_any_other_model_is_written_too(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...experts import Expert
 from ..base import ModelSpec
-from ..family import Customs, Remark, UsualStrength
+from ..family import Customs, Remark, Told, UsualStrength
 
 #: Rule of `plan/` -> its evidence.
 _EVIDENCE = {
@@ -14,16 +14,20 @@ _EVIDENCE = {
     "speed-on-one-expert": "lightx2v's Wan 2.2 configurations give both experts one, at strength 1 and without cfg",
 }
 
+_SPEED = UsualStrength(0.5, 1.5, "lightx2v's own configurations for Wan 2.2 use 1.0 on both experts")
+
 #: Made for Wan 2.1 and used on Wan 2.2's high-noise expert, a speed LoRA is turned up.
 _TURNED_UP_SPEED = UsualStrength(
     0.5, 3.0, "Wan 2.1 lightx2v is used at 3 on the high expert: ComfyUI-WanVideoWrapper#1830"
 )
 
 
-def strength(purpose: str, base: str, expert: Expert) -> UsualStrength | None:
-    """Return where a LoRA is used at strengths of its own, or None."""
-    turned_up = purpose == "speed" and expert == "high_noise" and not base.startswith("wan2.2")
-    return _TURNED_UP_SPEED if turned_up else None
+def strength(purpose: str, told: Told, expert: Expert) -> UsualStrength | None:
+    """Return the strengths at which a speed LoRA is used; None for other LoRAs."""
+    if purpose != "speed":
+        return None
+    made_for_pairs = told.expert or (told.base or "").startswith("wan2.2")
+    return _TURNED_UP_SPEED if expert == "high_noise" and not made_for_pairs else _SPEED
 
 
 def on_base(base: str, spec: ModelSpec) -> Remark | None:
