@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Real
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from .errors import LoraCoreError
 
 Settings = TypeVar("Settings")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def finite_number(value: object, where: str, error: type[LoraCoreError]) -> float:
@@ -109,6 +111,24 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
         raise _DuplicateKeyError(f"the key {twice!r} twice in one object")
     return row
+
+
+def showing_settings(kind: type) -> Callable[[Function], Function]:
+    """Let a function that takes the settings of a dataclass by name show each of them in its signature."""
+
+    def decorate(function: Function) -> Function:
+        shown = inspect.signature(function)
+        own = [p for p in shown.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        taken = {p.name for p in own}
+        settings = [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+            for field in fields(kind)
+            if field.name not in taken
+        ]
+        function.__signature__ = shown.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]  # PEP 362's
+        return function
+
+    return decorate
 
 
 def from_settings(kind: type[Settings], named: Mapping[str, Any], where: str, error: type[LoraCoreError]) -> Settings:

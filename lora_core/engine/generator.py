@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..checkpoints.residency import Offload
-from ..checks import from_settings
+from ..checks import from_settings, showing_settings
 from ..errors import RequestError, StackError
 from ..families.opened import OpenedModel
 from ..families.registry import opener
@@ -87,6 +87,7 @@ class WanVideoGenerator:
         """Take LoRAs off the stack by name; all of them when no name is given."""
         self.loaded = self.loaded.without(*(names or (entry.name for entry in self.stack)))
 
+    @showing_settings(GenerationRequest)
     def generate_video(
         self,
         prompt: str,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ..checks import from_settings
+from ..checks import from_settings, showing_settings
 from ..errors import PlanError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
@@ -21,6 +21,7 @@ from .sigmas import check_boundary, split_by_boundary
 _log = logging.getLogger(__name__)
 
 
+@showing_settings(RunSettings)
 def make_plan(
     stack: LoadedStack | Route,
     spec: ModelSpec,

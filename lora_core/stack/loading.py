@@ -207,17 +207,18 @@ def _load(
 def _check_fit(weights: LoraWeights, spec: ModelSpec) -> None:
     """Refuse weights in memory that were made, or read, for a model of other targets or shapes."""
     outlines = {**outlines_of(weights.deltas), **outlines_of(weights.low_noise_deltas or {})}
-    absent = [target for target in outlines if target not in spec.shapes]
-    misfits = [f"{target} is not in it" for target in absent if spec.why_absent(target) is None]
+    misfits = []
     for target, delta in outlines.items():
-        shape = spec.shapes.get(target, UNKNOWN_SHAPE)
-        if shape != UNKNOWN_SHAPE and not fits(delta.shape, shape):
+        shape = spec.shapes.get(target)
+        if shape is None and spec.why_absent(target) is None:
+            misfits.append(f"{target} is not in it")
+        elif shape not in (None, UNKNOWN_SHAPE) and not fits(delta.shape, shape):
             misfits.append(f"{target} is {shape_text(delta.shape)} instead of {shape_text(shape)}")
-    if not misfits and len(absent) < len(outlines):
+    if not misfits and any(target in spec.shapes for target in outlines):
         return
     raise LoraMismatchError(
         weights.path or weights.name,
-        f"does not fit {spec.title}: {first_few(misfits) or 'none of its targets is in it'}",
+        f"does not fit {spec.title}: {first_few(misfits, between='; ') or 'none of its targets is in it'}",
         expected=f"a LoRA for {spec.name}" if weights.base is None else f"it looks like one for {weights.base}",
         remedy="Choose a LoRA made for this model",
     )

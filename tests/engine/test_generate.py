@@ -149,7 +149,7 @@ def test_a_lora_on_the_image_branch_is_read_and_acts(clip_folders, tmp_path):
         save_file({f"diffusion_model.{target}.lora_{k}.weight": tensor for k, tensor in pair.items()}, path)
         request = GenerationRequest(PROMPT, image=picture(), sigmas=(*SIGMAS, 0.0), seed=3, **SMALL)
         stack = load_stack(LoraStack().add(path), open_wan(clip_folders[False]).spec)
-        assert stack.entries[0].weights.account.summary() == "2 tensors: 2 applied"
+        assert stack.loras[0].weights.account.summary() == "2 tensors: 2 applied"
         latents.append(generate(open_wan(clip_folders[False]), request, stack).latents)
     assert all((latents[0] - changed).abs().max() > 1e-3 for changed in latents[1:])
 

@@ -92,8 +92,12 @@ def test_lists_hold_rows_or_tuples(generator, loras):
             {"lora_path": path, "adapter_name": "third", "lora_weight": 0.7},
         ]
     )
-    assert [(entry.name, entry.strength) for entry in loaded] == [("character", 1.0), ("second", 0.5), ("third", 0.7)]
-    assert tuple(generator.stack) == loaded
+    assert [(lora.name, lora.entry.strength) for lora in loaded] == [
+        ("character", 1.0),
+        ("second", 0.5),
+        ("third", 0.7),
+    ]
+    assert list(generator.stack) == [lora.entry for lora in loaded]
 
 
 def test_a_list_with_a_fault_loads_nothing(generator, loras, tmp_path):

@@ -102,7 +102,7 @@ def test_a_lora_that_has_changed_is_refused(model, stack, tmp_path):
 
 
 def test_a_lora_from_memory_cannot_come_back_from_a_record(model, stack):
-    weights = load_stack(stack, model.spec)["character"].weights
+    weights = load_stack(stack, model.spec).find("character").weights
     memory = LoraStack().add(replace(weights, path=None), name="made here")
     record = as_read(generate(model, GenerationRequest("red", num_steps=2, **SMALL), memory))
     with pytest.raises(RequestError) as error:

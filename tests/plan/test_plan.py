@@ -22,7 +22,9 @@ from lora_core.plan.table import WIDTH
 from lora_core.stack.stack import LoraStack
 
 POCKET = wan_spec("wan-pocket")
-T2V = dataclasses.replace(POCKET, name="wan2.2-t2v-a14b", title="Wan 2.2 T2V A14B")
+T2V = dataclasses.replace(
+    POCKET, name="wan2.2-t2v-a14b", title="Wan 2.2 T2V A14B", settings_source="Wan's own configuration files"
+)
 I2V = dataclasses.replace(T2V, name="wan2.2-i2v-a14b", title="Wan 2.2 I2V A14B", boundary=0.9)
 SINGLE = dataclasses.replace(T2V, name="wan2.1-t2v-14b", title="Wan 2.1 T2V 14B", boundary=None)
 
@@ -298,9 +300,9 @@ def test_a_plan_becomes_plain_data_and_back_to_the_same_text(stack):
 
 
 def test_a_plan_says_in_one_line_that_it_was_made(stack, caplog):
-    with caplog.at_level(logging.INFO, "lora_core.plan.plan"):
+    with caplog.at_level(logging.INFO, "lora_core.plan.planning"):
         planned(stack, T2V)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "lora_core.plan.plan"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "lora_core.plan.planning"]
     assert line == "plan for Wan 2.2 T2V A14B: 6 steps (3 high_noise, 3 low_noise), 3 LoRAs"
 
 

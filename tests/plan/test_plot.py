@@ -19,7 +19,7 @@ POCKET = wan_spec("wan-pocket")
 def drawn(monkeypatch):
     """Make a plan with one LoRA per name, every second one fading, the last on the high-noise expert alone."""
     monkeypatch.setattr(
-        "lora_core.plan.plan.advise_on_plan", lambda plan, spec: ()
+        "lora_core.plan.planning.advise_on_plan", lambda draft: ()
     )  # these LoRAs have no files to judge
 
     def plan(*names, **settings):

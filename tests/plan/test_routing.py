@@ -10,6 +10,7 @@ from lora_core.deltas import Lora
 from lora_core.errors import LoraFileError, LoraMismatchError, StackError
 from lora_core.families.wan.spec import wan_grammar, wan_spec
 from lora_core.files.weights import LazyDeltas, LoraWeights
+from lora_core.plan.routing import route
 from lora_core.stack.entry import LoraEntry
 from lora_core.stack.loading import load_stack
 from lora_core.stack.stack import LoraStack
@@ -185,8 +186,13 @@ def test_a_loaded_stack_is_not_read_again(tmp_path):
     path = write(tmp_path / "style.safetensors")
     loaded = load_stack(LoraStack().add(path), PAIR)
     path.unlink()
-    loaded = LoraStack(tuple(dataclasses.replace(entry, path=None) for entry in loaded))
-    assert names(routed(loaded, PAIR).all) == ["style", "style"]
+    assert names(route(loaded, PAIR).all) == ["style", "style"]
+
+
+def test_a_stack_loaded_for_another_model_is_refused():
+    loaded = load_stack(LoraStack().add(lora("a")), PAIR)
+    with pytest.raises(StackError, match=r"its files were read for Wan pocket, not for Wan 2\.1 T2V 1\.3B\. Load it"):
+        route(loaded, wan_spec("wan2.1-t2v-1.3b"))
 
 
 def test_a_hash_in_a_stack_is_checked_before_the_file_is_read(tmp_path):
@@ -424,7 +430,7 @@ def test_advice_is_data_and_text():
 
 def test_trigger_words_come_from_the_files_once_read():
     stack = LoraStack().add(lora("a", metadata={"trigger_words": "zibbo, neon"}))
-    assert stack["a"].trigger_words == ("zibbo", "neon")
+    assert load_stack(stack, PAIR).loras[0].trigger_words == ("zibbo", "neon")
 
 
 def test_nothing_is_logged_as_a_warning(caplog):

@@ -1,24 +1,35 @@
 """Overrides change the expert and schedule of LoRAs by name, and are refused where they say nothing or two things."""
 
 import pytest
+import torch
 
-from lora_core import LoraStack, StackError, StrengthSchedule
+from lora_core import Full, LoraStack, LoraWeights, StackError, StrengthSchedule, load_stack, wan_spec
 from lora_core.stack.overrides import overridden, overrides_from_json
 
-STACK = LoraStack().add("style.safetensors", schedule="fade_in").add("face.safetensors", applies_to="both")
+SPEC = wan_spec("wan-pocket")
+
+
+def weights(name: str) -> LoraWeights:
+    return LoraWeights(None, name, {"blocks.0.ffn.0": Full(torch.zeros(512, 128))})
+
+
+STACK = load_stack(LoraStack().add(weights("style"), schedule="fade_in").add(weights("face"), applies_to="both"), SPEC)
 
 
 def test_an_override_changes_what_it_says_and_leaves_the_rest() -> None:
     text = '[{"name": "style", "applies_to": "low_noise"}, {"name": "face", "schedule": "fade_out"}]'
     changed = overridden(STACK, overrides_from_json(text))
-    assert (changed["style"].applies_to, changed["style"].schedule) == ("low_noise", StrengthSchedule.fade_in())
-    assert (changed["face"].applies_to, changed["face"].schedule) == ("both", StrengthSchedule.fade_out())
+    assert (changed.stack["style"].applies_to, changed.stack["style"].schedule) == (
+        "low_noise",
+        StrengthSchedule.fade_in(),
+    )
+    assert (changed.stack["face"].applies_to, changed.stack["face"].schedule) == ("both", StrengthSchedule.fade_out())
 
 
 @pytest.mark.parametrize("nothing", ["null", '""'])
 def test_a_schedule_can_be_taken_away(nothing: str) -> None:
     changed = overridden(STACK, overrides_from_json(f'[{{"name": "style", "schedule": {nothing}}}]'))
-    assert changed["style"].schedule is None
+    assert changed.stack["style"].schedule is None
 
 
 def test_a_schedule_has_the_same_forms_as_in_a_row() -> None:

@@ -397,21 +397,6 @@ def test_a_preset_that_cannot_be_written_leaves_the_old_one(folder, tmp_path):
     assert path.read_text() == before
 
 
-def test_a_rerouted_pair_keeps_the_half_that_is_wanted(tmp_path):
-    pair = LoraEntry("style", tmp_path / "high", low_noise_path=tmp_path / "low", found_twin=True)
-    assert pair.rerouted("both", None) == dataclasses.replace(pair, applies_to="both")
-    low = pair.rerouted("low_noise", StrengthSchedule.fade_out())
-    assert (low.path, low.low_noise_path, low.applies_to) == (tmp_path / "low", None, "low_noise")
-    assert low.schedule == StrengthSchedule.fade_out()
-    assert pair.rerouted("high_noise", None).path == tmp_path / "high"
-
-
-def test_a_pair_that_was_given_is_not_torn_apart_quietly(tmp_path):
-    pair = LoraEntry("style", tmp_path / "high", low_noise_path=tmp_path / "low")
-    with pytest.raises(StackError, match="would do nothing"):
-        pair.rerouted("low_noise", None)
-
-
 def test_a_renamed_entry_has_a_name_of_its_own(tmp_path):
     entry = LoraEntry("style", tmp_path / "file")
     assert [entry.renamed(taken).name for taken in ({"other"}, {"style"}, {"style", "style 2"})] == [
