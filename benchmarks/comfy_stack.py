@@ -65,7 +65,7 @@ Prepare = Callable[[Sequence[float]], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Run:
-    """Be one timed run.
+    """One timed run.
 
     Attributes:
         to_network: seconds from the changed strength to where the network begins its first step.
@@ -166,7 +166,7 @@ def parse() -> argparse.Namespace:
 
 
 class Host:
-    """Be ComfyUI in this process, with the extension imported, and a model and a prompt to sample with."""
+    """ComfyUI in this process, with the extension imported, and a model and a prompt to sample with."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -275,7 +275,7 @@ class Host:
 
 
 class Watch:
-    """Note when the network is called and returns, when a step ends, and how long weights are worked on."""
+    """A watch on when the network is called and returns, when a step ends, and how long weights are worked on."""
 
     def __init__(self, clock: Callable[[], float], synchronise: Callable[[], None]) -> None:
         self._clock = clock

@@ -6,11 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Be told of progress; raise from `__call__` to cancel."""
+    """A listener to progress; it raises from `__call__` to cancel."""
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Take note that `done` of `total` units of `what` are finished."""
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """Report nothing, the default of every long operation in the library."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..checks import shape_text
 from ..errors import ModelError
 
 
@@ -36,8 +37,8 @@ def check_state(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tenso
     if superfluous:
         faults.append(f"{len(superfluous)} tensors have no place in it, first {superfluous[0]!r}")
     if shapes:
-        got = "x".join(map(str, state[shapes[0]].shape))
-        expected = "x".join(map(str, wanted[shapes[0]]))
+        got = shape_text(state[shapes[0]].shape)
+        expected = shape_text(wanted[shapes[0]])
         faults.append(f"{len(shapes)} tensors have another shape, first {shapes[0]!r} with {got}, not {expected}")
     if faults:
         raise ModelError(where, "; ".join(faults))

@@ -38,7 +38,7 @@ _GGUF_TEXTS = ("config",)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Hold what the headers of one checkpoint's files say.
+    """What the headers of one checkpoint's files say.
 
     Attributes:
         path: the file or folder as the user named it.

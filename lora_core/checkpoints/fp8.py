@@ -29,7 +29,7 @@ _HEADER_ENTRY = "_quantization_metadata"
 
 
 class ScaledFp8Linear(nn.Linear):
-    """Compute `x @ (scale * W).T + bias` with W kept in 8 bits: (..., I) -> (..., O).
+    """A linear layer `x @ (scale * W).T + bias` with W kept in 8 bits: (..., I) -> (..., O).
 
     Attributes:
         weight_scale: float32, one value or (O, 1).
@@ -65,7 +65,7 @@ def describes_quantisation(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Fp8State:
-    """Hold a state dict with its 8-bit layers set apart.
+    """A state dict with its 8-bit layers set apart.
 
     Attributes:
         tensors: what is left for ordinary loading; 8-bit tensors that no linear layer keeps are already widened.

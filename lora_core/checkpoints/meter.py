@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class MemoryMeter(TorchDispatchMode):
-    """Count storages as operations make and drop them, on any device, meta tensors included.
+    """A count of storages as operations make and drop them, on any device, meta tensors included.
 
     What existed before, or is memory-mapped from a file, weighs nothing.
     """

@@ -24,7 +24,7 @@ Grain = Literal["block_level", "leaf_level", "whole"]
 
 @dataclass(frozen=True)
 class Network:
-    """Hold a module whose tensors are at rest on the CPU.
+    """A module whose tensors are at rest on the CPU.
 
     Attributes:
         dtypes: parameter name -> the dtype it computes in; a name not in it (a packed weight) stays as stored.

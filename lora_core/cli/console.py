@@ -19,7 +19,7 @@ def _rich(stderr: bool) -> RichConsole:
 
 @dataclass(frozen=True)
 class Console:
-    """Print for people; `quiet` leaves only results and errors."""
+    """The two streams a command prints on; `quiet` leaves only results and errors."""
 
     quiet: bool = False
     out: RichConsole = field(default_factory=lambda: _rich(stderr=False))

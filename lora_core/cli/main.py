@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 class LazyCommands(click.Group):
-    """Import a command's module only when it is asked for, so that `--help` answers at once."""
+    """Commands whose modules are imported only when they are asked for, so that `--help` answers at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

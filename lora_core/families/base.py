@@ -1,4 +1,4 @@
-"""What reading, routing and planning must know of a model: its spec.
+"""The spec of a model: all that reading, routing or planning must know of it.
 
 A *target* is the canonical path of one parameter without a trailing `.weight`: `blocks.0.self_attn.q`,
 `blocks.0.self_attn.q.bias`, `blocks.0.modulation`. No tensor is held here, so a spec costs nothing to keep.

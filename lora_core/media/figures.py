@@ -1,4 +1,4 @@
-"""What every picture of matplotlib's needs here: the fonts of names, and a figure turned into an array.
+"""What pictures drawn with matplotlib share here: fonts for names, arrays for hosts, messages.
 
 Figures are drawn without pyplot, so that no window, backend or global state is touched.
 """

@@ -13,7 +13,7 @@ from .route import Route, RoutedLora
 
 @dataclass(frozen=True)
 class FileReport:
-    """Say what became of one file of a row.
+    """What became of one file of a row.
 
     Attributes:
         experts: expert -> the row's strength there; empty where nothing of the file acts.
@@ -41,7 +41,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class RowReport:
-    """Say what became of one row of a stack; without files it is switched off."""
+    """What became of one row of a stack; without files it is switched off."""
 
     name: str
     enabled: bool
@@ -67,7 +67,7 @@ class RowReport:
 
 @dataclass(frozen=True)
 class StackReport:
-    """Hold the reports of all rows, and what was noticed about the whole."""
+    """The reports of all rows, and what was noticed about the whole."""
 
     rows: tuple[RowReport, ...]
     advice: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ Noise = Callable[[], Tensor]
 
 
 class Run(Protocol):
-    """Integrate from sigmas[0] to sigmas[-1], asking for one velocity per step."""
+    """An integration from sigmas[0] to sigmas[-1] that asks for one velocity per step."""
 
     def __call__(
         self, velocity: Velocity, x: Tensor, sigmas: Sequence[float], callback: Callback, noise: Noise
@@ -97,7 +97,7 @@ def unipc(velocity: Velocity, x: Tensor, sigmas: Sequence[float], callback: Call
 
 @dataclass(frozen=True)
 class _Point:
-    """Keep what a multistep solver knows of one step: the corrected x, and x0 as the model saw it."""
+    """What a multistep solver knows of one step: the corrected x, and x0 as the model saw it."""
 
     sigma: float
     x: Tensor
@@ -141,7 +141,7 @@ def _lambda(sigma: float) -> float:
 
 @dataclass(frozen=True)
 class Solver:
-    """Name a way to integrate, and say whether it remembers earlier steps (and so forgets them at the switch)."""
+    """A way to integrate; a multistep one remembers earlier steps, and so forgets them at the switch."""
 
     name: str
     run: Run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -90,12 +90,6 @@ class LoadedStack:
     stack: LoraStack
     loras: tuple[LoadedLora, ...]
     spec: ModelSpec
-
-    def __len__(self) -> int:
-        return len(self.stack)
-
-    def __iter__(self) -> Iterator[LoraEntry]:
-        return iter(self.stack)
 
     def find(self, name: str) -> LoadedLora | None:
         """Return a LoRA by its name, None for one that is off; a name that is not in the stack is refused."""

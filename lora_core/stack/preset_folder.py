@@ -20,7 +20,7 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s
 
 @dataclass(frozen=True)
 class PresetFolder:
-    """Keep presets below one folder.
+    """The presets below one folder.
 
     A name is what a person may call a file on any system, without its suffix; sub-folders are divided by `/`.
 

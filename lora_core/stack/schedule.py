@@ -29,7 +29,7 @@ _WHERE = "schedule"
 
 @dataclass(frozen=True)
 class StrengthSchedule:
-    """Map sigma to the factor that multiplies an entry's strength.
+    """A factor on an entry's strength, as a function of sigma.
 
     Attributes:
         keyframes: (position, factor), in the order a run passes them: sigmas descending, step fractions ascending.

@@ -28,7 +28,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Hold the bytes on the compute device at the peak of each phase of making one video."""
+    """The bytes on the compute device at the peak of each phase of making one video."""
 
     text_encoding: int
     sampling: int

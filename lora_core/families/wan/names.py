@@ -26,7 +26,7 @@ LORA_PREFIXES = (Prefix("high_noise_model.", "wan", "high_noise"), Prefix("low_n
 
 @dataclass(frozen=True)
 class NameRow:
-    """Name one module, or one bare parameter, in both spellings.
+    """One module, or one bare parameter, in both spellings.
 
     Attributes:
         leaves: parameter name -> its shape in letters; the leaf "" is a bare parameter named by the path itself.

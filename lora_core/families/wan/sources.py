@@ -20,7 +20,7 @@ PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
 
 @dataclass(frozen=True)
 class WanSources:
-    """Name the files or folders of one model's pieces.
+    """The files or folders of one model's pieces.
 
     Attributes:
         low: the low-noise expert, or None when the model has one expert, which is then `high`.

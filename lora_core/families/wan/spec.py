@@ -140,7 +140,7 @@ def infer_wan_spec(
         num_experts: 1 or 2 where it is known; Wan 2.1 T2V 14B and one expert of Wan 2.2 have the same tensors.
         where: the file, for messages.
     """
-    targets = {target_of(name): tuple(shape) for name, shape in native_shapes(shapes, where).items()}
+    targets = _in_order({target_of(name): tuple(shape) for name, shape in native_shapes(shapes, where).items()})
     size = _size_of(targets, where)
     matching = [recipe for recipe in _RECIPES if recipe.size == size]
     if num_experts is not None:
@@ -170,6 +170,12 @@ def checkpoint_prefix(names: Iterable[str]) -> str | None:
     """Return what stands before every name of a Wan transformer's checkpoint, or None when it is another model's."""
     present = set(names)
     return next((p for p in CHECKPOINT_PREFIXES if any(p + sign in present for sign in _SIGNS)), None)
+
+
+def _in_order(targets: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return targets in the order in which the network has them, whatever order a file stores them in."""
+    place = {target: index for index, target in enumerate(wan_grammar().shapes)}
+    return dict(sorted(targets.items(), key=lambda item: place.get(item[0], len(place))))
 
 
 def _size_of(targets: Mapping[str, tuple[int, ...]], where: object) -> WanSize:

@@ -33,7 +33,7 @@ _NOT_OF_THE_ENCODER = (_IN_FILE_TOKENIZER, "decoder.", "lm_head.")
 
 
 class TextEncoder:
-    """Encode prompts; the network itself is opened when the first prompt is encoded."""
+    """The reader of prompts; the network itself is opened when the first prompt is encoded."""
 
     def __init__(self, piece: Piece, tokenizer: Tokenizer, width: int) -> None:
         self.width = width

@@ -13,7 +13,7 @@ _WORD = re.compile(r"\w[\w'-]*")
 
 
 class Tokenizer(Protocol):
-    """Turn a cleaned prompt into token numbers, the closing `</s>` included."""
+    """What turns a cleaned prompt into token numbers, the closing `</s>` included."""
 
     unknown: int | None
 
@@ -22,7 +22,7 @@ class Tokenizer(Protocol):
 
 
 class JsonTokenizer:
-    """Encode with a `tokenizer.json`."""
+    """The tokenizer of a `tokenizer.json`."""
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Backend
@@ -40,7 +40,7 @@ class JsonTokenizer:
 
 
 class SentencePieceTokenizer:
-    """Encode with a sentencepiece model, as `spiece.model` files and ComfyUI's text encoder files carry it."""
+    """The tokenizer of a sentencepiece model, as `spiece.model` files and ComfyUI's text encoder files carry it."""
 
     def __init__(self, model: bytes, where: object) -> None:
         try:

@@ -23,7 +23,7 @@ from .vae_names import vae_to_diffusers, vae_to_native
 
 
 class Vae:
-    """Encode and decode clips; the network itself is opened at the first clip."""
+    """The video VAE; the network itself is opened at the first clip."""
 
     def __init__(self, piece: Piece, config: dict[str, Any]) -> None:
         self.num_channels: int = config["z_dim"]

@@ -15,7 +15,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from wanloom.lora_core import LoraStack, LoraWeights, ModelSpec, load_stack, read_lora, route
+from wanloom.lora_core import LoadedStack, LoraStack, LoraWeights, ModelSpec, load_stack, read_lora, route
 from wanloom.lora_core.families.wan.spec import WanSize, shapes_of
 from wanloom.lora_core.plan.routing import RoutedLora
 from wanloom.nodes import bridge
@@ -108,7 +108,7 @@ def spec_of(patcher: ModelPatcher) -> ModelSpec:
     return _SPECS[patcher.model]
 
 
-def loaded(patcher: ModelPatcher, stack: LoraStack) -> LoraStack:
+def loaded(patcher: ModelPatcher, stack: LoraStack) -> LoadedStack:
     """Return a stack with its files read for a MODEL, as the nodes read them."""
     return load_stack(stack, spec_of(patcher), read=kept_reader(spec_of(patcher)))
 

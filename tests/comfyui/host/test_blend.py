@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from wanloom.lora_core import StackError
+from wanloom.lora_core import RunSettings, StackError
 from wanloom.nodes.blend import CROSS_FADE, FIXED, BlendLoras
 from wanloom.nodes.load import AUTO, NONE, POCKET, LoadWanModel
-from wanloom.nodes.sockets import RunSettings, WanModelHandle
+from wanloom.nodes.sockets import WanModelHandle
 from wanloom.nodes.stack import ApplyLoraStack
 
 ROWS = [

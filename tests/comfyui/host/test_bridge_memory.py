@@ -119,7 +119,7 @@ def test_a_stacks_tensors_are_counted_in_the_models_size_and_in_what_is_loaded(
     model: ModelPatcher, stack: LoraStack
 ) -> None:
     patcher = bound(model, stack)
-    num_bytes = sum(weights.num_bytes for weights in (entry.weights for entry in native.loaded(model, stack)))
+    num_bytes = sum(lora.weights.num_bytes for lora in native.loaded(model, stack).loras)
     assert num_bytes > 10_000
     assert patcher.model_size() == model.model_size() + num_bytes
     assert patcher.clone().model_size() == patcher.model_size()

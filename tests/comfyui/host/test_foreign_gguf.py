@@ -161,7 +161,7 @@ def test_a_partly_loaded_model_computes_the_same(model: ModelPatcher, tmp_path: 
 def test_a_stacks_tensors_are_counted_and_a_strength_loads_nothing_again(model: ModelPatcher, tmp_path: Path) -> None:
     tensors = lora_kinds.layer_tensors(lora_kinds.lora, SIZE)
     stack = LoraStack().add(lora_kinds.save(tmp_path / "lora.safetensors", tensors))
-    num_bytes = sum(entry.weights.num_bytes for entry in native.loaded(model, stack))
+    num_bytes = sum(lora.weights.num_bytes for lora in native.loaded(model, stack).loras)
     patcher = bound(model, stack)
     assert patcher.model_size() == model.model_size() + num_bytes
     predict(patcher)

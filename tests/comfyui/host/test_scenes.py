@@ -14,7 +14,7 @@ import nodes
 import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
-from wanloom.lora_core import LoraCoreError, ModelError, wan_spec
+from wanloom.lora_core import LoraCoreError, LoraStack, ModelError, RunSettings, load_stack, wan_spec
 from wanloom.lora_core.engine.scenes import Scene
 from wanloom.lora_core.families.wan.pocket import pocket_lora
 from wanloom.nodes import production
@@ -22,7 +22,6 @@ from wanloom.nodes.load import AUTO, NONE, POCKET, LoadWanModel
 from wanloom.nodes.presets import SaveLoraStack
 from wanloom.nodes.sample import Sampler6Step
 from wanloom.nodes.scenes import SceneLoras
-from wanloom.nodes.sockets import RunSettings
 from wanloom.nodes.stack import ApplyLoraStack
 from wanloom.nodes.stack_files import parse_stack
 
@@ -238,7 +237,8 @@ def test_a_changed_lora_of_a_preset_is_found_before_the_first_is_sampled(pocket:
 
 @pytest.mark.usefixtures("nothing_sampled")
 def test_a_lora_that_does_not_fit_the_model_is_found_before_the_first_is_sampled(pocket: SimpleNamespace) -> None:
-    other = replace(pocket.model, spec=wan_spec("wan2.2-t2v-a14b"), stack=parse_stack("[]", "test"))
+    spec = wan_spec("wan2.2-t2v-a14b")
+    other = replace(pocket.model, spec=spec, loaded=load_stack(LoraStack(), spec))
     with pytest.raises(LoraCoreError, match=r"^scene 1 .*neon_style"):
         make(SimpleNamespace(**vars(pocket) | {"model": other}), {"prompt": CIRCLE, "loras": [NEON]})
 

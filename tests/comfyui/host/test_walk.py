@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import native
 import nodes
 import pytest
@@ -26,9 +28,9 @@ from sampling import (
     shifted,
     video,
 )
-from wanloom.lora_core import RequestError, flow_sigmas
+from wanloom.lora_core import RequestError, RunSettings, flow_sigmas
 from wanloom.nodes.load import SplitWanModel, paired
-from wanloom.nodes.sockets import RunSettings, WanModelHandle
+from wanloom.nodes.sockets import WanModelHandle, model_of
 
 as_in_a_node = native.as_in_a_node
 
@@ -151,12 +153,12 @@ def test_lcm_adds_the_noise_that_cores_lcm_adds(single: WanModelHandle) -> None:
 
 
 def test_the_models_of_split_wan_model_give_in_cores_samplers_what_ours_gives(pair: WanModelHandle) -> None:
-    model = WanModelHandle(pair.spec, pair.low_noise, pair.high_noise, settings=RunSettings("auto", STEPS, SHIFT))
+    model = replace(pair, settings=RunSettings(num_steps=STEPS, shift=SHIFT))
     high, low, sigmas_high, sigmas_low, switch = SplitWanModel.execute(model).args
     assert switch == SWITCH
     assert torch.equal(torch.cat([sigmas_high, sigmas_low[1:]]), torch.tensor(flow_sigmas(STEPS, SHIFT)))
     expected = ours(model)[0]
-    split = WanModelHandle(pair.spec, low, high)
+    split = model_of(pair.spec, low, high)
     assert_same(core_pair(split, empty()), expected)
     noisy = core_custom(high, empty(), sigmas=sigmas_high)[0]
     assert_same(core_custom(low, noisy, sigmas=sigmas_low, noise=custom.Noise_EmptyNoise())[0], expected)

@@ -11,10 +11,20 @@ import pytest
 import torch
 from native import relative_error
 from sampling import NEGATIVE, POSITIVE, SEED, SHIFT, STEPS, empty, ours, video
-from wanloom.lora_core import SOLVERS, Condition, LoraStack, WanModel, draw_noise, load_stack, open_wan, sample
+from wanloom.lora_core import (
+    SOLVERS,
+    Condition,
+    LoraStack,
+    RunSettings,
+    WanModel,
+    draw_noise,
+    load_stack,
+    open_wan,
+    sample,
+)
 from wanloom.nodes.folders import lora_folders
 from wanloom.nodes.load import paired
-from wanloom.nodes.sockets import RunSettings, WanModelHandle
+from wanloom.nodes.sockets import WanModelHandle
 
 as_in_a_node = native.as_in_a_node
 pytest.importorskip("diffusers", reason="diffusers, whose networks lora_core runs, is not installed")
@@ -47,7 +57,7 @@ def in_comfyui(files: list[Path]) -> WanModelHandle:
         tensors = lora_kinds.layer_tensors(make) | lora_kinds.norm_tensors() | lora_kinds.table_tensors()
         stack = stack.add(lora_kinds.save(folder / f"{name}.safetensors", tensors), 0.6, **row)
     loaded = load_stack(stack, model.spec, lora_folders=lora_folders())
-    return WanModelHandle(model.spec, model.low_noise, model.high_noise, loaded)
+    return model.with_loras(loaded)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -56,7 +66,7 @@ def test_both_engines_give_the_same_latents(
     headless: WanModel, in_comfyui: WanModelHandle, solver: str, cfg: float
 ) -> None:
     found, denoised = ours(in_comfyui, cfg_high=cfg, cfg_low=1.0, negative=NEGATIVE, solver=solver)
-    plan = in_comfyui.plan(RunSettings("auto", STEPS, SHIFT), cfg=(cfg, 1.0))
+    plan = in_comfyui.plan(RunSettings(num_steps=STEPS, shift=SHIFT, cfg=(cfg, 1.0)))
     condition = Condition(POSITIVE[0][0], NEGATIVE[0][0])
     last = []
     expected = sample(
@@ -74,7 +84,7 @@ def test_both_engines_give_the_same_latents(
 
 def test_both_engines_start_from_a_video_alike(headless: WanModel, in_comfyui: WanModelHandle) -> None:
     found = ours(in_comfyui, video(), denoise=0.75)[0]["samples"]
-    plan = in_comfyui.plan(RunSettings("auto", STEPS, SHIFT), denoise=0.75)
+    plan = in_comfyui.plan(RunSettings(num_steps=STEPS, shift=SHIFT, denoise=0.75))
     noise = draw_noise((1, 16, 2, 6, 4), SEED)
     expected = sample(headless, plan, noise, Condition(POSITIVE[0][0]), start=video()["samples"])
     assert relative_error(found, expected) < 1e-4
@@ -82,6 +92,6 @@ def test_both_engines_start_from_a_video_alike(headless: WanModel, in_comfyui: W
 
 def test_both_engines_hand_leftover_noise_on_alike(headless: WanModel, in_comfyui: WanModelHandle) -> None:
     found = ours(in_comfyui, empty(), end_at_step=5, return_with_leftover_noise="enable")[0]["samples"]
-    plan = in_comfyui.plan(RunSettings("auto", STEPS, SHIFT)).part(0, 5)
+    plan = in_comfyui.plan(RunSettings(num_steps=STEPS, shift=SHIFT)).part(0, 5)
     expected = sample(headless, plan, draw_noise((1, 16, 2, 6, 4), SEED), Condition(POSITIVE[0][0]))
     assert relative_error(found, expected) < 1e-4

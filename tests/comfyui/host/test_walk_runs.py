@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from comfy_extras import nodes_custom_sampler as custom
 from native import relative_error
 from sampling import SHIFT, STEPS, SWITCH, assert_same, core_custom, core_pair, empty, ours, prompt
 from torch import Tensor
-from wanloom.lora_core import LoraStack, load_stack
+from wanloom.lora_core import LoadedStack, LoraStack, RunSettings, load_stack
 from wanloom.nodes.folders import lora_folders
 from wanloom.nodes.load import SplitWanModel, paired
-from wanloom.nodes.sockets import RunSettings, WanModelHandle
+from wanloom.nodes.sockets import WanModelHandle, model_of
 
 as_in_a_node = native.as_in_a_node
 
@@ -38,7 +39,7 @@ def model(host: native.Host) -> WanModelHandle:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, model: WanModelHandle) -> LoraStack:
+def stack(tmp_path: Path, model: WanModelHandle) -> LoadedStack:
     """LoRAs on both experts or one, with schedules on either axis, on layers, norms and tables."""
     rows: list[dict[str, Any]] = [
         {"schedule": "fade_out"},
@@ -56,10 +57,8 @@ def stack(tmp_path: Path, model: WanModelHandle) -> LoraStack:
     return load_stack(whole, model.spec, lora_folders=lora_folders())
 
 
-def with_stack(model: WanModelHandle, stack: LoraStack) -> WanModelHandle:
-    return WanModelHandle(
-        model.spec, model.low_noise, model.high_noise, stack, settings=RunSettings("auto", STEPS, SHIFT)
-    )
+def with_stack(model: WanModelHandle, stack: LoadedStack) -> WanModelHandle:
+    return replace(model, loaded=stack, settings=RunSettings(num_steps=STEPS, shift=SHIFT))
 
 
 def load_calls(monkeypatch: pytest.MonkeyPatch) -> list[ModelPatcher]:
@@ -79,21 +78,21 @@ def load_calls(monkeypatch: pytest.MonkeyPatch) -> list[ModelPatcher]:
 
 
 def test_the_models_of_split_wan_model_carry_the_stack_and_its_schedules(
-    model: WanModelHandle, stack: LoraStack
+    model: WanModelHandle, stack: LoadedStack
 ) -> None:
     loaded = with_stack(model, stack)
     expected = ours(loaded)[0]
     assert relative_error(expected["samples"], ours(model)[0]["samples"]) > 0.03
     high, low, sigmas_high, sigmas_low, switch = SplitWanModel.execute(loaded).args
     assert switch == SWITCH
-    split = WanModelHandle(model.spec, low, high)
+    split = model_of(model.spec, low, high)
     for _ in range(2):
         assert_same(core_pair(split, empty()), expected)
     noisy = core_custom(high, empty(), sigmas=sigmas_high)[0]
     assert_same(core_custom(low, noisy, sigmas=sigmas_low, noise=custom.Noise_EmptyNoise())[0], expected)
 
 
-def test_each_step_runs_at_the_strengths_of_its_plan(model: WanModelHandle, stack: LoraStack) -> None:
+def test_each_step_runs_at_the_strengths_of_its_plan(model: WanModelHandle, stack: LoadedStack) -> None:
     """A run equals one of single steps, each with the strengths of its step and no schedule."""
     loaded = with_stack(model, stack)
     plan = loaded.plan(loaded.settings)
@@ -101,32 +100,33 @@ def test_each_step_runs_at_the_strengths_of_its_plan(model: WanModelHandle, stac
     for step in plan.steps:
         fixed = LoraStack()
         for lora, strength in zip(plan.route.for_expert(step.expert), step.strengths, strict=True):
-            fixed = fixed.add(stack[lora.name].weights, strength, step.expert, name=lora.name)
+            fixed = fixed.add(lora.weights, strength, step.expert, name=lora.name)
         part = {"start_at_step": step.index, "end_at_step": step.index + 1, "return_with_leftover_noise": "enable"}
-        latent = ours(with_stack(model, fixed), latent, add_noise="disable" if step.index else "enable", **part)[0]
+        dressed = with_stack(model, load_stack(fixed, model.spec))
+        latent = ours(dressed, latent, add_noise="disable" if step.index else "enable", **part)[0]
     assert_same(latent, ours(loaded)[0])
 
 
-def test_parts_of_a_run_have_the_strengths_of_the_whole(model: WanModelHandle, stack: LoraStack) -> None:
+def test_parts_of_a_run_have_the_strengths_of_the_whole(model: WanModelHandle, stack: LoadedStack) -> None:
     loaded = with_stack(model, stack)
     first = ours(loaded, end_at_step=6, return_with_leftover_noise="enable")[0]
     assert_same(ours(loaded, first, start_at_step=6, add_noise="disable")[0], ours(loaded)[0])
 
 
-def test_a_hooked_lora_of_cores_goes_together_with_a_stack(model: WanModelHandle, stack: LoraStack) -> None:
+def test_a_hooked_lora_of_cores_goes_together_with_a_stack(model: WanModelHandle, stack: LoadedStack) -> None:
     hooks = comfy.hooks.create_hook_lora(lora_kinds.layer_tensors(lora_kinds.loha, seed=9), 0.8, 0.0)
     positive = [*prompt(1, hooks=hooks), *prompt(3)]
     loaded = with_stack(model, stack)
     high, low, *_ = SplitWanModel.execute(loaded).args
     found = ours(loaded, positive=positive)[0]
-    assert_same(found, core_pair(WanModelHandle(model.spec, low, high), empty(), positive=positive))
+    assert_same(found, core_pair(model_of(model.spec, low, high), empty(), positive=positive))
     assert relative_error(ours(loaded, positive=[*prompt(1), *prompt(3)])[0]["samples"], found["samples"]) > 0.001
 
 
 # ------------------------------------------------------------------------------------------ what is loaded
 
 
-def test_a_run_leaves_the_models_as_they_were(model: WanModelHandle, stack: LoraStack) -> None:
+def test_a_run_leaves_the_models_as_they_were(model: WanModelHandle, stack: LoadedStack) -> None:
     before = ours(model)[0]["samples"]
     ours(with_stack(model, stack))
     for _, patcher in model.experts():
@@ -138,11 +138,11 @@ def test_a_run_leaves_the_models_as_they_were(model: WanModelHandle, stack: Lora
 
 
 def test_another_strength_loads_nothing_again(
-    model: WanModelHandle, stack: LoraStack, monkeypatch: pytest.MonkeyPatch
+    model: WanModelHandle, stack: LoadedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours(with_stack(model, stack))
     calls = load_calls(monkeypatch)
-    changed = with_stack(model, stack.with_strength("lora0", 0.3, 0.9))
+    changed = with_stack(model, stack.with_settings(stack.stack.with_strength("lora0", 0.3, 0.9)))
     found = ours(changed)[0]["samples"]
     assert not calls
     native.unload()
@@ -216,7 +216,7 @@ def run_out_of_memory() -> None:
 )
 @pytest.mark.parametrize("expert", ["high_noise", "low_noise"])
 def test_a_run_that_ends_early_says_so_and_the_next_is_right(
-    model: WanModelHandle, stack: LoraStack, do: Callable[[], None], error: type[BaseException], expert: str
+    model: WanModelHandle, stack: LoadedStack, do: Callable[[], None], error: type[BaseException], expert: str
 ) -> None:
     loaded = with_stack(model, stack)
     expected, base = ours(loaded)[0]["samples"], ours(model)[0]["samples"]
