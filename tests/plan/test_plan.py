@@ -15,10 +15,10 @@ from lora_core.deltas import Lora
 from lora_core.errors import PlanError
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.weights import LoraWeights
+from lora_core.plan.plan import WIDTH
 from lora_core.plan.planning import make_plan
 from lora_core.plan.route import Route
 from lora_core.plan.sigmas import flow_sigmas
-from lora_core.plan.table import WIDTH
 from lora_core.stack.stack import LoraStack
 
 POCKET = wan_spec("wan-pocket")
