@@ -6,10 +6,81 @@ import sys
 
 import lora_core
 
+#: What users import; a name leaves this list in a release that says so.
+PUBLIC = [
+    "SOLVERS",
+    "WAN_SPEC_NAMES",
+    "Account",
+    "Advice",
+    "Attachment",
+    "Condition",
+    "Delta",
+    "Dora",
+    "Expert",
+    "Full",
+    "GenerationRequest",
+    "LoHa",
+    "LoKr",
+    "Lora",
+    "LoraCoreError",
+    "LoraEntry",
+    "LoraFileError",
+    "LoraMismatchError",
+    "LoraReport",
+    "LoraStack",
+    "LoraWeights",
+    "ModelError",
+    "ModelSpec",
+    "OutputError",
+    "PlanError",
+    "RequestError",
+    "Route",
+    "RoutedLora",
+    "SamplingPlan",
+    "StackError",
+    "StepPlan",
+    "StrengthSchedule",
+    "TargetFilter",
+    "TensorRecord",
+    "UnsupportedLoraError",
+    "Video",
+    "WanModel",
+    "WanVideoGenerator",
+    "attach",
+    "blend",
+    "contact_sheet",
+    "draw_noise",
+    "find_twin",
+    "flow_sigmas",
+    "generate",
+    "infer_wan_spec",
+    "inspect_lora",
+    "load_stack",
+    "make_plan",
+    "open_wan",
+    "plan_request",
+    "read_lora",
+    "read_video",
+    "request_from_record",
+    "route",
+    "sample",
+    "save_video",
+    "stack_from_record",
+    "wan_spec",
+    "write_lora",
+    "LoadedLora",
+    "LoadedStack",
+    "RunSettings",
+]
+
 
 def test_every_public_name_exists_once_and_in_order() -> None:
     assert all(hasattr(lora_core, name) for name in lora_core.__all__)
     assert len(set(lora_core.__all__)) == len(lora_core.__all__)
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(lora_core.__all__) == sorted(PUBLIC)
 
 
 def test_every_public_object_says_what_it_is() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..deltas import Delta
+from ..errors import StackError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..files.weights import LazyDeltas, LoraWeights, outlines_of
@@ -16,6 +17,8 @@ from .stack_rules import advise_on_stack
 
 def route(loaded: LoadedStack, spec: ModelSpec) -> Route:
     """Say which LoRAs of a stack loaded for a model act on which of its experts."""
+    if not isinstance(loaded, LoadedStack):
+        raise StackError("stack", "its files have not been read", remedy="Read them with load_stack(stack, spec)")
     loaded.require(spec)
     routed = [acting for lora in loaded.loras for acting in _routed(lora, spec)]
     high, low = (tuple(lora for lora in routed if lora.expert == expert) for expert in EXPERTS)

@@ -189,6 +189,11 @@ def test_a_loaded_stack_is_not_read_again(tmp_path):
     assert names(route(loaded, PAIR).all) == ["style", "style"]
 
 
+def test_a_stack_that_is_not_loaded_is_refused_with_what_to_do():
+    with pytest.raises(StackError, match=r"stack: its files have not been read\. Read them with load_stack"):
+        route(LoraStack(), PAIR)
+
+
 def test_a_stack_loaded_for_another_model_is_refused():
     loaded = load_stack(LoraStack().add(lora("a")), PAIR)
     with pytest.raises(StackError, match=r"its files were read for Wan pocket, not for Wan 2\.1 T2V 1\.3B\. Load it"):
