@@ -45,7 +45,8 @@ from .sampling.sample import sample
 from .sampling.solvers import SOLVERS
 from .stack.blend import blend
 from .stack.entry import LoraEntry
-from .stack.loading import LoadedLora, LoadedStack, load_stack
+from .stack.loaded import LoadedLora, LoadedStack
+from .stack.loading import load_stack
 from .stack.schedule import StrengthSchedule
 from .stack.stack import LoraStack
 from .stack.target_filter import TargetFilter

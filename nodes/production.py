@@ -154,4 +154,4 @@ def clip_of(scene: Scene, spec: ModelSpec, width: int, height: int, length: int)
     """Return the scene's clip in numbers that fit the model."""
     num_frames = length if scene.num_frames is None else scene.num_frames
     with relocated(lambda where: "length" if where == "num_frames" else where):  # as the widget is called
-        return Clip.of(spec, num_frames=num_frames, height=height, width=width, fps=spec.clip.fps)
+        return Clip.of(spec, num_frames=num_frames, height=height, width=width, fps=spec.default_clip.fps)

@@ -13,7 +13,8 @@ from ..families.registry import spec_named, spec_names
 from ..plan.report import report_on_stack
 from ..plan.routing import route
 from ..stack.entry import LoraEntry
-from ..stack.loading import LoadedStack, load_stack
+from ..stack.loaded import LoadedStack
+from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .console import console
 from .options import StackOptions, stack_options

@@ -25,7 +25,8 @@ from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
 from ..sampling.noise import draw_noise
 from ..sampling.sample import StepCallback, sample
-from ..stack.loading import LoadedStack, load_stack
+from ..stack.loaded import LoadedStack
+from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .record import make_record
 from .request import GenerationRequest

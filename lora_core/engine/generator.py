@@ -16,7 +16,8 @@ from ..families.registry import opener
 from ..plan.routing import route
 from ..sampling.sample import StepCallback
 from ..stack.entry import AppliesTo, LoraEntry
-from ..stack.loading import LoadedLora, load_stack
+from ..stack.loaded import LoadedLora
+from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .generate import Video, generate
 from .request import GenerationRequest, Picture

@@ -26,7 +26,7 @@ from ..plan.plan import SamplingPlan
 from ..sampling.sample import history_resets
 from ..stack.entry import LoraEntry
 from ..stack.finding import sha256_of, verify_hashes
-from ..stack.loading import LoadedStack
+from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from .request import Clip, GenerationRequest, Picture, open_picture
 

@@ -69,7 +69,7 @@ class GenerationRequest(RunSettings):
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
         self._check_pictures(spec)
         first, last = (None if p is None else open_picture(p) for p in (self.image, self.last_image))
-        num_frames, height, width, fps = astuple(spec.clip)
+        num_frames, height, width, fps = astuple(spec.default_clip)
         if first is not None and self.height is None and self.width is None:
             height, width = _in_proportion(first, height * width, _grid(spec))
         clip = Clip.of(

@@ -51,7 +51,7 @@ class ModelSpec:
         default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
         settings_source: who says so of steps and guidance; "" where nobody does.
-        clip: what it makes when nobody says.
+        default_clip: what it makes when nobody says.
         vae_stride: frames, rows and columns of pixels per latent element.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
         expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
@@ -71,7 +71,7 @@ class ModelSpec:
     default_num_steps: int = 6
     default_cfg: tuple[float, float] = (1.0, 1.0)
     settings_source: str = ""
-    clip: DefaultClip = DefaultClip(81, 480, 832, 16.0)
+    default_clip: DefaultClip = DefaultClip(81, 480, 832, 16.0)
     latent_channels: int = 16
     vae_stride: tuple[int, int, int] = (4, 8, 8)
     patch_size: tuple[int, int, int] = (1, 2, 2)

@@ -50,8 +50,8 @@ Texts = tuple[Tensor, Tensor | None]
 Pictures = tuple[Image.Image | None, Image.Image | None]
 
 
-class Tell(Protocol):
-    """What a family's network is told of a clip."""
+class MakeCondition(Protocol):
+    """What a family's network is told of a clip, beside the noisy latents."""
 
     def __call__(self, model: Any, texts: Texts, pictures: Pictures, num_frames: int) -> Condition:
         """Return the condition of a clip; `model` is one that the family opened."""
@@ -175,9 +175,15 @@ class Family:
     Attributes:
         name: the short name; a spec of the family carries it.
         title: what people call it.
-        spec_names: the published models that `spec` answers to, the one people mean first.
+        spec_names: the published models, the one people mean first.
+        spec: the spec of one of them.
         grammar: every name of the family and no shape, for reading a file without a model.
         recognises: whether tensor names of a checkpoint are those of its networks.
+        infer: the spec of a checkpoint.
+        naming, origin, customs: how its parameters are spelt elsewhere, whose LoRA a file is, what its users know.
+        forward: how its networks are called.
+        condition: what they are told of prompts and pictures.
+        open: how a model is opened.
         prefixes: what stands before its module paths in LoRA files, beside what does for every family.
         embedded: models that come with the package, opened by these words instead of a path.
         pipelines: the classes of diffusers pipelines whose folders it opens.
@@ -194,7 +200,7 @@ class Family:
     origin: Origin
     customs: Customs
     forward: Forward
-    condition: Tell
+    condition: MakeCondition
     open: OpenModel
     prefixes: tuple[Prefix, ...] = ()
     embedded: tuple[str, ...] = ()

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..families import registry
 from ..families.base import ModelSpec
 from ..families.family import Family
-from ..families.registry import FAMILIES
 from .dialects import label_all
 
 #: (flattened part of a tensor's name, the model of no family here that it is typical of), the most telling first.
@@ -46,7 +46,9 @@ _NUM_ASKED = 64
 def foreign_model(names: Iterable[str], family: Family | None) -> str:
     """Return which model outside `family` most of these tensor names are typical of, or ""."""
     names = list(names)
-    other = next((other for other in FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None)
+    other = next(
+        (other for other in registry.FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None
+    )
     if other is not None:
         return other.title
     rows = (*(family.origin.relatives if family else ()), *FOREIGN)
@@ -61,7 +63,7 @@ def foreign_model(names: Iterable[str], family: Family | None) -> str:
 def grammar_of(names: Iterable[str]) -> ModelSpec:
     """Return the grammar of the family that knows most of these tensor names, the first family's if none does."""
     names = list(names)
-    grammars = [family.grammar() for family in FAMILIES]
+    grammars = [family.grammar() for family in registry.FAMILIES]
     return max(grammars, key=lambda grammar: _share(names, grammar)) if len(grammars) > 1 else grammars[0]
 
 

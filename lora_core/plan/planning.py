@@ -10,7 +10,7 @@ from ..checks import from_settings, showing_settings
 from ..errors import PlanError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
-from ..stack.loading import LoadedStack
+from ..stack.loaded import LoadedStack
 from .plan import SamplingPlan, StepPlan
 from .plan_rules import Draft, advise_on_plan
 from .route import Route, RoutedLora

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from ..files.weights import LoraWeights
 from ..stack.entry import LoraEntry
-from ..stack.loading import LoadedLora, LoadedStack
+from ..stack.loaded import LoadedLora, LoadedStack
 from .route import Route, RoutedLora
 
 

@@ -10,7 +10,7 @@ from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..files.weights import LazyDeltas, LoraWeights, outlines_of
 from ..stack.entry import LoraEntry
-from ..stack.loading import LoadedLora, LoadedStack
+from ..stack.loaded import LoadedLora, LoadedStack
 from .route import Route, RoutedLora
 from .stack_rules import advise_on_stack
 

@@ -12,7 +12,7 @@ from ..families.base import ModelSpec
 from ..families.family import Customs, UsualStrength
 from ..families.registry import find_family
 from ..files.purpose import Purpose
-from ..stack.loading import LoadedLora, LoadedStack
+from ..stack.loaded import LoadedLora, LoadedStack
 from .advice import Advice
 from .route import RoutedLora
 

@@ -9,7 +9,7 @@ from typing import cast, get_args
 from ..checks import known, known_keys, parse_json
 from ..errors import StackError
 from .entry import AppliesTo
-from .loading import LoadedStack
+from .loaded import LoadedStack
 from .schedule import StrengthSchedule
 
 _FORM = '[{"name": "style", "applies_to": "low_noise", "schedule": "fade_out"}]'

@@ -30,7 +30,6 @@ from lora_core import (
 from lora_core.deltas import Full, Lora
 from lora_core.families import registry
 from lora_core.families.condition import Condition
-from lora_core.files import origin
 
 SPEC = spec("toy-1")
 ASK, TINT = "stack.0.mix.ask", "stack.1.tint"
@@ -39,8 +38,7 @@ ASK, TINT = "stack.0.mix.ask", "stack.1.tint"
 @pytest.fixture(autouse=True)
 def families(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the registry its second row."""
-    for module in (registry, origin):
-        monkeypatch.setattr(module, "FAMILIES", (*registry.FAMILIES, TOY))
+    monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, TOY))
 
 
 def network(seed: int = 0) -> ToyNetwork:

@@ -56,7 +56,7 @@ def _spec(name: str, title: str, shapes: Mapping[str, tuple[int, ...]], boundary
         family="toy",
         module_kinds=_KINDS,
         boundary=boundary,
-        clip=DefaultClip(3, 16, 24, 8.0),
+        default_clip=DefaultClip(3, 16, 24, 8.0),
         latent_channels=CHANNELS,
         vae_stride=(2, 4, 4),
         patch_size=(1, 1, 1),

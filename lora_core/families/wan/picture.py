@@ -19,7 +19,7 @@ from .model import WanModel
 
 
 def condition(model: WanModel, texts: Texts, pictures: Pictures, num_frames: int) -> Condition:
-    """Return what the experts are told of a clip that begins, and perhaps ends, with a picture; see `family.Tell`.
+    """Return what the experts are told of a clip that begins, and perhaps ends, with a picture.
 
     Pictures are of the frame's size: what CLIP sees is what the video shows. Two pictures' features stand one behind
     the other, 514 tokens in all.

@@ -216,7 +216,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         default_num_steps=recipe.num_steps,
         default_cfg=recipe.cfg,
         settings_source="Wan's own configuration files" if recipe.name.startswith("wan2.") else "",
-        clip=recipe.clip,
+        default_clip=recipe.clip,
         latent_channels=size.out_channels,
         vae_stride=(4, 16, 16) if large_vae else (4, 8, 8),
         image_conditioned=size.in_channels > size.out_channels,
