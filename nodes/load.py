@@ -195,7 +195,7 @@ def paired(first: ModelPatcher, second: ModelPatcher | None, where: str) -> WanM
     if second is None:
         return model_of(spec_of(first, num_experts=1, where=where), first)
     high, low = (spec_of(expert, num_experts=2, where=where) for expert in (first, second))
-    high.check_twin(low, where, "the high-noise expert")
+    high.check_twin(low, where, "the high-noise one")
     return model_of(high, second, first)
 
 

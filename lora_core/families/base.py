@@ -134,7 +134,8 @@ class ModelSpec:
         targets = {**self.shapes, **low_noise.shapes}
         differing = next((t for t in targets if self.shapes.get(t) != low_noise.shapes.get(t)), None)
         if differing is not None:
-            what = f"is no twin of {high_noise}: {differing!r} has shape {low_noise.shapes.get(differing)}"
+            shape = low_noise.shapes.get(differing)
+            what = f"the low-noise expert is no twin of {high_noise}: its {differing!r} has shape {shape}"
             expected, remedy = str(self.shapes.get(differing)), "Give the two files of one model"
             raise ModelError(where, what, expected=expected, remedy=remedy)
 

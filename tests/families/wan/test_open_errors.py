@@ -58,8 +58,8 @@ def test_exchanged_experts_are_refused(files: tiny.TinyFiles) -> None:
 def test_a_text_expert_with_an_image_expert_is_no_pair(files: tiny.TinyFiles, tmp_path: Path) -> None:
     low = tiny.save_native(tiny.transformer(1, in_channels=36), tmp_path / "other.safetensors")
     assert message(files.high, low_noise=low) == (
-        f"{low}: is no twin of tiny_high_noise.safetensors: 'patch_embedding' has shape (64, 36, 1, 2, 2) "
-        "((64, 16, 1, 2, 2)). Give the two files of one model."
+        f"{low}: the low-noise expert is no twin of tiny_high_noise.safetensors: its 'patch_embedding' has shape "
+        "(64, 36, 1, 2, 2) ((64, 16, 1, 2, 2)). Give the two files of one model."
     )
 
 
