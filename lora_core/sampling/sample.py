@@ -1,7 +1,7 @@
 """Walk a plan from noise to latents: one span per expert, LoRAs attached once per span, strengths set at every step.
 
 Letters: B batch, C latent channels, F latent frames, H W latent height and width; x and x0 as in `solvers.py`.
-Dtype policy: float32 throughout; the networks compute in their own dtype inside `velocity.py`.
+Dtype policy: float32 throughout; the networks compute in their own dtype inside their family's `forward.py`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -23,6 +24,8 @@ from .latents import LATENT_MEAN, LATENT_STD
 from .sources import WanSources
 from .text import MAX_TOKENS, TextEncoder
 from .vae import Vae
+
+Given = TypeVar("Given", TextEncoder, Vae, ImageEncoder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,34 +131,20 @@ class WanModel:
         return latents.new_tensor(mean).reshape(shape), latents.new_tensor(std).reshape(shape)
 
     def _text(self) -> TextEncoder:
-        if self.text is None:
-            raise ModelError(
-                self.spec.title,
-                "it was opened without a text encoder",
-                expected=self.sources.text_expected,
-                remedy="Pass its path as text_encoder",
-            )
-        return self.text
+        return self._given(self.text, "a text encoder", self.sources.text_expected, "text_encoder")
 
     def _vae(self) -> Vae:
-        if self.vae is None:
-            raise ModelError(
-                self.spec.title,
-                "it was opened without a VAE",
-                expected=self.sources.vae_expected,
-                remedy="Pass its path as vae",
-            )
-        return self.vae
+        return self._given(self.vae, "a VAE", self.sources.vae_expected, "vae")
 
     def _image_encoder(self) -> ImageEncoder:
-        if self.image_encoder is None:
-            raise ModelError(
-                self.spec.title,
-                "it was opened without an image encoder",
-                expected=self.sources.image_encoder_expected,
-                remedy="Pass its path as image_encoder",
-            )
-        return self.image_encoder
+        return self._given(self.image_encoder, "an image encoder", self.sources.image_encoder_expected, "image_encoder")
+
+    def _given(self, piece: Given | None, what: str, expected: str, argument: str) -> Given:
+        """Return a piece that the model was opened with, or say how to give it."""
+        if piece is None:
+            remedy = f"Pass its path as {argument}"
+            raise ModelError(self.spec.title, f"it was opened without {what}", expected=expected, remedy=remedy)
+        return piece
 
 
 def experts_by_name(high: Piece, low: Piece | None) -> dict[Expert, Piece]:
