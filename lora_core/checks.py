@@ -65,6 +65,11 @@ def first_few(cases: Iterable[str], num_shown: int = 3, *, between: str = ", ") 
     return f"{text} and {len(cases) - num_shown} more" if len(cases) > num_shown else text
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of somebody else's error, without its full stop, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+
+
 def known(value: object, choices: Iterable[str], where: str, error: type[LoraCoreError]) -> str:
     """Return `value` if it is one of `choices`, else name the nearest of them."""
     valid = list(choices)

@@ -15,6 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from safetensors import SafetensorError
 
 from ..lora_core import ModelError
+from ..lora_core.checks import first_line
 
 #: Choice of weight dtype -> what core's loader takes for it, as in its UNETLoader.
 WEIGHT_DTYPES: dict[str, dict[str, object]] = {
@@ -59,6 +60,7 @@ def _opening(path: Path, expected: str) -> Iterator[None]:
     except comfy.model_management.OOM_EXCEPTION:
         raise
     except (RuntimeError, ValueError, KeyError, AttributeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         remedy = "Choose another file; if this one was downloaded, compare its size with the original's"
-        raise ModelError(path.name, f"ComfyUI cannot open it: {reason}", expected=expected, remedy=remedy) from error
+        raise ModelError(
+            path.name, f"ComfyUI cannot open it: {first_line(error)}", expected=expected, remedy=remedy
+        ) from error

@@ -22,7 +22,7 @@ from .stack_files import preset_files
 from .widgets import boundary_widget, guidance_widgets, parse_boundary, schedule_widgets, seed_widgets, size_widgets
 
 #: For checks before a model is known: sizes are held to the usual grid.
-_ANY_MODEL = ModelSpec("any", "any model", {})
+_ANY_MODEL = ModelSpec("any", "any model", {}, vae_stride=(4, 8, 8), patch_size=(1, 2, 2))
 
 _EXAMPLE = """[
   {"prompt": "a red circle moves right on a plain background"},

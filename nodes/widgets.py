@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..lora_core import SOLVERS
+from ..lora_core import SOLVERS, GenerationRequest, RunSettings
 from ..lora_core.checks import number_in_text
 from ..lora_core.errors import PlanError
 from ..lora_core.experts import pairs_among
@@ -46,11 +46,15 @@ def schedule_widgets() -> list[io.Int.Input | io.Float.Input]:
     """Return the widgets of the flow schedule."""
     return [
         io.Int.Input(
-            "steps", default=6, min=1, max=10_000, tooltip="How often the model is evaluated, by both experts together."
+            "steps",
+            default=RunSettings.num_steps,
+            min=1,
+            max=10_000,
+            tooltip="How often the model is evaluated, by both experts together.",
         ),
         io.Float.Input(
             "shift",
-            default=5.0,
+            default=RunSettings.shift,
             min=0.01,
             max=100.0,
             step=0.1,
@@ -74,7 +78,7 @@ def seed_widgets() -> list[io.Int.Input]:
 
 def guidance_widgets() -> list[io.Float.Input | io.Combo.Input]:
     """Return the widgets of guidance and solver."""
-    cfg = {"default": 1.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}
+    cfg = {"default": RunSettings.cfg, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}
     return [
         io.Float.Input(
             "cfg_high", **cfg, tooltip="Guidance of the high-noise expert. 1 is none: half the time, for speed LoRAs."
@@ -83,7 +87,7 @@ def guidance_widgets() -> list[io.Float.Input | io.Combo.Input]:
         io.Combo.Input(
             "solver",
             options=list(SOLVERS),
-            default="euler",
+            default=GenerationRequest.solver,
             tooltip=" ".join(f"{solver.name}: {solver.about}." for solver in SOLVERS.values()),
         ),
     ]

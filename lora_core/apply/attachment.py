@@ -23,7 +23,7 @@ _NUM_FAULTS_SHOWN = 5
 
 
 class ActingLora(Protocol):
-    """What attaching needs of a LoRA; `routing.RoutedLora` has it."""
+    """What attaching needs of a LoRA; `plan.route.RoutedLora` has it."""
 
     @property
     def name(self) -> str: ...

@@ -100,7 +100,7 @@ class FusedDelta:
         if out is None:
             out = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
         dtype = product_dtype(out.dtype, out.device)
-        change = self._place(out.device, dtype, lambda: weight).at(strengths)
+        change = self._factors_on(out.device, dtype, lambda: weight).at(strengths)
         source, target = weight.reshape(matrix_shape(self.shape)), out.view(matrix_shape(self.shape))
         if target.dtype == dtype:
             change.apply_to(target if out is weight else target.copy_(source), slice(None))
@@ -133,7 +133,7 @@ class FusedDelta:
         """
         if not self.acts(strengths):
             return y
-        factors = self._place(y.device, y.dtype, read_weight)
+        factors = self._factors_on(y.device, y.dtype, read_weight)
         x, y = x.to(y.dtype), y.contiguous()
         if len(self.shape) != 2:
             return y.add_(multiply(x, self._difference(factors, strengths, read_weight)))
@@ -156,7 +156,7 @@ class FusedDelta:
         if not (alike and self.is_thin and self.acts(strengths)) or self.needs_base:
             y = F.linear(x, weight, bias)
             return self.add_branch(x, y, strengths, read_weight=lambda: weight, bias=bias)
-        factors = self._place(x.device, x.dtype, None)
+        factors = self._factors_on(x.device, x.dtype, None)
         y_TO = F.linear(factors.squeeze(x, strengths), factors.up, bias)
         y_TO.addmm_(x.reshape(-1, self.shape[1]), weight.T)
         return y_TO.view(*x.shape[:-1], self.shape[0])
@@ -172,7 +172,7 @@ class FusedDelta:
         change.add_to(matrix, slice(None))
         return matrix.view(self.shape)
 
-    def _place(self, device: torch.device, dtype: torch.dtype, read_weight: ReadWeight | None) -> Factors:
+    def _factors_on(self, device: torch.device, dtype: torch.dtype, read_weight: ReadWeight | None) -> Factors:
         """Return the factors on `device` in `dtype`, copied there once if that is where they are to be kept."""
         key = (device, dtype)
         if key in self._factors:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checks import first_line
 from ..errors import ModelError
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _read_gguf_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
         texts = {name: reader.fields[name].contents() for name in _GGUF_TEXTS if name in reader.fields}
         return shapes, {name: str(text) for name, text in texts.items()}
     except Exception as error:  # the reader trusts its file: a damaged one raises whatever comes of it
-        what = f"damaged or no GGUF file: {_first_line(error)}"
+        what = f"damaged or no GGUF file: {first_line(error)}"
         raise ModelError(file, what, remedy="Download it again") from error
 
 
@@ -161,7 +162,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     except RuntimeError as error:  # torch's own, when the system grants no mapping of this size
         gigabytes = f"{file.stat().st_size / 1e9:.1f} GB"
         remedy = "Add memory or swap, or use an 8-bit or GGUF file"
-        raise ModelError(file, f"its {gigabytes} cannot be mapped: {_first_line(error)}", remedy=remedy) from error
+        raise ModelError(file, f"its {gigabytes} cannot be mapped: {first_line(error)}", remedy=remedy) from error
 
 
 def _read_pickle(file: Path) -> dict[str, Tensor]:
@@ -170,11 +171,7 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for a damaged or unsafe pickle
-        raise ModelError(file, f"no safe PyTorch file of tensors: {_first_line(error)}") from error
+        raise ModelError(file, f"no safe PyTorch file of tensors: {first_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(file, "is not a plain dictionary of tensors")
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

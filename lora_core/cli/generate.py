@@ -14,6 +14,7 @@ from ..engine.generate import generate
 from ..engine.request import GenerationRequest
 from ..errors import RequestError
 from ..media.video import check_output
+from ..sampling.solvers import SOLVERS
 from .console import console
 from .options import (
     RUN_OPTIONS,
@@ -40,8 +41,14 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
     click.option("--prompt", "-p", required=True, help="What to show."),
     click.option("--negative", "negative_prompt", default="", help="What not to show; read where guidance is not 1."),
     *RUN_OPTIONS,
-    click.option("--solver", default="euler", show_default=True, help="euler, unipc, dpmpp_2m or lcm."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; ComfyUI's noise for that seed."),
+    click.option("--solver", default=GenerationRequest.solver, show_default=True, help=" ".join(SOLVERS)),
+    click.option(
+        "--seed",
+        type=int,
+        default=GenerationRequest.seed,
+        show_default=True,
+        help="ComfyUI's noise for that seed.",
+    ),
     click.option("--frames", "num_frames", type=int, help="How many frames, 4k+1; by default the model's own."),
     click.option("--fps", type=float, help="Frames per second; by default the model's own."),
     click.option("--image", type=click.Path(path_type=Path), help="First frame, for image models."),
@@ -73,15 +80,15 @@ def command(
     out: Path,
     record_file: Path | None,
 ) -> None:
-    r"""Make a video from a prompt, a model and a stack of LoRAs.
+    """Make a video from a prompt, a model and a stack of LoRAs.
 
     \b
-    lora-core generate -p "a zibbo moves right on a plain background" \
+    lora-core generate -p "a zibbo moves right on a plain background" \\
         --lora speed_6steps --lora zibbo_character --scale 8 -o zibbo.mp4
-    lora-core generate -p "..." --model wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors \
-        --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \
+    lora-core generate -p "..." --model wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors \\
+        --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \\
         --lora lightx2v_high_noise.safetensors --lora style_high.safetensors:0.8 --offload experts
-    """
+    """  # noqa: D301  # click wants the character itself
     check_output(out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])

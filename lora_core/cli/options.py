@@ -137,14 +137,14 @@ RUN_OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--boundary",
         type=TextValue("sigma", _parse_boundary),
-        default="auto",
+        default=RunSettings.boundary,
         show_default=True,
         help="Sigma of the expert switch, or none.",
     ),
     click.option(
         "--cfg",
         type=TextValue("number", _parse_cfg),
-        default="1",
+        default=RunSettings.cfg,
         show_default=True,
         help="Guidance: one number, or HIGH,LOW.",
     ),

@@ -85,7 +85,7 @@ def generate(
     loaded = stack if isinstance(stack, LoadedStack) else load_stack(stack or LoraStack(), model.spec)
     plan = make_plan(loaded, model.spec, request)
     _check_latents_act(request, plan)
-    model.require(text=True, vae=True, picture=model.spec.image_embeds)
+    model.require(text=True, vae=True, picture=clip.first is not None)
     watch = _Stopwatch()
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)

@@ -10,7 +10,7 @@ import torch
 
 from ..checkpoints.residency import Offload
 from ..checks import from_settings, showing_settings
-from ..errors import RequestError, StackError
+from ..errors import ModelError, RequestError, StackError
 from ..families.opened import OpenedModel
 from ..families.registry import opener
 from ..plan.routing import route
@@ -44,27 +44,32 @@ class WanVideoGenerator:
         offload: Offload = "none",
     ) -> None:
         """Open a model as `open_wan` does, whatever its family, or take one that is open."""
-        self.model: OpenedModel = (
-            opener(source)(
-                source,
-                low_noise=low_noise,
-                text_encoder=text_encoder,
-                tokenizer=tokenizer,
-                vae=vae,
-                image_encoder=image_encoder,
-                dtype=dtype,
-                device=device,
-                offload=offload,
-            )
-            if isinstance(source, (str, Path))
-            else source
-        )
+        pieces = {
+            "low_noise": low_noise,
+            "text_encoder": text_encoder,
+            "tokenizer": tokenizer,
+            "vae": vae,
+            "image_encoder": image_encoder,
+            "dtype": dtype,
+        }
+        if isinstance(source, (str, Path)):
+            self.model: OpenedModel = opener(source)(source, **pieces, device=device, offload=offload)  # type: ignore[arg-type]  # a dictionary of several types
+        else:
+            given = [name for name, piece in pieces.items() if piece is not None]
+            if given:
+                what = f"{given[0]} is given for a model that is open already"
+                raise ModelError(source.spec.title, what, remedy="Open the model with it")
+            self.model = source
         self.loaded = load_stack(LoraStack(), self.model.spec)
 
     @property
     def stack(self) -> LoraStack:
         """The rows of the LoRAs that are loaded."""
         return self.loaded.stack
+
+    @stack.setter
+    def stack(self, stack: LoraStack) -> None:
+        self.loaded = load_stack(stack, self.model.spec)
 
     def load_specialized_lora(
         self,

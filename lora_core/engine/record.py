@@ -162,7 +162,7 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
         return {"name": entry.name, "weight": entry.strength, "applies_to": entry.applies_to}
     row = entry.to_json()
     for key, path in (("", entry.path), ("low_noise_", entry.low_noise_path)):
-        if path is not None:
+        if path is not None and entry.enabled:
             row |= {f"{key}path": path.absolute().as_posix(), f"{key}sha256": sha256_of(path)}
     return row
 

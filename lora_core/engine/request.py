@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class GenerationRequest(RunSettings):
     negative_prompt: str = ""
     image: Picture | None = None
     last_image: Picture | None = None
+    _: KW_ONLY
     num_frames: int | None = None
     height: int | None = None
     width: int | None = None
@@ -88,7 +89,7 @@ class GenerationRequest(RunSettings):
     def _check_pictures(self, spec: ModelSpec) -> None:
         if self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
             what = f"{spec.title} makes video from text alone"
-            raise RequestError("image", what, expected="an I2V or TI2V model", remedy="Leave the image out")
+            raise RequestError("image", what, remedy="Leave the image out")
         if self.image is None and spec.image_conditioned:
             raise RequestError("image", f"{spec.title} continues a picture and none is given", remedy="Give an image")
         if self.last_image is None and spec.first_and_last:
@@ -96,7 +97,7 @@ class GenerationRequest(RunSettings):
             raise RequestError("last_image", what, remedy="Give a last_image")
         if self.last_image is not None and not spec.image_conditioned:
             what = f"{spec.title} has no way to be told its last frame"
-            raise RequestError("last_image", what, expected="an I2V model", remedy="Leave it out")
+            raise RequestError("last_image", what, remedy="Leave it out")
 
 
 @dataclass(frozen=True, eq=False)

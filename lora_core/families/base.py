@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from ..checks import shape_text
 from ..errors import LoraMismatchError, ModelError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class ModelSpec:
         family: the name of its family, a row of `registry.FAMILIES`; "" for a network of no known family.
         not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
+        block_pattern: regular expression on a target inside a block: the block's number, and the path inside it.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
         default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
@@ -67,14 +69,15 @@ class ModelSpec:
     not_applicable: tuple[tuple[str, str], ...] = ()
     module_kinds: tuple[tuple[str, ModuleKind], ...] = ()
     boundary: float | None = None
+    block_pattern: str = r"(?:.*\.)?(?:\w*blocks|layers)\.(\d+)\.(.+)"
     default_shift: float = 5.0
     default_num_steps: int = 6
     default_cfg: tuple[float, float] = (1.0, 1.0)
     settings_source: str = ""
-    default_clip: DefaultClip = DefaultClip(81, 480, 832, 16.0)
-    latent_channels: int = 16
-    vae_stride: tuple[int, int, int] = (4, 8, 8)
-    patch_size: tuple[int, int, int] = (1, 2, 2)
+    default_clip: DefaultClip = DefaultClip(1, 512, 512, 16.0)
+    latent_channels: int = 0
+    vae_stride: tuple[int, int, int] = (1, 1, 1)
+    patch_size: tuple[int, int, int] = (1, 1, 1)
     image_conditioned: bool = False
     expand_timesteps: bool = False
     image_embeds: bool = False
@@ -123,6 +126,11 @@ class ModelSpec:
         """Return the kind of module that a target belongs to."""
         return next((kind for pattern, kind in self.module_kinds if re.search(pattern, target)), "other")
 
+    def block_of(self, target: str) -> tuple[int, str] | None:
+        """Return (the number of the block that a target lies in, the path inside it), or None outside the blocks."""
+        match = re.fullmatch(self.block_pattern, target)
+        return (int(match[1]), match[2]) if match else None
+
     def check_twin(self, low_noise: ModelSpec, where: object, high_noise: str) -> None:
         """Raise unless `low_noise` is the spec of this model's other expert: the same targets, of the same shapes.
 
@@ -134,10 +142,12 @@ class ModelSpec:
         targets = {**self.shapes, **low_noise.shapes}
         differing = next((t for t in targets if self.shapes.get(t) != low_noise.shapes.get(t)), None)
         if differing is not None:
-            shape = low_noise.shapes.get(differing)
-            what = f"the low-noise expert is no twin of {high_noise}: its {differing!r} has shape {shape}"
-            expected, remedy = str(self.shapes.get(differing)), "Give the two files of one model"
-            raise ModelError(where, what, expected=expected, remedy=remedy)
+            theirs, ours = (
+                shape_text(spec.shapes[differing], "one number") if differing in spec.shapes else "missing"
+                for spec in (low_noise, self)
+            )
+            what = f"the low-noise expert is no twin of {high_noise}: its {differing!r} is {theirs}"
+            raise ModelError(where, what, expected=ours, remedy="Give the two files of one model")
 
     @cached_property
     def _paths(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..experts import Expert
 from .base import ModelSpec
 from .condition import Condition
-from .opened import OpenModel
+from .opened import Opener
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -111,6 +111,7 @@ class Origin:
         width: shapes of deltas -> the width of the transformer they belong to, or None when none tells it.
         size: width -> what the family calls a model of this width ("Wan 14B"), or "" for none it published.
         base: the published model a file fits, as much of its name as can be told.
+        expert_of_timesteps: (lowest, highest of a training, 0 to 1000) -> the expert that was trained, or None.
         whose_shape: (target, shape) -> who has the target in this shape ("image-to-video"), or "".
         unsupported: (target, kind of delta, its shape, the model's) -> what no LoRA of the family can do, or "".
     """
@@ -119,6 +120,7 @@ class Origin:
     width: Callable[[Shapes], int | None]
     size: Callable[[int], str]
     base: Callable[[LoraTraits], str | None]
+    expert_of_timesteps: Callable[[float, float], Expert | None]
     whose_shape: Callable[[str, Shape], str]
     unsupported: Callable[[str, str, Shape, Shape], str]
 
@@ -201,7 +203,7 @@ class Family:
     customs: Customs
     forward: Forward
     condition: MakeCondition
-    open: OpenModel
+    open: Opener
     prefixes: tuple[Prefix, ...] = ()
     embedded: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ class OpenedModel(Networks, Protocol):
         """Take every network off the compute device; the next use brings it back."""
 
 
-class OpenModel(Protocol):
+class Opener(Protocol):
     """The opening of a model of one family; only headers are read."""
 
     def __call__(

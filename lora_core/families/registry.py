@@ -10,8 +10,8 @@ from torch import nn
 from ..checkpoints.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, read_json_file
 from ..errors import ModelError
 from .base import ModelSpec, parameter_shapes, target_of
-from .family import Family, Shapes
-from .opened import OpenModel
+from .family import Customs, Family, Shapes
+from .opened import Opener
 from .wan.family import WAN
 
 #: Where names could be those of several, the first counts.
@@ -29,6 +29,12 @@ def family_of(spec: ModelSpec) -> Family:
         return family
     expected = f"a model of {', '.join(family.title for family in FAMILIES)}"
     raise ModelError(spec.title, f"its family {spec.family!r} is not known", expected=expected)
+
+
+def customs_of(spec: ModelSpec) -> Customs:
+    """Return what the users of a model's family have found out; nothing for a network of no known family."""
+    family = find_family(spec)
+    return Customs() if family is None else family.customs
 
 
 def family_of_targets(targets: Iterable[str]) -> Family | None:
@@ -70,7 +76,7 @@ def spec_named(model: str) -> ModelSpec:
     return opener(model)(model).spec
 
 
-def opener(source: str | Path) -> OpenModel:
+def opener(source: str | Path) -> Opener:
     """Return what opens a model: its family's own way, told by an embedded name, a folder's index or a file's header.
 
     What no family recognises is left to the first, which says what it expected instead.

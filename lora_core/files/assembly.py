@@ -41,6 +41,7 @@ class Assembly:
     """
 
     file: TensorFile
+    spec: ModelSpec
     labels: tuple[Label, ...]
     parts: Mapping[Address, Parts]
     outlines: Mapping[Address, Delta]
@@ -72,6 +73,7 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     judge_size(ledger.faults, spec, family, shapes, len(fitting))
     return Assembly(
         file=file,
+        spec=spec,
         labels=labels,
         parts={address: parts[address] for address in fitting},
         outlines={address: outlines[address] for address in fitting},

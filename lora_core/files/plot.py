@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..atomic import replacing
 from ..deltas import Delta
-from ..errors import OutputError
 from ..experts import EXPERTS
-from ..media.figures import figure_image, fonts, missing_glyphs_allowed
-from .blocks import block_of
+from ..families.base import ModelSpec
+from ..families.registry import family_of_targets
+from ..media.figures import figure_image, fonts, save_figure
 from .weights import LazyDeltas, LoraWeights
 
 if TYPE_CHECKING:
@@ -53,13 +52,7 @@ def delta_image(loras: Sequence[LoraWeights]) -> np.ndarray:
 
 def save_delta_plot(loras: Sequence[LoraWeights], path: str | Path) -> Path:
     """Write the heat map of one or more LoRAs as .png, .svg or .pdf."""
-    path = Path(path)
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise OutputError(path, f"cannot draw as {path.suffix!r}", expected=".png, .svg or .pdf")
-    figure = draw_deltas(loras)
-    with replacing(path) as temporary, missing_glyphs_allowed():
-        figure.savefig(temporary)
-    return path
+    return save_figure(draw_deltas(loras), path)
 
 
 def _halves(lora: LoraWeights) -> list[tuple[str, Mapping[str, Delta]]]:
@@ -71,7 +64,9 @@ def _halves(lora: LoraWeights) -> list[tuple[str, Mapping[str, Delta]]]:
 def _sizes(deltas: Mapping[str, Delta]) -> tuple[list[str], list[str], np.ndarray]:
     """Return (modules, blocks, root mean square of each change, NaN where nothing changes)."""
     each = deltas.stream() if isinstance(deltas, LazyDeltas) else deltas.items()
-    sizes = {block_of(target) or (math.inf, target): _root_mean_square(delta) for target, delta in each}
+    family = family_of_targets(deltas)
+    grammar = ModelSpec("any", "any model", {}) if family is None else family.grammar()
+    sizes = {grammar.block_of(target) or (math.inf, target): _root_mean_square(delta) for target, delta in each}
     modules = list(dict.fromkeys(module for _, module in sizes))
     blocks = sorted({block for block, _ in sizes})
     cells = [[sizes.get((block, module), math.nan) for block in blocks] for module in modules]

@@ -130,7 +130,7 @@ def _expert(assembly: Assembly) -> tuple[Expert | Literal["both"] | None, str]:
     experts = [expert for expert in _halves(assembly) if expert is not None]
     if experts:
         return ("both" if len(experts) > 1 else experts[0]), "the prefix of its tensors"
-    stated = expert_in_metadata(assembly.file.metadata)
+    stated = expert_in_metadata(assembly.file.metadata, assembly.family)
     if stated:
         return stated
     stem = assembly.file.path.stem

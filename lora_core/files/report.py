@@ -15,7 +15,6 @@ from ..errors import LoraFileError
 from ..experts import Expert
 from ..families.base import ModelSpec
 from .account import Account
-from .blocks import block_of
 from .read import MAX_EAGER_BYTES, assembled, weights_of, with_values
 
 
@@ -102,9 +101,9 @@ def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None)
         ranks=_tally(delta.rank for delta in deltas.values() if delta.rank),
         scales=_tally(delta.scale for delta in deltas.values() if delta.rank),
         dtypes=_tally(record.dtype for record in weights.account),
-        modules=_tally(_module(target) for target in targets),
+        modules=_tally(_module(target, assembly.spec) for target in targets),
         num_targets=len(targets),
-        num_blocks=len({block[0] for target in targets if (block := block_of(target))}),
+        num_blocks=len({block[0] for target in targets if (block := assembly.spec.block_of(target))}),
         trigger_words=weights.trigger_words,
         metadata=weights.metadata,
         account=weights.account,
@@ -118,8 +117,8 @@ def _kind(delta: Delta) -> str:
     return f"{delta.kind} of {inner.kind}" if inner is not None and inner.kind != "lora" else delta.kind
 
 
-def _module(target: str) -> str:
-    block = block_of(target)
+def _module(target: str, spec: ModelSpec) -> str:
+    block = spec.block_of(target)
     return block[1] if block else target
 
 

@@ -23,7 +23,7 @@ CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"
 
 #: Networks inside a diffusers pipeline under whose name `lora_adapter_metadata` files its entries.
-_NETWORKS = ("transformer", "transformer_2", "")
+_NETWORKS = ("transformer", "transformer_2")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def scale_from_metadata(file: TensorFile, *, from_kohya: bool, low_noise: bool) 
     """
     if METADATA_KEY in file.metadata:
         config = _object(file.path, f"metadata {METADATA_KEY!r}", file.metadata[METADATA_KEY])
-        for network in reversed(_NETWORKS[:2]) if low_noise else _NETWORKS[:2]:
+        for network in reversed(_NETWORKS) if low_noise else _NETWORKS:
             entries = {key.partition(".")[2]: value for key, value in config.items() if key.startswith(f"{network}.")}
             if entries:
                 return _from_config(file.path, f"metadata {METADATA_KEY}", entries)

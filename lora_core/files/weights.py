@@ -22,7 +22,7 @@ class LoraWeights:
         low_noise_deltas: the low-noise expert's deltas, in a file of both experts only.
         expert: the expert it is meant for, "both" for a file of both, None when nothing tells.
         expert_source: what told the expert: the tensors' prefix, an entry of the metadata, the file's name.
-        base: the published model it fits, as much of its name as can be told (`origin.base_hint`).
+        base: the published model it fits, as much of its name as can be told (`families.family.Origin.base`).
         dialect: the dialect that most tensors are written in.
         notes: what a reader of the file should know and no error says.
     """

@@ -9,9 +9,14 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..atomic import replacing
+from ..checks import nearest
+from ..errors import OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 #: Where a name needs them: fonts with Chinese, Japanese and Korean signs, taken if the machine has one.
 _WIDE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
 _COLUMNS = 96
+#: What a figure can be written as.
+FORMATS = (".png", ".svg", ".pdf")
 
 
 def figure_image(figure: Figure) -> np.ndarray:
@@ -29,6 +36,17 @@ def figure_image(figure: Figure) -> np.ndarray:
     with missing_glyphs_allowed():
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as .png, .svg or .pdf, whole or not at all."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise OutputError(path, f"unknown picture format {suffix!r}", expected=nearest(suffix, FORMATS))
+    with replacing(path) as temporary, missing_glyphs_allowed():
+        figure.savefig(temporary, format=suffix[1:])
+    return path
 
 
 def message_image(message: str) -> np.ndarray:

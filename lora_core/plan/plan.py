@@ -44,11 +44,6 @@ class StepPlan:
     cfg: float
     strengths: tuple[float, ...]
 
-    @property
-    def timestep(self) -> float:
-        """The noise level as the network is told it, 0 to 1000 and never rounded."""
-        return 1000.0 * self.sigma
-
 
 @dataclass(frozen=True)
 class SamplingPlan:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..experts import EXPERTS, Expert
+from ..experts import EXPERTS, Expert, expert_at
 from ..families.base import ModelSpec
 from ..families.family import Customs
-from ..families.registry import find_family
+from ..families.registry import customs_of
 from .advice import Advice
 from .plan import StepPlan
 from .route import Route
@@ -29,8 +29,7 @@ class Draft:
 
     @property
     def customs(self) -> Customs:
-        family = find_family(self.spec)
-        return Customs() if family is None else family.customs
+        return customs_of(self.spec)
 
     def on(self, expert: Expert) -> list[StepPlan]:
         return [step for step in self.steps if step.expert == expert]
@@ -51,7 +50,9 @@ def _outside_training(draft: Draft) -> Iterator[Advice]:
         return
     for expert in EXPERTS:
         strays = [
-            step for step in draft.steps if step.expert == expert and _belongs(step, draft.spec.boundary) != expert
+            step
+            for step in draft.steps
+            if step.expert == expert and expert_at(step.sigma, draft.spec.boundary) != expert
         ]
         if strays:
             levels = ", ".join(f"{step.sigma:.3f}" for step in strays)
@@ -63,10 +64,6 @@ def _outside_training(draft: Draft) -> Iterator[Advice]:
             )
             evidence = draft.evidence("expert-out-of-range", f"the boundary of {draft.spec.title}")
             yield Advice(None, "expert-out-of-range", text, evidence)
-
-
-def _belongs(step: StepPlan, boundary: float) -> Expert:
-    return "high_noise" if step.sigma >= boundary else "low_noise"
 
 
 def _near_boundary(draft: Draft) -> Iterator[Advice]:
@@ -116,7 +113,8 @@ def _few_steps(draft: Draft) -> Iterator[Advice]:
         if count and not speed[expert]:
             text = (
                 f"{count} of {num_steps} steps are the {expert} expert's, which has no speed LoRA; without one "
-                f"{spec.title} wants about {spec.default_num_steps} steps and cfg {max(spec.default_cfg):g}"
+                f"{spec.title} wants about {spec.default_num_steps} steps, shift {spec.default_shift:g} and cfg "
+                f"{max(spec.default_cfg):g}"
             )
             yield Advice(None, "few-steps-without-speed", text, spec.settings_source)
 

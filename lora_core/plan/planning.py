@@ -40,6 +40,8 @@ def make_plan(
         settings = from_settings(RunSettings, named, "make_plan", PlanError)
     elif named:
         raise PlanError("make_plan", f"{next(iter(named))!r} beside settings", expected="one way of saying it")
+    if not isinstance(settings, RunSettings):
+        raise PlanError("make_plan", f"{settings!r} is no settings", expected="RunSettings, or settings by name")
     routed = stack if isinstance(stack, Route) else route(stack, spec)
     levels, limit = settings.levels(), _boundary(settings.boundary, spec)
     guidance = dict(zip(EXPERTS, settings.cfg_pair(), strict=True))

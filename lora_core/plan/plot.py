@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..atomic import replacing
-from ..checks import nearest, number_text
-from ..errors import OutputError
-from ..media.figures import figure_image, fonts, missing_glyphs_allowed
+from ..checks import number_text
+from ..media.figures import figure_image, fonts, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .plan import SamplingPlan
-
-FORMATS = (".png", ".svg", ".pdf")
 
 _INK, _QUIET, _GRID = "#222222", "#6b6b6b", "#00000018"
 _BANDS = {"high_noise": ("#fbe6cf", "#9a5a12"), "low_noise": ("#dbe9f6", "#1f5a92")}
@@ -66,13 +62,7 @@ def plan_image(plan: SamplingPlan, *, width: float = 10.0) -> np.ndarray:
 
 def save_plan(plan: SamplingPlan, path: str | Path) -> Path:
     """Draw a plan into a file, whole or not at all."""
-    target = Path(path)
-    suffix = target.suffix.lower()
-    if suffix not in FORMATS:
-        raise OutputError(target, f"unknown picture format {suffix!r}", expected=nearest(suffix, FORMATS))
-    with replacing(target) as temporary, missing_glyphs_allowed():
-        draw_plan(plan).savefig(temporary, format=suffix[1:])
-    return target
+    return save_figure(draw_plan(plan), path)
 
 
 def _draw_levels(axes: Axes, plan: SamplingPlan) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from ..experts import EXPERTS, Expert, twin_names
 from ..families.base import ModelSpec
 from ..families.family import Customs, UsualStrength
-from ..families.registry import find_family
+from ..families.registry import customs_of
 from ..files.purpose import Purpose
 from ..stack.loaded import LoadedLora, LoadedStack
 from .advice import Advice
@@ -45,8 +45,7 @@ class Case:
 
     @cached_property
     def customs(self) -> Customs:
-        family = find_family(self.spec)
-        return Customs() if family is None else family.customs
+        return customs_of(self.spec)
 
     @cached_property
     def speed(self) -> tuple[RoutedLora, ...]:

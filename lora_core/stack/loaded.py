@@ -81,6 +81,10 @@ class LoadedStack:
     loras: tuple[LoadedLora, ...]
     spec: ModelSpec
 
+    def __post_init__(self) -> None:
+        on = [(index, entry) for index, entry in enumerate(self.stack) if entry.enabled]
+        assert [(lora.index, lora.entry) for lora in self.loras] == on, "a row that is on has been read"
+
     def find(self, name: str) -> LoadedLora | None:
         """Return a LoRA by its name, None for one that is off; a name that is not in the stack is refused."""
         entry = self.stack[name]
@@ -124,7 +128,9 @@ class LoadedStack:
         for entry in other.stack:
             taken = any(entry.name == row.name for row in stack)
             stack = stack.replace(entry.name, entry) if taken else stack.add(entry)
-        loras = {lora.name: lora for lora in (*self.loras, *other.loras)}
+        replaced = {entry.name for entry in other.stack}
+        kept = (lora for lora in self.loras if lora.name not in replaced)
+        loras = {lora.name: lora for lora in (*kept, *other.loras)}
         places = {row.name: index for index, row in enumerate(stack)}
         ordered = sorted(loras.values(), key=lambda lora: places[lora.name])
         return LoadedStack(stack, tuple(replace(lora, index=places[lora.name]) for lora in ordered), self.spec)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..checks import first_few, shape_text
 from ..deltas import fits
-from ..errors import LoraMismatchError
+from ..errors import LoraMismatchError, StackError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.read import read_lora
 from ..files.weights import LoraWeights, outlines_of
@@ -40,6 +40,8 @@ def load_stack(
         allow_partial: let files in which some tensors match nothing through.
         read: what reads a file, `read_lora` by default; each file is read once.
     """
+    if read is not None and allow_partial:
+        raise StackError("load_stack", "allow_partial beside a reader of one's own", remedy="Give it to the reader")
     read_once = cache(read or partial(read_lora, spec=spec, allow_partial=allow_partial))
     rows, loras = list(stack), []
     for index, entry in enumerate(stack):

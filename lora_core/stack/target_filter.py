@@ -16,14 +16,7 @@ from ..errors import StackError
 from ..families.base import ModelSpec, ModuleKind
 
 _WHERE = "target filter"
-_BLOCK = re.compile(r"(?:^|\.)(?:\w*blocks|layers)\.(\d+)\.")
 _RANGE = re.compile(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?")
-
-
-def block_index(target: str) -> int | None:
-    """Return the number of the block that a canonical target lies in, or None outside the blocks."""
-    found = _BLOCK.search(target)
-    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -47,8 +40,8 @@ class FilterRule:
             return False
         if self.blocks is None:
             return True
-        block = block_index(target)
-        return block is not None and self.blocks[0] <= block <= self.blocks[1]
+        block = spec.block_of(target)
+        return block is not None and self.blocks[0] <= block[0] <= self.blocks[1]
 
     def __str__(self) -> str:
         names = (_blocks_text(self.blocks) if self.blocks else "", self.kind or "")

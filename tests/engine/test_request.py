@@ -47,13 +47,13 @@ def test_what_no_model_can_do_is_refused_when_the_request_is_made(settings, mess
         (
             T2V,
             {"image": PICTURE},
-            "image: Wan 2.2 T2V A14B makes video from text alone (an I2V or TI2V model). Leave the image out.",
+            "image: Wan 2.2 T2V A14B makes video from text alone. Leave the image out.",
         ),
         (I2V, {}, "image: Wan 2.2 I2V A14B continues a picture and none is given. Give an image."),
         (
             TI2V,
             {"image": PICTURE, "last_image": PICTURE},
-            "last_image: Wan 2.2 TI2V 5B has no way to be told its last frame (an I2V model). Leave it out.",
+            "last_image: Wan 2.2 TI2V 5B has no way to be told its last frame. Leave it out.",
         ),
         (
             I2V,

@@ -30,6 +30,7 @@ from lora_core import (
 from lora_core.deltas import Full, Lora
 from lora_core.families import registry
 from lora_core.families.condition import Condition
+from lora_core.files.plot import draw_deltas
 
 SPEC = spec("toy-1")
 ASK, TINT = "stack.0.mix.ask", "stack.1.tint"
@@ -93,7 +94,16 @@ def test_whose_lora_a_file_is_is_told_across_families(tmp_path: Path) -> None:
     wide = LoraWeights(None, "a", {ASK: Lora(torch.ones(2, 16), torch.ones(16, 2))})
     with pytest.raises(LoraMismatchError, match=r"transformer of width 16 and the model is Toy One \(width 8\)"):
         read_lora(write_lora(wide, tmp_path / "b.safetensors"), spec=SPEC)
-    assert inspect_lora(file).faults == ()
+    report = inspect_lora(file)
+    assert (report.faults, report.num_blocks, set(report.modules)) == ((), 2, {"mix.ask", "tint"})
+
+
+def test_its_blocks_are_drawn_and_filtered() -> None:
+    axes = draw_deltas([lora()]).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["mix.ask", "tint"]
+    acting = routed(LoraStack().add(lora(), target_filter="0=0.5"), SPEC)
+    assert acting.high_noise[0].factors == {ASK: 0.5, TINT: 1.0}
 
 
 def test_it_is_recognised_by_name_by_module_and_by_file(checkpoint: Path) -> None:

@@ -10,6 +10,7 @@ from spellings import SPELLINGS, random_pairs, save, spelled
 
 from lora_core.errors import LoraFileError
 from lora_core.experts import expert_in_name, find_twin, twin_names
+from lora_core.families.wan.family import WAN
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.expert import expert_in_metadata
 from lora_core.files.read import read_lora
@@ -122,7 +123,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_the_expert_is_told_by_metadata(metadata: dict[str, str], expert: str | None) -> None:
-    found = expert_in_metadata(metadata)
+    found = expert_in_metadata(metadata, WAN)
     assert (found[0] if found else None) == expert
 
 

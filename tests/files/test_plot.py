@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 
 from lora_core.deltas import Full
-from lora_core.files.blocks import block_of
+from lora_core.families.wan.spec import wan_grammar
 from lora_core.files.plot import draw_deltas
 from lora_core.files.weights import LoraWeights
 
+WAN = wan_grammar()
+
 
 def test_a_target_lies_in_a_block_or_outside() -> None:
-    assert block_of("blocks.12.self_attn.q.bias") == (12, "self_attn.q.bias")
-    assert block_of("head.head") is None
-    assert block_of("vace_blocks.0.ffn.0") is None
+    assert WAN.block_of("blocks.12.self_attn.q.bias") == (12, "self_attn.q.bias")
+    assert WAN.block_of("head.head") is None
+    assert WAN.block_of("vace_blocks.0.ffn.0") is None
 
 
 def test_modules_stand_in_the_order_of_the_deltas_and_blocks_by_number() -> None:

@@ -63,7 +63,7 @@ def test_the_default_is_six_steps_at_shift_five_three_for_each_expert():
 def test_every_step_knows_where_it_starts_and_ends_and_what_the_network_is_told():
     plan = planned(LoraStack(), T2V, num_steps=4)
     assert [(step.index, step.sigma, step.sigma_next) for step in plan.steps][1] == (1, 0.9375, 5 / 6)
-    assert [step.timestep for step in plan.steps] == pytest.approx([1000, 937.5, 833.3333, 625])
+    assert [1000 * step.sigma for step in plan.steps] == pytest.approx([1000, 937.5, 833.3333, 625])
 
 
 def test_strengths_are_those_of_the_steps_expert_at_its_noise_level(stack):

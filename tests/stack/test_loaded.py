@@ -67,6 +67,13 @@ def test_a_lora_takes_the_place_of_the_one_that_has_its_name() -> None:
     assert [lora.index for lora in updated.loras] == [0, 1, 2]
 
 
+def test_a_lora_that_is_switched_off_gives_way_and_acts_no_more(tmp_path: Path) -> None:
+    off = LoraStack.from_json([{"path": str(tmp_path / "gone.safetensors"), "name": "a", "enabled": False}])
+    updated = loaded("a", "b").updated(load_stack(off, SPEC))
+    assert [entry.enabled for entry in updated.stack] == [False, True]
+    assert [(lora.index, lora.name) for lora in updated.loras] == [(1, "b")]
+
+
 def test_loras_are_left_out_by_name_and_the_others_keep_their_rows() -> None:
     left = loaded("a", "b", "c").without("a")
     assert [(lora.index, lora.name) for lora in left.loras] == [(0, "b"), (1, "c")]

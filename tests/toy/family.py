@@ -55,6 +55,7 @@ def _spec(name: str, title: str, shapes: Mapping[str, tuple[int, ...]], boundary
         aliases(),
         family="toy",
         module_kinds=_KINDS,
+        block_pattern=r"stack\.(\d+)\.(.+)",
         boundary=boundary,
         default_clip=DefaultClip(3, 16, 24, 8.0),
         latent_channels=CHANNELS,
@@ -150,7 +151,9 @@ TOY = Family(
     recognises=recognises,
     infer=infer,
     naming=Naming(to_elsewhere, is_bare=lambda target: target.endswith(".tint")),
-    origin=Origin((("toy_sequel_", "Toy Two"),), width, {8: "Toy One"}.get, base, lambda *_: "", lambda *_: ""),
+    origin=Origin(
+        (("toy_sequel_", "Toy Two"),), width, {8: "Toy One"}.get, base, lambda *_: None, lambda *_: "", lambda *_: ""
+    ),
     customs=Customs(distilled_shift=3.0),
     forward=forward,
     condition=condition,

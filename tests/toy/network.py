@@ -25,7 +25,7 @@ class Layer(nn.Module):
 
 
 class ToyNetwork(nn.Module):
-    """Predict a velocity: `picture` (B, C, F, H, W), `level` (B,), `words` (B, L, T)."""
+    """The network, which predicts a velocity: `picture` (B, C, F, H, W), `level` (B,), `words` (B, L, T)."""
 
     def __init__(self, width: int = 8, num_layers: int = 2) -> None:
         super().__init__()

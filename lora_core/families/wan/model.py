@@ -77,12 +77,12 @@ class WanModel:
         return piece.use()
 
     def require(self, *, text: bool = False, vae: bool = False, picture: bool = False) -> None:
-        """Raise unless the pieces asked for are there; to be called before long work."""
+        """Raise unless the pieces asked for are there, as far as the model needs them; to be called before work."""
         if text:
             self._text()
         if vae:
             self._vae()
-        if picture:
+        if picture and self.spec.image_embeds:
             self._image_encoder()
 
     def encode_text(self, prompts: str | Sequence[str]) -> Tensor:

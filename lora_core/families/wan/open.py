@@ -14,6 +14,7 @@ import torch
 
 from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
+from ...checks import first_line
 from ...errors import ModelError
 from ..base import ModelSpec
 from .config import transformer_config
@@ -171,7 +172,6 @@ def _usable(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
         remedy = "Choose cpu, cuda or mps, whichever this machine has"
-        raise ModelError("device", f"{str(device)!r} cannot be used: {reason}", remedy=remedy) from error
+        raise ModelError("device", f"{str(device)!r} cannot be used: {first_line(error)}", remedy=remedy) from error
     return chosen

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from ...experts import Expert
 from ..family import LoraTraits, Origin, Shape, Shapes
 
 #: Width of a Wan transformer -> its size.
@@ -23,6 +24,10 @@ _WIDTH_AXES: Mapping[str, int] = {
 
 #: The published model of a size that has only one.
 _SINGLE: Mapping[str, str] = {"1.3B": "wan2.1-t2v-1.3b", "5B": "wan2.2-ti2v-5b"}
+
+#: Above this, the lower end of a timestep range (0 to 1000) is the high expert's; below, the upper end is the low's.
+_MIN_HIGH_TIMESTEP = 800
+_MAX_LOW_TIMESTEP = 925
 
 #: (flattened part of a tensor's name, the relative of Wan it is typical of), the most telling first.
 _RELATIVES: tuple[tuple[str, str], ...] = (
@@ -69,6 +74,13 @@ def base(traits: LoraTraits) -> str | None:
     return f"wan2.1-{task}-14b" if generation == "2.1" else f"wan2.2-{task}-a14b"
 
 
+def expert_of_timesteps(lowest: float, highest: float) -> Expert | None:
+    """Return the expert that was trained on a range of timesteps (0 to 1000), or None when it spans both."""
+    if lowest >= _MIN_HIGH_TIMESTEP:
+        return "high_noise"
+    return "low_noise" if highest <= _MAX_LOW_TIMESTEP else None
+
+
 def whose_shape(target: str, shape: Shape) -> str:
     """Return which published Wan has a patch embedding of this shape, or ""."""
     return _PATCH_CHANNELS.get(shape[1], "") if target == "patch_embedding" and len(shape) > 1 else ""
@@ -82,4 +94,4 @@ def unsupported(target: str, kind: str, shape: Shape, wanted: Shape) -> str:
     return f"its patch_embedding takes {shape[1]} input channels" if widens else ""
 
 
-ORIGIN = Origin(_RELATIVES, width, size, base, whose_shape, unsupported)
+ORIGIN = Origin(_RELATIVES, width, size, base, expert_of_timesteps, whose_shape, unsupported)

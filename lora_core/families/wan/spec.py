@@ -88,6 +88,9 @@ _RECIPES: tuple[WanRecipe, ...] = (
     ),
 )
 
+_PATCH_SIZE = (1, 2, 2)
+_BLOCK_PATTERN = r"blocks\.(\d+)\.(.+)"
+
 #: Regular expression on a target -> the kind of module it belongs to, for target filters; the first found decides.
 _MODULE_KINDS: tuple[tuple[str, ModuleKind], ...] = (
     (r"(^|\.)modulation$", "modulation"),
@@ -126,6 +129,10 @@ def wan_grammar() -> ModelSpec:
         aliases(),
         family="wan",
         module_kinds=_MODULE_KINDS,
+        block_pattern=_BLOCK_PATTERN,
+        latent_channels=16,
+        vae_stride=(4, 8, 8),
+        patch_size=_PATCH_SIZE,
         boundary=_CUSTOM_BOUNDARY[False],
     )
 
@@ -210,6 +217,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         aliases=aliases(size.num_blocks),
         family="wan",
         module_kinds=_MODULE_KINDS,
+        block_pattern=_BLOCK_PATTERN,
         not_applicable=() if size.image_branch else _NO_IMAGE_BRANCH,
         boundary=recipe.boundary,
         default_shift=recipe.shift,
@@ -219,6 +227,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         default_clip=recipe.clip,
         latent_channels=size.out_channels,
         vae_stride=(4, 16, 16) if large_vae else (4, 8, 8),
+        patch_size=_PATCH_SIZE,
         image_conditioned=size.in_channels > size.out_channels,
         expand_timesteps=large_vae,
         image_embeds=size.image_branch,

@@ -165,7 +165,7 @@ def test_only_the_expert_at_work_is_asked_for(model: WanModelHandle, monkeypatch
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, bool]]:
     """What the host is told while a run goes on: steps done, steps in all, whether there is a preview."""
     told: list[tuple[int, int, bool]] = []
-    hook = lambda value, total, preview, node_id=None: told.append((value, total, preview is not None))  # noqa: E731
+    hook = lambda value, total, preview, node_id=None: told.append((value, total, preview is not None))  # noqa: E731  # the host asks for a callable
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0)
     return told

@@ -22,12 +22,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tiny.TinyFiles:
 
 def message(source: object, **arguments: object) -> str:
     with pytest.raises(ModelError) as raised:
-        open_wan(source, **arguments)  # type: ignore[arg-type]
+        open_wan(source, **arguments)  # type: ignore[arg-type]  # wrong on purpose
     return str(raised.value)
 
 
 def load_message(source: object) -> str:
-    model = open_wan(source)  # type: ignore[arg-type]
+    model = open_wan(source)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ModelError) as raised:
         model.expert("low_noise")
     return str(raised.value)
@@ -58,8 +58,8 @@ def test_exchanged_experts_are_refused(files: tiny.TinyFiles) -> None:
 def test_a_text_expert_with_an_image_expert_is_no_pair(files: tiny.TinyFiles, tmp_path: Path) -> None:
     low = tiny.save_native(tiny.transformer(1, in_channels=36), tmp_path / "other.safetensors")
     assert message(files.high, low_noise=low) == (
-        f"{low}: the low-noise expert is no twin of tiny_high_noise.safetensors: its 'patch_embedding' has shape "
-        "(64, 36, 1, 2, 2) ((64, 16, 1, 2, 2)). Give the two files of one model."
+        f"{low}: the low-noise expert is no twin of tiny_high_noise.safetensors: its 'patch_embedding' is 64x36x1x2x2 "
+        "(64x16x1x2x2). Give the two files of one model."
     )
 
 
@@ -233,7 +233,7 @@ def test_arguments_out_of_range(files: tiny.TinyFiles) -> None:
         message(files.high, vae="/no/vae.safetensors") == "/no/vae.safetensors: no such file or folder, given as vae."
     )
     with pytest.raises(ModelError, match=r"it has no 'middle' expert \(high_noise and low_noise\)"):
-        open_wan(files.high).expert("middle")  # type: ignore[arg-type]
+        open_wan(files.high).expert("middle")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_one_file_given_as_both_experts_is_refused(tmp_path: Path) -> None:
