@@ -1,13 +1,14 @@
 """WanLoom's core: LoRA files, stacks, routing, plans, fused layers and sampling for Wan video models, without a host.
 
-Importing it loads torch and neither diffusers nor transformers. The names below are the public API.
+Importing it loads torch and neither diffusers nor transformers. The names below are the public API; what opens
+models and makes videos without a host is imported when it is first asked for, so that a host does not wait for it.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .apply.attachment import Attachment, attach
 from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
-from .engine.generate import Video, generate, plan_request
-from .engine.generator import WanVideoGenerator
-from .engine.record import request_from_record, stack_from_record
 from .engine.request import GenerationRequest
 from .errors import (
     LoraCoreError,
@@ -23,15 +24,12 @@ from .errors import (
 from .experts import Expert, find_twin
 from .families.base import ModelSpec
 from .families.condition import Condition
-from .families.wan.model import WanModel
-from .families.wan.open import open_wan
 from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
 from .files.account import Account, TensorRecord
 from .files.read import read_lora
 from .files.report import LoraReport, inspect_lora
 from .files.weights import LoraWeights
 from .files.write import write_lora
-from .media.contact_sheet import contact_sheet
 from .media.video import read_video, save_video
 from .plan.advice import Advice
 from .plan.plan import SamplingPlan, StepPlan
@@ -50,6 +48,14 @@ from .stack.loading import load_stack
 from .stack.schedule import StrengthSchedule
 from .stack.stack import LoraStack
 from .stack.target_filter import TargetFilter
+
+if TYPE_CHECKING:
+    from .engine.generate import Video, generate, plan_request
+    from .engine.generator import WanVideoGenerator
+    from .engine.record import request_from_record, stack_from_record
+    from .families.wan.model import WanModel
+    from .families.wan.open import open_wan
+    from .media.contact_sheet import contact_sheet
 
 __all__ = [
     "SOLVERS",
@@ -116,3 +122,25 @@ __all__ = [
     "wan_spec",
     "write_lora",
 ]
+
+_HEADLESS = {
+    "Video": "engine.generate",
+    "generate": "engine.generate",
+    "plan_request": "engine.generate",
+    "WanVideoGenerator": "engine.generator",
+    "request_from_record": "engine.record",
+    "stack_from_record": "engine.record",
+    "WanModel": "families.wan.model",
+    "open_wan": "families.wan.open",
+    "contact_sheet": "media.contact_sheet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HEADLESS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HEADLESS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -57,7 +57,7 @@ class MakeCondition(Protocol):
         """Return the condition of a clip; `model` is one that the family opened."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Naming:
     """How a family's parameters are spelt elsewhere.
 
@@ -70,7 +70,7 @@ class Naming:
     is_bare: Callable[[str], bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prefix:
     """What may stand before a module path, alone or inside another prefix.
 
@@ -102,7 +102,7 @@ class LoraTraits(NamedTuple):
     clues: Sequence[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Origin:
     """How the shapes and names in a LoRA file tell which model of a family it was made for.
 
@@ -134,7 +134,7 @@ class Remark(NamedTuple):
     level: Literal["note", "warning"] = "warning"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UsualStrength:
     """The range of strengths in which some LoRAs are used."""
 
@@ -152,7 +152,7 @@ class Told(Protocol):
     def expert(self) -> str | None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Customs:
     """What the users of a family have found out.
 
@@ -170,7 +170,7 @@ class Customs:
     strength: Callable[[str, Told, Expert], UsualStrength | None] = lambda purpose, told, expert: None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """A family of models.
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from ..family import Family, Naming
 from .customs import CUSTOMS
 from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
-from .open import open_wan
 from .origin import ORIGIN
 from .picture import condition
 from .sources import PIPELINES, POCKET
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
+
+if TYPE_CHECKING:
+    from .model import WanModel
+
+
+def _open(source: str | Path, **pieces: Any) -> WanModel:
+    from .open import open_wan  # a host never opens a model this way, and does not wait for it
+
+    return open_wan(source, **pieces)
+
 
 WAN = Family(
     name="wan",
@@ -25,7 +37,7 @@ WAN = Family(
     customs=CUSTOMS,
     forward=forward,
     condition=condition,
-    open=open_wan,
+    open=_open,
     prefixes=LORA_PREFIXES,
     embedded=(POCKET,),
     pipelines=PIPELINES,

@@ -7,6 +7,7 @@ Dtype policy: float32 throughout.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from ..condition import Condition
 from ..family import Pictures, Texts
-from .model import WanModel
+
+if TYPE_CHECKING:
+    from .model import WanModel
 
 
 def condition(model: WanModel, texts: Texts, pictures: Pictures, num_frames: int) -> Condition:
