@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-SECONDS_ALLOWED = 0.3
+#: Of a start that finds its bytecode; the first one after an install, which compiles, takes three times as long.
+SECONDS_ALLOWED = 0.15
 HEAVY = {"diffusers", "peft", "accelerate", "matplotlib", "imageio"}
 
 # What a running ComfyUI has imported before it comes to custom nodes; then the extension, timed.
@@ -38,11 +39,11 @@ def import_in_a_new_process(wanloom: ModuleType) -> tuple[float, set[str]]:
     return float(seconds), set(modules)
 
 
-def test_the_extension_adds_less_than_0_3_seconds_and_no_diffusers(wanloom: ModuleType) -> None:
-    import_in_a_new_process(wanloom)  # the first start compiles; it is the others that a user waits for each day
-    seconds, modules = import_in_a_new_process(wanloom)
-    assert seconds < SECONDS_ALLOWED
-    assert not HEAVY & {module.split(".")[0] for module in modules}
+def test_the_extension_adds_less_than_0_15_seconds_and_no_diffusers(wanloom: ModuleType) -> None:
+    starts = [import_in_a_new_process(wanloom) for _ in range(4)]
+    assert min(seconds for seconds, _ in starts) < SECONDS_ALLOWED
+    for _, modules in starts:
+        assert not HEAVY & {module.split(".")[0] for module in modules}
 
 
 def test_comfyuis_nodes_are_comfyuis(wanloom: ModuleType) -> None:
