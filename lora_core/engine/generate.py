@@ -82,7 +82,7 @@ def generate(
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
     """
     clip = request.clip(model.spec)
-    loaded = stack if isinstance(stack, LoadedStack) else load_stack(stack or LoraStack(), model.spec)
+    loaded = _loaded(stack, model.spec)
     plan = make_plan(loaded, model.spec, request)
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
@@ -115,8 +115,11 @@ def generate(
 
 def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack) -> SamplingPlan:
     """Return the plan that a request and a stack make for a model, without running it."""
-    loaded = stack if isinstance(stack, LoadedStack) else load_stack(stack, spec)
-    return make_plan(loaded, spec, request)
+    return make_plan(_loaded(stack, spec), spec, request)
+
+
+def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec) -> LoadedStack:
+    return stack if isinstance(stack, LoadedStack) else load_stack(stack or LoraStack(), spec)
 
 
 def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:
