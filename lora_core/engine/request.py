@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checks import finite_number, known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
-from ..media.video import read_image
+from ..media.picture import read_image
 from ..plan.settings import RunSettings
 from ..sampling.noise import MAX_SEED
 from ..sampling.solvers import SOLVERS

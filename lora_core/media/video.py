@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 
 from ..atomic import replacing
 from ..checks import nearest
 from ..errors import OutputError, RequestError
+from .picture import open_image, read_image
 
 #: What counts as the rate of a file that does not say its own.
 DEFAULT_FPS = 16.0
@@ -220,7 +221,7 @@ def _read_folder(path: Path) -> np.ndarray:
 def _read_animation(path: Path) -> tuple[np.ndarray, float]:
     frames: list[np.ndarray] = []
     durations: list[float] = []
-    with _open_image(path) as picture:
+    with open_image(path) as picture:
         for frame in ImageSequence.Iterator(picture):
             frames.append(np.asarray(frame.convert("RGB")))
             durations.append(frame.info.get("duration", 0.0))
@@ -229,6 +230,10 @@ def _read_animation(path: Path) -> tuple[np.ndarray, float]:
     repeats = [max(1, round(d / unit)) for d in durations]
     total = sum(durations) or unit * len(frames)
     return np.repeat(np.stack(frames), repeats, axis=0), 1000 * sum(repeats) / total
+
+
+#: How ffmpeg announces the frames it hands over, after turning a video the way its camera was held.
+_RAW_STREAM = re.compile(r"Video: rawvideo .*?, (\d+)x(\d+)[ ,].*? ([\d.]+) fps")
 
 
 def _read_stream(path: Path) -> tuple[np.ndarray, float]:
@@ -241,27 +246,3 @@ def _read_stream(path: Path) -> tuple[np.ndarray, float]:
         raise RequestError(path, "holds no frames", remedy="Check that it plays")
     num_columns, num_rows, fps = int(described[1]), int(described[2]), float(described[3])
     return np.frombuffer(data, np.uint8).reshape(-1, num_rows, num_columns, 3).copy(), fps
-
-
-#: How ffmpeg announces the frames it hands over, after turning a video the way its camera was held.
-_RAW_STREAM = re.compile(r"Video: rawvideo .*?, (\d+)x(\d+)[ ,].*? ([\d.]+) fps")
-
-
-def read_image(path: str | Path) -> Image.Image:
-    """Read one picture as RGB, turned the way its camera held it; transparency becomes black."""
-    from PIL import ImageOps
-
-    with _open_image(Path(path)) as picture:
-        try:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise RequestError(path, f"is a damaged picture: {error}", remedy="Save it again") from error
-
-
-def _open_image(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError as error:
-        raise RequestError(path, "is not a picture", expected="PNG, JPEG, WebP or the like") from error
-    except OSError as error:
-        raise RequestError(path, f"cannot be opened: {error.strerror or error}", remedy="Check the path") from error

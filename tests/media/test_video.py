@@ -10,7 +10,7 @@ from PIL import Image
 
 from lora_core.errors import OutputError, RequestError
 from lora_core.media import video
-from lora_core.media.video import check_output, enlarge, read_image, read_video, save_video
+from lora_core.media.video import check_output, enlarge, read_video, save_video
 
 
 def moving_square(num_frames=17, size=64):
@@ -206,13 +206,3 @@ def test_pictures_of_different_sizes_are_no_clip(tmp_path):
     Image.new("RGB", (9, 8)).save(tmp_path / "b.png")
     with pytest.raises(RequestError, match=r"b\.png: is 9x8 \(8x8 like a\.png\)"):
         read_video(tmp_path)
-
-
-def test_a_damaged_picture_is_an_error_that_says_so(tmp_path):
-    path = tmp_path / "a.png"
-    Image.fromarray(moving_square(1)[0]).save(path)
-    path.write_bytes(path.read_bytes()[:-80])
-    with pytest.raises(RequestError, match=r"a\.png: is a damaged picture"):
-        read_image(path)
-    with pytest.raises(RequestError, match="No such file or directory"):
-        read_image(tmp_path / "none.png")
