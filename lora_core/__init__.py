@@ -1,7 +1,7 @@
 """WanLoom's core: LoRA files, stacks, routing, plans, fused layers and sampling for Wan video models, without a host.
 
-Importing it loads torch and neither diffusers nor transformers. The names below are the public API; what opens
-models and makes videos without a host is imported when it is first asked for, so that a host does not wait for it.
+Importing it loads torch and neither diffusers nor transformers. The names below are the public API; what reads
+and writes files, opens models and makes videos is imported when it is first asked for: every start of a host waits.
 """
 
 from importlib import import_module
@@ -26,11 +26,7 @@ from .families.base import ModelSpec
 from .families.condition import Condition
 from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
 from .files.account import Account, TensorRecord
-from .files.read import read_lora
-from .files.report import LoraReport, inspect_lora
 from .files.weights import LoraWeights
-from .files.write import write_lora
-from .media.video import read_video, save_video
 from .plan.advice import Advice
 from .plan.plan import SamplingPlan, StepPlan
 from .plan.planning import make_plan
@@ -39,7 +35,6 @@ from .plan.routing import route
 from .plan.settings import RunSettings
 from .plan.sigmas import flow_sigmas
 from .sampling.noise import draw_noise
-from .sampling.sample import sample
 from .sampling.solvers import SOLVERS
 from .stack.blend import blend
 from .stack.entry import LoraEntry
@@ -55,7 +50,12 @@ if TYPE_CHECKING:
     from .engine.record import request_from_record, stack_from_record
     from .families.wan.model import WanModel
     from .families.wan.open import open_wan
+    from .files.read import read_lora
+    from .files.report import LoraReport, inspect_lora
+    from .files.write import write_lora
     from .media.contact_sheet import contact_sheet
+    from .media.video import read_video, save_video
+    from .sampling.sample import sample
 
 __all__ = [
     "SOLVERS",
@@ -123,7 +123,8 @@ __all__ = [
     "write_lora",
 ]
 
-_HEADLESS = {
+#: Where the rest of the API is.
+_LATER = {
     "Video": "engine.generate",
     "generate": "engine.generate",
     "plan_request": "engine.generate",
@@ -132,14 +133,21 @@ _HEADLESS = {
     "stack_from_record": "engine.record",
     "WanModel": "families.wan.model",
     "open_wan": "families.wan.open",
+    "read_lora": "files.read",
+    "LoraReport": "files.report",
+    "inspect_lora": "files.report",
+    "write_lora": "files.write",
     "contact_sheet": "media.contact_sheet",
+    "read_video": "media.video",
+    "save_video": "media.video",
+    "sample": "sampling.sample",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HEADLESS:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HEADLESS[name]}", __name__), name)
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..lora_core import LoraCoreError, ModelSpec, inspect_lora, read_lora
+from .. import lora_core
+from ..lora_core import LoraCoreError, ModelSpec
 from ..lora_core.files.containers.opening import open_tensor_file
-from ..lora_core.files.plot import delta_image
-from ..lora_core.media.figures import message_image
 from ..lora_core.stack.finding import find_lora
 from .base import Node, schema
 from .folders import fingerprint, lora_files, lora_folders
@@ -73,7 +72,7 @@ class InspectLora(Node):
 def _account(path: Path, spec: ModelSpec | None) -> tuple[str, Mapping[str, str]]:
     """Return the report on a file and its metadata; of a file that cannot be read at all, the reason."""
     try:
-        report = inspect_lora(path, spec=spec)
+        report = lora_core.inspect_lora(path, spec=spec)
     except LoraCoreError as error:
         return f"refused: {error}", _metadata(path)
     return report.text(), report.metadata
@@ -88,7 +87,10 @@ def _metadata(path: Path) -> Mapping[str, str]:
 
 def _heat_map(path: Path) -> np.ndarray:
     """Return the picture of all the file changes, whatever the model; of a file that is refused, the reason."""
+    from ..lora_core.files.plot import delta_image
+    from ..lora_core.media.figures import message_image
+
     try:
-        return delta_image([read_lora(path, allow_partial=True)])
+        return delta_image([lora_core.read_lora(path, allow_partial=True)])
     except LoraCoreError as error:
         return message_image(f"There is no heat map of a file that is refused.\n{error}")

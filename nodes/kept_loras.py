@@ -8,7 +8,8 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
-from ..lora_core import LoraWeights, ModelSpec, read_lora
+from .. import lora_core
+from ..lora_core import LoraWeights, ModelSpec
 from ..lora_core.stack.loading import Reader
 
 #: (file, its size and time, model, partial files allowed) -> what was read; gone when nobody holds it any more.
@@ -20,12 +21,12 @@ def kept_reader(spec: ModelSpec, *, allow_partial: bool = False) -> Reader:
 
     def read(path: Path) -> LoraWeights:
         if not path.is_file():
-            return read_lora(path, spec=spec, allow_partial=allow_partial)  # which says what is wrong
+            return lora_core.read_lora(path, spec=spec, allow_partial=allow_partial)  # which says what is wrong
         status = path.stat()
         key = (path, status.st_size, status.st_mtime_ns, spec, allow_partial)
         weights = _READ.get(key)
         if weights is None:
-            weights = _READ[key] = read_lora(path, spec=spec, allow_partial=allow_partial)
+            weights = _READ[key] = lora_core.read_lora(path, spec=spec, allow_partial=allow_partial)
         return weights
 
     return read

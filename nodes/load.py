@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 from comfy_api.latest import io
 
 from ..lora_core import ModelError
@@ -17,7 +18,6 @@ from .base import Node, blocked, schema
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
-from .pocket_clip import load_pocket_clip
 from .sockets import WanModelHandle, WanModelType, model_of
 
 POCKET = "pocket (built in)"
@@ -111,10 +111,7 @@ class LoadWanModel(Node):
         high = load_expert(files.high, weight_dtype)
         low = None if files.low is None else load_expert(files.low, weight_dtype)
         model = paired(high, low, files.high.name)
-        is_pocket = high_noise == POCKET
-        clip = (
-            None if files.text_encoder is None else load_pocket_clip() if is_pocket else load_clip(files.text_encoder)
-        )
+        clip = None if files.text_encoder is None else _load_clip(files.text_encoder, is_pocket=high_noise == POCKET)
         return io.NodeOutput(
             model,
             clip or blocked(cls.name(), "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
@@ -214,6 +211,12 @@ def _unused_shifts(model: WanModelHandle) -> list[str]:
         for name, patcher in model.experts()
         if (shift := patched_shift(patcher)) is not None
     ]
+
+
+def _load_clip(path: Path, *, is_pocket: bool) -> CLIP:
+    from .pocket_clip import load_pocket_clip
+
+    return load_pocket_clip() if is_pocket else load_clip(path)
 
 
 def _choose(high_noise: str, low_noise: str, text_encoder: str, vae: str) -> WanSources:

@@ -10,7 +10,6 @@ from ..checks import first_few, shape_text
 from ..deltas import fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
-from ..files.read import read_lora
 from ..files.weights import LoraWeights, outlines_of
 from .entry import LoraEntry
 from .finding import verify_hashes, with_found_files, with_twin
@@ -40,6 +39,8 @@ def load_stack(
         allow_partial: let files in which some tensors match nothing through.
         read: what reads a file, `read_lora` by default; each file is read once.
     """
+    from ..files.read import read_lora
+
     if read is not None and allow_partial:
         raise StackError("load_stack", "allow_partial beside a reader of one's own", remedy="Give it to the reader")
     read_once = cache(read or partial(read_lora, spec=spec, allow_partial=allow_partial))

@@ -10,7 +10,6 @@ from pathlib import Path
 from ..atomic import replacing
 from ..checks import parse_json
 from ..errors import StackError
-from ..files.report import inspect_lora
 from .entry import LoraEntry, free_name
 from .finding import relative_to_folders, sha256_of, verify_hashes, with_found_files, with_twin
 
@@ -69,6 +68,8 @@ def _is_named(row: object) -> bool:
 
 def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Path) -> dict[str, object]:
     """Return an entry's JSON with hashes and portable paths; the twin it would bring along is written out too."""
+    from ..files.report import inspect_lora
+
     found = with_found_files(entry, lora_folders)
     path = found.path
     found = with_twin(found, lora_folders, lambda: None if path is None else inspect_lora(path).expert)

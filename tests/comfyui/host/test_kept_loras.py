@@ -12,6 +12,7 @@ import lora_kinds
 import native
 import pytest
 from native import predict
+from wanloom import lora_core
 from wanloom.lora_core import LoraFileError, LoraWeights, ModelSpec
 from wanloom.nodes import bridge, kept_loras
 from wanloom.nodes.load import PairWanModels, SplitWanModel
@@ -34,13 +35,13 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def num_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read."""
-    read, seen = kept_loras.read_lora, []
+    read, seen = lora_core.read_lora, []
 
     def watched(path: Path, **options: object) -> LoraWeights:
         seen.append(path)
         return read(path, **options)
 
-    monkeypatch.setattr(kept_loras, "read_lora", watched)
+    monkeypatch.setattr(lora_core, "read_lora", watched)
     return seen
 
 
