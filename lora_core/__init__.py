@@ -21,7 +21,8 @@ from .errors import (
     StackError,
     UnsupportedLoraError,
 )
-from .experts import Expert, find_twin
+from .experts import Expert
+from .experts.twins import find_twin
 from .families.base import ModelSpec
 from .families.condition import Condition
 from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec

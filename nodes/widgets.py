@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..lora_core import SOLVERS, GenerationRequest, RunSettings
 from ..lora_core.checks import number_in_text
 from ..lora_core.errors import PlanError
-from ..lora_core.experts import pairs_among
+from ..lora_core.experts.twins import pairs_among
 from ..lora_core.plan.sigmas import check_boundary
 from ..lora_core.sampling.noise import MAX_SEED
 from .folders import lora_files

@@ -6,19 +6,18 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from torch import nn
 
 from ..deltas import Delta
-from ..experts import EXPERTS, Expert, expert_in_name
+from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.family import LoraTraits
 from ..families.registry import spec_of_module
 from .account import Account
 from .assembly import Assembly, assemble
 from .containers.opening import open_tensor_file
-from .expert import expert_in_metadata, expert_of_training
+from .expert import Told, told_expert
 from .origin import clues_of, grammar_of
 from .parts import Address
 from .values import changes_nothing
@@ -73,7 +72,7 @@ def assembled(path: str | Path, model: ModelSpec | nn.Module | None) -> Assembly
 def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
     """Return the weights of an assembly, no value read."""
     file = assembly.file
-    expert, source = _expert(assembly)
+    told = _expert(assembly)
     halves: list[Mapping[str, Delta]] = [_deltas(assembly, half, device) for half in _halves(assembly)]
     return LoraWeights(
         path=file.path,
@@ -81,12 +80,12 @@ def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
         deltas=halves[0],
         low_noise_deltas=halves[1] if len(halves) > 1 else None,
         metadata=dict(file.metadata),
-        expert=expert,
-        expert_source=source,
-        base=_base(assembly, has_expert=expert is not None),
+        expert=told.expert,
+        expert_source=told.source,
+        base=_base(assembly, has_expert=told.expert is not None),
         dialect=assembly.dialect,
         account=assembly.account,
-        notes=assembly.notes,
+        notes=(*assembly.notes, *filter(None, [told.note])),
     )
 
 
@@ -125,19 +124,12 @@ def _deltas(assembly: Assembly, expert: Expert | None, device: str) -> LazyDelta
     return LazyDeltas(outlines, build)
 
 
-def _expert(assembly: Assembly) -> tuple[Expert | Literal["both"] | None, str]:
-    """Return (the expert the file is for, what told it), from the surest sign there is."""
+def _expert(assembly: Assembly) -> Told:
+    """Return the expert the file is for, from the surest sign there is."""
     experts = [expert for expert in _halves(assembly) if expert is not None]
     if experts:
-        return ("both" if len(experts) > 1 else experts[0]), "the prefix of its tensors"
-    stated = expert_in_metadata(assembly.file.metadata, assembly.family)
-    if stated:
-        return stated
-    stem = assembly.file.path.stem
-    named = expert_in_name(stem)
-    if named:
-        return named, f"its name {assembly.file.path.name!r}"
-    return expert_of_training(assembly.file.metadata) or (None, "")
+        return Told("both" if len(experts) > 1 else experts[0], "the prefix of its tensors")
+    return told_expert(assembly.file.path, assembly.file.metadata, assembly.family)
 
 
 def _base(assembly: Assembly, *, has_expert: bool) -> str | None:

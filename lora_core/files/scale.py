@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LoraFileError
-from ..experts import twin_names
+from ..experts.twins import twin_names
 from .containers.opening import OPENERS
 from .containers.tensorfile import TensorFile
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..experts import EXPERTS, Expert, twin_names
+from ..experts import EXPERTS, Expert
+from ..experts.twins import twin_names
 from ..families.base import ModelSpec
 from ..families.family import Customs, UsualStrength
 from ..families.registry import customs_of

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import StackError
-from ..experts import twin_beside
+from ..experts.twins import twin_of
 from .entry import LoraEntry
 
 
@@ -70,7 +70,7 @@ def with_twin(entry: LoraEntry, lora_folders: Sequence[str | Path], expert: Call
     is_alone = entry.low_noise_path is None and entry.low_noise_weights is None
     if entry.path is None or not (entry.find_twin and entry.applies_to == "auto" and is_alone):
         return entry
-    twin = twin_beside(entry.path)
+    twin = twin_of(entry.path)
     if twin is None or expert() != "high_noise":
         return entry
     return replace(entry, low_noise_path=find_lora(twin, lora_folders), found_twin=True)
@@ -80,7 +80,7 @@ def files_of(entries: Iterable[LoraEntry]) -> list[Path]:
     """Return the files of rows, the twins that would be brought along included."""
     files: list[Path | None] = []
     for entry in entries:
-        twin = None if entry.path is None else twin_beside(entry.path)
+        twin = None if entry.path is None else twin_of(entry.path)
         files += [entry.path, entry.low_noise_path, twin]
     return [file for file in files if file is not None]
 

@@ -1,4 +1,4 @@
-"""Expert and twin: what a file's name and metadata tell of the expert it is for, and where the other's file is."""
+"""The expert of a file: what its metadata, name and place tell, and which of them outweighs which."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import pytest
 import torch
 from spellings import SPELLINGS, random_pairs, save, spelled
 
-from lora_core.errors import LoraFileError
-from lora_core.experts import expert_in_name, find_twin, twin_names
 from lora_core.families.wan.family import WAN
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.expert import expert_in_metadata
@@ -17,96 +15,6 @@ from lora_core.files.read import read_lora
 from lora_core.files.report import inspect_lora
 
 POCKET = wan_spec("wan-pocket")
-
-NAMES = {
-    "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise": "high_noise",
-    "wan2.2_i2v_A14b_low_noise_lora_rank64_lightx2v_4step_1022": "low_noise",
-    "high_noise_model": "high_noise",
-    "Wan22-HighNoise-style": "high_noise",
-    "style-lownoise": "low_noise",
-    "WAN22_MyStyle_HIGH": "high_noise",
-    "MyStyleLOW": "low_noise",
-    "mystyle_HN_v2": "high_noise",
-    "mystyle-ln": "low_noise",
-    "orbit_high_000001500": "high_noise",
-    "style_h": "high_noise",
-    "style_l_v1.2": "low_noise",
-    "LowPoly_HIGH": "high_noise",
-    "low_poly_style_high": "high_noise",
-    "high_quality_low_noise": "low_noise",
-    "wan_high_noise_high_detail": "high_noise",
-    "high_quality_v2": None,
-    "low_light_portraits": None,
-    "highway": None,
-    "slow_motion": None,
-    "hl_something": None,
-    "h264_look": None,
-    "style_high_low": None,
-    "wan2.1_style": None,
-}
-
-
-@pytest.mark.parametrize(("stem", "expert"), NAMES.items())
-def test_the_expert_is_told_by_words_of_the_name(stem: str, expert: str | None) -> None:
-    assert expert_in_name(stem) == expert
-
-
-TWINS = {
-    "style_high_noise.safetensors": "style_low_noise.safetensors",
-    "WAN22_Style_LOW_v2.safetensors": "WAN22_Style_HIGH_v2.safetensors",
-    "Style-HighNoise.safetensors": "Style-LowNoise.safetensors",
-    "style_lownoise.pt": "style_highnoise.pt",
-    "Style_HN.safetensors": "Style_LN.safetensors",
-    "style_ln_000002000.safetensors": "style_hn_000002000.safetensors",
-    "style_H.safetensors": "style_L.safetensors",
-    "high_quality_low.safetensors": "high_quality_high.safetensors",
-    "wan2.2_t2v_A14b_high_noise_lora_high.safetensors": "wan2.2_t2v_A14b_low_noise_lora_high.safetensors",
-}
-
-
-@pytest.mark.parametrize(("name", "twin"), TWINS.items())
-def test_the_twin_has_the_other_word_in_the_same_case(name: str, twin: str, tmp_path: Path) -> None:
-    for file in (name, twin, "other_low.safetensors"):
-        (tmp_path / file).touch()
-    assert find_twin(tmp_path / name) == tmp_path / twin
-    assert find_twin(str(tmp_path / twin)).name.lower() == name.lower()
-
-
-def test_a_twin_in_another_case_is_found(tmp_path: Path) -> None:
-    for name in ("Style_HIGH.safetensors", "style_low.safetensors"):
-        (tmp_path / name).touch()
-    assert find_twin(tmp_path / "Style_HIGH.safetensors").name == "style_low.safetensors"
-
-
-def test_where_a_name_has_two_words_each_is_tried(tmp_path: Path) -> None:
-    (tmp_path / "high_low.safetensors").touch()
-    (tmp_path / "high_high.safetensors").touch()
-    assert find_twin(tmp_path / "high_low.safetensors").name == "high_high.safetensors"
-
-
-def test_a_missing_twin_is_an_error_that_says_what_was_looked_for(tmp_path: Path) -> None:
-    path = tmp_path / "style_high_noise.safetensors"
-    with pytest.raises(LoraFileError) as caught:
-        find_twin(path)
-    assert str(caught.value) == (
-        f"{path}: the other expert's file is not beside it (looked for style_low_noise.safetensors). "
-        "Put it there under that name, or name the file yourself."
-    )
-
-
-def test_a_name_that_tells_no_expert_has_no_twin(tmp_path: Path) -> None:
-    with pytest.raises(LoraFileError) as caught:
-        find_twin(tmp_path / "style.safetensors")
-    assert str(caught.value) == (
-        f"{tmp_path / 'style.safetensors'}: its name does not tell its expert, so it has no twin "
-        "(high_noise/low_noise, HIGH/LOW, HN/LN or a final _h/_l). Name the other expert's file yourself."
-    )
-    assert twin_names(tmp_path / "high_quality.safetensors") == []
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LoraFileError, match="nowhere: the folder cannot be read"):
-        find_twin(tmp_path / "nowhere" / "style_high.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json_file
 from ...errors import ModelError
-from ...experts import expert_in_name, twin_beside, twin_names
+from ...experts.twins import expert_of_path, twin_names, twin_of
+from ...experts.words import expert_in_name
 
 #: What to say instead of a path for the model that comes with the package.
 POCKET = "pocket"
@@ -83,7 +84,7 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
     if not path.is_file():
         expected = f'"pocket", a diffusers folder, or a file ending in {", ".join(CHECKPOINT_SUFFIXES)}'
         raise ModelError(path, "no such file or folder", expected=expected)
-    expert = expert_in_name(path.stem)
+    expert, _ = expert_of_path(path) or (None, "")
     if low is not None and expert == "low_noise" and expert_in_name(low.stem) == "high_noise":
         what = f"is the low-noise expert, given in the place of {low.name}"
         raise ModelError(path, what, remedy="Exchange the two files")
@@ -91,7 +92,9 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
         raise ModelError(path, "is given as both experts", remedy="Name the other expert's file, or no low-noise one")
     if low is not None or expert is None:
         return WanSources(path, low)
-    twin = twin_beside(path)
+    twin = twin_of(path)
+    if twin is None and expert_in_name(path.stem) is None:
+        return WanSources(path)  # its folder alone tells an expert
     if twin is None:
         other, names = "low" if expert == "high_noise" else "high", " or ".join(twin_names(path)[:2])
         remedy = "Put it beside this file or name both experts"
