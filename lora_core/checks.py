@@ -95,14 +95,17 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f"nearest: {alike[0]!r}" if alike else f"one of {', '.join(valid)}"
 
 
-def parse_json(text: str, where: str, expected: str, error: type[LoraCoreError]) -> object:
-    """Return what JSON text stands for; an object that says two things of one key is refused too."""
+def parse_json(text: str | bytes, where: str, expected: str, error: type[LoraCoreError]) -> object:
+    """Return what JSON text stands for; an object that says two things of one key is refused too.
+
+    Bytes are taken in any Unicode encoding, with its mark or without: PowerShell writes UTF-16.
+    """
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as fault:
         place = f"{fault.msg} at line {fault.lineno}, column {fault.colno}"
         raise error(where, f"not JSON: {place}", expected=expected) from None
-    except (_DuplicateKeyError, RecursionError, ValueError) as fault:
+    except (_DuplicateKeyError, RecursionError, ValueError) as fault:  # UnicodeDecodeError, too
         raise error(where, f"not usable JSON: {fault}", expected=expected) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoraStack, StackError
-from ..lora_core.stack.finding import sha256_of
+from ..lora_core.stack.hashes import sha256_of
 from .base import Node, schema
 from .folders import fingerprint
 from .sockets import LoraStackType

@@ -25,7 +25,7 @@ from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
 from ..sampling.sample import history_resets
 from ..stack.entry import LoraEntry
-from ..stack.finding import sha256_of, verify_hashes
+from ..stack.hashes import sha256_of, verify_hashes
 from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from .request import Clip, GenerationRequest, Picture, open_picture

@@ -139,7 +139,7 @@ def _are_alike(name: str, other: str) -> bool:
 def _skeleton(name: str, *, with_steps: bool = True) -> tuple[str, ...]:
     """Return the words and numbers of a name, with nothing in the place of those that stand for an expert."""
     tokens = tokens_of(name)
-    kept = []
+    kept: list[str] = []
     for place, token in enumerate(tokens):
         before = tokens[place - 1].text if place else ""
         is_step = token.text.isdecimal() and (before in _STEP_WORDS or len(token.text) >= _NUM_STEP_DIGITS)

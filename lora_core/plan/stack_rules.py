@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..experts import EXPERTS, Expert
-from ..experts.twins import twin_names
+from ..experts.twins import how_found, twin_names
 from ..families.base import ModelSpec
 from ..families.family import Customs, UsualStrength
 from ..families.registry import customs_of
 from ..files.purpose import Purpose
 from ..stack.loaded import LoadedLora, LoadedStack
+from ..stack.stack import LoraStack
 from .advice import Advice
 from .route import RoutedLora
 
@@ -68,16 +69,30 @@ def advise_on_stack(loaded: LoadedStack, routed: Sequence[RoutedLora]) -> tuple[
 def _twins(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
         entry = lora.entry
-        if entry.found_twin and entry.low_noise_path is not None:
-            text = (
-                f"its low-noise twin {entry.low_noise_path.name} was found beside it and acts on the low-noise expert"
-            )
-            yield Advice(entry.name, "twin-found", text, "names that differ in high and low alone", "note")
-        elif entry.path and lora.weights.expert == "high_noise" and _left_alone(lora, case.spec):
-            names = ", ".join(twin_names(entry.path)) or "no name: its own does not tell its expert"
-            why = f"no twin was found (looked for {names})" if entry.find_twin else "the search for its twin is off"
-            text = f"it acts on the high-noise expert only: {why}. Name the low-noise file if there is one"
+        if entry.path and entry.found_twin and entry.low_noise_path:
+            place = how_found(entry.path, entry.low_noise_path)
+            rule = "twin-found" if place == "beside it" else "twin-elsewhere"
+            text = f"its low-noise twin {entry.low_noise_path.name} was found {place} and acts on the low-noise expert"
+            yield Advice(entry.name, rule, text, "names that differ in high and low alone", "note")
+        elif _left_alone(lora, case.spec) and (why := _why_alone(lora, case.loaded.stack)):
+            text = f"it acts on the {str(lora.expert).replace('_', '-')} expert only: {why}"
             yield Advice(entry.name, "no-twin", text, f"LoRAs for {case.spec.title} come as pairs", "note")
+
+
+def _why_alone(lora: LoadedLora, stack: LoraStack) -> str:
+    """Say why a file of one expert has no twin, "" where nothing is amiss."""
+    entry, twin = lora.entry, lora.twin_left_out
+    if lora.expert not in EXPERTS:
+        return ""
+    owner = next((row for row in stack if twin is not None and twin in (row.path, row.low_noise_path)), None)
+    if owner is not None:
+        return "" if owner.enabled else f"its twin {owner.name} is off"
+    if lora.expert == "low_noise":
+        return f"its high-noise twin {twin.name} does not act. Name that file, which brings this one" if twin else ""
+    if not entry.find_twin or entry.path is None:
+        return "the search for its twin is off. Name the low-noise file if there is one"
+    names = ", ".join(twin_names(entry.path)) or "no name: its own does not tell its expert"
+    return f"no twin was found (looked for {names}). Name the low-noise file if there is one"
 
 
 def _left_alone(lora: LoadedLora, spec: ModelSpec) -> bool:
@@ -94,7 +109,10 @@ def _unused_strength(case: Case) -> Iterator[Advice]:
 
 def _no_hint(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
-        if lora.weights.expert is None and _left_alone(lora, case.spec):
+        if lora.weights.expert is None and lora.expert is not None and _left_alone(lora, case.spec):
+            text = f"taken for the {lora.expert} expert's by the row's name alone. Set applies_to if that is wrong"
+            yield Advice(lora.name, "expert-by-row", text, "its file says nothing of its expert", "note")
+        elif lora.expert is None and _left_alone(lora, case.spec):
             text = "the file does not say which expert it is for, so it acts on both. Set applies_to if you know"
             yield Advice(lora.name, "no-expert-hint", text, "neither its name, metadata nor prefixes tell", "note")
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from ..checks import finite_number, known, known_keys
+from ..checks import finite_number, known
 from ..errors import StackError, located
 from ..experts import Expert
+from ..files.containers.opening import OPENERS
+from .rows import our_row
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
 
@@ -125,11 +127,9 @@ class LoraEntry:
     @classmethod
     def from_json(cls, form: object, where: str = "stack") -> LoraEntry:
         """Read one row; `where` names it in messages."""
-        if not isinstance(form, Mapping):
-            raise StackError(where, f"{form!r} is no LoRA", expected='{"path": ..., "weight": 1.0}')
-        row = _with_our_keys(form, where)
+        row = our_row(form, where)
         path = _text(row, "path", where)
-        name = _text(row, "name", where) or (Path(path).stem if path else None)
+        name = _text(row, "name", where) or (name_of_file(path) if path else None)
         if path is None or name is None:
             raise StackError(where, "it has no path", expected='{"path": ..., "weight": 1.0}')
         low_noise_path = _text(row, "low_noise_path", where)
@@ -151,6 +151,13 @@ class LoraEntry:
             )
 
 
+def name_of_file(path: str | Path) -> str:
+    """Return what a row of this file is called: its last part, on Windows too, without a LoRA file's suffix."""
+    name = PureWindowsPath(path).name
+    suffix = PureWindowsPath(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in OPENERS else name
+
+
 def free_name(wanted: str, taken: Container[str]) -> str:
     """Return `wanted`, with a number behind it if another LoRA has that name."""
     numbered = (f"{wanted} {number}" for number in count(2))
@@ -168,28 +175,6 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("sha256", "sha256", str),
     ("low_noise_sha256", "low_noise_sha256", str),
 )
-_KEYS = ("path", "name", "weight", "applies_to", *(key for key, _, _ in _OPTIONAL))
-
-#: Other spellings that are in use for the same thing.
-_SYNONYMS = {
-    "strength": "weight",
-    "lora_weight": "weight",
-    "lora_path": "path",
-    "adapter_name": "name",
-    "low_noise_strength": "low_noise_weight",
-    "target_filter": "targets",
-}
-
-
-def _with_our_keys(form: Mapping[object, object], where: str) -> dict[str, object]:
-    known_keys(map(str, form), (*_KEYS, *_SYNONYMS), where, StackError)
-    row: dict[str, object] = {}
-    for key, value in form.items():
-        ours = _SYNONYMS.get(str(key), str(key))
-        if ours in row:
-            raise StackError(where, f"{ours!r} is given twice, also as {key!r}", remedy="Keep one of them")
-        row[ours] = value
-    return row
 
 
 def _text(row: Mapping[str, object], key: str, where: str) -> str | None:

@@ -1,63 +1,107 @@
-"""The files of a stack: from the paths in its rows to files that really lie in the LoRA folders, told by their hash."""
+"""The files of a stack: from the paths in its rows to files that lie in the LoRA folders."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import StackError
 from ..experts.twins import twin_of
 from .entry import LoraEntry
+from .hub import Repository
 
 
 def find_lora(path: str | Path, folders: Sequence[str | Path] = ()) -> Path:
-    """Return the real, absolute path of a LoRA file, refusing one that leaves the folders.
+    """Return the absolute path of a LoRA file under the name it was given, refusing one that leaves the folders.
+
+    A link counts as what it is called and where it lies, not as what it points to.
 
     Args:
         path: relative to one of the folders (the first that has it wins), or absolute inside one of them.
-            Backslashes separate folders, as ComfyUI on Windows writes them.
+            Backslashes separate folders, as ComfyUI on Windows writes them; `~` is the user's home.
         folders: where LoRAs may lie. Without any, `path` is taken as it is, relative to the working directory.
     """
     name = _portable(path)
-    roots = [Path(folder).resolve() for folder in folders]
-    if not roots:
-        return _existing([Path(name)], str(path), ())
-    candidates = [name] if PurePath(name).is_absolute() else [root / name for root in roots]
-    allowed = [real for candidate in candidates if (real := _real_path(candidate, roots)) is not None]
-    if (found := next(filter(_is_file, allowed), None)) is not None:
+    places = [Path(os.path.abspath(folder)) for folder in folders]
+    is_absolute = PurePath(name).is_absolute()
+    if PureWindowsPath(name).drive and not is_absolute and not places:
+        what, remedy = "is a path of another system, with a drive letter", "Give the path that the file has here"
+        raise StackError(str(path), what, remedy=remedy)
+    candidates = [name] if is_absolute or not places else [place / name for place in places]
+    named = [Path(os.path.abspath(candidate)) for candidate in candidates]
+    allowed = [candidate for candidate in named if not places or _is_below(candidate, places)]
+    if (found := next(filter(None, map(_existing, allowed)), None)) is not None:
         return found
-    foreign = PureWindowsPath(name).drive and not PurePath(name).is_absolute()  # C:/... on another system
+    foreign = PureWindowsPath(name).drive and not is_absolute  # C:/... on another system
     if foreign or len(allowed) < len(candidates):
-        places = ", ".join(str(root) for root in roots)
-        raise StackError(str(path), "leaves the LoRA folders", expected=f"a path inside {places}")
-    return _existing(allowed, str(path), roots)
+        expected = f"a path inside {', '.join(map(str, places))}"
+        raise StackError(str(path), "leaves the LoRA folders", expected=expected)
+    raise _missing(allowed, str(path), places)
 
 
 def relative_to_folders(path: Path, folders: Iterable[str | Path]) -> str:
     """Return `path` as a preset stores it: relative to the folder it lies in, with forward slashes, else absolute."""
-    real = path.resolve()
-    inside = [real.relative_to(root) for folder in folders if real.is_relative_to(root := Path(folder).resolve())]
-    return min(inside, key=lambda relative: len(relative.parts), default=real).as_posix()
+    named = Path(os.path.abspath(path))
+    roots = [root for folder in folders for root in _names_of(folder)]
+    inside = [named.relative_to(root) for root in roots if named.is_relative_to(root)]
+    return min(inside, key=lambda relative: len(relative.parts), default=named).as_posix()
 
 
-def with_found_files(entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None) -> LoraEntry:
-    """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`."""
+def with_found_files(
+    entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None, *, download: bool = False
+) -> LoraEntry:
+    """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`.
 
-    def find(path: Path | None) -> Path | None:
+    A path that is no file may be a repository on Hugging Face, whose files in the local cache are taken. Of a row that
+    is off, what is not there stays as it was given.
+    """
+
+    def find(path: Path | None, applies_to: str) -> tuple[Path | None, Path | None]:
         if path is None:
-            return None
-        return find_lora(path if lora_folders or base is None else base / path, lora_folders)
+            return None, None
+        try:
+            return _find(path, applies_to, lora_folders, base, download=download)
+        except StackError:
+            if entry.enabled:
+                raise
+            return path, None
 
-    return replace(entry, path=find(entry.path), low_noise_path=find(entry.low_noise_path))
+    path, twin = find(entry.path, "high_noise" if entry.low_noise_path is not None else entry.applies_to)
+    low, _ = find(entry.low_noise_path, "low_noise")
+    return replace(entry, path=path, low_noise_path=low or twin)
 
 
-def with_twin(entry: LoraEntry, lora_folders: Sequence[str | Path], expert: Callable[[], str | None]) -> LoraEntry:
-    """Return the entry with the low-noise file beside its own, or unchanged if it wants none or there is none.
+def _find(
+    path: Path, applies_to: str, lora_folders: Sequence[str | Path], base: Path | None, *, download: bool
+) -> tuple[Path, Path | None]:
+    """Return a file, or of a repository the file for these experts and its low-noise twin."""
+    is_free = not lora_folders and not PureWindowsPath(path).drive and not str(path).startswith("~")
+    try:
+        return find_lora(base / path if base is not None and is_free else path, lora_folders), None
+    except StackError as missing:
+        repository = Repository.of(str(path))
+        if repository is None:
+            raise
+        if download or repository.is_cached:
+            return repository.find(applies_to, download=download)
+        if not repository.is_certain:
+            raise
+        what = f"{missing.what}, and the local Hugging Face cache has no such repository"
+        remedy = f"Check the path, fetch the repository with `{repository.command}`, or switch download on"
+        raise StackError(missing.where, what, expected=missing.expected, remedy=remedy) from missing
+
+
+def with_twin(
+    entry: LoraEntry,
+    lora_folders: Sequence[str | Path],
+    expert: Callable[[], str | None],
+    taken: Container[Path] = (),
+) -> LoraEntry:
+    """Return the entry with the low-noise twin of its own file, or unchanged if it wants none or there is none.
 
     A high-noise file wants one if it is left to what it says of itself and has nothing for the low-noise expert. A twin
     is held to the LoRA folders as any file is.
@@ -66,14 +110,20 @@ def with_twin(entry: LoraEntry, lora_folders: Sequence[str | Path], expert: Call
         entry: the row, its own file found.
         lora_folders: where its files lie.
         expert: tells which expert its file says it is for; asked only where there is a twin.
+        taken: the files that other rows name: they act as those rows say, and are nobody's twin.
     """
     is_alone = entry.low_noise_path is None and entry.low_noise_weights is None
     if entry.path is None or not (entry.find_twin and entry.applies_to == "auto" and is_alone):
         return entry
     twin = twin_of(entry.path)
-    if twin is None or expert() != "high_noise":
+    if twin is None or twin in taken or expert() != "high_noise":
         return entry
     return replace(entry, low_noise_path=find_lora(twin, lora_folders), found_twin=True)
+
+
+def twin_left_out(entry: LoraEntry) -> Path | None:
+    """Return the twin of a row's file where the row is left to what the file says, for what acts without its twin."""
+    return twin_of(entry.path) if entry.path is not None and entry.applies_to == "auto" else None
 
 
 def files_of(entries: Iterable[LoraEntry]) -> list[Path]:
@@ -85,69 +135,54 @@ def files_of(entries: Iterable[LoraEntry]) -> list[Path]:
     return [file for file in files if file is not None]
 
 
-def verify_hashes(entries: Iterable[LoraEntry]) -> None:
-    """Refuse, by name, every file that is not the one its entry's hash was taken of."""
-    changed = [
-        f"{path} has sha256 {actual[:12]}…, the preset says {expected[:12]}…"
-        for entry in entries
-        for path, expected in ((entry.path, entry.sha256), (entry.low_noise_path, entry.low_noise_sha256))
-        if path is not None and expected is not None and (actual := sha256_of(path)) != expected
-    ]
-    if changed:
-        remedy = "Restore the file, write the preset again, or read it without verifying"
-        raise StackError("preset", f"a LoRA has changed: {'; '.join(changed)}", remedy=remedy)
-
-
-def sha256_of(path: str | Path) -> str:
-    """Return the sha256 of a file in hexadecimal; computed once for a file that does not change."""
-    file = Path(path)
-    try:
-        status = file.stat()
-        return _sha256_of(file.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise StackError(file, f"cannot be read: {error}", expected="a LoRA file") from error
-
-
-@lru_cache(maxsize=512)
-def _sha256_of(file: Path, size: int, modified_ns: int) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _portable(path: str | Path) -> str:
     text = str(path)
     if not text.strip() or "\0" in text:
         raise StackError("path", f"{text!r} names no file", expected="a LoRA file")
-    return PureWindowsPath(text).as_posix() if "\\" in text else text
+    text = PureWindowsPath(text).as_posix() if "\\" in text else text
+    return os.path.expanduser(text)
 
 
-def _real_path(candidate: str | Path, roots: Sequence[Path]) -> Path | None:
-    """Return where `candidate` really is, links followed, if that is inside one of `roots`."""
+def _names_of(folder: str | Path) -> list[Path]:
+    """Return a folder as it was named and, where that is a link, as what it points to."""
+    named = Path(os.path.abspath(folder))
     try:
-        real = Path(candidate).resolve()
+        return [named, named.resolve()]
     except (OSError, RuntimeError):  # a loop of links
+        return [named]
+
+
+def _is_below(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(root) for folder in folders for root in _names_of(folder))
+
+
+def _existing(path: Path) -> Path | None:
+    """Return the file at a path, whose name may be written in another Unicode normal form than on the disk."""
+    if _is_file(path):
+        return path
+    if str(path).isascii():
         return None
-    return real if any(real.is_relative_to(root) for root in roots) else None
+    found = Path(path.anchor)
+    for part in path.parts[1:]:
+        form = unicodedata.normalize("NFC", part)
+        names = [part, *(name for name in _names_in(found) if unicodedata.normalize("NFC", name) == form)]
+        found = next((found / name for name in names if os.path.lexists(found / name)), found / part)
+    return found if _is_file(found) else None
 
 
-def _existing(candidates: Sequence[Path], name: str, roots: Sequence[Path]) -> Path:
-    """Return the file that one of `candidates` is, or say which file beside any of them is most like it."""
-    if (found := next(filter(_is_file, candidates), None)) is not None:
-        return found.resolve()
+def _missing(candidates: Sequence[Path], name: str, folders: Sequence[Path]) -> StackError:
+    """Return the error that says which file beside any of `candidates` is most like the one that is missing."""
     beside = {near for path in candidates for near in _names_in(path.parent)}
-    places = ", ".join(map(str, roots)) or candidates[0].parent.resolve()
+    places = ", ".join(map(str, folders)) or candidates[0].parent
     is_folder = any(os.path.isdir(path) for path in candidates)
     near = difflib.get_close_matches(candidates[0].name, sorted(beside - {candidates[0].name}), n=1)
     expected = f"nearest: {near[0]!r}" if near else "a LoRA file"
-    raise StackError(name, "is a folder" if is_folder else f"no such file in {places}", expected=expected)
+    return StackError(name, "is a folder" if is_folder else f"no such file in {places}", expected=expected)
 
 
 def _names_in(folder: Path) -> list[str]:
     try:
-        return [entry.name for entry in folder.iterdir()]
+        return os.listdir(folder)
     except OSError:
         return []
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from ..errors import StackError
 from ..experts import EXPERTS, Expert
+from ..experts.words import expert_in_name
 from ..families.base import ModelSpec
 from ..files.weights import LoraWeights
 from .entry import AppliesTo, LoraEntry
@@ -22,12 +25,19 @@ class LoadedLora:
         entry: the row, its files found, its twin's included.
         weights: what its file holds, the high-noise one of a pair.
         low_noise_weights: what the pair's other file holds.
+        twin_left_out: the other expert's file that lies beside its own and does not act by this row.
     """
 
     index: int
     entry: LoraEntry
     weights: LoraWeights
     low_noise_weights: LoraWeights | None = None
+    twin_left_out: Path | None = None
+
+    @property
+    def expert(self) -> Expert | Literal["both"] | None:
+        """The expert its first file is for: what the file says, else what the row's own name tells."""
+        return self.weights.expert or expert_in_name(self.name)
 
     @property
     def name(self) -> str:
@@ -45,15 +55,15 @@ class LoadedLora:
 
     def halves(self) -> dict[Expert, LoraWeights]:
         """Return which weights act on which of two experts."""
-        weights, second, applies_to = self.weights, self.low_noise_weights, self.entry.applies_to
+        second, applies_to = self.low_noise_weights, self.entry.applies_to
         experts: tuple[Expert, ...]
         if applies_to != "auto":
             experts = EXPERTS if applies_to == "both" else (applies_to,)
-        elif second is not None or weights.expert in (None, "both"):
+        elif second is not None or self.expert in (None, "both"):
             experts = EXPERTS
         else:
-            experts = (weights.expert,)  # type: ignore[assignment]  # neither None nor "both"
-        return {expert: second if second is not None and expert == "low_noise" else weights for expert in experts}
+            experts = (self.expert,)  # type: ignore[assignment]  # neither None nor "both"
+        return {expert: second if second is not None and expert == "low_noise" else self.weights for expert in experts}
 
     def rerouted(self, applies_to: AppliesTo, schedule: StrengthSchedule | None) -> LoadedLora:
         """Return the LoRA on another expert or schedule; of a pair that was found, only the half wanted stays."""
@@ -65,6 +75,11 @@ class LoadedLora:
         path = entry.low_noise_path if applies_to == "low_noise" else entry.path
         half = replace(entry, path=path, applies_to=applies_to, low_noise_path=None, found_twin=False)
         return LoadedLora(self.index, half, weights)
+
+    def without_twin(self) -> LoadedLora:
+        """Return the LoRA without the twin that was found for it."""
+        entry = replace(self.entry, low_noise_path=None, found_twin=False)
+        return LoadedLora(self.index, entry, self.weights, twin_left_out=self.entry.low_noise_path)
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,7 @@ class LoadedStack:
         moved = (
             replace(lora, index=offset + lora.index, entry=stack.entries[offset + lora.index]) for lora in other.loras
         )
-        return LoadedStack(stack, (*self.loras, *moved), self.spec)
+        return LoadedStack(stack, (*self.loras, *moved), self.spec)._with_each_file_once()
 
     def updated(self, other: LoadedStack) -> LoadedStack:
         """Return one stack of both; a LoRA of the other takes the place of the one that has its name."""
@@ -133,7 +148,8 @@ class LoadedStack:
         loras = {lora.name: lora for lora in (*kept, *other.loras)}
         places = {row.name: index for index, row in enumerate(stack)}
         ordered = sorted(loras.values(), key=lambda lora: places[lora.name])
-        return LoadedStack(stack, tuple(replace(lora, index=places[lora.name]) for lora in ordered), self.spec)
+        moved = tuple(replace(lora, index=places[lora.name]) for lora in ordered)
+        return LoadedStack(stack, moved, self.spec)._with_each_file_once()
 
     def without(self, *names: str) -> LoadedStack:
         """Leave LoRAs out, by name."""
@@ -143,3 +159,14 @@ class LoadedStack:
         places = {entry.name: index for index, entry in enumerate(stack)}
         kept = tuple(replace(lora, index=places[lora.name]) for lora in self.loras if lora.name in places)
         return LoadedStack(stack, kept, self.spec)
+
+    def _with_each_file_once(self) -> LoadedStack:
+        """Return the stack with no twin that has a row of its own."""
+        named = {path for row in self.stack for path in (row.path, None if row.found_twin else row.low_noise_path)}
+        stack, loras = self.stack, []
+        for lora in self.loras:
+            if lora.entry.found_twin and lora.entry.low_noise_path in named:
+                lora = lora.without_twin()
+                stack = stack.replace(lora.name, lora.entry)
+            loras.append(lora)
+        return LoadedStack(stack, tuple(loras), self.spec)

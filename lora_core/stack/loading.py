@@ -9,10 +9,12 @@ from pathlib import Path
 from ..checks import first_few, shape_text
 from ..deltas import fits
 from ..errors import LoraMismatchError, StackError
+from ..experts.words import expert_in_name
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import LoraWeights, outlines_of
 from .entry import LoraEntry
-from .finding import verify_hashes, with_found_files, with_twin
+from .finding import twin_left_out, with_found_files, with_twin
+from .hashes import verify_hashes
 from .loaded import LoadedLora, LoadedStack
 from .stack import LoraStack
 
@@ -28,6 +30,7 @@ def load_stack(
     find_twins: bool = True,
     allow_partial: bool = False,
     read: Reader | None = None,
+    download: bool = False,
 ) -> LoadedStack:
     """Find and read the files of every row that is on; weights in memory are taken as they are if they fit.
 
@@ -38,16 +41,21 @@ def load_stack(
         find_twins: False switches the search for twins off for all entries.
         allow_partial: let files in which some tensors match nothing through.
         read: what reads a file, `read_lora` by default; each file is read once.
+        download: fetch repositories on Hugging Face that the local cache lacks.
     """
     from ..files.read import read_lora
 
     if read is not None and allow_partial:
         raise StackError("load_stack", "allow_partial beside a reader of one's own", remedy="Give it to the reader")
     read_once = cache(read or partial(read_lora, spec=spec, allow_partial=allow_partial))
-    rows, loras = list(stack), []
-    for index, entry in enumerate(stack):
+    rows, loras = [with_found_files(entry, lora_folders, download=download) for entry in stack], []
+    taken = {path for entry in rows for path in (entry.path, entry.low_noise_path) if path is not None}
+    for index, entry in enumerate(rows):
         if entry.enabled:
-            lora = _load(index, entry, lora_folders, read_once, find_twins=find_twins)
+            verify_hashes([entry])
+            if find_twins:
+                entry = with_twin(entry, lora_folders, _expert_of(entry, read_once), taken)
+            lora = _load(index, entry, read_once)
             for given in (entry.weights, entry.low_noise_weights):
                 if given is not None:
                     _check_fit(given, spec)
@@ -56,21 +64,19 @@ def load_stack(
     return LoadedStack(LoraStack(tuple(rows)), tuple(loras), spec)
 
 
-def _load(
-    index: int, entry: LoraEntry, lora_folders: Sequence[str | Path], read: Reader, *, find_twins: bool
-) -> LoadedLora:
-    entry = with_found_files(entry, lora_folders)
-    verify_hashes([entry])
-    weights = entry.weights
-    if weights is None:
-        assert entry.path is not None, "an entry has a file or weights"
-        weights = read(entry.path)
-    if find_twins:
-        entry = with_twin(entry, lora_folders, lambda: weights.expert)
-    second = entry.low_noise_weights
-    if second is None and entry.low_noise_path is not None:
-        second = read(entry.low_noise_path)
-    return LoadedLora(index, entry, weights, second)
+def _expert_of(entry: LoraEntry, read: Reader) -> Callable[[], str | None]:
+    return lambda: (entry.path and read(entry.path).expert) or expert_in_name(entry.name)
+
+
+def _load(index: int, entry: LoraEntry, read: Reader) -> LoadedLora:
+    first = _weights(entry.path, entry.weights, read)
+    assert first is not None, "an entry has a file or weights"
+    second = _weights(entry.low_noise_path, entry.low_noise_weights, read)
+    return LoadedLora(index, entry, first, second, None if second else twin_left_out(entry))
+
+
+def _weights(path: Path | None, given: LoraWeights | None, read: Reader) -> LoraWeights | None:
+    return read(path) if given is None and path is not None else given
 
 
 def _check_fit(weights: LoraWeights, spec: ModelSpec) -> None:

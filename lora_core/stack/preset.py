@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,27 +11,25 @@ from ..atomic import replacing
 from ..checks import parse_json
 from ..errors import StackError
 from .entry import LoraEntry, free_name
-from .finding import relative_to_folders, sha256_of, verify_hashes, with_found_files, with_twin
+from .finding import relative_to_folders, with_found_files, with_twin
+from .hashes import sha256_of, verify_hashes
+from .rows import FORM, is_named, rows_of
 
-_FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
 
-
-def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tuple[LoraEntry, ...]:
-    """Read the rows of a stack from JSON text, or from the list that it stands for; `where` names it in messages."""
-    rows = parse_json(form, where, _FORM, StackError) if isinstance(form, str) else form
-    if not isinstance(rows, Sequence) or isinstance(rows, str):
-        raise StackError(where, "no list of LoRAs", expected=_FORM)
+def entries_from_json(form: object, where: str = "stack") -> tuple[LoraEntry, ...]:
+    """Read the rows of a stack from JSON text, or from what it stands for; `where` names it in messages."""
+    rows = rows_of(parse_json(form, where, FORM, StackError) if isinstance(form, str | bytes) else form, where)
     entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]
-    taken = {entry.name for entry, row in zip(entries, rows, strict=True) if _is_named(row)}
+    taken = {entry.name for entry, row in zip(entries, rows, strict=True) if is_named(row)}
     for i, row in enumerate(rows):
-        if not _is_named(row):  # the file's name, which another row may have too
+        if not is_named(row):  # the file's name, which another row may have too
             entries[i] = replace(entries[i], name=free_name(entries[i].name, taken))
             taken.add(entries[i].name)
     return tuple(entries)
 
 
 def read_preset(
-    path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True
+    path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True, download: bool = False
 ) -> tuple[LoraEntry, ...]:
     """Read a preset or stack file, its LoRAs found and, where it knows their hashes, compared.
 
@@ -39,14 +37,15 @@ def read_preset(
         path: a JSON file.
         lora_folders: where its LoRAs lie, and nowhere else. Without any, paths are relative to the file's own folder.
         verify: False takes LoRAs that have changed since the preset was written.
+        download: fetch repositories on Hugging Face that the local cache lacks.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        data = file.read_bytes()
+    except (OSError, ValueError) as error:
         raise StackError(file, f"cannot be read: {error}", expected="a JSON file") from error
-    rows = entries_from_json(text, str(file))
-    entries = tuple(with_found_files(row, lora_folders, file.parent) for row in rows)
+    rows = entries_from_json(data, str(file))
+    entries = tuple(with_found_files(row, lora_folders, file.parent, download=download) for row in rows)
     if verify:
         verify_hashes(entries)
         return entries
@@ -56,26 +55,28 @@ def read_preset(
 def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
     """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder."""
     file = Path(path)
-    rows = [_hashed_row(entry, lora_folders, file.parent) for entry in entries]
+    found = [with_found_files(entry, lora_folders) for entry in entries]
+    taken = {file for entry in found for file in (entry.path, entry.low_noise_path) if file is not None}
+    paired = [_with_its_twin(entry, lora_folders, taken) if entry.enabled else entry for entry in found]
+    rows = [_hashed_row(entry, lora_folders, file.parent) for entry in paired]
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return file
 
 
-def _is_named(row: object) -> bool:
-    return isinstance(row, Mapping) and any(row.get(key) is not None for key in ("name", "adapter_name"))
-
-
 def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Path) -> dict[str, object]:
-    """Return an entry's JSON with hashes and portable paths; the twin it would bring along is written out too."""
-    from ..files.report import inspect_lora
-
-    found = with_found_files(entry, lora_folders)
-    path = found.path
-    found = with_twin(found, lora_folders, lambda: None if path is None else inspect_lora(path).expert)
-    row = found.to_json()
-    for key, path in (("", found.path), ("low_noise_", found.low_noise_path)):
-        if path is not None:
+    """Return the JSON of an entry whose files were found, with their hashes and portable paths."""
+    row = entry.to_json()
+    for key, path in (("", entry.path), ("low_noise_", entry.low_noise_path)):
+        if path is not None and (entry.enabled or path.is_file()):
             row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
             row[f"{key}sha256"] = sha256_of(path)
     return row
+
+
+def _with_its_twin(entry: LoraEntry, lora_folders: Sequence[str | Path], taken: Container[Path]) -> LoraEntry:
+    """Return an entry with the twin it would bring along, to be written out too."""
+    from ..files.report import inspect_lora
+
+    path = entry.path
+    return with_twin(entry, lora_folders, lambda: None if path is None else inspect_lora(path).expert, taken)

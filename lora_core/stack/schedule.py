@@ -151,7 +151,7 @@ class StrengthSchedule:
     def parse(cls, text: str) -> StrengthSchedule:
         """Read the compact text form.
 
-        `0.8` or `constant:0.8`; `fade_in`, `fade_out`, `fade_out:0.9:0.6` (from sigma to sigma);
+        `0.8`, `constant:0.8` or `constant` for 1; `fade_in`, `fade_out`, `fade_out:0.9:0.6` (from sigma to sigma);
         `linear:0:1`, `linear:0:1:0.9:0.6`; `keyframes:1=0.2,0.5=1`; `hold:1=0,0.9=1`. With `@steps` after the name
         positions are fractions of the steps: `fade_out@steps`, `keyframes@steps:0=1,0.5=0.2`.
         """
@@ -221,7 +221,7 @@ def _numbers(text: str, arguments: Sequence[str], counts: tuple[int, ...]) -> li
 
 
 def _parse_constant(text: str, arguments: Sequence[str], axis: Axis) -> StrengthSchedule:
-    return StrengthSchedule.constant(*_numbers(text, arguments, (1,)))
+    return StrengthSchedule.constant(*_numbers(text, arguments, (0, 1)))
 
 
 def _parse_linear(text: str, arguments: Sequence[str], axis: Axis) -> StrengthSchedule:

@@ -12,7 +12,7 @@ from ..checks import nearest
 from ..errors import StackError
 from . import preset
 from .blend import blend
-from .entry import AppliesTo, LoraEntry, free_name
+from .entry import AppliesTo, LoraEntry, free_name, name_of_file
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
 
@@ -30,7 +30,11 @@ class LoraStack:
     entries: tuple[LoraEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "entries", tuple(self.entries))
+        rows = [self.entries] if isinstance(self.entries, str) else self.entries
+        object.__setattr__(self, "entries", tuple(rows))
+        if (odd := next((row for row in self.entries if not isinstance(row, LoraEntry)), None)) is not None:
+            remedy = "Build it with LoraStack().add(...) or LoraStack.from_json(...)"
+            raise StackError("stack", f"{odd!r:.60} is no row of a stack", expected="LoraEntry", remedy=remedy)
         names = [entry.name for entry in self.entries]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -68,8 +72,9 @@ class LoraStack:
             return LoraStack((*self.entries, source))
         path, weights = _file_or_weights(source)
         low_path, low_weights = (None, None) if low_noise is None else _file_or_weights(low_noise)
+        own_name = weights.name if weights else name_of_file(path or "LoRA")
         entry = LoraEntry(
-            name=name or free_name(weights.name if weights else Path(path or "LoRA").stem, {row.name for row in self}),
+            name=name or free_name(own_name, {row.name for row in self}),
             path=path,
             strength=strength,
             applies_to=applies_to,
@@ -120,22 +125,23 @@ class LoraStack:
         return json.dumps([entry.to_json() for entry in self.entries], ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, form: str | Sequence[object], where: str = "stack") -> LoraStack:
-        """Read a stack from JSON text, or from the list it stands for; files are not touched."""
+    def from_json(cls, form: object, where: str = "stack") -> LoraStack:
+        """Read a stack from JSON text, or from what it stands for: rows, one alone, or as other tools write them.
+
+        Files are not touched.
+        """
         return cls(preset.entries_from_json(form, where))
 
     def resolved(self, lora_folders: Sequence[str | Path]) -> LoraStack:
-        """Find every file in the LoRA folders, but those of rows that are off; a path that leaves them is refused."""
-        return LoraStack(
-            tuple(preset.with_found_files(row, lora_folders) if row.enabled else row for row in self.entries)
-        )
+        """Find every file in the LoRA folders; of rows that are off, what is not there stays as it was given."""
+        return LoraStack(tuple(preset.with_found_files(row, lora_folders) for row in self.entries))
 
     @classmethod
     def read_preset(
-        cls, path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True
+        cls, path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True, download: bool = False
     ) -> LoraStack:
         """Read a preset or stack file; see `preset.read_preset`."""
-        return cls(preset.read_preset(path, lora_folders, verify=verify))
+        return cls(preset.read_preset(path, lora_folders, verify=verify, download=download))
 
     def write_preset(self, path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
         """Write the stack with the hash of each file; see `preset.write_preset`."""

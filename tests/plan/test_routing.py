@@ -160,14 +160,59 @@ def test_a_missing_twin_is_told_with_what_was_looked_for(tmp_path):
     assert "looked for zibbo_LOW.safetensors" in advice.text
 
 
-def test_a_twin_outside_the_folders_is_refused(tmp_path):
+def test_a_pair_of_links_is_named_and_paired_by_the_names_of_the_links(tmp_path):
     loras = tmp_path / "loras"
     loras.mkdir()
-    write(loras / "zibbo_high.safetensors")
-    outside = write(tmp_path / "secret.safetensors")
-    (loras / "zibbo_low.safetensors").symlink_to(outside)
-    with pytest.raises(StackError, match="leaves the LoRA folders"):
-        routed(LoraStack().add("zibbo_high.safetensors"), PAIR, lora_folders=[loras])
+    for expert, epoch in (("high", 10), ("low", 12)):
+        (loras / f"zibbo_{expert}.safetensors").symlink_to(write(tmp_path / f"epoch{epoch}.safetensors"))
+    acting = routed(LoraStack().add("zibbo_high.safetensors"), PAIR, lora_folders=[loras])
+    assert names(acting.high_noise) == names(acting.low_noise) == ["zibbo_high"]
+    assert [lora.weights.name for lora in acting.all] == ["zibbo_high", "zibbo_low"]
+
+
+def test_a_file_with_a_row_of_its_own_is_nobodys_twin(tmp_path):
+    high, low = (write(tmp_path / f"zibbo_{expert}.safetensors") for expert in ("high", "low"))
+    stack = LoraStack().add(high, 0.8).add(low, 0.6)
+    first = load_stack(LoraStack().add(high, 0.8), PAIR)
+    for loaded in (load_stack(stack, PAIR), first.joined(load_stack(LoraStack().add(low, 0.6), PAIR))):
+        acting = route(loaded, PAIR)
+        assert [(lora.name, lora.strength) for lora in acting.high_noise] == [("zibbo_high", 0.8)]
+        assert [(lora.name, lora.strength) for lora in acting.low_noise] == [("zibbo_low", 0.6)]
+        assert rules(acting) == set()
+    off = dataclasses.replace(stack["zibbo_low"], enabled=False)
+    acting = route(load_stack(stack.replace("zibbo_low", off), PAIR), PAIR)
+    assert names(acting.low_noise) == []
+    assert "it acts on the high-noise expert only: its twin zibbo_low is off" in [a.text for a in acting.advice]
+
+
+def test_a_low_file_alone_says_that_its_high_twin_does_not_act(tmp_path):
+    write(tmp_path / "zibbo_high.safetensors")
+    low = write(tmp_path / "zibbo_low.safetensors")
+    acting = routed(LoraStack().add(low), PAIR)
+    (advice,) = [advice for advice in acting.advice if advice.rule == "no-twin"]
+    assert advice.text == (
+        "it acts on the low-noise expert only: its high-noise twin zibbo_high.safetensors does not act. "
+        "Name that file, which brings this one"
+    )
+
+
+def test_a_twin_of_another_step_or_folder_acts_and_is_told(tmp_path):
+    high = write(tmp_path / "zibbo_high-step00002000.safetensors")
+    write(tmp_path / "zibbo_low-step00001500.safetensors")
+    acting = routed(LoraStack().add(high), PAIR)
+    assert names(acting.low_noise) == ["zibbo_high-step00002000"]
+    assert [advice.text for advice in acting.advice if advice.rule == "twin-elsewhere"] == [
+        "its low-noise twin zibbo_low-step00001500.safetensors was found beside it, of another training step or day "
+        "and acts on the low-noise expert"
+    ]
+
+
+def test_the_rows_own_name_tells_an_expert_where_the_file_does_not(tmp_path):
+    write(tmp_path / "a.safetensors")
+    rows = [{"name": "low_noise_model", "path": "a.safetensors", "strength": 1.0}]
+    acting = routed(LoraStack.from_json(rows), PAIR, lora_folders=[tmp_path])
+    assert (names(acting.high_noise), names(acting.low_noise)) == ([], ["low_noise_model"])
+    assert "expert-by-row" in rules(acting)
 
 
 def test_one_file_is_read_once_however_often_it_is_used(tmp_path):

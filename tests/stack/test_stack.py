@@ -233,14 +233,14 @@ def row(**changes):
     [
         ("", r"stack: not JSON: Expecting value at line 1, column 1 \(\[\{\"path\""),
         ('[{"path": "a"},]', "not JSON: .* at line 1, column "),
-        ("{}", "stack: no list of LoRAs"),
-        ('"a.safetensors"', "stack: no list of LoRAs"),
-        ("5", "stack: no list of LoRAs"),
+        ("{}", "stack entry 1: it has no path"),
+        ('""', "stack entry 1: path '' is no text"),
+        ("5", "stack: 5 is no list of LoRAs"),
         ("[5]", "stack entry 1: 5 is no LoRA"),
         ('[{"path": "a"}, {"name": "b"}]', "stack entry 2: it has no path"),
         (row(wieght=1), r"stack entry 1: unknown key 'wieght' \(nearest: 'weight'\)\."),
         (row(boundary=1, schedul=2), r"unknown keys 'boundary', 'schedul' \(.*nearest: 'schedule'\)"),
-        (row(weight="0.8"), r"stack entry 1 weight: '0\.8' is not a number \(a finite real number\)\."),
+        (row(weight="a lot"), r"stack entry 1 weight: 'a lot' is not a number \(a finite real number\)\."),
         (row(weight=None), "weight: None is not a number"),
         (row(weight=True), "weight: True is not a number"),
         ('[{"path": "a", "weight": NaN}]', "weight: nan is not finite"),
@@ -254,7 +254,7 @@ def row(**changes):
         (row(path=5), "path 5 is no text"),
         (row(name=5), "name 5 is no text"),
         (row(low_noise_path=""), "low_noise_path '' is no text"),
-        (row(low_noise_weight="x"), "stack entry 1 LoRA 'a' low_noise_strength: 'x' is not a number"),
+        (row(low_noise_weight="x"), "stack entry 1 low_noise_weight: 'x' is not a number"),
         (row(enabled=1), "stack entry 1 enabled: 1 is neither true nor false"),
         (row(schedule="fade"), r"stack entry 1 schedule: unknown shape 'fade' in 'fade' \(nearest: 'fade_"),
         (row(targets="fnn=0"), "stack entry 1 target filter: unknown module kind 'fnn'"),
@@ -375,7 +375,7 @@ def test_a_preset_cannot_reach_outside_the_folders(folder, tmp_path):
         LoraStack().add("style.safetensors", low_noise="../secret.safetensors").resolved([folder])
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"[", b'{"loras": []}'])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"[", b'{"loras": 5}'])
 def test_a_preset_file_that_is_none_is_named(tmp_path, content):
     path = tmp_path / "broken.json"
     if content is not None:

@@ -1,16 +1,7 @@
 /** One row of a LoRA stack, under the keys that `lora_core` reads; keys unknown here stay in it untouched. */
 
+import { withOurKeys } from './foreign_rows.js'
 import { freeName } from './row_list.js'
-
-/** Other spellings that are in use for the same thing; `lora_core/stack/entry.py` reads them too. */
-const SYNONYMS = {
-  strength: 'weight',
-  lora_weight: 'weight',
-  lora_path: 'path',
-  adapter_name: 'name',
-  low_noise_strength: 'low_noise_weight',
-  target_filter: 'targets'
-}
 
 /** What a key left out stands for; a key that says just this is left out again. */
 const DEFAULTS = {
@@ -35,15 +26,6 @@ export function newLora(path) {
   return { path, weight: 1 }
 }
 
-/** Return the row with our spelling of every key; a key given twice is left for `lora_core` to refuse. */
-export function withOurKeys(row) {
-  const named = Object.entries(row).map(([key, value]) => {
-    const ours = SYNONYMS[key]
-    return ours && !(ours in row) ? [ours, value] : [key, value]
-  })
-  return Object.fromEntries(named)
-}
-
 /** Return the row with some keys changed, and without those that say no more than the default. */
 export function changed(row, changes) {
   const whole = { ...withOurKeys(row), ...changes }
@@ -65,7 +47,8 @@ export function withFile(row, path) {
 
 /** Return the name that reports call the row by. */
 export function nameOf(row) {
-  return row.name ?? stem(row.path ?? '')
+  const { name, path } = withOurKeys(row)
+  return name ?? stem(path ?? '')
 }
 
 /** Return a copy of rows[index] under a name of its own, which a stack asks for. */
@@ -80,12 +63,12 @@ export function addedTo(rows, row) {
   return taken.has(nameOf(row)) ? changed(row, { name: freeName(nameOf(row), taken) }) : row
 }
 
-/** Return the low-noise file that acts beside the row's own: the one given, or the twin found. */
-export function twinOf(row, twins) {
+/** Return the low-noise file that acts beside the row's own: the one given, or the twin found that no row names. */
+export function twinOf(row, twins, rows = []) {
   if (row.low_noise_path) return { file: row.low_noise_path, found: false }
   const isPair = row.find_twin !== false && (row.applies_to ?? 'auto') === 'auto'
   const file = isPair ? twins[row.path] : undefined
-  return file ? { file, found: true } : null
+  return file && !rows.some(other => withOurKeys(other).path === file) ? { file, found: true } : null
 }
 
 /** Return the last part of a path. */
@@ -94,5 +77,5 @@ export function baseName(path) {
 }
 
 function stem(path) {
-  return baseName(path).replace(/\.[^.]+$/, '')
+  return baseName(path).replace(/\.(safetensors|sft|pt|pth|bin|ckpt)$/i, '')
 }

@@ -1,11 +1,14 @@
 /** A list of rows as the JSON text that a node's widget holds. */
 
-/** Read the text; `fault` says why it cannot be shown as rows, and then there are none. */
-export function parseRows(text) {
+/**
+ * Read the text; `fault` says why it cannot be shown as rows, and then there are none.
+ * `rowsOf` turns what other tools write for a list of such rows into one.
+ */
+export function parseRows(text, rowsOf = form => form) {
   if (!text.trim()) return { rows: [], fault: null }
   let form
   try {
-    form = JSON.parse(text)
+    form = rowsOf(JSON.parse(text))
   } catch (error) {
     return { rows: [], fault: `not JSON: ${error.message}` }
   }

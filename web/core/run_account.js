@@ -1,6 +1,7 @@
 /** What the last run said of the rows: the `loras` of ApplyLoraStack's result, matched with the rows that asked for it. */
 
-import { baseName, withOurKeys } from './lora_row.js'
+import { withOurKeys } from './foreign_rows.js'
+import { baseName } from './lora_row.js'
 
 /**
  * Return one account for each row, or null where the row has changed since.

@@ -3,7 +3,7 @@
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 
 /** How many numbers may follow a shape's name. */
-const RAMPS = { constant: [1], linear: [2, 4], fade_in: [0, 2], fade_out: [0, 2] }
+const RAMPS = { constant: [0, 1], linear: [2, 4], fade_in: [0, 2], fade_out: [0, 2] }
 const POINTS = ['keyframes', 'hold']
 
 /** What the chooser offers; the first stands for no schedule at all. */

@@ -1,6 +1,7 @@
 /** The names of the LoRAs that are on a model by the time it reaches a node, as far as the graph tells. */
 
-import { nameOf, withOurKeys } from './lora_row.js'
+import { rowsOf } from './foreign_rows.js'
+import { nameOf } from './lora_row.js'
 import { parseRows } from './row_list.js'
 
 const FAR_ENOUGH = 50
@@ -11,7 +12,7 @@ export function upstreamNames(node) {
   let source = originOf(node, 'model')
   for (let i = 0; source && i < FAR_ENOUGH; i += 1) {
     const widget = source.widgets?.find(one => one.name === 'loras')
-    if (widget) names.unshift(...parseRows(String(widget.value ?? '')).rows.map(row => nameOf(withOurKeys(row))))
+    if (widget) names.unshift(...parseRows(String(widget.value ?? ''), rowsOf).rows.map(nameOf))
     source = originOf(source, 'model')
   }
   return [...new Set(names)]

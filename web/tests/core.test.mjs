@@ -1,12 +1,16 @@
 /** Tests of what the rows do without a page: `node --test web/tests`. */
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { matching } from '../core/file_list.js'
+import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { addedTo, appliedTo, changed, duplicateOf, newLora, twinOf, withFile } from '../core/lora_row.js'
 import { freeName, moved, parseRows, writeRows } from '../core/row_list.js'
 import { accountsOf, inShort } from '../core/run_account.js'
 import { scheduleFault, scheduleText, scheduleValue } from '../core/schedule.js'
+
+const foreign = JSON.parse(readFileSync(new URL('foreign_rows.json', import.meta.url)))
 
 test('what is written reads back the same, keys unknown here included', () => {
   const rows = [{ path: 'a.safetensors', weight: 0.8, odd: { x: [1] } }, { path: 'b.safetensors', weight: -1 }]
@@ -61,6 +65,22 @@ test('the twin is the file given, else the one found beside an auto row', () => 
   }
 })
 
+test('a file that has a row of its own is nobody\'s twin', () => {
+  const rows = [{ path: 'high' }, { lora: 'low' }]
+  assert.equal(twinOf(rows[0], { high: 'low' }, rows), null)
+})
+
+test('rows of other tools are read as lora_core reads them', () => {
+  for (const { case: name, form, row } of foreign) assert.deepEqual(withOurKeys(form), row, name)
+  const two = [{ path: 'a' }, { path: 'b' }]
+  assert.deepEqual(rowsOf(['a', { path: 'b' }]), two)
+  assert.deepEqual(rowsOf({ lora_configs: two }), two)
+  assert.deepEqual(rowsOf({ lora_1: { lora: 'a' }, lora_2: { lora: 'b' } }), [{ lora: 'a' }, { lora: 'b' }])
+  assert.deepEqual(rowsOf('a'), [{ path: 'a' }])
+  assert.deepEqual(parseRows('{"path": "a"}', rowsOf), { rows: [{ path: 'a' }], fault: null })
+  assert.ok(parseRows('5', rowsOf).fault)
+})
+
 test('a row moves within the list and not out of it', () => {
   assert.deepEqual(moved(['a', 'b', 'c'], 0, 2), ['b', 'c', 'a'])
   assert.deepEqual(moved(['a', 'b', 'c'], 2, 0), ['c', 'a', 'b'])
@@ -68,10 +88,10 @@ test('a row moves within the list and not out of it', () => {
 })
 
 test('schedules are valid where lora_core reads them', () => {
-  const good = ['0.8', 'constant:0.8', 'fade_in', 'fade_out:0.9:0.6', 'linear:0:1', 'linear:0:1:0.9:0.6', 'keyframes:1=0.2,0.5=1',
+  const good = ['0.8', 'constant', 'constant:0.8', 'fade_in', 'fade_out:0.9:0.6', 'linear:0:1', 'linear:0:1:0.9:0.6', 'keyframes:1=0.2,0.5=1',
     'hold:1=0,0.9=1', 'fade_out@steps', 'fade_in@steps:0.1:0.4', 'keyframes@steps:0=1,0.5=0.2', ' 1e-1 ', 'keyframes: 1 = 0.2 , 0 = -1']
   for (const text of good) assert.equal(scheduleFault(text), null, text)
-  const bad = ['', 'fade_up', 'constant', 'linear:0', 'linear:a:1', 'fade_out:0.6:0.9', 'fade_out@steps:0.9:0.6', 'fade_out:2:0.5', 'fade_in@sigma',
+  const bad = ['', 'fade_up', 'linear:0', 'linear:a:1', 'fade_out:0.6:0.9', 'fade_out@steps:0.9:0.6', 'fade_out:2:0.5', 'fade_in@sigma',
     'keyframes', 'keyframes:1', 'keyframes:1=0,1=1', 'keyframes:2=1', 'hold:a=1', '0.8:1', 'fade_in:0.9']
   for (const text of bad) assert.ok(scheduleFault(text), text)
 })

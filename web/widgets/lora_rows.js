@@ -17,8 +17,9 @@
 
 import { accountsOf, inShort } from '../core/run_account.js'
 import { matching } from '../core/file_list.js'
+import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import {
-  EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, newLora, twinOf, withFile, withOurKeys
+  EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, newLora, twinOf, withFile
 } from '../core/lora_row.js'
 import { comboField } from '../controls/combo_field.js'
 import { choice, el, iconButton, setAttribute, sign } from '../controls/dom.js'
@@ -94,7 +95,7 @@ export function loraRows(options) {
       lock.title = say(isOwn ? 'one strength for both experts' : 'another strength for the low-noise expert')
       low.element.hidden = !isOwn
       appliesTo.value = applies_to ?? 'auto'
-      showTwin(twin, own(), twins())
+      showTwin(twin, own(), twins(), context.rows)
       showResult(result, accountsOf(context.rows, loras)[index])
     }
 
@@ -115,6 +116,7 @@ export function loraRows(options) {
     blank: () => newLora(''),
     isWhole: row => Boolean(withOurKeys(row).path),
     duplicate: duplicateOf,
+    rowsOf,
     /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
     account: said => { loras = said }
   }
@@ -127,8 +129,8 @@ function lowStrength(label, value, change, settled) {
   return { element, reset: number => element.replaceChildren(make(number ?? 1)) }
 }
 
-function showTwin(element, row, twins) {
-  const twin = twinOf(row, twins)
+function showTwin(element, row, twins, rows) {
+  const twin = twinOf(row, twins, rows)
   element.textContent = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : row.targets ? `${row.targets}` : ''
   const about = twin?.found ? say('twin found; it acts on the low-noise expert: {file}', twin) : say('low-noise file: {file}', twin ?? {})
   element.title = [twin ? about : '', row.targets ? say('targets: {targets}', row) : ''].filter(Boolean).join('\n')

@@ -24,6 +24,7 @@ const MOST_ROWS_AT_ONCE = 10
  *   firstPart               the data-part to begin with in a new row
  *   blank()                 a row to add; isWhole(row) says whether it is enough to be written yet
  *   duplicate(rows, index)  a copy of a row
+ *   rowsOf(form)            the rows that JSON stands for, where others write it differently; may be missing
  */
 export function showRows(node, widget, kind) {
   const rowWidget = new RowWidget(node, widget, kind)
@@ -64,7 +65,7 @@ class RowWidget {
 
   /** Read the rows from the text; one that has none is shown as text. */
   read() {
-    const { rows, fault } = parseRows(this.written)
+    const { rows, fault } = parseRows(this.written, this.kind.rowsOf)
     this.rows = rows
     showFault(this.frame, fault)
     if (fault) this.isText = true
