@@ -50,6 +50,35 @@ def test_what_a_file_states_outweighs_its_name_which_outweighs_what_it_was_train
     assert hint(tmp_path / "a.safetensors", {}) == (None, "")
 
 
+def notes(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+    return read_lora(save(path, spelled(SPELLINGS["comfyui"], random_pairs(2), 2.0), metadata), spec=POCKET).notes
+
+
+def test_a_lora_trained_on_all_timesteps_from_the_low_checkpoint_is_for_both(tmp_path: Path) -> None:
+    """musubi-tuner writes the name of `--dit` also where `--dit_high_noise` was trained in the same run."""
+    trained = {"ss_sd_model_name": "wan2.2_t2v_low_noise_14B_fp16.safetensors", "modelspec.timestep_range": "0,1000"}
+    source = "metadata 'modelspec.timestep_range' 0 to 1000"
+    assert hint(tmp_path / "a.safetensors", trained) == ("both", source)
+    assert notes(tmp_path / "a.safetensors", trained) == (
+        f"taken for both experts' by {source}, although metadata 'ss_sd_model_name' '{trained['ss_sd_model_name']}'",
+    )
+    assert hint(tmp_path / "a_LOW.safetensors", trained)[0] == "low_noise"
+    assert hint(tmp_path / "a.safetensors", trained | {"modelspec.timestep_range": "0,900"})[0] == "low_noise"
+
+
+def test_a_guess_says_what_it_rests_on(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a_HIGH.safetensors", {}) == ()
+    assert notes(tmp_path / "a.safetensors", {"ss_output_name": "char_high"}) == (
+        "taken for the high_noise expert's by metadata 'ss_output_name' 'char_high' alone. "
+        "Set applies_to if that is wrong",
+    )
+    folder = tmp_path / "char_low_noise"
+    folder.mkdir()
+    assert notes(folder / "epoch-4.safetensors", {}) == (
+        "taken for the low_noise expert's by its folder 'char_low_noise' alone. Set applies_to if that is wrong",
+    )
+
+
 BASES = {
     "x": (1536, {}, "wan2.1-t2v-1.3b"),
     "y": (3072, {}, "wan2.2-ti2v-5b"),
