@@ -79,4 +79,5 @@ def clues_of(path: Path | None, metadata: Mapping[str, str]) -> list[str]:
     `modelspec.architecture` is not one of them: musubi-tuner writes "wan2.1" there whatever the model.
     """
     keys = ("base", "base_model", "ss_base_model_version", "ss_sd_model_name", "ss_output_name")
-    return [path.stem if path else "", *(metadata[key] for key in keys if key in metadata)]
+    names = [path.stem, path.parent.name] if path else [""]
+    return [names[0], *(metadata[key] for key in keys if key in metadata), *names[1:]]

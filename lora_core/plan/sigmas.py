@@ -54,7 +54,9 @@ def check_sigmas(values: Iterable[float]) -> tuple[float, ...]:
         raise PlanError("sigmas", f"{len(sigmas) - 1} steps", expected=f"at most {MAX_STEPS}")
     if sigmas[0] > 1:
         remedy = _as_sigmas(sigmas)
-        raise PlanError("sigmas[0]", f"{sigmas[0]:g} is above 1", expected="noise levels from 1 down to 0", remedy=remedy)
+        raise PlanError(
+            "sigmas[0]", f"{sigmas[0]:g} is above 1", expected="noise levels from 1 down to 0", remedy=remedy
+        )
     for i, (high, low) in enumerate(pairwise(sigmas)):
         if low >= high:
             raise PlanError(f"sigmas[{i + 1}]", f"{low:g} does not fall below {high:g}", expected="strictly descending")
