@@ -68,7 +68,8 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}
     fitting = _fitting(parts, outlines, spec, family, ledger)
     if not fitting and all(heading.partial for heading in ledger.faults.cases):
-        judge_nothing_applied(ledger.faults, spec, family, tuple(file.infos))
+        near_miss = any(record.nearest for record in ledger.records.values())
+        judge_nothing_applied(ledger.faults, spec, family, tuple(file.infos), near_miss=near_miss)
     shapes = {address.target: outline.shape for address, outline in outlines.items()}
     judge_size(ledger.faults, spec, family, shapes, len(fitting))
     return Assembly(

@@ -62,10 +62,20 @@ def judge_size(
     )
 
 
-def judge_nothing_applied(faults: Faults, spec: ModelSpec, family: Family | None, names: Collection[str]) -> None:
-    """Add that nothing in the file applies to the model, and whose LoRA it looks like."""
+def judge_nothing_applied(
+    faults: Faults, spec: ModelSpec, family: Family | None, names: Collection[str], *, near_miss: bool
+) -> None:
+    """Add that nothing in the file applies to the model, and whose LoRA it looks like.
+
+    Args:
+        faults: where to add it.
+        spec: the model.
+        family: the family that the file is read as one of.
+        names: the names of all its tensors.
+        near_miss: True where some of them are nearly names of the model.
+    """
     foreign = foreign_model(names, family)
     looks = f"it looks like a LoRA for {foreign}; " if foreign else ""
-    remedy = f"Choose a LoRA made for {spec.title}"
+    corrects = "Correct its names after the nearest ones, or choose" if near_miss and not foreign else "Choose"
     text = f"{looks}none of its {len(names)} tensor{'s' if len(names) > 1 else ''} applies to {spec.title}"
-    faults.put_first(Heading(LoraMismatchError, text, remedy=remedy))
+    faults.put_first(Heading(LoraMismatchError, text, remedy=f"{corrects} a LoRA made for {spec.title}"))

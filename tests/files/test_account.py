@@ -167,17 +167,25 @@ def test_an_image_to_video_patch_embedding_is_named_on_a_text_model(tmp_path: Pa
         read_lora(path, spec=T2V)
 
 
+MMDIT = "HunyuanVideo, Flux, Qwen-Image or Stable Diffusion 3"
+VACE = "Wan VACE, whose control blocks this model does not have"
 FOREIGN = {
     "SDXL": ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", "Stable Diffusion or SDXL"),
     "SDXL text encoder": ("lora_te2_text_model_encoder_layers_0_mlp_fc1", "SDXL"),
     "LLM": ("base_model.model.model.layers.0.self_attn.q_proj", "a language model"),
-    "Flux": ("transformer.single_transformer_blocks.3.attn.to_q", "Flux"),
-    "Hunyuan": ("diffusion_model.double_blocks.3.img_attn.qkv", "Flux or HunyuanVideo"),
-    "Qwen-Image": ("transformer.transformer_blocks.0.attn.add_q_proj", "Qwen-Image or Stable Diffusion 3"),
-    "VACE": (
-        "diffusion_model.vace_blocks.0.self_attn.q",
-        "Wan VACE, whose control blocks this model does not have",
+    "Flux, diffusers": ("transformer.single_transformer_blocks.3.attn.to_q", "Flux or HunyuanVideo"),
+    "HunyuanVideo": ("diffusion_model.double_blocks.3.img_attn.qkv", "Flux or HunyuanVideo"),
+    "HunyuanVideo, diffusers": ("transformer.transformer_blocks.3.attn.to_q", MMDIT),
+    "HunyuanVideo, its own": (
+        "transformer.context_embedder.token_refiner.refiner_blocks.0.attn.to_q",
+        "HunyuanVideo",
     ),
+    "Qwen-Image": ("transformer.transformer_blocks.0.img_mlp.net.2", "Qwen-Image"),
+    "Qwen-Image, attention": ("transformer.transformer_blocks.0.attn.add_q_proj", MMDIT),
+    "LTX-Video": ("transformer.transformer_blocks.0.attn1.to_q", "LTX-Video, CogVideoX or PixArt"),
+    "LTX-Video, kohya": ("lora_unet_transformer_blocks_0_attn1_to_q", "LTX-Video, CogVideoX or PixArt"),
+    "VACE": ("diffusion_model.vace_blocks.0.self_attn.q", VACE),
+    "VACE in the blocks": ("diffusion_model.blocks.0.vace.self_attn.q", VACE),
 }
 
 
@@ -191,6 +199,21 @@ def test_a_lora_of_another_model_is_recognised(name: str, spec, tmp_path: Path) 
     title = T2V.title if spec else "Wan (any size)"
     expected = f"it looks like a LoRA for {model}; none of its 2 tensors applies to {title}"
     assert caught.value.what.startswith(expected)
+
+
+@pytest.mark.parametrize("prefix", ["transformer.", "lora_transformer_", "diffusion_model."])
+@pytest.mark.parametrize("spec", [POCKET, None])
+def test_a_misspelt_module_is_a_near_miss_and_no_other_model(prefix: str, spec, tmp_path: Path) -> None:
+    flat = prefix.endswith("_")
+    modules = [f"blocks.{i}.attn1.to_qq" for i in range(3)]
+    tensors = {}
+    for module in modules:
+        tensors |= zeros(prefix + (module.replace(".", "_") if flat else module), 128, 128)
+    with pytest.raises(LoraMismatchError) as caught:
+        read_lora(save(tmp_path / "x.safetensors", tensors), spec=spec)
+    assert "looks like" not in str(caught.value)
+    assert "lora_A.weight (nearest blocks.0.self_attn.q)" in caught.value.what
+    assert caught.value.remedy.startswith("Correct its names after the nearest ones, or choose a LoRA made for ")
 
 
 def test_all_faults_of_a_file_are_in_one_message(tmp_path: Path) -> None:
