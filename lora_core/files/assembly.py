@@ -13,8 +13,9 @@ from ..families.family import Family
 from ..families.registry import family_of_targets, find_family
 from .account import Account
 from .alpha import scaled
+from .bystanders import why_bystander
 from .containers.tensorfile import TensorFile
-from .dialects import Label, label_all, locate
+from .dialects import Label, enclosing, label_all, locate
 from .faults import Faults, Heading
 from .ledger import Ledger
 from .origin import foreign_model
@@ -27,6 +28,12 @@ UNMATCHED = Heading(
     "{n} tensor{s} {match} nothing in the model",
     remedy="Switch allow_partial on to apply the others",
     partial=True,
+)
+#: Left out, such a tensor would make another LoRA of the one it is part of: of a DoRA a plain one.
+STRANGE = Heading(
+    UnsupportedLoraError,
+    "{n} tensor{s} {have} an ending that is no part of a known LoRA",
+    remedy="Write the file again with the tool that made it, as a LoRA of a known kind",
 )
 
 
@@ -90,12 +97,11 @@ def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, l
     """Gather the tensors of each address; what has no target is written into the ledger."""
     groups: dict[Address, Group] = {}
     has_experts = any(label.place.expert for label in labels)
-    unknown = [label.name for label in labels if label.target is None]
-    # Suggestions for the names of another model would be slow and wrong.
-    suggests = len(unknown) * 2 < len(labels) or not foreign_model(unknown, family)
+    unknown = []
     for label in labels:
         if label.leaf is None or label.target is None or label.target not in spec.shapes:
-            _explain(label, spec, ledger, suggests)
+            if not _pass_over(label, spec, ledger):
+                unknown.append(label)
             continue
         # Beside transformer_2, plain `transformer` is the first transformer: the high-noise expert.
         address = Address(label.place.expert or ("high_noise" if has_experts else None), label.target)
@@ -106,30 +112,52 @@ def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, l
             continue
         group[key] = label
         ledger.write([label.name], "applied", label.target)
+    # Suggestions for the names of another model would be slow and wrong.
+    names = [label.name for label in unknown]
+    suggests = len(names) * 2 < len(labels) or not foreign_model(names, family)
+    for label in unknown:
+        _explain(label, spec, ledger, suggests)
     return groups
 
 
+def _pass_over(label: Label, spec: ModelSpec, ledger: Ledger) -> bool:
+    """Write down a tensor without a target that this model rightly does without; say whether it is one."""
+    reason = why_bystander(label.name, ledger.infos[label.name])
+    if not reason and label.target is not None and not label.unsupported:
+        reason = spec.why_absent(label.target) or ""
+    if reason:
+        ledger.write([label.name], "not_applicable", label.target, reason)
+    return bool(reason)
+
+
 def _explain(label: Label, spec: ModelSpec, ledger: Ledger, suggests: bool) -> None:
-    """Write down why a tensor has no target in this model."""
+    """Write down why a tensor has no target in this model although it should."""
     if label.unsupported:
         ledger.faults.add(UNSUPPORTED_KIND, f"{label.unsupported}, by {label.name}")
         ledger.write([label.name], "unmatched", None, f"{label.unsupported} is not supported")
         return
-    absent = None if label.target is None else spec.why_absent(label.target)
-    if absent:
-        ledger.write([label.name], "not_applicable", label.target, absent)
+    whole = _is_whole_weight(label, spec)
+    inside = None if whole or label.target is not None else enclosing(label.name, spec)
+    if inside is not None:
+        ledger.faults.add(STRANGE, label.name)
+        ledger.write([label.name], "unmatched", inside, "its ending is no part of a known LoRA")
         return
-    reason, nearest = _why_unmatched(label, spec, suggests)
+    reason, nearest = _why_unmatched(label, spec, suggests, whole)
     ledger.faults.add(UNMATCHED, f"{label.name} ({f'nearest {nearest}' if nearest else reason})")
     ledger.write([label.name], "unmatched", None, reason, nearest)
 
 
-def _why_unmatched(label: Label, spec: ModelSpec, suggests: bool) -> tuple[str, str | None]:
+def _is_whole_weight(label: Label, spec: ModelSpec) -> bool:
+    """Say whether a tensor has the name of a parameter itself."""
+    stem = label.name.removesuffix(".weight").removesuffix(".bias")
+    return label.leaf is None and stem != label.name and locate(stem, spec).path is not None
+
+
+def _why_unmatched(label: Label, spec: ModelSpec, suggests: bool, whole: bool) -> tuple[str, str | None]:
     """Return (why no target of the model has this name, the nearest one)."""
+    if whole:
+        return "a whole weight, not the change of one", None
     if label.leaf is None:
-        stem = label.name.removesuffix(".weight").removesuffix(".bias")
-        if stem != label.name and locate(stem, spec).path is not None:
-            return "a whole weight, not the change of one", None
         return "its ending is no part of a known LoRA", None
     if label.target is None:
         return "the model has no such module", spec.nearest(label.place.module) if suggests else None

@@ -85,6 +85,7 @@ LEAVES: tuple[Leaf, ...] = (
     Leaf("lora_up.bias", "lora_bias", "diff", after=".bias"),
     Leaf("alpha", "scale", "alpha", _KOHYA),
     Leaf("dora_scale", "dora", "magnitude", _KOHYA),  # LyCORIS, kohya
+    Leaf("magnitude", "dora", "magnitude"),  # ai-toolkit
     Leaf("lora_magnitude_vector", "dora", "magnitude", _PEFT),  # PEFT
     Leaf("lora_magnitude_vector.weight", "dora", "magnitude"),
     Leaf("lora_magnitude_vector.*", "dora", "magnitude"),
@@ -274,6 +275,13 @@ def locate(stem: str, spec: ModelSpec) -> Place:
         expert = prefix.expert or expert
         flat = flat or prefix.flat
         rest = rest[len(prefix.text) :]
+
+
+def enclosing(name: str, spec: ModelSpec) -> str | None:
+    """Return the canonical path of the module that a tensor's name begins with, whatever follows it, or None."""
+    parts = name.split(".")
+    stems = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((path for stem in stems if (path := locate(stem, spec).path) is not None), None)
 
 
 @cache

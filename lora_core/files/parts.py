@@ -44,6 +44,10 @@ class Unfit(Exception):
         self.status = status
 
 
+class Inapplicable(Exception):
+    """Why a model rightly takes nothing of sound tensors; never leaves this package."""
+
+
 class Address(NamedTuple):
     """Where a delta goes: an expert (None in a file that is not divided by experts) and a target."""
 

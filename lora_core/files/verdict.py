@@ -11,7 +11,7 @@ from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..families.family import Family
 from .faults import Faults, Heading
 from .origin import foreign_model
-from .parts import Unfit
+from .parts import Inapplicable, Unfit
 
 WRONG_SHAPE = Heading(
     LoraMismatchError,
@@ -23,7 +23,7 @@ CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supp
 
 
 def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | None) -> None:
-    """Refuse a delta whose shape does not fit the model's parameter, naming both."""
+    """Refuse a delta whose shape does not fit the model's parameter, naming both; pass over a relative's."""
     wanted, shape = tuple(spec.shapes[target]), delta.shape
     control = family.origin.unsupported(target, delta.kind, shape, wanted) if family else ""
     if control:
@@ -33,6 +33,8 @@ def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | Non
     owner = family.origin.whose_shape(target, shape) if family else ""
     suffix = f", as {owner} has it," if owner else ""
     case = f"{target} is {shape_text(shape)} in the file{suffix} and {shape_text(wanted)} in the model"
+    if owner and shape[:1] == wanted[:1]:  # of the model's width, so made for its sibling rather than for another size
+        raise Inapplicable(case)
     raise Unfit(WRONG_SHAPE, case, "wrong_shape")
 
 
