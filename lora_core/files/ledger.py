@@ -36,7 +36,7 @@ class Ledger:
 
     @contextmanager
     def refusing(self, names: Iterable[str], target: str) -> Iterator[None]:
-        """Refuse these tensors if they turn out unfit inside the block, which ends there, or write them off as no use."""
+        """Refuse these tensors if they turn out unfit inside the block, or say why they do not apply; it ends there."""
         try:
             yield
         except Inapplicable as reason:

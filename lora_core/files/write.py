@@ -24,7 +24,7 @@ from .dialects import DIALECTS, WriteDialect
 from .encode import encode, stored_form
 from .expert import EXPERT_KEY
 from .read import read_lora
-from .scale import CONFIG_NAME, METADATA_KEY
+from .scale import CONFIG_NAME, METADATA_KEY, states_scale
 from .weights import LoraWeights
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def _owns_its_memory(tensor: Tensor) -> bool:
 
 def _metadata(weights: LoraWeights, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata to write: no entry that would scale the tensors once more, and the expert if it is known."""
-    kept = {key: value for key, value in weights.metadata.items() if key != METADATA_KEY}
+    kept = {key: value for key, value in weights.metadata.items() if not states_scale(key)}
     expert = {EXPERT_KEY: weights.expert} if weights.expert in EXPERTS else {}
     entries = {"format": "pt", **kept, **expert, **extra}
     return {str(key): str(value) for key, value in entries.items()}
