@@ -15,11 +15,12 @@ from .account import Account
 from .alpha import scaled
 from .bystanders import why_bystander
 from .containers.tensorfile import TensorFile
-from .dialects import Label, enclosing, label_all, locate
+from .dialects import Label, label_all, locate
 from .faults import Faults, Heading
 from .ledger import Ledger
 from .origin import foreign_model
 from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_of
+from .shares import shared_out
 from .verdict import check_shape, judge_nothing_applied, judge_size
 
 UNSUPPORTED_KIND = Heading(UnsupportedLoraError, "{n} tensor{s} {are} of a kind that is not supported")
@@ -43,7 +44,7 @@ class Assembly:
 
     Attributes:
         parts, outlines: by address, in the order of the model's targets; an outline is a delta without values.
-        shapes: target -> shape of every delta the file holds, fitting or not.
+        shapes: target -> shape of every delta the file holds, fitting or not, those of fused targets in one.
         family: the family of the spec, or of the targets where the spec has none; None if there is no such.
     """
 
@@ -79,12 +80,13 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
         judge_nothing_applied(ledger.faults, spec, family, tuple(file.infos), near_miss=near_miss)
     shapes = {address.target: outline.shape for address, outline in outlines.items()}
     judge_size(ledger.faults, spec, family, shapes, len(fitting))
+    shared = _in_order(shared_out({address: parts[address] for address in fitting}, spec, ledger), spec)
     return Assembly(
         file=file,
         spec=spec,
         labels=labels,
-        parts={address: parts[address] for address in fitting},
-        outlines={address: outlines[address] for address in fitting},
+        parts=shared,
+        outlines={address: own.outline(file.infos) for address, own in shared.items()},
         account=ledger.account(),
         faults=ledger.faults,
         notes=notes,
@@ -99,7 +101,7 @@ def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, l
     has_experts = any(label.place.expert for label in labels)
     unknown = []
     for label in labels:
-        if label.leaf is None or label.target is None or label.target not in spec.shapes:
+        if label.leaf is None or label.target is None or not spec.has(label.target):
             if not _pass_over(label, spec, ledger):
                 unknown.append(label)
             continue
@@ -137,7 +139,7 @@ def _explain(label: Label, spec: ModelSpec, ledger: Ledger, suggests: bool) -> N
         ledger.write([label.name], "unmatched", None, f"{label.unsupported} is not supported")
         return
     whole = _is_whole_weight(label, spec)
-    inside = None if whole or label.target is not None else enclosing(label.name, spec)
+    inside = None if whole or label.target is not None else _enclosing(label.name, spec)
     if inside is not None:
         ledger.faults.add(STRANGE, label.name)
         ledger.write([label.name], "unmatched", inside, "its ending is no part of a known LoRA")
@@ -151,6 +153,13 @@ def _is_whole_weight(label: Label, spec: ModelSpec) -> bool:
     """Say whether a tensor has the name of a parameter itself."""
     stem = label.name.removesuffix(".weight").removesuffix(".bias")
     return label.leaf is None and stem != label.name and locate(stem, spec).path is not None
+
+
+def _enclosing(name: str, spec: ModelSpec) -> str | None:
+    """Return the canonical path of the module that a tensor's name begins with, whatever follows it, or None."""
+    parts = name.split(".")
+    stems = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((path for stem in stems if (path := locate(stem, spec).path) is not None), None)
 
 
 def _why_unmatched(label: Label, spec: ModelSpec, suggests: bool, whole: bool) -> tuple[str, str | None]:
@@ -170,7 +179,7 @@ def _complete(groups: Mapping[Address, Group], spec: ModelSpec, ledger: Ledger) 
     for address, group in groups.items():
         names, target = [label.name for label in group.values()], address.target
         with ledger.refusing(names, target):
-            parts = parts_of(target, group, ledger.infos, tuple(spec.shapes[target]))
+            parts = parts_of(target, group, ledger.infos, spec.shape_of(target))
             if parts is None:
                 ledger.write(names, "not_applicable", target, "an alpha with no tensors to scale")
             else:
@@ -185,12 +194,17 @@ def _fitting(
     family: Family | None,
     ledger: Ledger,
 ) -> list[Address]:
-    """Return where the model can take the delta, in the order of its targets; the others go into the ledger."""
+    """Return where the model can take the delta; the others go into the ledger."""
     fitting = []
     for address, own in parts.items():
         with ledger.refusing(own.names, address.target):
             check_shape(address.target, outlines[address], spec, family)
             check_magnitude(own, outlines[address].shape, ledger.infos)
             fitting.append(address)
+    return fitting
+
+
+def _in_order(parts: Mapping[Address, Parts], spec: ModelSpec) -> dict[Address, Parts]:
+    """Return the parts in the order of the model's targets."""
     order = {target: index for index, target in enumerate(spec.shapes)}
-    return sorted(fitting, key=lambda address: order[address.target])
+    return dict(sorted(parts.items(), key=lambda item: order[item[0].target]))

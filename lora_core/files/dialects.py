@@ -277,13 +277,6 @@ def locate(stem: str, spec: ModelSpec) -> Place:
         rest = rest[len(prefix.text) :]
 
 
-def enclosing(name: str, spec: ModelSpec) -> str | None:
-    """Return the canonical path of the module that a tensor's name begins with, whatever follows it, or None."""
-    parts = name.split(".")
-    stems = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
-    return next((path for stem in stems if (path := locate(stem, spec).path) is not None), None)
-
-
 @cache
 def _by_length(own: tuple[Prefix, ...]) -> tuple[list[tuple[str, Prefix]], list[tuple[str, Prefix]]]:
     """Return (text, prefix) of all prefixes and a family's own, the longest first: as they are, and without dots."""

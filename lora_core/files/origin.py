@@ -65,7 +65,9 @@ def grammar_of(names: Iterable[str]) -> ModelSpec:
 def _share(names: list[str], grammar: ModelSpec) -> float:
     """Return which share of the names, of as many as are looked at, has a target in a grammar."""
     asked = names[:: max(1, len(names) // _NUM_ASKED)]
-    return sum(label.target in grammar.shapes for label in label_all(asked, grammar)) / max(1, len(asked))
+    return sum(label.target is not None and grammar.has(label.target) for label in label_all(asked, grammar)) / max(
+        1, len(asked)
+    )
 
 
 def clues_of(path: Path | None, metadata: Mapping[str, str]) -> list[str]:

@@ -24,7 +24,7 @@ CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supp
 
 def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | None) -> None:
     """Refuse a delta whose shape does not fit the model's parameter, naming both; pass over a relative's."""
-    wanted, shape = tuple(spec.shapes[target]), delta.shape
+    wanted, shape = spec.shape_of(target), delta.shape
     control = family.origin.unsupported(target, delta.kind, shape, wanted) if family else ""
     if control:
         raise Unfit(CONTROL, control, "wrong_shape")

@@ -81,16 +81,22 @@ def _make_folder(path: Path) -> None:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    # safetensors refuses tensors that share memory, as halves of one tensor do.
-    owned = {name: tensor if _owns_its_memory(tensor) else tensor.clone() for name, tensor in tensors.items()}
     try:
-        save_file(owned, path, metadata=dict(metadata))
+        save_file(_owned(tensors), path, metadata=dict(metadata))
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
 
-def _owns_its_memory(tensor: Tensor) -> bool:
-    return tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with memory of their own; safetensors refuses those that share it, as fused ones do."""
+    owned: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        is_own = storage.nbytes() == tensor.numel() * tensor.element_size() and storage.data_ptr() not in taken
+        taken.add(storage.data_ptr())
+        owned[name] = tensor if is_own else tensor.clone()
+    return owned
 
 
 def _metadata(weights: LoraWeights, extra: Mapping[str, str]) -> dict[str, str]:

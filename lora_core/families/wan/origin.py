@@ -18,6 +18,8 @@ _PATCH_CHANNELS: Mapping[int, str] = {16: "text-to-video", 36: "image-to-video",
 #: Module of a block -> the axis of its weight that is the transformer's width.
 _WIDTH_AXES: Mapping[str, int] = {
     **{f"{attention}.{part}": 0 for attention in ("self_attn", "cross_attn") for part in "qkvo"},
+    "self_attn.qkv": 1,
+    "cross_attn.kv": 1,
     "ffn.0": 1,
     "ffn.2": 0,
 }
