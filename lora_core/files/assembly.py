@@ -18,7 +18,7 @@ from .containers.tensorfile import TensorFile
 from .dialects import Label, label_all, locate
 from .faults import Faults, Heading
 from .ledger import Ledger
-from .origin import foreign_model
+from .origin import foreign_model, relative_of
 from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_of
 from .shares import shared_out
 from .verdict import check_shape, judge_nothing_applied, judge_size
@@ -76,8 +76,7 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}
     fitting = _fitting(parts, outlines, spec, family, ledger)
     if not fitting and all(heading.partial for heading in ledger.faults.cases):
-        near_miss = any(record.nearest for record in ledger.records.values())
-        judge_nothing_applied(ledger.faults, spec, family, tuple(file.infos), near_miss=near_miss)
+        judge_nothing_applied(ledger.faults, spec, family, ledger.account())
     shapes = {address.target: outline.shape for address, outline in outlines.items()}
     judge_size(ledger.faults, spec, family, shapes, len(fitting))
     shared = _in_order(shared_out({address: parts[address] for address in fitting}, spec, ledger), spec)
@@ -118,7 +117,7 @@ def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, l
     names = [label.name for label in unknown]
     suggests = len(names) * 2 < len(labels) or not foreign_model(names, family)
     for label in unknown:
-        _explain(label, spec, ledger, suggests)
+        _explain(label, spec, family, ledger, suggests)
     return groups
 
 
@@ -132,7 +131,7 @@ def _pass_over(label: Label, spec: ModelSpec, ledger: Ledger) -> bool:
     return bool(reason)
 
 
-def _explain(label: Label, spec: ModelSpec, ledger: Ledger, suggests: bool) -> None:
+def _explain(label: Label, spec: ModelSpec, family: Family | None, ledger: Ledger, suggests: bool) -> None:
     """Write down why a tensor has no target in this model although it should."""
     if label.unsupported:
         ledger.faults.add(UNSUPPORTED_KIND, f"{label.unsupported}, by {label.name}")
@@ -144,7 +143,8 @@ def _explain(label: Label, spec: ModelSpec, ledger: Ledger, suggests: bool) -> N
         ledger.faults.add(STRANGE, label.name)
         ledger.write([label.name], "unmatched", inside, "its ending is no part of a known LoRA")
         return
-    reason, nearest = _why_unmatched(label, spec, suggests, whole)
+    relative = relative_of(label.place.module, family)
+    reason, nearest = (f"of {relative}", None) if relative else _why_unmatched(label, spec, suggests, whole)
     ledger.faults.add(UNMATCHED, f"{label.name} ({f'nearest {nearest}' if nearest else reason})")
     ledger.write([label.name], "unmatched", None, reason, nearest)
 

@@ -55,6 +55,12 @@ def foreign_model(names: Iterable[str], family: Family | None) -> str:
     return next((model for sign, model in rows if any(re.search(sign, module) for module in modules)), "")
 
 
+def relative_of(module: str, family: Family | None) -> str:
+    """Return the relative of the family that alone has a module of this name, or ""."""
+    rows = family.origin.relatives if family else ()
+    return next((model for sign, model in rows if re.search(sign, module.replace(".", "_"))), "")
+
+
 def grammar_of(names: Iterable[str]) -> ModelSpec:
     """Return the grammar of the family that knows most of these tensor names, the first family's if none does."""
     names = list(names)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from ..checks import shape_text
 from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..families.family import Family
+from .account import Account
 from .faults import Faults, Heading
 from .origin import foreign_model
 from .parts import Inapplicable, Unfit
@@ -64,20 +65,12 @@ def judge_size(
     )
 
 
-def judge_nothing_applied(
-    faults: Faults, spec: ModelSpec, family: Family | None, names: Collection[str], *, near_miss: bool
-) -> None:
-    """Add that nothing in the file applies to the model, and whose LoRA it looks like.
-
-    Args:
-        faults: where to add it.
-        spec: the model.
-        family: the family that the file is read as one of.
-        names: the names of all its tensors.
-        near_miss: True where some of them are nearly names of the model.
-    """
-    foreign = foreign_model(names, family)
+def judge_nothing_applied(faults: Faults, spec: ModelSpec, family: Family | None, account: Account) -> None:
+    """Add that nothing in the file applies to the model, and whose LoRA it looks like."""
+    unmatched = [record for record in account if record.status == "unmatched"]
+    foreign = foreign_model((record.name for record in unmatched or account), family)
     looks = f"it looks like a LoRA for {foreign}; " if foreign else ""
-    corrects = "Correct its names after the nearest ones, or choose" if near_miss and not foreign else "Choose"
-    text = f"{looks}none of its {len(names)} tensor{'s' if len(names) > 1 else ''} applies to {spec.title}"
+    near_miss = not foreign and any(record.nearest for record in unmatched)
+    corrects = "Correct its names after the nearest ones, or choose" if near_miss else "Choose"
+    text = f"{looks}none of its {len(account)} tensor{'s' if len(account) > 1 else ''} applies to {spec.title}"
     faults.put_first(Heading(LoraMismatchError, text, remedy=f"{corrects} a LoRA made for {spec.title}"))

@@ -287,6 +287,13 @@ def test_a_lora_of_another_model_is_recognised(name: str, spec, tmp_path: Path) 
     assert caught.value.what.startswith(expected)
 
 
+def test_a_relatives_module_beside_good_ones_is_told_as_such_and_no_near_miss(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", good() | zeros("diffusion_model.blocks.0.vace.self_attn.q", 128, 128))
+    with pytest.raises(LoraMismatchError, match=rf"blocks\.0\.vace\.self_attn\.q\.lora_A\.weight \(of {VACE}\)"):
+        read_lora(path, spec=POCKET)
+    assert status(path, allow_partial=True) == {"applied": 33, "unmatched": 2}
+
+
 @pytest.mark.parametrize("prefix", ["transformer.", "lora_transformer_", "diffusion_model."])
 @pytest.mark.parametrize("spec", [POCKET, None])
 def test_a_misspelt_module_is_a_near_miss_and_no_other_model(prefix: str, spec, tmp_path: Path) -> None:
@@ -295,6 +302,7 @@ def test_a_misspelt_module_is_a_near_miss_and_no_other_model(prefix: str, spec, 
     tensors = {}
     for module in modules:
         tensors |= zeros(prefix + (module.replace(".", "_") if flat else module), 128, 128)
+    tensors |= zeros("lora_te1_text_model_encoder_layers_0_mlp_fc1", 8, 8)
     with pytest.raises(LoraMismatchError) as caught:
         read_lora(save(tmp_path / "x.safetensors", tensors), spec=spec)
     assert "looks like" not in str(caught.value)
