@@ -24,6 +24,7 @@ from .options import (
     TextValue,
     group,
     model_options,
+    partial_option,
     stack_options,
 )
 
@@ -60,6 +61,7 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
 @group("request", GenerationRequest, *_REQUEST_OPTIONS)
 @model_options
 @stack_options
+@partial_option
 @click.option("--size", type=TextValue("size", _parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
 @click.option(
@@ -75,6 +77,7 @@ def command(
     model_options: ModelOptions,
     lora_options: StackOptions,
     request: GenerationRequest,
+    allow_partial: bool,
     size: tuple[int, int] | None,
     scale: int,
     out: Path,
@@ -94,7 +97,13 @@ def command(
         request = replace(request, height=size[0], width=size[1])
     stack, model = lora_options.stack(), model_options.open()
     with console().progress() as report:
-        video = generate(model, request, stack, callback=lambda i, n, _: report(i + 1, n, "sampling"))
+        video = generate(
+            model,
+            request,
+            stack,
+            allow_partial=allow_partial,
+            callback=lambda i, n, _: report(i + 1, n, "sampling"),
+        )
     video.save(out, scale=scale)
     if record_file is not None:
         write_record(video.record, record_file)

@@ -108,6 +108,10 @@ stack_options = group(
     click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written."),
 )
 
+partial_option: Decorator = click.option(
+    "--allow-partial", is_flag=True, help="Let LoRAs through in which some tensors match nothing; they are named."
+)
+
 
 def _parse_boundary(text: str) -> Boundary:
     words: dict[str, Boundary] = {"auto": "auto", "none": None}

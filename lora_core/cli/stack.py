@@ -10,14 +10,14 @@ import click
 from ..errors import LoraCoreError
 from ..families.base import ModelSpec
 from ..families.registry import spec_named, spec_names
-from ..plan.report import report_on_stack
+from ..plan.report import SAID_BY_ROWS, report_on_stack
 from ..plan.routing import route
 from ..stack.entry import LoraEntry
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .console import console
-from .options import StackOptions, stack_options
+from .options import StackOptions, partial_option, stack_options
 
 
 @click.group("stack")
@@ -30,20 +30,24 @@ def command() -> None:
 @click.option("--model", default=spec_names()[0], show_default=True, help="A spec's name, pocket, or a checkpoint.")
 @click.option("--lora-folder", "lora_folders", multiple=True, type=click.Path(path_type=Path), help="Where LoRAs lie.")
 @click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written.")
+@partial_option
 @click.pass_context
-def check(ctx: click.Context, file: Path, model: str, lora_folders: tuple[Path, ...], no_verify: bool) -> None:
+def check(
+    ctx: click.Context, file: Path, model: str, lora_folders: tuple[Path, ...], no_verify: bool, allow_partial: bool
+) -> None:
     """Read every LoRA of a stack FILE and say what of it fits the model, and what looks wrong.
 
     Ends with exit code 1 if any LoRA would be refused.
     """
     spec = spec_named(model)
     stack = LoraStack.read_preset(file, lora_folders, verify=not no_verify)
-    checked = [_check_entry(entry, spec) for entry in stack]
+    checked = [_check_entry(entry, spec, allow_partial) for entry in stack]
     loaded = [found for found in checked if found is not None]
     if len(loaded) == len(checked):
         whole = reduce(LoadedStack.joined, loaded, load_stack(LoraStack(), spec))
         for advice in route(whole, spec).advice:
-            console().result(str(advice))
+            if advice.rule not in SAID_BY_ROWS:
+                console().result(str(advice))
     ctx.exit(0 if len(loaded) == len(checked) else 1)
 
 
@@ -55,10 +59,10 @@ def pin(lora_options: StackOptions, out: Path) -> None:
     console().result(str(lora_options.stack().write_preset(out, lora_options.lora_folders)))
 
 
-def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoadedStack | None:
+def _check_entry(entry: LoraEntry, spec: ModelSpec, allow_partial: bool) -> LoadedStack | None:
     """Print what becomes of one LoRA alone on the model; return it loaded, or None where it is refused."""
     try:
-        loaded = load_stack(LoraStack((entry,)), spec)
+        loaded = load_stack(LoraStack((entry,)), spec, allow_partial=allow_partial)
         routed = route(loaded, spec)
     except LoraCoreError as error:
         console().result(f"{entry.name}: refused\n  {error}")

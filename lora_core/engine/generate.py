@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ModelError, RequestError
+from ..errors import ModelError, RequestError, StackError
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
@@ -71,6 +71,7 @@ def generate(
     request: GenerationRequest,
     stack: LoraStack | LoadedStack | None = None,
     *,
+    allow_partial: bool = False,
     callback: StepCallback | None = None,
 ) -> Video:
     """Make one video; everything that can be known to be wrong is said before a network runs.
@@ -79,10 +80,11 @@ def generate(
         model: an opened model.
         request: what to make.
         stack: the LoRAs, none by default; loaded for this model unless they are.
+        allow_partial: let files through in which some tensors match nothing, of a stack that is not loaded yet.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
     """
     clip = request.clip(model.spec)
-    loaded = _loaded(stack, model.spec)
+    loaded = _loaded(stack, model.spec, allow_partial)
     plan = make_plan(loaded, model.spec, request)
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
@@ -113,13 +115,19 @@ def generate(
     return video
 
 
-def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack) -> SamplingPlan:
+def plan_request(
+    spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack, *, allow_partial: bool = False
+) -> SamplingPlan:
     """Return the plan that a request and a stack make for a model, without running it."""
-    return make_plan(_loaded(stack, spec), spec, request)
+    return make_plan(_loaded(stack, spec, allow_partial), spec, request)
 
 
-def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec) -> LoadedStack:
-    return stack if isinstance(stack, LoadedStack) else load_stack(stack or LoraStack(), spec)
+def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, allow_partial: bool) -> LoadedStack:
+    if not isinstance(stack, LoadedStack):
+        return load_stack(stack or LoraStack(), spec, allow_partial=allow_partial)
+    if allow_partial:
+        raise StackError("allow_partial", "the stack is loaded already", remedy="Give it to load_stack")
+    return stack
 
 
 def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:

@@ -42,8 +42,12 @@ class WanVideoGenerator:
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
         offload: Offload = "none",
+        allow_partial: bool = False,
     ) -> None:
-        """Open a model as `open_wan` does, whatever its family, or take one that is open."""
+        """Open a model as `open_wan` does, whatever its family, or take one that is open.
+
+        With `allow_partial`, LoRA files in which some tensors match nothing are let through.
+        """
         pieces = {
             "low_noise": low_noise,
             "text_encoder": text_encoder,
@@ -60,6 +64,7 @@ class WanVideoGenerator:
                 what = f"{given[0]} is given for a model that is open already"
                 raise ModelError(source.spec.title, what, remedy="Open the model with it")
             self.model = source
+        self.allow_partial = allow_partial
         self.loaded = load_stack(LoraStack(), self.model.spec)
 
     @property
@@ -69,7 +74,7 @@ class WanVideoGenerator:
 
     @stack.setter
     def stack(self, stack: LoraStack) -> None:
-        self.loaded = load_stack(stack, self.model.spec)
+        self.loaded = load_stack(stack, self.model.spec, allow_partial=self.allow_partial)
 
     def load_specialized_lora(
         self,
@@ -109,7 +114,7 @@ class WanVideoGenerator:
 
     def _load(self, entries: Sequence[LoraEntry]) -> tuple[LoadedLora, ...]:
         """Read and check the entries, then put them on the stack; one of the same name gives way in its place."""
-        new = load_stack(LoraStack(tuple(entries)), self.model.spec)
+        new = load_stack(LoraStack(tuple(entries)), self.model.spec, allow_partial=self.allow_partial)
         route(new, self.model.spec)
         self.loaded = self.loaded.updated(new)
         return new.loras

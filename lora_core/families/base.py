@@ -45,6 +45,7 @@ class ModelSpec:
         name: the short name that files and presets use, such as "wan2.2-t2v-a14b".
         shapes: target -> shape of its parameter; `UNKNOWN_SHAPE` where only the name is known.
         aliases: another spelling of a module path (diffusers') -> the canonical module path.
+        fused: path of a module that other libraries make of several, whose outputs it stacks -> their paths, in order.
         family: the name of its family, a row of `registry.FAMILIES`; "" for a network of no known family.
         not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
@@ -82,6 +83,7 @@ class ModelSpec:
     expand_timesteps: bool = False
     image_embeds: bool = False
     first_and_last: bool = False
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def num_experts(self) -> int:
@@ -105,6 +107,22 @@ class ModelSpec:
         numbers = iter(_NUMBER.findall(name))
         guess = re.sub("#", lambda _: next(numbers, "0"), match)
         return self.find(guess) or self._templates[match]
+
+    def parts_of(self, target: str) -> tuple[str, ...]:
+        """Return the targets whose outputs a target stacks; itself alone where it is no fused one."""
+        path = target.removesuffix(".bias")
+        return tuple(part + target[len(path) :] for part in self.fused.get(path, (path,)))
+
+    def has(self, target: str) -> bool:
+        """Say whether the model has a target, or all that are fused in it."""
+        return all(part in self.shapes for part in self.parts_of(target))
+
+    def shape_of(self, target: str) -> tuple[int, ...]:
+        """Return the shape of a target that the model has, or of all that are fused in it, one below the other."""
+        shapes = [tuple(self.shapes[part]) for part in self.parts_of(target)]
+        if UNKNOWN_SHAPE in shapes:
+            return UNKNOWN_SHAPE
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def why_absent(self, target: str) -> str | None:
         """Return why this model lacks a target that its family knows, or None when it is simply unknown."""

@@ -107,7 +107,8 @@ class Origin:
     """How the shapes and names in a LoRA file tell which model of a family it was made for.
 
     Attributes:
-        relatives: (flattened part of a tensor's name, the relative of the family it is typical of).
+        relatives: (regular expression on a module path with underscores for dots, the relative of the family that
+            alone has such a name).
         width: shapes of deltas -> the width of the transformer they belong to, or None when none tells it.
         size: width -> what the family calls a model of this width ("Wan 14B"), or "" for none it published.
         base: the published model a file fits, as much of its name as can be told.

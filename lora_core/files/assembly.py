@@ -13,12 +13,14 @@ from ..families.family import Family
 from ..families.registry import family_of_targets, find_family
 from .account import Account
 from .alpha import scaled
+from .bystanders import why_bystander
 from .containers.tensorfile import TensorFile
 from .dialects import Label, label_all, locate
 from .faults import Faults, Heading
 from .ledger import Ledger
-from .origin import foreign_model
+from .origin import foreign_model, relative_of
 from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_of
+from .shares import shared_out
 from .verdict import check_shape, judge_nothing_applied, judge_size
 
 UNSUPPORTED_KIND = Heading(UnsupportedLoraError, "{n} tensor{s} {are} of a kind that is not supported")
@@ -28,6 +30,12 @@ UNMATCHED = Heading(
     remedy="Switch allow_partial on to apply the others",
     partial=True,
 )
+#: Left out, such a tensor would make another LoRA of the one it is part of: of a DoRA a plain one.
+STRANGE = Heading(
+    UnsupportedLoraError,
+    "{n} tensor{s} {have} an ending that is no part of a known LoRA",
+    remedy="Write the file again with the tool that made it, as a LoRA of a known kind",
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Assembly:
 
     Attributes:
         parts, outlines: by address, in the order of the model's targets; an outline is a delta without values.
-        shapes: target -> shape of every delta the file holds, fitting or not.
+        shapes: target -> shape of every delta the file holds, fitting or not, those of fused targets in one.
         family: the family of the spec, or of the targets where the spec has none; None if there is no such.
     """
 
@@ -68,15 +76,16 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}
     fitting = _fitting(parts, outlines, spec, family, ledger)
     if not fitting and all(heading.partial for heading in ledger.faults.cases):
-        judge_nothing_applied(ledger.faults, spec, family, tuple(file.infos))
+        judge_nothing_applied(ledger.faults, spec, family, ledger.account())
     shapes = {address.target: outline.shape for address, outline in outlines.items()}
     judge_size(ledger.faults, spec, family, shapes, len(fitting))
+    shared = _in_order(shared_out({address: parts[address] for address in fitting}, spec, ledger), spec)
     return Assembly(
         file=file,
         spec=spec,
         labels=labels,
-        parts={address: parts[address] for address in fitting},
-        outlines={address: outlines[address] for address in fitting},
+        parts=shared,
+        outlines={address: own.outline(file.infos) for address, own in shared.items()},
         account=ledger.account(),
         faults=ledger.faults,
         notes=notes,
@@ -89,12 +98,11 @@ def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, l
     """Gather the tensors of each address; what has no target is written into the ledger."""
     groups: dict[Address, Group] = {}
     has_experts = any(label.place.expert for label in labels)
-    unknown = [label.name for label in labels if label.target is None]
-    # Suggestions for the names of another model would be slow and wrong.
-    suggests = len(unknown) * 2 < len(labels) or not foreign_model(unknown, family)
+    unknown = []
     for label in labels:
-        if label.leaf is None or label.target is None or label.target not in spec.shapes:
-            _explain(label, spec, ledger, suggests)
+        if label.leaf is None or label.target is None or not spec.has(label.target):
+            if not _pass_over(label, spec, ledger):
+                unknown.append(label)
             continue
         # Beside transformer_2, plain `transformer` is the first transformer: the high-noise expert.
         address = Address(label.place.expert or ("high_noise" if has_experts else None), label.target)
@@ -105,30 +113,60 @@ def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, l
             continue
         group[key] = label
         ledger.write([label.name], "applied", label.target)
+    # Suggestions for the names of another model would be slow and wrong.
+    names = [label.name for label in unknown]
+    suggests = len(names) * 2 < len(labels) or not foreign_model(names, family)
+    for label in unknown:
+        _explain(label, spec, family, ledger, suggests)
     return groups
 
 
-def _explain(label: Label, spec: ModelSpec, ledger: Ledger, suggests: bool) -> None:
-    """Write down why a tensor has no target in this model."""
+def _pass_over(label: Label, spec: ModelSpec, ledger: Ledger) -> bool:
+    """Write down a tensor without a target that this model rightly does without; say whether it is one."""
+    reason = why_bystander(label.name, ledger.infos[label.name])
+    if not reason and label.target is not None and not label.unsupported:
+        reason = spec.why_absent(label.target) or ""
+    if reason:
+        ledger.write([label.name], "not_applicable", label.target, reason)
+    return bool(reason)
+
+
+def _explain(label: Label, spec: ModelSpec, family: Family | None, ledger: Ledger, suggests: bool) -> None:
+    """Write down why a tensor has no target in this model although it should."""
     if label.unsupported:
         ledger.faults.add(UNSUPPORTED_KIND, f"{label.unsupported}, by {label.name}")
         ledger.write([label.name], "unmatched", None, f"{label.unsupported} is not supported")
         return
-    absent = None if label.target is None else spec.why_absent(label.target)
-    if absent:
-        ledger.write([label.name], "not_applicable", label.target, absent)
+    whole = _is_whole_weight(label, spec)
+    inside = None if whole or label.target is not None else _enclosing(label.name, spec)
+    if inside is not None:
+        ledger.faults.add(STRANGE, label.name)
+        ledger.write([label.name], "unmatched", inside, "its ending is no part of a known LoRA")
         return
-    reason, nearest = _why_unmatched(label, spec, suggests)
+    relative = relative_of(label.place.module, family)
+    reason, nearest = (f"of {relative}", None) if relative else _why_unmatched(label, spec, suggests, whole)
     ledger.faults.add(UNMATCHED, f"{label.name} ({f'nearest {nearest}' if nearest else reason})")
     ledger.write([label.name], "unmatched", None, reason, nearest)
 
 
-def _why_unmatched(label: Label, spec: ModelSpec, suggests: bool) -> tuple[str, str | None]:
+def _is_whole_weight(label: Label, spec: ModelSpec) -> bool:
+    """Say whether a tensor has the name of a parameter itself."""
+    stem = label.name.removesuffix(".weight").removesuffix(".bias")
+    return label.leaf is None and stem != label.name and locate(stem, spec).path is not None
+
+
+def _enclosing(name: str, spec: ModelSpec) -> str | None:
+    """Return the canonical path of the module that a tensor's name begins with, whatever follows it, or None."""
+    parts = name.split(".")
+    stems = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((path for stem in stems if (path := locate(stem, spec).path) is not None), None)
+
+
+def _why_unmatched(label: Label, spec: ModelSpec, suggests: bool, whole: bool) -> tuple[str, str | None]:
     """Return (why no target of the model has this name, the nearest one)."""
+    if whole:
+        return "a whole weight, not the change of one", None
     if label.leaf is None:
-        stem = label.name.removesuffix(".weight").removesuffix(".bias")
-        if stem != label.name and locate(stem, spec).path is not None:
-            return "a whole weight, not the change of one", None
         return "its ending is no part of a known LoRA", None
     if label.target is None:
         return "the model has no such module", spec.nearest(label.place.module) if suggests else None
@@ -141,7 +179,7 @@ def _complete(groups: Mapping[Address, Group], spec: ModelSpec, ledger: Ledger) 
     for address, group in groups.items():
         names, target = [label.name for label in group.values()], address.target
         with ledger.refusing(names, target):
-            parts = parts_of(target, group, ledger.infos, tuple(spec.shapes[target]))
+            parts = parts_of(target, group, ledger.infos, spec.shape_of(target))
             if parts is None:
                 ledger.write(names, "not_applicable", target, "an alpha with no tensors to scale")
             else:
@@ -156,12 +194,17 @@ def _fitting(
     family: Family | None,
     ledger: Ledger,
 ) -> list[Address]:
-    """Return where the model can take the delta, in the order of its targets; the others go into the ledger."""
+    """Return where the model can take the delta; the others go into the ledger."""
     fitting = []
     for address, own in parts.items():
         with ledger.refusing(own.names, address.target):
             check_shape(address.target, outlines[address], spec, family)
             check_magnitude(own, outlines[address].shape, ledger.infos)
             fitting.append(address)
+    return fitting
+
+
+def _in_order(parts: Mapping[Address, Parts], spec: ModelSpec) -> dict[Address, Parts]:
+    """Return the parts in the order of the model's targets."""
     order = {target: index for index, target in enumerate(spec.shapes)}
-    return sorted(fitting, key=lambda address: order[address.target])
+    return dict(sorted(parts.items(), key=lambda item: order[item[0].target]))

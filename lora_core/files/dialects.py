@@ -85,6 +85,7 @@ LEAVES: tuple[Leaf, ...] = (
     Leaf("lora_up.bias", "lora_bias", "diff", after=".bias"),
     Leaf("alpha", "scale", "alpha", _KOHYA),
     Leaf("dora_scale", "dora", "magnitude", _KOHYA),  # LyCORIS, kohya
+    Leaf("magnitude", "dora", "magnitude"),  # ai-toolkit
     Leaf("lora_magnitude_vector", "dora", "magnitude", _PEFT),  # PEFT
     Leaf("lora_magnitude_vector.weight", "dora", "magnitude"),
     Leaf("lora_magnitude_vector.*", "dora", "magnitude"),
@@ -280,4 +281,5 @@ def locate(stem: str, spec: ModelSpec) -> Place:
 def _by_length(own: tuple[Prefix, ...]) -> tuple[list[tuple[str, Prefix]], list[tuple[str, Prefix]]]:
     """Return (text, prefix) of all prefixes and a family's own, the longest first: as they are, and without dots."""
     dotted = sorted(((prefix.text, prefix) for prefix in (*PREFIXES, *own)), key=lambda row: -len(row[0]))
-    return dotted, [(text.replace(".", "_"), prefix) for text, prefix in dotted]
+    # Without its dot, `transformer.` is the beginning of `transformer_blocks`, as LTX-Video and others have them.
+    return dotted, [(text.replace(".", "_"), prefix) for text, prefix in dotted if text != "transformer."]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -52,6 +53,51 @@ def dora(inner: Delta, magnitude: Tensor, *, by_input: bool) -> Dora:
 def is_by_input(magnitude: Shape, weight: Shape, leaf: str) -> bool:
     """Say whether a magnitude has one value per input; PEFT's convolutions put a 1 before one value per output."""
     return "dora_scale" in leaf and len(magnitude) > 1 and magnitude[0] == 1 and weight[0] != 1
+
+
+def share_of(delta: Delta, index: int, count: int) -> Delta:
+    """Return the part of a delta that makes the `index`-th of `count` equal shares of its outputs, exactly."""
+    rows = delta.shape[0] // count
+    return _SHARES[type(delta)](delta, slice(index * rows, (index + 1) * rows))
+
+
+def _lora_rows(delta: Any, rows: slice) -> Delta:
+    return replace(delta, up=delta.up[rows])
+
+
+def _loha_rows(delta: Any, rows: slice) -> Delta:
+    # With Tucker cores the outputs are the columns of both a factors.
+    halves = {name: getattr(delta, name) for name in ("w1a", "w2a")}
+    cut = {name: half[rows] if delta.t1 is None else half[:, rows] for name, half in halves.items()}
+    return replace(delta, **cut, target_shape=_rows_of(delta.target_shape, rows))
+
+
+def _lokr_rows(delta: Any, rows: slice) -> Delta:
+    """Cut the first factor where the share is whole rows of its blocks, the product where it is not."""
+    outer = delta.w1 if delta.w1 is not None else delta.w1a
+    block = delta.shape[0] // outer.shape[0]
+    if rows.start % block or rows.stop % block:
+        return Full(delta.dense()[rows])
+    cut = outer[rows.start // block : rows.stop // block]
+    field = "w1" if delta.w1 is not None else "w1a"
+    return replace(delta, **{field: cut}, target_shape=_rows_of(delta.target_shape, rows))
+
+
+def _dora_rows(delta: Any, rows: slice) -> Delta:
+    return Dora(_SHARES[type(delta.inner)](delta.inner, rows), delta.magnitude.reshape(-1)[rows])
+
+
+def _rows_of(shape: Shape | None, rows: slice) -> Shape | None:
+    return None if shape is None else (rows.stop - rows.start, *shape[1:])
+
+
+_SHARES: Mapping[type[Delta], Callable[[Any, slice], Delta]] = {
+    Lora: _lora_rows,
+    LoHa: _loha_rows,
+    LoKr: _lokr_rows,
+    Dora: _dora_rows,
+    Full: lambda delta, rows: Full(delta.diff[rows]),
+}
 
 
 def _check_lora(shapes: Shapes) -> str:

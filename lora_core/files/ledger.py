@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .account import Account, Status, TensorRecord
 from .containers.tensorfile import TensorInfo
 from .faults import Faults, counted
-from .parts import Unfit
+from .parts import Inapplicable, Unfit
 
 
 @dataclass
@@ -36,9 +36,11 @@ class Ledger:
 
     @contextmanager
     def refusing(self, names: Iterable[str], target: str) -> Iterator[None]:
-        """Refuse these tensors if they turn out unfit inside the block, which ends there."""
+        """Refuse these tensors if they turn out unfit inside the block, or say why they do not apply; it ends there."""
         try:
             yield
+        except Inapplicable as reason:
+            self.write(names, "not_applicable", target, str(reason))
         except Unfit as unfit:
             self.refuse(names, target, unfit)
 

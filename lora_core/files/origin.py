@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,31 +11,29 @@ from ..families.base import ModelSpec
 from ..families.family import Family
 from .dialects import label_all
 
-#: (flattened part of a tensor's name, the model of no family here that it is typical of), the most telling first.
+#: (regular expression on a module path with underscores for dots, the model that alone has such a name), the most
+#: telling first: a name of one model outweighs any number that several share.
 FOREIGN: tuple[tuple[str, str], ...] = (
-    ("individual_token_refiner", "HunyuanVideo"),
-    ("single_transformer_blocks_", "Flux"),
-    ("double_blocks_", "Flux or HunyuanVideo"),
-    ("single_blocks_", "Flux or HunyuanVideo"),
-    ("joint_transformer_blocks", "Mochi or Lumina"),
-    ("joint_blocks_", "Stable Diffusion 3"),
-    ("context_refiner", "Z-Image or Lumina 2"),
-    ("noise_refiner", "Z-Image or Lumina 2"),
-    ("txt_mod", "Qwen-Image"),
-    ("transformer_blocks_0_attn_add_q_proj", "Qwen-Image or Stable Diffusion 3"),
-    ("lora_te2_", "SDXL"),
-    ("input_blocks_", "Stable Diffusion or SDXL"),
-    ("output_blocks_", "Stable Diffusion or SDXL"),
-    ("down_blocks_", "Stable Diffusion or SDXL"),
-    ("mid_block_", "Stable Diffusion or SDXL"),
-    ("up_blocks_", "Stable Diffusion or SDXL"),
-    ("text_model_encoder_layers", "a CLIP text encoder"),
-    ("self_attn_q_proj", "a language model"),
-    ("self_attn_v_proj", "a language model"),
-    ("mlp_gate_proj", "a language model"),
-    ("mlp_up_proj", "a language model"),
-    ("caption_projection", "LTX-Video or PixArt"),
-    ("transformer_blocks_", "another diffusion transformer (LTX-Video, CogVideoX, Qwen-Image)"),
+    (r"(^|_)token_refiner_", "HunyuanVideo"),  # native `individual_token_refiner`, diffusers' `token_refiner`
+    (r"^joint_transformer_blocks_", "AuraFlow"),
+    (r"^single_transformer_blocks_", "Flux or HunyuanVideo"),
+    (r"^(double|single)_blocks_", "Flux or HunyuanVideo"),
+    (r"^joint_blocks_", "Stable Diffusion 3"),
+    (r"^(context|noise)_refiner_", "Z-Image or Lumina 2"),
+    (r"^transformer_blocks_\d+_(img|txt)_(mod|mlp)_", "Qwen-Image"),
+    (r"^transformer_blocks_\d+_attn1_add_|_attn_qkv_[xy]$", "Mochi"),
+    (
+        r"^transformer_blocks_\d+_(attn|ff_context|norm1_context)_",
+        "HunyuanVideo, Flux, Qwen-Image or Stable Diffusion 3",
+    ),
+    (r"^(input|output|middle)_block(s)?_\d|^(down|up)_blocks_\d|^mid_block_", "Stable Diffusion or SDXL"),
+    (r"^lora_te2_", "SDXL"),
+    (r"text_model_encoder_layers_", "a CLIP text encoder"),
+    (r"(^|_)layers_\d+_(self_attn_[qkvo]|mlp_(gate|up|down))_proj$", "a language model"),
+    (r"_mlp_layer[12]$|_(self|cross)_attn_output_proj$|_adaln_modulation_", "Cosmos-Predict2"),
+    (r"^caption_projection_", "LTX-Video or PixArt"),
+    (r"^transformer_blocks_\d+_attn[12]_", "LTX-Video, CogVideoX or PixArt"),
+    (r"^transformer_blocks_\d", "another diffusion transformer"),
 )
 
 
@@ -44,7 +42,7 @@ _NUM_ASKED = 64
 
 
 def foreign_model(names: Iterable[str], family: Family | None) -> str:
-    """Return which model outside `family` most of these tensor names are typical of, or ""."""
+    """Return the model outside `family` that these tensor names are told by, or ""."""
     names = list(names)
     other = next(
         (other for other in registry.FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None
@@ -52,12 +50,15 @@ def foreign_model(names: Iterable[str], family: Family | None) -> str:
     if other is not None:
         return other.title
     rows = (*(family.origin.relatives if family else ()), *FOREIGN)
-    votes: Counter[str] = Counter()
-    for name in names:
-        flat = name.replace(".", "_")
-        votes.update(model for sign, model in rows if sign in flat)
-    ordered = [model for _, model in rows if votes[model] * 4 >= len(names)]
-    return ordered[0] if ordered else ""
+    grammar = ModelSpec("", "", {}, family=family.name if family else "")
+    modules = {label.place.module.replace(".", "_") for label in label_all(names, grammar)}
+    return next((model for sign, model in rows if any(re.search(sign, module) for module in modules)), "")
+
+
+def relative_of(module: str, family: Family | None) -> str:
+    """Return the relative of the family that alone has a module of this name, or ""."""
+    rows = family.origin.relatives if family else ()
+    return next((model for sign, model in rows if re.search(sign, module.replace(".", "_"))), "")
 
 
 def grammar_of(names: Iterable[str]) -> ModelSpec:
@@ -70,7 +71,9 @@ def grammar_of(names: Iterable[str]) -> ModelSpec:
 def _share(names: list[str], grammar: ModelSpec) -> float:
     """Return which share of the names, of as many as are looked at, has a target in a grammar."""
     asked = names[:: max(1, len(names) // _NUM_ASKED)]
-    return sum(label.target in grammar.shapes for label in label_all(asked, grammar)) / max(1, len(asked))
+    return sum(label.target is not None and grammar.has(label.target) for label in label_all(asked, grammar)) / max(
+        1, len(asked)
+    )
 
 
 def clues_of(path: Path | None, metadata: Mapping[str, str]) -> list[str]:
@@ -79,4 +82,5 @@ def clues_of(path: Path | None, metadata: Mapping[str, str]) -> list[str]:
     `modelspec.architecture` is not one of them: musubi-tuner writes "wan2.1" there whatever the model.
     """
     keys = ("base", "base_model", "ss_base_model_version", "ss_sd_model_name", "ss_output_name")
-    return [path.stem if path else "", *(metadata[key] for key in keys if key in metadata)]
+    names = [path.stem, path.parent.name] if path else [""]
+    return [names[0], *(metadata[key] for key in keys if key in metadata), *names[1:]]

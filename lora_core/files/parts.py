@@ -19,7 +19,7 @@ from .account import Status
 from .containers.tensorfile import TensorFile, TensorInfo
 from .dialects import Label
 from .faults import Heading
-from .kinds import KINDS, Shape, dora, is_by_input
+from .kinds import KINDS, Shape, dora, is_by_input, share_of
 from .values import checked
 
 REWRITE = "Use a complete file; this one was cut or written wrongly"
@@ -42,6 +42,10 @@ class Unfit(Exception):
         self.heading = heading
         self.case = case
         self.status = status
+
+
+class Inapplicable(Exception):
+    """Why a model rightly takes nothing of sound tensors; never leaves this package."""
 
 
 class Address(NamedTuple):
@@ -67,6 +71,7 @@ class Parts:
         alpha, magnitude: names of the tensors, or None.
         target_shape: the shape of the target where the model states it, else None.
         scale: alpha / rank or what stands for it; 1 where nothing is said.
+        share: (which, of how many) of a delta whose outputs are those of several targets; None for one of its own.
     """
 
     target: str
@@ -78,6 +83,7 @@ class Parts:
     magnitude: str | None
     target_shape: Shape | None
     scale: float = 1.0
+    share: tuple[int, int] | None = None
 
     @property
     def carriers(self) -> tuple[str, ...]:
@@ -89,7 +95,11 @@ class Parts:
         return (*self.carriers, *((self.alpha,) if self.alpha else ()))
 
     def build(self, read: Callable[[str], Tensor]) -> Delta:
-        """Build the delta from what `read` returns for its tensors' names."""
+        """Build the delta, or its share, from what `read` returns for its tensors' names."""
+        whole = self._whole(read)
+        return whole if self.share is None else share_of(whole, *self.share)
+
+    def _whole(self, read: Callable[[str], Tensor]) -> Delta:
         tensors = {field: read(name) for field, name in self.fields.items()}
         delta = KINDS[self.kind].build(tensors, self.scale, self.target_shape)
         if self.magnitude is None:

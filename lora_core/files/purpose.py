@@ -1,4 +1,4 @@
-"""What a LoRA is for: what its metadata says, else what its file's name tells."""
+"""What a LoRA is for: what its metadata says, else what its names tell: the file's, its titles, its folder's."""
 
 from __future__ import annotations
 
@@ -25,10 +25,22 @@ _NAMES: tuple[tuple[str, Purpose], ...] = (
 )
 
 
-def purpose_of(metadata: Mapping[str, str], stem: str) -> Purpose:
-    """Return the purpose of a LoRA with this metadata and this file name, "" where neither tells it."""
+#: The metadata entries under which trainers keep a LoRA's name.
+_TITLES = ("ss_output_name", "modelspec.title", "name")
+
+
+def purpose_of(metadata: Mapping[str, str], stem: str, folder: str = "") -> Purpose:
+    """Return the purpose of a LoRA with this metadata, file name and folder name, "" where nothing tells it.
+
+    Published pairs are folders with a `high_noise_model.safetensors` and its twin, so the folder speaks last.
+    """
     stated = next((purpose for purpose in get_args(Purpose) if purpose and metadata.get(_KEY) == purpose), None)
     if stated is not None:
         return stated
+    names = (stem, *(metadata.get(key, "") for key in _TITLES), folder)
+    return next((purpose for name in names if (purpose := _purpose_in(name))), "")
+
+
+def _purpose_in(name: str) -> Purpose:
     words = ((purpose, rf"(?<![a-z])({pattern})(?![a-z])") for pattern, purpose in _NAMES)
-    return next((purpose for purpose, pattern in words if re.search(pattern, stem.lower())), "")
+    return next((purpose for purpose, pattern in words if re.search(pattern, name.lower())), "")

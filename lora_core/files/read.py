@@ -92,9 +92,10 @@ def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:
 def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
     """Read and check every value; return the weights with deltas that change nothing marked so in the account."""
     zero: set[str] = set()
+    active: set[str] = set()
     for parts in assembly.parts.values():
-        if changes_nothing(parts.build_checked(assembly.file)):
-            zero.update(parts.carriers)
+        (zero if changes_nothing(parts.build_checked(assembly.file)) else active).update(parts.carriers)
+    zero -= active  # of a fused delta, a share may be zero
     if not zero:
         return weights
     reason = "every value of it, or of its partner, is zero"
@@ -103,7 +104,7 @@ def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
     )
     account = Account(tuple(records))
     notes = list(weights.notes)
-    if len(zero) == sum(len(parts.carriers) for parts in assembly.parts.values()):
+    if not active:
         notes.append("all its deltas are zero: it changes nothing")
     return replace(weights, account=account, notes=tuple(notes))
 

@@ -1,7 +1,8 @@
 """The scale of a file's deltas where no alpha tensor states it: from its metadata or an adapter_config.json beside it.
 
-Precedence: the alpha tensor in the file, then the metadata's `lora_adapter_metadata` (diffusers), then its `ss_*`
-entries (kohya's trainers), then adapter_config.json if it belongs to this file (PEFT, diffusion-pipe), then 1.
+Precedence: the alpha tensor in the file, then the metadata's `lora_adapter_metadata` (diffusers, SimpleTuner), its
+`lora_config` (finetrainers), its single entries `lora_alpha` (lightx2v) or `transformer.lora_alpha`, its `ss_*` entries
+(kohya's trainers), then adapter_config.json if it belongs to this file (PEFT, diffusion-pipe), then 1.
 """
 
 from __future__ import annotations
@@ -22,8 +23,22 @@ from .containers.tensorfile import TensorFile
 CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"
 
-#: Networks inside a diffusers pipeline under whose name `lora_adapter_metadata` files its entries.
+#: Metadata entries that hold a whole configuration in JSON, the surest first.
+_CONFIG_KEYS = (METADATA_KEY, "lora_config")
+
+#: How a configuration, or the metadata themselves, call what makes the scale: PEFT's word for a LoRA first, then its
+#: word for LoHa and LoKr, then what other trainers say.
+_ALPHA = ("lora_alpha", "alpha", "network_alpha")
+_RANK = ("r", "rank", "lora_rank", "network_dim")
+_OTHERS = ("alpha_pattern", "rank_pattern", "use_rslora")
+
+#: Networks inside a diffusers pipeline under whose name a configuration may file its entries.
 _NETWORKS = ("transformer", "transformer_2")
+
+#: Metadata entries that are a part of a configuration each.
+_PLAIN_KEYS = tuple(
+    f"{place}{key}" for key in (*_ALPHA, *_RANK, *_OTHERS) for place in ("", *map("{}.".format, _NETWORKS))
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,11 @@ class Scale:
     alphas: Mapping[str, float] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
     rank_stabilised: bool = False
+
+    @property
+    def states_alpha(self) -> bool:
+        """True when any module's alpha is stated."""
+        return self.alpha is not None or bool(self.alphas)
 
     def of(self, module: str, rank: int | None) -> float:
         """Return the scale of one module; `rank` is that of its tensors, None where they have none."""
@@ -67,16 +87,37 @@ def scale_from_metadata(file: TensorFile, *, from_kohya: bool, low_noise: bool) 
             alpha into the tensors and leaves its `ss_*` entries standing, so for other names they count for nothing.
         low_noise: True to look for the entries of the second transformer first.
     """
-    if METADATA_KEY in file.metadata:
-        config = _object(file.path, f"metadata {METADATA_KEY!r}", file.metadata[METADATA_KEY])
-        for network in reversed(_NETWORKS) if low_noise else _NETWORKS:
-            entries = {key.partition(".")[2]: value for key, value in config.items() if key.startswith(f"{network}.")}
-            if entries:
-                return _from_config(file.path, f"metadata {METADATA_KEY}", entries)
-        return _from_config(file.path, f"metadata {METADATA_KEY}", config)
+    for key in _CONFIG_KEYS:
+        if key in file.metadata:
+            config = _object(file.path, f"metadata {key!r}", file.metadata[key])
+            scale = _from_config(file.path, f"metadata {key}", _of_network(config, low_noise))
+            if scale.states_alpha:
+                return scale
+    entries = {key: file.metadata[key] for key in _PLAIN_KEYS if _is_given(file.metadata.get(key, ""))}
+    scale = _from_config(file.path, f"metadata {next(iter(entries), '')}", _of_network(entries, low_noise))
+    if scale.states_alpha:
+        return scale
     if from_kohya and _number(file.metadata.get("ss_network_alpha")):  # 0 and "None" mean "the rank" to kohya
         return _from_kohya(file)
     return None
+
+
+def states_scale(key: str) -> bool:
+    """Say whether a metadata entry states the scale of tensors under any names; kohya's count for its own alone."""
+    return key in _CONFIG_KEYS or key in _PLAIN_KEYS
+
+
+def _of_network(config: Mapping[str, Any], low_noise: bool) -> Mapping[str, Any]:
+    """Return the entries that a configuration files under a network's name, or all where it does not."""
+    for network in reversed(_NETWORKS) if low_noise else _NETWORKS:
+        entries = {key.partition(".")[2]: value for key, value in config.items() if key.startswith(f"{network}.")}
+        if entries:
+            return entries
+    return config
+
+
+def _is_given(text: str) -> bool:
+    return text.strip().lower() not in ("", "none", "null")
 
 
 def scale_beside(file: TensorFile, ranks: Mapping[str, int]) -> tuple[Scale | None, str]:
@@ -119,20 +160,22 @@ def _from_kohya(file: TensorFile) -> Scale:
 
 
 def _from_config(path: Path, source: str, config: Mapping[str, Any]) -> Scale:
-    """Return the scale in a PEFT configuration: LoRA says `lora_alpha`, LoHa and LoKr say `alpha`."""
-    alpha = config.get("lora_alpha", config.get("alpha"))
-    rank = config.get("r", config.get("rank"))
+    """Return the scale in a configuration such as PEFT's."""
+    alpha = next((key for key in _ALPHA if config.get(key) is not None), None)
+    rank = next((key for key in _RANK if config.get(key) is not None), None)
     return Scale(
         source,
-        None if alpha is None else _checked(path, source, alpha),
-        None if rank is None else int(_checked(path, source, rank)),
+        None if alpha is None else _checked(path, source, config[alpha]),
+        None if rank is None else int(_checked(path, source, config[rank])),
         _pattern(path, source, config.get("alpha_pattern"), float),
         _pattern(path, source, config.get("rank_pattern"), int),
-        bool(config.get("use_rslora", False)),
+        str(config.get("use_rslora", False)).lower() == "true",
     )
 
 
 def _pattern(path: Path, source: str, table: Any, convert: Callable[[float], Any]) -> dict[str, Any]:
+    if isinstance(table, str):
+        table = _object(path, f"a pattern in {source}", table)
     if not isinstance(table or {}, Mapping):
         raise LoraFileError(path, f"a pattern in {source} is no table: {table!r:.60}", remedy="Repair it")
     for pattern in table or {}:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from ..checks import shape_text
 from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..families.family import Family
+from .account import Account
 from .faults import Faults, Heading
 from .origin import foreign_model
-from .parts import Unfit
+from .parts import Inapplicable, Unfit
 
 WRONG_SHAPE = Heading(
     LoraMismatchError,
@@ -23,8 +24,8 @@ CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supp
 
 
 def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | None) -> None:
-    """Refuse a delta whose shape does not fit the model's parameter, naming both."""
-    wanted, shape = tuple(spec.shapes[target]), delta.shape
+    """Refuse a delta whose shape does not fit the model's parameter, naming both; pass over a relative's."""
+    wanted, shape = spec.shape_of(target), delta.shape
     control = family.origin.unsupported(target, delta.kind, shape, wanted) if family else ""
     if control:
         raise Unfit(CONTROL, control, "wrong_shape")
@@ -33,6 +34,8 @@ def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | Non
     owner = family.origin.whose_shape(target, shape) if family else ""
     suffix = f", as {owner} has it," if owner else ""
     case = f"{target} is {shape_text(shape)} in the file{suffix} and {shape_text(wanted)} in the model"
+    if owner and shape[:1] == wanted[:1]:  # of the model's width, so made for its sibling rather than for another size
+        raise Inapplicable(case)
     raise Unfit(WRONG_SHAPE, case, "wrong_shape")
 
 
@@ -62,10 +65,12 @@ def judge_size(
     )
 
 
-def judge_nothing_applied(faults: Faults, spec: ModelSpec, family: Family | None, names: Collection[str]) -> None:
+def judge_nothing_applied(faults: Faults, spec: ModelSpec, family: Family | None, account: Account) -> None:
     """Add that nothing in the file applies to the model, and whose LoRA it looks like."""
-    foreign = foreign_model(names, family)
+    unmatched = [record for record in account if record.status == "unmatched"]
+    foreign = foreign_model((record.name for record in unmatched or account), family)
     looks = f"it looks like a LoRA for {foreign}; " if foreign else ""
-    remedy = f"Choose a LoRA made for {spec.title}"
-    text = f"{looks}none of its {len(names)} tensor{'s' if len(names) > 1 else ''} applies to {spec.title}"
-    faults.put_first(Heading(LoraMismatchError, text, remedy=remedy))
+    near_miss = not foreign and any(record.nearest for record in unmatched)
+    corrects = "Correct its names after the nearest ones, or choose" if near_miss else "Choose"
+    text = f"{looks}none of its {len(account)} tensor{'s' if len(account) > 1 else ''} applies to {spec.title}"
+    faults.put_first(Heading(LoraMismatchError, text, remedy=f"{corrects} a LoRA made for {spec.title}"))

@@ -51,8 +51,9 @@ class LoraWeights:
 
     @property
     def purpose(self) -> Purpose:
-        """What it is for (speed, style, character, motion, quality), if its metadata or name tells."""
-        return purpose_of(self.metadata, self.path.stem if self.path else self.name)
+        """What it is for (speed, style, character, motion, quality), if its metadata or names tell."""
+        where = (self.path.stem, self.path.parent.name) if self.path else (self.name,)
+        return purpose_of(self.metadata, *where)
 
     @property
     def trigger_words(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from .dialects import DIALECTS, WriteDialect
 from .encode import encode, stored_form
 from .expert import EXPERT_KEY
 from .read import read_lora
-from .scale import CONFIG_NAME, METADATA_KEY
+from .scale import CONFIG_NAME, METADATA_KEY, states_scale
 from .weights import LoraWeights
 
 _log = logging.getLogger(__name__)
@@ -81,21 +81,27 @@ def _make_folder(path: Path) -> None:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    # safetensors refuses tensors that share memory, as halves of one tensor do.
-    owned = {name: tensor if _owns_its_memory(tensor) else tensor.clone() for name, tensor in tensors.items()}
     try:
-        save_file(owned, path, metadata=dict(metadata))
+        save_file(_owned(tensors), path, metadata=dict(metadata))
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
 
-def _owns_its_memory(tensor: Tensor) -> bool:
-    return tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with memory of their own; safetensors refuses those that share it, as fused ones do."""
+    owned: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        is_own = storage.nbytes() == tensor.numel() * tensor.element_size() and storage.data_ptr() not in taken
+        taken.add(storage.data_ptr())
+        owned[name] = tensor if is_own else tensor.clone()
+    return owned
 
 
 def _metadata(weights: LoraWeights, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata to write: no entry that would scale the tensors once more, and the expert if it is known."""
-    kept = {key: value for key, value in weights.metadata.items() if key != METADATA_KEY}
+    kept = {key: value for key, value in weights.metadata.items() if not states_scale(key)}
     expert = {EXPERT_KEY: weights.expert} if weights.expert in EXPERTS else {}
     entries = {"format": "pt", **kept, **expert, **extra}
     return {str(key): str(value) for key, value in entries.items()}

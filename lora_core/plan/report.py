@@ -10,6 +10,9 @@ from ..stack.entry import LoraEntry
 from ..stack.loaded import LoadedLora, LoadedStack
 from .route import Route, RoutedLora
 
+#: The rules of advice that say what the rows of a report say too.
+SAID_BY_ROWS = frozenset({"twin-found", "not-applicable-tensors", "left-out"})
+
 
 @dataclass(frozen=True)
 class FileReport:
@@ -80,7 +83,7 @@ class StackReport:
 def report_on_stack(loaded: LoadedStack, route: Route) -> StackReport:
     """Report on a loaded stack and the route made of it."""
     rows = tuple(_row_report(entry, loaded.find(entry.name), route) for entry in loaded.stack)
-    told = tuple(str(advice) for advice in route.advice if advice.rule != "twin-found")  # the rows say it
+    told = tuple(str(advice) for advice in route.advice if advice.rule not in SAID_BY_ROWS)
     return StackReport(rows, told)
 
 

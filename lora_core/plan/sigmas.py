@@ -7,11 +7,11 @@ has N + 1 sigmas, the last one 0; step i evaluates the network at sigma_i and go
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from ..checks import finite_number, number_in_text
+from ..checks import finite_number, first_few, number_in_text
 from ..errors import PlanError
 from ..experts import Expert, expert_at
 
@@ -53,7 +53,10 @@ def check_sigmas(values: Iterable[float]) -> tuple[float, ...]:
     if len(sigmas) > MAX_STEPS + 1:
         raise PlanError("sigmas", f"{len(sigmas) - 1} steps", expected=f"at most {MAX_STEPS}")
     if sigmas[0] > 1:
-        raise PlanError("sigmas[0]", f"{sigmas[0]:g} is above 1", expected="noise levels from 1 down to 0")
+        remedy = _as_sigmas(sigmas)
+        raise PlanError(
+            "sigmas[0]", f"{sigmas[0]:g} is above 1", expected="noise levels from 1 down to 0", remedy=remedy
+        )
     for i, (high, low) in enumerate(pairwise(sigmas)):
         if low >= high:
             raise PlanError(f"sigmas[{i + 1}]", f"{low:g} does not fall below {high:g}", expected="strictly descending")
@@ -74,13 +77,21 @@ def check_boundary(boundary: object) -> float:
     number = finite_number(boundary, "boundary", PlanError)
     if 0 < number < 1:
         return number
-    remedy = f"Divide a timestep by 1000: {number / 1000:g}" if 10 <= number < 1000 else ""
+    remedy = _as_sigmas([number]) if number < 1000 else ""
     raise PlanError("boundary", f"{number:g} is outside (0, 1)", expected="a sigma such as 0.875", remedy=remedy)
 
 
 def split_by_boundary(sigmas: Iterable[float], boundary: float | None) -> tuple[Expert, ...]:
     """Return the expert of every step of a run, one fewer than there are sigmas."""
     return tuple(expert_at(sigma, boundary) for sigma, _ in pairwise(sigmas))
+
+
+def _as_sigmas(numbers: Sequence[float]) -> str:
+    """Return the remedy for timesteps, which run from 1000, given as sigmas; "" for numbers that are neither."""
+    if not 10 <= numbers[0] <= 1000:
+        return ""
+    timesteps = "a timestep" if len(numbers) == 1 else "timesteps"
+    return f"Divide {timesteps} by 1000: {first_few((f'{number / 1000:g}' for number in numbers), 6)}"
 
 
 def _check_num_steps(num_steps: object, where: str = "steps") -> int:

@@ -240,6 +240,19 @@ def _absent_targets(case: Case) -> Iterator[Advice]:
             yield Advice(lora.name, "not-applicable", text, f"the module list of {case.spec.title}", "note")
 
 
+def _left_out(case: Case) -> Iterator[Advice]:
+    for lora in case.loaded.loras:
+        for weights in lora.files:
+            for status, reason, count, first in weights.account.reasons():
+                of_all = f"{count} of its {len(weights.account)} tensors"
+                if status == "not_applicable":
+                    text = f"{of_all} do not apply, the first being {first}: {reason}"
+                    yield Advice(lora.name, "not-applicable-tensors", text, str(weights.path or weights.name), "note")
+                elif status != "zero":
+                    text = f"{of_all} were left out, the first being {first}: {reason}"
+                    yield Advice(lora.name, "left-out", text, str(weights.path or weights.name))
+
+
 def _file_notes(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
         for weights in lora.files:
@@ -261,5 +274,6 @@ STACK_RULES: tuple[Callable[[Case], Iterator[Advice]], ...] = (
     _no_hint,
     _twins,
     _absent_targets,
+    _left_out,
     _file_notes,
 )

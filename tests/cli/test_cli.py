@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import tiny
 import tiny_loras
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from lora_core import read_video
 from lora_core.cli import main
@@ -91,6 +93,40 @@ def test_stack_check_accounts_for_every_lora_and_refuses_a_changed_one(run: Run,
     code, _, err = run("stack", "check", preset, "--model", files.high)
     assert code == 1
     assert "a LoRA has changed" in err
+
+
+@pytest.fixture
+def partial(tmp_path: Path) -> Path:
+    """Write a LoRA for the tiny model of which two tensors match nothing."""
+    (tmp_path / "partial").mkdir()
+    path = tiny_loras.save_lora(tmp_path / "partial" / "other.safetensors")
+    stray = {f"blocks.0.self_attn.qq.lora_{leaf}.weight": torch.ones(2, 2) for leaf in "AB"}
+    save_file({**load_file(path), **stray}, path)
+    return path
+
+
+@pytest.mark.parametrize("verb", ["plan", "stack check", "generate"])
+def test_every_verb_that_reads_loras_can_let_a_partial_one_through(
+    verb: str, run: Run, partial: Path, tmp_path: Path
+) -> None:
+    files, stack = tiny.save_files(tmp_path), tmp_path / "stack.json"
+    stack.write_text(json.dumps([{"path": str(partial)}]))
+    arguments = {
+        "plan": ["plan", "--lora", partial, "--model", files.high],
+        "stack check": ["stack", "check", stack, "--model", files.high],
+        "generate": [
+            *("generate", "-p", "a", "--lora", partial, "--model", files.high, "--vae", files.vae, "--device", "cpu"),
+            *("--text-encoder", files.text_encoder, "--tokenizer", files.tokenizer, "--frames", 5, "--size", "32x16"),
+            *("--steps", 2, "-o", tmp_path / "clip.gif"),
+        ],
+    }[verb]
+    code, out, err = run(*arguments)
+    assert code == 1
+    assert "Switch allow_partial on to apply the others" in out + err
+    code, out, err = run(*arguments, "--allow-partial")
+    assert code == 0, err
+    said = " ".join((out + err).split())
+    assert "2 unmatched" in said or "2 of its 8 tensors were left out, the first being blocks.0.self_attn.qq" in said
 
 
 def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_loras import save_lora
 
 from lora_core.checkpoints.checkpoint import Checkpoint
+from lora_core.engine.generate import generate
 from lora_core.engine.generator import WanVideoGenerator
 from lora_core.engine.request import GenerationRequest
-from lora_core.errors import LoraCoreError, ModelError, StackError
+from lora_core.errors import LoraCoreError, LoraMismatchError, ModelError, StackError
 from lora_core.families.wan.open import open_wan
+from lora_core.stack.stack import LoraStack
 
 SMALL = {"num_frames": 5, "height": 32, "width": 32, "num_steps": 4, "seed": 7}
 
@@ -74,6 +77,24 @@ def test_loading_reads_the_file_at_once_and_no_scene_reads_it_again(generator, l
     second = generator.generate_video("a red circle", **SMALL)
     assert generator.stack["style"].weights is weights
     assert torch.equal(first.latents, second.latents)
+
+
+def test_a_generator_lets_partial_files_through_when_it_is_told_to(model_files, loras):
+    stray = {f"blocks.0.self_attn.qq.lora_{leaf}.weight": torch.ones(2, 2) for leaf in "AB"}
+    save_file({**load_file(loras["character"]), **stray}, loras["character"])
+    with pytest.raises(LoraMismatchError, match="Switch allow_partial on to apply the others"):
+        WanVideoGenerator(model_files.high, **model_files.arguments()).load_specialized_lora(loras["character"])
+    partial = WanVideoGenerator(model_files.high, **model_files.arguments(), allow_partial=True)
+    lora = partial.load_specialized_lora(loras["character"])
+    assert lora.weights.account.count("unmatched") == 2
+    partial.stack = LoraStack().add(loras["character"])
+    video = partial.generate_video("a red circle", **SMALL)
+    assert any("2 of its 8 tensors were left out" in note for note in video.notes)
+
+
+def test_a_stack_that_is_loaded_is_not_asked_again_to_let_files_through(generator, loras):
+    with pytest.raises(StackError, match=r"allow_partial: the stack is loaded already\. Give it to load_stack\."):
+        generate(generator.model, GenerationRequest(prompt="a"), generator.loaded, allow_partial=True)
 
 
 def test_a_lora_of_the_same_name_gives_way(generator, loras):

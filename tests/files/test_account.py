@@ -10,7 +10,7 @@ import torch
 from spellings import AB, DOWN_UP, SPELLINGS, Spelling, diffusers, native, random_pairs, save, spelled
 from torch import Tensor
 
-from lora_core.errors import LoraFileError, LoraMismatchError
+from lora_core.errors import LoraFileError, LoraMismatchError, UnsupportedLoraError
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.account import Account, TensorRecord
 from lora_core.files.read import read_lora
@@ -106,6 +106,73 @@ def test_an_unmatched_tensor_has_its_reason(name: str, reason: str, tmp_path: Pa
     assert (record.name, record.reason) == (name, reason)
 
 
+TEXT = "belongs to the text encoder, which LoRAs do not change here"
+BYSTANDERS: dict[str, tuple[str, Tensor]] = {
+    "lora_te_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight": (TEXT, torch.ones(2, 8)),
+    "lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha": (TEXT, torch.tensor(1.0)),
+    "text_encoder.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight": (TEXT, torch.ones(2, 8)),
+    "text_encoder_2.encoder.block.0.oft_R.weight": (TEXT, torch.ones(2, 8)),
+    "text_encoders.umt5xxl.transformer.shared.lora_up.weight": (TEXT, torch.ones(2, 8)),
+    "base_model.model.text_encoder.shared.lora_B.weight": (TEXT, torch.ones(2, 8)),
+    "scaled_fp8": ("marks a checkpoint in scaled fp8", torch.ones(0)),
+    "diffusion_model.scaled_fp8": ("marks a checkpoint in scaled fp8", torch.ones(2)),
+    "marker": ("is empty", torch.ones(0)),
+    "global_step": ("counts the steps of the training", torch.tensor(1000)),
+    "network.num_updates": ("counts the steps of the training", torch.tensor([7])),
+    f"{Q}.scale_weight": ("says how a checkpoint's own weight was quantised", torch.tensor(0.5)),
+    f"{Q}.input_scale": ("says how a checkpoint's own weight was quantised", torch.tensor(0.5)),
+    "lora_transformer_blocks_0_attn1_to_q.scale_weight": (
+        "says how a checkpoint's own weight was quantised",
+        torch.tensor(0.5),
+    ),
+    f"{Q}.base_layer.weight": ("is a copy of the base's own weight", torch.ones(128, 128)),
+    f"{Q}.base_layer.bias": ("is a copy of the base's own weight", torch.ones(128)),
+    "base_model.model.proj_out.modules_to_save.default.weight": (
+        "is a whole module trained beside the LoRA, of which the model keeps its own",
+        torch.ones(64, 128),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BYSTANDERS)
+@pytest.mark.parametrize("spec", [POCKET, None])
+def test_a_tensor_that_is_no_change_of_the_model_is_named_and_refuses_nothing(name: str, spec, tmp_path: Path) -> None:
+    reason, tensor = BYSTANDERS[name]
+    weights = read_lora(save(tmp_path / "x.safetensors", good() | {name: tensor}), spec=spec)
+    assert weights.account.count("applied") == len(good())
+    assert weights.account.reasons() == [("not_applicable", reason, 1, name)]
+
+
+def test_a_file_of_a_text_encoder_alone_applies_nothing(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", zeros("text_encoder.shared", 8, 8))
+    with pytest.raises(LoraMismatchError, match="none of its 2 tensors applies to Wan pocket"):
+        read_lora(path, spec=POCKET, allow_partial=True)
+
+
+STRANGE = (
+    f"{Q}.magnitude_of_mine",
+    f"{Q}.lora_C.weight",
+    f"{Q}.lora_down.scale_weight",
+    f"{Q}.base_layer.lora_A.weight",
+    f"{Q}.norm.diff",
+    "lora_unet_blocks_0_self_attn_q.strange",
+)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("allow_partial", [False, True])
+def test_a_strange_tensor_in_a_module_that_matches_never_falls_away(
+    name: str, allow_partial: bool, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "x.safetensors", good() | {name: torch.ones(128)})
+    with pytest.raises(UnsupportedLoraError) as caught:
+        read_lora(path, spec=POCKET, allow_partial=allow_partial)
+    assert str(caught.value) == (
+        f"{path}: 1 tensor has an ending that is no part of a known LoRA: {name}. "
+        "Write the file again with the tool that made it, as a LoRA of a known kind."
+    )
+
+
 def test_a_whole_checkpoint_is_not_a_lora(tmp_path: Path) -> None:
     path = save(tmp_path / "x.safetensors", {f"{Q}.weight": torch.ones(128, 128), f"{Q}.bias": torch.ones(128)})
     with pytest.raises(LoraMismatchError, match="a whole weight, not the change of one"):
@@ -160,24 +227,51 @@ def test_a_lora_of_another_size_is_told_as_such_even_partially(
     )
 
 
-def test_an_image_to_video_patch_embedding_is_named_on_a_text_model(tmp_path: Path) -> None:
-    patch = {"diffusion_model.patch_embedding.diff": torch.ones(5120, 36, 1, 2, 2)}
-    path = save(tmp_path / "x.safetensors", wan_lora(5120, 13824) | patch)
-    with pytest.raises(LoraMismatchError, match="is 5120x36x1x2x2 in the file, as image-to-video has it, and"):
-        read_lora(path, spec=T2V)
+PATCH = "diffusion_model.patch_embedding"
 
 
+@pytest.mark.parametrize("kind", ["difference", "LoRA"])
+@pytest.mark.parametrize(
+    ("model", "channels", "said"),
+    [
+        ("wan2.2-t2v-a14b", 36, "5120x36x1x2x2 in the file, as image-to-video has it, and 5120x16x1x2x2 in the model"),
+        ("wan2.2-i2v-a14b", 16, "5120x16x1x2x2 in the file, as text-to-video has it, and 5120x36x1x2x2 in the model"),
+    ],
+)
+def test_the_patch_embedding_of_the_other_task_does_not_apply_and_the_rest_does(
+    kind: str, model: str, channels: int, said: str, tmp_path: Path
+) -> None:
+    tensors = {f"{PATCH}.diff": torch.ones(5120, channels, 1, 2, 2)}
+    if kind == "LoRA":
+        factors = torch.ones(2, channels, 1, 2, 2), torch.ones(5120, 2, 1, 1, 1)
+        tensors = {f"{PATCH}.lora_{leaf}.weight": tensor for leaf, tensor in zip("AB", factors, strict=True)}
+    path = save(tmp_path / "x.safetensors", wan_lora(5120, 13824) | tensors)
+    weights = read_lora(path, spec=wan_spec(model))
+    assert [(status, reason) for status, reason, *_ in weights.account.reasons()] == [
+        ("not_applicable", f"patch_embedding is {said}")
+    ]
+    assert weights.account.count("applied") == len(wan_lora(5120, 13824))
+
+
+MMDIT = "HunyuanVideo, Flux, Qwen-Image or Stable Diffusion 3"
+VACE = "Wan VACE, whose control blocks this model does not have"
 FOREIGN = {
     "SDXL": ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", "Stable Diffusion or SDXL"),
     "SDXL text encoder": ("lora_te2_text_model_encoder_layers_0_mlp_fc1", "SDXL"),
     "LLM": ("base_model.model.model.layers.0.self_attn.q_proj", "a language model"),
-    "Flux": ("transformer.single_transformer_blocks.3.attn.to_q", "Flux"),
-    "Hunyuan": ("diffusion_model.double_blocks.3.img_attn.qkv", "Flux or HunyuanVideo"),
-    "Qwen-Image": ("transformer.transformer_blocks.0.attn.add_q_proj", "Qwen-Image or Stable Diffusion 3"),
-    "VACE": (
-        "diffusion_model.vace_blocks.0.self_attn.q",
-        "Wan VACE, whose control blocks this model does not have",
+    "Flux, diffusers": ("transformer.single_transformer_blocks.3.attn.to_q", "Flux or HunyuanVideo"),
+    "HunyuanVideo": ("diffusion_model.double_blocks.3.img_attn.qkv", "Flux or HunyuanVideo"),
+    "HunyuanVideo, diffusers": ("transformer.transformer_blocks.3.attn.to_q", MMDIT),
+    "HunyuanVideo, its own": (
+        "transformer.context_embedder.token_refiner.refiner_blocks.0.attn.to_q",
+        "HunyuanVideo",
     ),
+    "Qwen-Image": ("transformer.transformer_blocks.0.img_mlp.net.2", "Qwen-Image"),
+    "Qwen-Image, attention": ("transformer.transformer_blocks.0.attn.add_q_proj", MMDIT),
+    "LTX-Video": ("transformer.transformer_blocks.0.attn1.to_q", "LTX-Video, CogVideoX or PixArt"),
+    "LTX-Video, kohya": ("lora_unet_transformer_blocks_0_attn1_to_q", "LTX-Video, CogVideoX or PixArt"),
+    "VACE": ("diffusion_model.vace_blocks.0.self_attn.q", VACE),
+    "VACE in the blocks": ("diffusion_model.blocks.0.vace.self_attn.q", VACE),
 }
 
 
@@ -191,6 +285,29 @@ def test_a_lora_of_another_model_is_recognised(name: str, spec, tmp_path: Path) 
     title = T2V.title if spec else "Wan (any size)"
     expected = f"it looks like a LoRA for {model}; none of its 2 tensors applies to {title}"
     assert caught.value.what.startswith(expected)
+
+
+def test_a_relatives_module_beside_good_ones_is_told_as_such_and_no_near_miss(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", good() | zeros("diffusion_model.blocks.0.vace.self_attn.q", 128, 128))
+    with pytest.raises(LoraMismatchError, match=rf"blocks\.0\.vace\.self_attn\.q\.lora_A\.weight \(of {VACE}\)"):
+        read_lora(path, spec=POCKET)
+    assert status(path, allow_partial=True) == {"applied": 33, "unmatched": 2}
+
+
+@pytest.mark.parametrize("prefix", ["transformer.", "lora_transformer_", "diffusion_model."])
+@pytest.mark.parametrize("spec", [POCKET, None])
+def test_a_misspelt_module_is_a_near_miss_and_no_other_model(prefix: str, spec, tmp_path: Path) -> None:
+    flat = prefix.endswith("_")
+    modules = [f"blocks.{i}.attn1.to_qq" for i in range(3)]
+    tensors = {}
+    for module in modules:
+        tensors |= zeros(prefix + (module.replace(".", "_") if flat else module), 128, 128)
+    tensors |= zeros("lora_te1_text_model_encoder_layers_0_mlp_fc1", 8, 8)
+    with pytest.raises(LoraMismatchError) as caught:
+        read_lora(save(tmp_path / "x.safetensors", tensors), spec=spec)
+    assert "looks like" not in str(caught.value)
+    assert "lora_A.weight (nearest blocks.0.self_attn.q)" in caught.value.what
+    assert caught.value.remedy.startswith("Correct its names after the nearest ones, or choose a LoRA made for ")
 
 
 def test_all_faults_of_a_file_are_in_one_message(tmp_path: Path) -> None:

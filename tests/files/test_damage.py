@@ -51,6 +51,14 @@ def entry(dtype: str = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[
 # ---- the file itself
 
 
+def test_metadata_that_are_null_are_no_metadata_as_for_the_safetensors_library(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.safetensors", parts())
+    content = path.read_bytes()
+    size = 8 + int.from_bytes(content[:8], "little")
+    header = {**json.loads(content[8:size]), "__metadata__": None}
+    assert read_lora(raw(path, header, content[size:]), spec=POCKET).metadata == {}
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.safetensors") == "FILE: there is no such file. Check the path and its spelling."
 
@@ -120,7 +128,9 @@ HEADERS: dict[str, tuple[Any, bytes, str]] = {
     "deep": (b"[" * 100_000, b"", "its header is not readable: maximum recursion depth"),
     "a list": ([1, 2], b"", "its header is not a table of tensors"),
     "a name twice": (b'{"a": {}, "a": {}}', b"", "its header is not readable: a name stands twice in it"),
-    "metadata of numbers": ({"__metadata__": {"a": 1}}, b"", "its metadata is not a table of texts (text -> text)"),
+    "metadata of numbers": ({"__metadata__": {"a": 1}}, b"", "its metadata 'a' is 1 (a text)"),
+    "metadata of nothing": ({"__metadata__": {"b": "c", "a": None}}, b"", "its metadata 'a' is null (a text)"),
+    "metadata in a list": ({"__metadata__": []}, b"", "its metadata is [] (a table of texts)"),
     "no tensors": ({"__metadata__": {"a": "b"}}, b"", "it holds no tensors (a LoRA file)"),
     "no offsets": ({"a": {"dtype": "F32", "shape": [2]}}, b"", "the header entry of 'a' is malformed: {'dtype': 'F32'"),
     "three offsets": ({"a": entry(offsets=(0, 4, 8))}, b"", "the header entry of 'a' is malformed"),

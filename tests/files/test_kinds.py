@@ -117,6 +117,7 @@ def test_a_linear_lora_stored_as_1x1_convolutions(tmp_path: Path) -> None:
         ("dora_scale", (512, 1), False),
         ("dora_scale", (512,), False),
         ("dora_scale", (1, 128), True),
+        ("magnitude", (512,), False),
         ("lora_magnitude_vector", (512,), False),
         ("lora_magnitude_vector.weight", (512,), False),
         ("lora_magnitude_vector.default", (512,), False),

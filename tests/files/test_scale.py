@@ -14,6 +14,7 @@ from lora_core.errors import LoraFileError
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.read import read_lora
 from lora_core.files.weights import LoraWeights
+from lora_core.files.write import write_lora
 
 POCKET = wan_spec("wan-pocket")
 PEFT_NAMES = Spelling("diffusion_model.", native, AB)
@@ -74,6 +75,47 @@ def test_diffusers_metadata_is_kept_by_network(tmp_path: Path) -> None:
     weights = read_lora(path, spec=POCKET)
     assert {delta.scale for delta in weights.for_expert("high_noise").values()} == {2.0}
     assert {delta.scale for delta in weights.for_expert("low_noise").values()} == {0.5}
+
+
+#: Who states alpha where -> the metadata that state 2, for tensors of rank 4.
+STATED: dict[str, dict[str, str]] = {
+    "finetrainers": {"lora_config": json.dumps({"r": RANK, "lora_alpha": 2, "target_modules": ["to_q"]}, indent=4)},
+    "finetrainers, beside another's": {
+        "lora_adapter_metadata": json.dumps({"transformer.target_modules": ["to_q"]}),
+        "lora_config": json.dumps({"r": RANK, "lora_alpha": 2}),
+    },
+    "other words": {"lora_config": json.dumps({"rank": RANK, "alpha": 2})},
+    "lightx2v": {"lora_alpha": "2"},
+    "by network": {"transformer.lora_alpha": "2", "transformer.r": str(RANK)},
+    "plainly": {"alpha": "2.0", "rank": str(RANK)},
+    "after kohya": {"network_alpha": "2", "network_dim": str(RANK)},
+    "rsLoRA": {"lora_alpha": "1", "use_rslora": "True"},
+    "no rsLoRA": {"lora_alpha": "2", "use_rslora": "False"},
+    "by module": {"alpha_pattern": json.dumps({".*": 2})},
+}
+
+
+@pytest.mark.parametrize("tool", STATED)
+@pytest.mark.parametrize("spelling", [PEFT_NAMES, KOHYA_NAMES])
+def test_alpha_is_read_wherever_metadata_state_it(tool: str, spelling: Spelling, tmp_path: Path) -> None:
+    assert scales(write(tmp_path / "x.safetensors", spelling, STATED[tool])) == {0.5}
+
+
+@pytest.mark.parametrize("value", ["None", "null", ""])
+def test_an_entry_that_states_nothing_leaves_the_word_to_the_next(value: str, tmp_path: Path) -> None:
+    config(tmp_path, r=RANK, lora_alpha=2)
+    assert scales(write(tmp_path / "x.safetensors", metadata={"lora_alpha": value})) == {0.5}
+
+
+@pytest.mark.parametrize("tool", STATED)
+@pytest.mark.parametrize("dialect", ["comfyui", "diffusers", "kohya", "peft"])
+def test_a_scale_that_metadata_stated_is_not_stated_twice_when_it_is_written(
+    tool: str, dialect: str, tmp_path: Path
+) -> None:
+    weights = read_lora(write(tmp_path / "x.safetensors", metadata=STATED[tool]), spec=POCKET)
+    back = read_lora(write_lora(weights, tmp_path / "out" / "adapter_model.safetensors", dialect=dialect), spec=POCKET)
+    for target, delta in weights.deltas.items():
+        torch.testing.assert_close(back.deltas[target].dense(), delta.dense())
 
 
 def test_kohyas_metadata_counts_for_kohyas_names(tmp_path: Path) -> None:
@@ -152,6 +194,12 @@ def test_a_broken_configuration_is_named(text: str, message: str, tmp_path: Path
 def test_broken_metadata_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "x.safetensors", metadata={"lora_adapter_metadata": "{"})
     with pytest.raises(LoraFileError, match="metadata 'lora_adapter_metadata' is not readable"):
+        read_lora(path, spec=POCKET)
+    path = write(tmp_path / "x.safetensors", metadata={"lora_config": "[]"})
+    with pytest.raises(LoraFileError, match="metadata 'lora_config' is not a table"):
+        read_lora(path, spec=POCKET)
+    path = write(tmp_path / "x.safetensors", metadata={"r": "4", "lora_alpha": "much"})
+    with pytest.raises(LoraFileError, match=r"metadata lora_alpha states the scale 'much' \(a finite number"):
         read_lora(path, spec=POCKET)
     path = write(tmp_path / "x.safetensors", KOHYA_NAMES, {"ss_network_alpha": "inf"})
     with pytest.raises(LoraFileError, match="metadata ss_network_alpha states the scale 'inf'"):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import tiny
 import tiny_loras
+import torch
+from safetensors.torch import load_file, save_file
 
 from lora_core import LoraStack, load_stack, route
 from lora_core.families.wan.spec import infer_wan_spec
@@ -48,6 +50,21 @@ def test_a_file_that_acts_nowhere_says_so(tmp_path: Path) -> None:
     told = report([{"path": str(file), "targets": "all=0"}]).text()
     assert "targets all=0" in told
     assert "acts nowhere" in told
+
+
+def test_tensors_that_do_not_apply_are_advice_once_and_a_line_of_their_row(tmp_path: Path) -> None:
+    file = tiny_loras.save_lora(tmp_path / "plain.safetensors")
+    save_file({**load_file(file), "text_encoder.shared.lora_A.weight": torch.ones(2, 2)}, file)
+    loaded = load_stack(LoraStack().add(file), SPEC)
+    said = [advice for advice in route(loaded, SPEC).advice if advice.rule == "not-applicable-tensors"]
+    assert [(advice.level, advice.text) for advice in said] == [
+        (
+            "note",
+            "1 of its 7 tensors do not apply, the first being text_encoder.shared.lora_A.weight: "
+            "belongs to the text encoder, which LoRAs do not change here",
+        )
+    ]
+    assert report([{"path": str(file)}]).text().count("belongs to the text encoder") == 1
 
 
 def test_a_report_is_plain_data_for_a_host(tmp_path: Path) -> None:

@@ -113,8 +113,11 @@ def test_sigmas_of_ones_own_come_from_any_sequence(values):
         ([1, 0.5], r"sigmas\[1\]: the list ends at 0\.5 \(a final 0\)\. Append 0\."),
         ([1, 0.5, 0.5, 0], r"sigmas\[2\]: 0\.5 does not fall below 0\.5 \(strictly descending\)\."),
         ([0.5, 0.6, 0], r"sigmas\[1\]: 0\.6 does not fall below 0\.5"),
-        ([1.2, 0.6, 0], r"sigmas\[0\]: 1\.2 is above 1"),
-        ([1000, 875, 0], r"sigmas\[0\]: 1000 is above 1 \(noise levels from 1 down to 0\)\."),
+        ([1.2, 0.6, 0], r"sigmas\[0\]: 1\.2 is above 1 \(noise levels from 1 down to 0\)\.$"),
+        (
+            [1000, 937.5, 0],
+            r"sigmas\[0\]: 1000 is above 1 \(.* 1 down to 0\)\. Divide timesteps by 1000: 1, 0\.9375, 0\.$",
+        ),
         ([1, float("nan"), 0], r"sigmas\[1\]: nan is not finite"),
         ([1, 0, -1], r"sigmas\[2\]: the list ends at -1"),
         ([1, "half", 0], r"sigmas\[1\]: 'half' is not a number"),

@@ -89,6 +89,13 @@ BLOCK_ROWS: tuple[NameRow, ...] = (
     _bare("blocks.{i}.modulation", "blocks.{i}.scale_shift_table", "1 6 D"),
 )
 
+#: (attention, its fused projections, diffusers' name of them, what they fuse): SimpleTuner trains on such modules.
+_FUSED: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("self_attn", "qkv", "attn1.to_qkv", ("q", "k", "v")),
+    ("cross_attn", "kv", "attn2.to_kv", ("k", "v")),
+    ("cross_attn", "kv_img", "attn2.to_added_kv", ("k_img", "v_img")),
+)
+
 #: Spellings that mix both namings, as LyCORIS files of SimpleTuner do (`lycoris_blocks_0_self_attn_to_q`).
 _MIXED_BLOCK_SPELLINGS: tuple[tuple[str, str], ...] = tuple(
     (f"blocks.{{i}}.{attention}.{mixed}", f"blocks.{{i}}.{attention}.{native}")
@@ -111,6 +118,25 @@ def aliases(num_blocks: int = MAX_BLOCKS) -> dict[str, str]:
     for i in range(num_blocks):
         found.update({mixed.format(i=i): native.format(i=i) for mixed, native in _MIXED_BLOCK_SPELLINGS})
     return found
+
+
+def fused(num_blocks: int = MAX_BLOCKS) -> dict[str, tuple[str, ...]]:
+    """Return the path of every fused module -> the native paths of those whose outputs it stacks."""
+    return {
+        f"blocks.{i}.{attention}.{name}": tuple(f"blocks.{i}.{attention}.{part}" for part in parts)
+        for i in range(num_blocks)
+        for attention, name, _, parts in _FUSED
+    }
+
+
+def fused_aliases(num_blocks: int = MAX_BLOCKS) -> dict[str, str]:
+    """Return other spelling -> path, for every fused module."""
+    return {
+        f"blocks.{i}.{spelling}": f"blocks.{i}.{attention}.{name}"
+        for i in range(num_blocks)
+        for attention, name, theirs, _ in _FUSED
+        for spelling in (theirs, f"{attention}.{theirs.rpartition('.')[2]}")
+    }
 
 
 def to_native(name: str) -> str | None:

@@ -18,6 +18,8 @@ _PATCH_CHANNELS: Mapping[int, str] = {16: "text-to-video", 36: "image-to-video",
 #: Module of a block -> the axis of its weight that is the transformer's width.
 _WIDTH_AXES: Mapping[str, int] = {
     **{f"{attention}.{part}": 0 for attention in ("self_attn", "cross_attn") for part in "qkvo"},
+    "self_attn.qkv": 1,
+    "cross_attn.kv": 1,
     "ffn.0": 1,
     "ffn.2": 0,
 }
@@ -29,12 +31,11 @@ _SINGLE: Mapping[str, str] = {"1.3B": "wan2.1-t2v-1.3b", "5B": "wan2.2-ti2v-5b"}
 _MIN_HIGH_TIMESTEP = 800
 _MAX_LOW_TIMESTEP = 925
 
-#: (flattened part of a tensor's name, the relative of Wan it is typical of), the most telling first.
+#: (regular expression on a module path with underscores for dots, the relative of Wan that alone has such a name).
 _RELATIVES: tuple[tuple[str, str], ...] = (
-    ("vace_blocks_", "Wan VACE, whose control blocks this model does not have"),
-    ("audio_injector", "Wan S2V, whose audio blocks this model does not have"),
-    ("face_adapter", "Wan Animate, whose face blocks this model does not have"),
-    ("motion_encoder", "Wan Animate, whose face blocks this model does not have"),
+    (r"(^|_)vace_", "Wan VACE, whose control blocks this model does not have"),
+    (r"(^|_)audio_injector_", "Wan S2V, whose audio blocks this model does not have"),
+    (r"(^|_)(face_adapter|motion_encoder)_", "Wan Animate, whose face blocks this model does not have"),
 )
 
 

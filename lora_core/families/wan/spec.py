@@ -9,7 +9,7 @@ from functools import cache
 
 from ...errors import ModelError
 from ..base import UNKNOWN_SHAPE, DefaultClip, ModelSpec, ModuleKind, target_of
-from .names import CHECKPOINT_PREFIXES, MAX_BLOCKS, NameRow, aliases, rows, to_native
+from .names import CHECKPOINT_PREFIXES, MAX_BLOCKS, NameRow, aliases, fused, fused_aliases, rows, to_native
 
 _FREQUENCY_WIDTH = 256
 _IMAGE_WIDTH = 1280
@@ -17,7 +17,7 @@ _IMAGE_WIDTH = 1280
 _FLF_POSITIONS = "img_emb.emb_pos"
 _NO_IMAGE_BRANCH: tuple[tuple[str, str], ...] = (
     (
-        r"^(blocks\.\d+\.cross_attn\.(k_img|v_img|norm_k_img)|img_emb)(\.|$)",
+        r"^(blocks\.\d+\.cross_attn\.(k_img|v_img|kv_img|norm_k_img)|img_emb)(\.|$)",
         "belongs to the image branch of Wan 2.1 I2V, which this model does not have",
     ),
 )
@@ -126,7 +126,7 @@ def wan_grammar() -> ModelSpec:
         "wan",
         "Wan (any size)",
         shapes,
-        aliases(),
+        aliases() | fused_aliases(),
         family="wan",
         module_kinds=_MODULE_KINDS,
         block_pattern=_BLOCK_PATTERN,
@@ -134,6 +134,7 @@ def wan_grammar() -> ModelSpec:
         vae_stride=(4, 8, 8),
         patch_size=_PATCH_SIZE,
         boundary=_CUSTOM_BOUNDARY[False],
+        fused=fused(),
     )
 
 
@@ -214,7 +215,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         name=recipe.name,
         title=recipe.title,
         shapes=targets,
-        aliases=aliases(size.num_blocks),
+        aliases=aliases(size.num_blocks) | fused_aliases(size.num_blocks),
         family="wan",
         module_kinds=_MODULE_KINDS,
         block_pattern=_BLOCK_PATTERN,
@@ -232,6 +233,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         expand_timesteps=large_vae,
         image_embeds=size.image_branch,
         first_and_last=_FLF_POSITIONS in targets,
+        fused=fused(size.num_blocks),
     )
 
 

@@ -57,9 +57,7 @@ _DAMAGED = "Download or copy the file again"
 def open_safetensors(path: Path, num_bytes: int) -> TensorFile:
     """Open a safetensors file whose header has been found sound."""
     header, data_start = _read_header(path, num_bytes)
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise LoraFileError(path, "its metadata is not a table of texts", expected="text -> text", remedy=_DAMAGED)
+    metadata = _check_metadata(path, header.pop("__metadata__", None))
     entries = {name: _check_entry(path, name, entry) for name, entry in header.items()}
     _check_spans(path, entries, num_bytes - data_start)
     infos = {name: entry.info for name, entry in entries.items()}
@@ -159,6 +157,20 @@ def _check_spans(path: Path, entries: Mapping[str, _Entry], data_bytes: int) -> 
     if position < data_bytes:
         what = f"{data_bytes - position:,} bytes follow its last tensor"
         raise LoraFileError(path, what, expected="none", remedy=_DAMAGED)
+
+
+def _check_metadata(path: Path, metadata: Any) -> dict[str, str]:
+    """Return the metadata, none where they are null, as the safetensors library reads them."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, dict):
+        what = f"its metadata is {json.dumps(metadata):.60}"
+        raise LoraFileError(path, what, expected="a table of texts", remedy=_DAMAGED)
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            what = f"its metadata {key!r:.60} is {json.dumps(value):.60}"
+            raise LoraFileError(path, what, expected="a text", remedy="Write the file again with texts alone")
+    return metadata
 
 
 def _check_entry(path: Path, name: str, entry: Any) -> _Entry:
