@@ -40,10 +40,10 @@ class WanVideoGenerator:
         vae: str | Path | None = None,
         image_encoder: str | Path | None = None,
         dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-        offload: Offload = "none",
+        device: str | torch.device | None = None,
+        offload: Offload | None = None,
     ) -> None:
-        """Open a model as `open_wan` does, whatever its family, or take one that is open."""
+        """Open a model as `open_wan` does, whatever its family, or take one that is open and has all this already."""
         pieces = {
             "low_noise": low_noise,
             "text_encoder": text_encoder,
@@ -51,13 +51,15 @@ class WanVideoGenerator:
             "vae": vae,
             "image_encoder": image_encoder,
             "dtype": dtype,
+            "device": device,
+            "offload": offload,
         }
+        given = {name: piece for name, piece in pieces.items() if piece is not None}
         if isinstance(source, (str, Path)):
-            self.model: OpenedModel = opener(source)(source, **pieces, device=device, offload=offload)  # type: ignore[arg-type]  # a dictionary of several types
+            self.model: OpenedModel = opener(source)(source, **given)  # type: ignore[arg-type]  # a dictionary of several types
         else:
-            given = [name for name, piece in pieces.items() if piece is not None]
             if given:
-                what = f"{given[0]} is given for a model that is open already"
+                what = f"{next(iter(given))} is given for a model that is open already"
                 raise ModelError(source.spec.title, what, remedy="Open the model with it")
             self.model = source
         self.loaded = load_stack(LoraStack(), self.model.spec)
