@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePath, PureWindowsPath
@@ -15,18 +15,20 @@ from ..experts import twin_beside
 from .entry import LoraEntry
 
 
-def find_lora(path: str | Path, folders: Sequence[str | Path] = ()) -> Path:
+def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path | None = None) -> Path:
     """Return the real, absolute path of a LoRA file, refusing one that leaves the folders.
 
     Args:
         path: relative to one of the folders (the first that has it wins), or absolute inside one of them.
             Backslashes separate folders, as ComfyUI on Windows writes them.
-        folders: where LoRAs may lie. Without any, `path` is taken as it is, relative to the working directory.
+        folders: where LoRAs may lie. Without any, `path` is taken as it is, or is the name of an embedded LoRA.
+        base: what it is relative to then, the working directory by default.
     """
     name = _portable(path)
     roots = [Path(folder).resolve() for folder in folders]
     if not roots:
-        return _existing([Path(name)], str(path), ())
+        file = Path(name) if base is None else base / name
+        return _existing([or_embedded(file, name)], str(path if base is None else file), ())
     candidates = [name] if PurePath(name).is_absolute() else [root / name for root in roots]
     allowed = [real for candidate in candidates if (real := _real_path(candidate, roots)) is not None]
     if (found := next(filter(_is_file, allowed), None)) is not None:
@@ -36,6 +38,11 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = ()) -> Path:
         places = ", ".join(str(root) for root in roots)
         raise StackError(str(path), "leaves the LoRA folders", expected=f"a path inside {places}")
     return _existing(allowed, str(path), roots)
+
+
+def or_embedded(file: Path, name: str) -> Path:
+    """Return `file` or, where there is none and `name` is that of an embedded LoRA, the file of that."""
+    return file if _is_file(file) else _embedded_loras().get(name, file)
 
 
 def relative_to_folders(path: Path, folders: Iterable[str | Path]) -> str:
@@ -51,7 +58,7 @@ def with_found_files(entry: LoraEntry, lora_folders: Sequence[str | Path], base:
     def find(path: Path | None) -> Path | None:
         if path is None:
             return None
-        return find_lora(path if lora_folders or base is None else base / path, lora_folders)
+        return find_lora(path, lora_folders, base)
 
     return replace(entry, path=find(entry.path), low_noise_path=find(entry.low_noise_path))
 
@@ -140,9 +147,16 @@ def _existing(candidates: Sequence[Path], name: str, roots: Sequence[Path]) -> P
     beside = {near for path in candidates for near in _names_in(path.parent)}
     places = ", ".join(map(str, roots)) or candidates[0].parent.resolve()
     is_folder = any(os.path.isdir(path) for path in candidates)
-    near = difflib.get_close_matches(candidates[0].name, sorted(beside - {candidates[0].name}), n=1)
+    embedded = () if roots else _embedded_loras()
+    near = difflib.get_close_matches(candidates[0].name, sorted({*beside, *embedded} - {candidates[0].name}), n=1)
     expected = f"nearest: {near[0]!r}" if near else "a LoRA file"
     raise StackError(name, "is a folder" if is_folder else f"no such file in {places}", expected=expected)
+
+
+def _embedded_loras() -> Mapping[str, Path]:
+    from ..families.registry import embedded_loras  # the shell builds its options from stacks, and waits for no torch
+
+    return embedded_loras()
 
 
 def _names_in(folder: Path) -> list[str]:
