@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..engine.generate import Video, generate
 from ..engine.request import GenerationRequest
-from ..families.opened import OpenedModel
-from ..families.registry import opener
 from ..families.wan.pocket import pocket_lora
-from ..media.contact_sheet import contact_sheet
-from ..media.video import save_video
-from ..pocket.measure import read_clip
 from ..stack.schedule import StrengthSchedule
 from ..stack.stack import LoraStack
 from .console import console
 from .generate import write_record
+from .verb import Verb
+
+if TYPE_CHECKING:
+    from ..engine.generate import Video
+    from ..families.opened import OpenedModel
 
 #: Pocket clips are 64 pixels wide; people's screens are not.
 _SCALE = 6
@@ -78,11 +78,14 @@ RUNS: tuple[Run, ...] = (
 )
 
 
-@click.command("demo")
+@click.command("demo", cls=Verb, examples=("lora-core demo --out demo",))
 @click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="A folder.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the noise all clips start from.")
 def command(out: Path, seed: int) -> None:
     """Run the main job on the embedded pocket model and show what each LoRA does."""
+    from ..families.registry import opener
+    from ..media.contact_sheet import contact_sheet
+
     started = time.perf_counter()
     model = opener("pocket")("pocket")
     videos: dict[str, Video] = {}
@@ -103,6 +106,9 @@ def command(out: Path, seed: int) -> None:
 
 def _make(run: Run, model: OpenedModel, seed: int, out: Path) -> Video:
     """Generate and save one clip."""
+    from ..engine.generate import generate
+    from ..media.video import save_video
+
     video = generate(model, run.request(model, seed), run.stack())
     save_video(video.frames, out / f"{run.name}.mp4", video.fps, scale=_SCALE)
     return video
@@ -115,6 +121,8 @@ def _label(run: Run, video: Video) -> str:
 
 def _table(videos: dict[str, Video]) -> str:
     """Say what was measured on each clip, and how long it took."""
+    from ..pocket.measure import read_clip
+
     head = f"{'clip':22}{'steps':>6}{'seconds':>9}  {'colour':9}{'shape':10}{'motion':8}{'dark':>6}{'zibbo':>7}"
     lines = [head]
     for name, video in videos.items():

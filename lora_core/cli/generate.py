@@ -10,10 +10,8 @@ from pathlib import Path
 import click
 
 from ..atomic import replacing
-from ..engine.generate import generate
 from ..engine.request import GenerationRequest
 from ..errors import RequestError
-from ..media.video import check_output
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .options import (
@@ -22,10 +20,12 @@ from .options import (
     ModelOptions,
     StackOptions,
     TextValue,
+    check_levels,
     group,
     model_options,
     stack_options,
 )
+from .verb import Verb
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -56,8 +56,15 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
 )
 
 
-@click.command("generate")
-@group("request", GenerationRequest, *_REQUEST_OPTIONS)
+_EXAMPLES = (
+    'lora-core generate -p "a red circle moves up on a plain background" --lora speed_6steps',
+    """lora-core generate -p "a zibbo moves right on a plain background" \\
+    --lora speed_6steps --lora zibbo_character:1.2 --seed 3 --scale 8 -o zibbo.gif""",
+)
+
+
+@click.command("generate", cls=Verb, examples=_EXAMPLES)
+@group("request", GenerationRequest, *_REQUEST_OPTIONS, check=check_levels)
 @model_options
 @stack_options
 @click.option("--size", type=TextValue("size", _parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
@@ -82,13 +89,12 @@ def command(
 ) -> None:
     """Make a video from a prompt, a model and a stack of LoRAs.
 
-    \b
-    lora-core generate -p "a zibbo moves right on a plain background" \\
-        --lora speed_6steps --lora zibbo_character --scale 8 -o zibbo.mp4
-    lora-core generate -p "..." --model wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors \\
-        --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \\
-        --lora lightx2v_high_noise.safetensors --lora style_high.safetensors:0.8 --offload experts
-    """  # noqa: D301  # click wants the character itself
+    A diffusers folder holds every piece of its model. Of a model in single files --model is the high-noise expert,
+    whose twin is found beside it; --text-encoder and --vae are given too.
+    """
+    from ..engine.generate import generate
+    from ..media.video import check_output
+
     check_output(out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])

@@ -7,22 +7,31 @@ from pathlib import Path
 
 import click
 
-from ..families.registry import spec_named, spec_names
-from ..plan.planning import make_plan
 from ..plan.settings import RunSettings
-from ..stack.loading import load_stack
 from .console import console
-from .options import StackOptions, run_options, stack_options
+from .options import StackOptions, run_options, spec_option, stack_options
+from .verb import Verb
 
 
-@click.command("plan")
-@click.option("--model", default=spec_names()[0], show_default=True, help="A spec's name, pocket, or a checkpoint.")
+@click.command(
+    "plan",
+    cls=Verb,
+    examples=(
+        "lora-core plan --steps 8 --shift 8",
+        "lora-core plan --model pocket --lora speed_6steps --lora neon_style:0.8 --plot plan.png",
+    ),
+)
+@spec_option
 @stack_options
 @run_options
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw sigmas, experts and strengths, PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def command(model: str, lora_options: StackOptions, settings: RunSettings, plot: Path | None, as_json: bool) -> None:
     """Show which expert and which strengths act at each step, without running a model."""
+    from ..families.registry import spec_named
+    from ..plan.planning import make_plan
+    from ..stack.loading import load_stack
+
     spec = spec_named(model)
     plan = make_plan(load_stack(lora_options.stack(), spec), spec, settings)
     console().result(json.dumps(plan.to_dict(), indent=2) if as_json else plan.table())

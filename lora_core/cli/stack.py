@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import LoraCoreError
-from ..families.base import ModelSpec
-from ..families.registry import spec_named, spec_names
-from ..plan.report import report_on_stack
-from ..plan.routing import route
-from ..stack.entry import LoraEntry
-from ..stack.loaded import LoadedStack
-from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .console import console
-from .options import StackOptions, stack_options
+from .options import StackOptions, spec_option, stack_options
+from .verb import Verb
+
+if TYPE_CHECKING:
+    from ..families.base import ModelSpec
+    from ..stack.entry import LoraEntry
+    from ..stack.loaded import LoadedStack
+
+
+_PIN = "lora-core stack pin --lora speed_6steps --lora neon_style:0.8 -o preset.json"
 
 
 @click.group("stack")
@@ -25,9 +28,13 @@ def command() -> None:
     """Check and pin stack files."""
 
 
-@command.command("check")
+@command.command(
+    "check",
+    cls=Verb,
+    examples=(_PIN, "lora-core stack check preset.json --model pocket"),
+)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model", default=spec_names()[0], show_default=True, help="A spec's name, pocket, or a checkpoint.")
+@spec_option
 @click.option("--lora-folder", "lora_folders", multiple=True, type=click.Path(path_type=Path), help="Where LoRAs lie.")
 @click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written.")
 @click.pass_context
@@ -36,6 +43,11 @@ def check(ctx: click.Context, file: Path, model: str, lora_folders: tuple[Path, 
 
     Ends with exit code 1 if any LoRA would be refused.
     """
+    from ..families.registry import spec_named
+    from ..plan.routing import route
+    from ..stack.loaded import LoadedStack
+    from ..stack.loading import load_stack
+
     spec = spec_named(model)
     stack = LoraStack.read_preset(file, lora_folders, verify=not no_verify)
     checked = [_check_entry(entry, spec) for entry in stack]
@@ -47,7 +59,7 @@ def check(ctx: click.Context, file: Path, model: str, lora_folders: tuple[Path, 
     ctx.exit(0 if len(loaded) == len(checked) else 1)
 
 
-@command.command("pin")
+@command.command("pin", cls=Verb, examples=(_PIN,))
 @stack_options
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The preset to write, JSON.")
 def pin(lora_options: StackOptions, out: Path) -> None:
@@ -57,6 +69,10 @@ def pin(lora_options: StackOptions, out: Path) -> None:
 
 def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoadedStack | None:
     """Print what becomes of one LoRA alone on the model; return it loaded, or None where it is refused."""
+    from ..plan.report import report_on_stack
+    from ..plan.routing import route
+    from ..stack.loading import load_stack
+
     try:
         loaded = load_stack(LoraStack((entry,)), spec)
         routed = route(loaded, spec)
