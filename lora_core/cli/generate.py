@@ -56,6 +56,14 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
 )
 
 
+#: What is said as a phase of `generate` begins; how far sampling is, its bar says.
+_PHASES = {
+    "files": "hashing the model's files, once for each",
+    "text": "encoding the prompt",
+    "picture": "encoding the picture",
+    "sampling": "sampling",
+    "decoding": "decoding the video",
+}
 _EXAMPLES = (
     'lora-core generate -p "a red circle moves up on a plain background" --lora speed_6steps',
     """lora-core generate -p "a zibbo moves right on a plain background" \\
@@ -98,9 +106,17 @@ def command(
     check_output(out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
-    stack, model = lora_options.stack(), model_options.open()
+    stack = lora_options.stack()
+    console().note(f"opening {model_options.model}")
+    model = model_options.open()
+
+    def say(phase: str) -> None:
+        if phase in _PHASES and (phase != "picture" or request.image is not None):
+            console().note(_PHASES[phase])
+
     with console().progress() as report:
-        video = generate(model, request, stack, callback=lambda i, n, _: report(i + 1, n, "sampling"))
+        video = generate(model, request, stack, callback=lambda i, n, _: report(i + 1, n, "sampling"), on_phase=say)
+    console().note(f"writing {out}")
     video.save(out, scale=scale)
     if record_file is not None:
         write_record(video.record, record_file)

@@ -106,6 +106,20 @@ def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Pat
     assert json.loads(record.read_text())["request"]["seed"] == 3
 
 
+def test_generate_says_what_it_does_unless_it_is_to_be_quiet(run: Run, tmp_path: Path) -> None:
+    asked = ("generate", "-p", "a zibo moves right", "--steps", 2, "--frames", 5, "-o", tmp_path / "clip.gif")
+    code, out, err = run(*asked, "--lora", "zibbo_character")
+    assert code == 0
+    said = ["opening pocket", "encoding the prompt", "sampling", "decoding the video", f"writing {tmp_path}/clip.gif"]
+    places = [err.index(line) for line in said]
+    assert places == sorted(places)
+    assert "prompt: the text encoder does not know 'zibo'\n" in err
+    assert "prompt: it lacks the trigger word 'zibbo' of LoRA 'zibbo_character'\n" in err
+    assert "encoding the picture" not in err
+    assert out.count("\n") == 1
+    assert run("--quiet", *asked)[2] == ""
+
+
 def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -> None:
     files = tiny.save_files(tmp_path)
     expert = tiny.save_native(tiny.image_transformer(), tmp_path / "i2v.safetensors")
