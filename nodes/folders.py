@@ -8,7 +8,7 @@ from pathlib import Path
 import folder_paths
 
 from ..lora_core.families.wan.pocket import POCKET_LORAS, pocket_lora, pocket_paths
-from ..lora_core.files.containers.opening import OPENERS
+from ..lora_core.files.containers.opening import CONTAINERS
 
 
 def lora_folders() -> list[Path]:
@@ -18,7 +18,7 @@ def lora_folders() -> list[Path]:
 
 def lora_files() -> list[str]:
     """Return the names of all LoRA files: the user's, then the pocket's."""
-    own = [name for name in folder_paths.get_filename_list("loras") if Path(name).suffix.lower() in OPENERS]
+    own = [name for name in folder_paths.get_filename_list("loras") if Path(name).suffix.lower() in CONTAINERS]
     pocket = [pocket_lora(name, expert).name for name in POCKET_LORAS for expert in ("high_noise", "low_noise")]
     return [*own, *(name for name in pocket if name not in own)]
 

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..lora_core import ModelError, ModelSpec
 from ..lora_core.engine.scenes import Scene, scenes_from_json
 from ..lora_core.errors import located
-from ..lora_core.stack.finding import files_of
+from ..lora_core.stack.row_files import files_of
 from .base import Node, schema
 from .folders import fingerprint
 from .production import SceneDefaults, clip_of, decode, plan_takes, sample_takes, stack_of

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..lora_core import LoraStack
-from ..lora_core.stack.finding import files_of
 from ..lora_core.stack.preset_folder import PresetFolder
+from ..lora_core.stack.row_files import files_of
 from .folders import fingerprint, lora_folders, preset_folder
 
 

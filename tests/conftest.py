@@ -1,5 +1,7 @@
 """Settings that hold for every test."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -7,6 +9,12 @@ from hypothesis import settings
 # No deadline: that a machine is busy is no fault of the code. `max_examples` keeps the whole set within minutes.
 settings.register_profile("wanloom", deadline=None, max_examples=50)
 settings.load_profile("wanloom")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests compute out of the user's own cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "cli": {"families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"},
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.
-KNOWS_WAN = {"families/registry.py", "__init__.py", "cli/options.py", "cli/demo.py"}
+KNOWS_WAN = {"families/registry.py", "__init__.py", "cli/options.py", "cli/lora_option.py", "cli/demo.py"}
 #: Tables of product names that file names may hold, whatever the model.
 NAMES_PRODUCTS = {"files/purpose.py", "experts/words.py"}
 

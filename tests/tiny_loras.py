@@ -16,7 +16,9 @@ TARGETS = {
 }
 
 
-def save_lora(path: Path, seed: int = 0, *, rank: int = 4, size: float = 0.1) -> Path:
+def save_lora(
+    path: Path, seed: int = 0, *, rank: int = 4, size: float = 0.1, metadata: dict[str, str] | None = None
+) -> Path:
     """Write a LoRA in the naming of ComfyUI's users, strong enough to see."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
@@ -24,5 +26,5 @@ def save_lora(path: Path, seed: int = 0, *, rank: int = 4, size: float = 0.1) ->
         name = f"diffusion_model.{target}"
         tensors[f"{name}.lora_down.weight"] = size * torch.randn(rank, num_inputs, generator=generator)
         tensors[f"{name}.lora_up.weight"] = size * torch.randn(num_outputs, rank, generator=generator)
-    save_file(tensors, path)
+    save_file(tensors, path, metadata=metadata)
     return path

@@ -8,21 +8,31 @@ import click
 
 from ..errors import OutputError
 from ..experts import EXPERTS
-from ..files.encode import DIALECTS
-from ..files.read import read_lora
-from ..files.write import write_lora
+from ..files.dialects import DIALECTS
 from .console import console
+from .lora_option import LoraPath
+from .verb import Verb
 
 
-@click.command("convert")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.command(
+    "convert",
+    cls=Verb,
+    examples=("lora-core convert neon_style neon_high_noise.safetensors --to kohya",),
+)
+@click.argument("source", type=LoraPath())
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--to", "dialect", type=click.Choice(DIALECTS), default="comfyui", show_default=True, help="The dialect.")
 @click.option("--expert", type=click.Choice(EXPERTS), help="Of a file of both experts, write only this one's half.")
 @click.option("--allow-partial", is_flag=True, help="Leave out tensors that no model of the family has a place for.")
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 def command(source: Path, target: Path, dialect: str, expert: str | None, allow_partial: bool, force: bool) -> None:
-    """Write the LoRA file SOURCE to TARGET in another dialect; it is read back and compared before it counts."""
+    """Write the LoRA SOURCE, a file or an embedded one, to TARGET in another dialect.
+
+    It is read back and compared before it counts.
+    """
+    from ..files.read import read_lora
+    from ..files.write import write_lora
+
     if target.exists() and not force:
         raise OutputError(target, "exists already", remedy="Choose another name, or pass --force")
     weights = read_lora(source, allow_partial=allow_partial)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.generate import Video, generate
 from ..engine.request import GenerationRequest
-from ..families.opened import OpenedModel
-from ..families.registry import opener
-from ..families.wan.pocket import pocket_lora
-from ..media.contact_sheet import contact_sheet
-from ..media.video import save_video
-from ..pocket.measure import read_clip
-from ..stack.schedule import StrengthSchedule
+from ..experts import EXPERTS
+from ..stack.entry import LoraEntry
 from ..stack.stack import LoraStack
 from .console import console
 from .generate import write_record
+from .verb import Verb
+
+if TYPE_CHECKING:
+    from ..engine.generate import Video
+    from ..families.opened import OpenedModel
 
 #: Pocket clips are 64 pixels wide; people's screens are not.
 _SCALE = 6
@@ -30,13 +30,13 @@ class Run:
     """One clip of the demo.
 
     Attributes:
-        loras: embedded LoRAs by name, each with its schedule or None; all at strength 1.
+        loras: embedded LoRAs; the low-noise file of each pair is found beside the high-noise one.
         is_fast: six steps without guidance, instead of the many guided steps of a model without a speed LoRA.
     """
 
     name: str
     prompt: str
-    loras: tuple[tuple[str, StrengthSchedule | None], ...] = ()
+    loras: tuple[LoraEntry, ...] = ()
     is_fast: bool = False
 
     def request(self, model: OpenedModel, seed: int) -> GenerationRequest:
@@ -46,12 +46,9 @@ class Run:
         spec = model.spec
         return GenerationRequest(self.prompt, num_steps=spec.default_num_steps, cfg=spec.default_cfg, seed=seed)
 
-    def stack(self) -> LoraStack:
-        """Return its LoRAs; the low-noise file of each pair is found beside the high-noise one."""
-        stack = LoraStack()
-        for name, schedule in self.loras:
-            stack = stack.add(pocket_lora(name, "high_noise"), name=name, schedule=schedule)
-        return stack
+
+def _lora(name: str, strength: float = 1.0, **settings: Any) -> LoraEntry:
+    return LoraEntry(name, Path(name), strength, **settings)
 
 
 _SPEED, _STYLE, _CHARACTER, _MOTION = "speed_6steps", "neon_style", "zibbo_character", "orbit_motion"
@@ -63,26 +60,34 @@ _STACK = "stack"
 RUNS: tuple[Run, ...] = (
     Run("base", _SHAPE),
     Run("base-6-steps", _SHAPE, is_fast=True),
-    Run("speed", _SHAPE, ((_SPEED, None),), is_fast=True),
-    Run("style", _SHAPE, ((_STYLE, None),)),
+    Run("speed", _SHAPE, (_lora(_SPEED),), is_fast=True),
+    Run("style", _SHAPE, (_lora(_STYLE),)),
     Run("base-character-word", _ZIBBO),
-    Run("character", _ZIBBO, ((_CHARACTER, None),)),
+    Run("character", _ZIBBO, (_lora(_CHARACTER),)),
     Run("base-motion-word", _ORBIT),
-    Run("motion", _ORBIT, ((_MOTION, None),)),
+    Run("motion", _ORBIT, (_lora(_MOTION),)),
     Run(
         _STACK,
         _ZIBBO,
-        ((_SPEED, None), (_CHARACTER, None), (_STYLE, StrengthSchedule.fade_out())),
+        # At full strength the glow covers the white of the eyes, which the low-noise expert paints.
+        (
+            _lora(_SPEED, 0.8),
+            _lora(_CHARACTER, 1.5, low_noise_strength=1.0),
+            _lora(_STYLE, 0.4, low_noise_strength=0.3),
+        ),
         is_fast=True,
     ),
 )
 
 
-@click.command("demo")
+@click.command("demo", cls=Verb, examples=("lora-core demo --out demo",))
 @click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="A folder.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Of the noise all clips start from.")
+@click.option("--seed", type=int, default=13, show_default=True, help="Of the noise all clips start from.")
 def command(out: Path, seed: int) -> None:
     """Run the main job on the embedded pocket model and show what each LoRA does."""
+    from ..families.registry import opener
+    from ..media.contact_sheet import contact_sheet
+
     started = time.perf_counter()
     model = opener("pocket")("pocket")
     videos: dict[str, Video] = {}
@@ -103,18 +108,29 @@ def command(out: Path, seed: int) -> None:
 
 def _make(run: Run, model: OpenedModel, seed: int, out: Path) -> Video:
     """Generate and save one clip."""
-    video = generate(model, run.request(model, seed), run.stack())
+    from ..engine.generate import generate
+    from ..media.video import save_video
+
+    video = generate(model, run.request(model, seed), LoraStack(run.loras))
     save_video(video.frames, out / f"{run.name}.mp4", video.fps, scale=_SCALE)
     return video
 
 
 def _label(run: Run, video: Video) -> str:
-    loras = " + ".join(name if schedule is None else f"{name} ({schedule})" for name, schedule in run.loras)
+    loras = " + ".join(map(_with_strength, run.loras))
     return f"{run.name}\n{run.prompt}\n{video.plan.num_steps} steps, {loras or 'no LoRA'}"
+
+
+def _with_strength(lora: LoraEntry) -> str:
+    """Name a LoRA with its strength, or two where the experts have different ones."""
+    strengths = dict.fromkeys(f"{lora.strength_on(expert):g}" for expert in EXPERTS)
+    return f"{lora.name} {'/'.join(strengths)}"
 
 
 def _table(videos: dict[str, Video]) -> str:
     """Say what was measured on each clip, and how long it took."""
+    from ..pocket.measure import read_clip
+
     head = f"{'clip':22}{'steps':>6}{'seconds':>9}  {'colour':9}{'shape':10}{'motion':8}{'dark':>6}{'zibbo':>7}"
     lines = [head]
     for name, video in videos.items():

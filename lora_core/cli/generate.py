@@ -10,10 +10,8 @@ from pathlib import Path
 import click
 
 from ..atomic import replacing
-from ..engine.generate import generate
 from ..engine.request import GenerationRequest
 from ..errors import RequestError
-from ..media.video import check_output
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .options import (
@@ -22,11 +20,13 @@ from .options import (
     ModelOptions,
     StackOptions,
     TextValue,
+    check_levels,
     group,
     model_options,
     partial_option,
     stack_options,
 )
+from .verb import Verb
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -57,8 +57,23 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
 )
 
 
-@click.command("generate")
-@group("request", GenerationRequest, *_REQUEST_OPTIONS)
+#: What is said as a phase of `generate` begins; how far sampling is, its bar says.
+_PHASES = {
+    "files": "hashing the model's files, once for each",
+    "text": "encoding the prompt",
+    "picture": "encoding the picture",
+    "sampling": "sampling",
+    "decoding": "decoding the video",
+}
+_EXAMPLES = (
+    'lora-core generate -p "a red circle moves up on a plain background" --lora speed_6steps',
+    """lora-core generate -p "a zibbo moves right on a plain background" \\
+    --lora speed_6steps --lora zibbo_character:1.2 --seed 3 --scale 8 -o zibbo.gif""",
+)
+
+
+@click.command("generate", cls=Verb, examples=_EXAMPLES)
+@group("request", GenerationRequest, *_REQUEST_OPTIONS, check=check_levels)
 @model_options
 @stack_options
 @partial_option
@@ -85,17 +100,23 @@ def command(
 ) -> None:
     """Make a video from a prompt, a model and a stack of LoRAs.
 
-    \b
-    lora-core generate -p "a zibbo moves right on a plain background" \\
-        --lora speed_6steps --lora zibbo_character --scale 8 -o zibbo.mp4
-    lora-core generate -p "..." --model wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors \\
-        --text-encoder umt5_xxl_fp8_e4m3fn_scaled.safetensors --vae wan_2.1_vae.safetensors \\
-        --lora lightx2v_high_noise.safetensors --lora style_high.safetensors:0.8 --offload experts
-    """  # noqa: D301  # click wants the character itself
+    A diffusers folder holds every piece of its model. Of a model in single files --model is the high-noise expert,
+    whose twin is found beside it; --text-encoder and --vae are given too.
+    """
+    from ..engine.generate import generate
+    from ..media.video import check_output
+
     check_output(out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
-    stack, model = lora_options.stack(), model_options.open()
+    stack = lora_options.stack()
+    console().note(f"opening {model_options.model}")
+    model = model_options.open()
+
+    def say(phase: str) -> None:
+        if phase in _PHASES and (phase != "picture" or request.image is not None):
+            console().note(_PHASES[phase])
+
     with console().progress() as report:
         video = generate(
             model,
@@ -103,7 +124,9 @@ def command(
             stack,
             allow_partial=allow_partial,
             callback=lambda i, n, _: report(i + 1, n, "sampling"),
+            on_phase=say,
         )
+    console().note(f"writing {out}")
     video.save(out, scale=scale)
     if record_file is not None:
         write_record(video.record, record_file)

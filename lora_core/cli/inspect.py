@@ -7,14 +7,17 @@ from pathlib import Path
 
 import click
 
-from ..families.registry import spec_named
-from ..files.read import read_lora
-from ..files.report import inspect_lora
 from .console import console
+from .lora_option import LoraPath
+from .verb import Verb
 
 
-@click.command("inspect")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.command(
+    "inspect",
+    cls=Verb,
+    examples=("lora-core inspect neon_style --model pocket", "lora-core inspect zibbo_character --plot sizes.png"),
+)
+@click.argument("files", nargs=-1, required=True, type=LoraPath())
 @click.option("--model", help="The model it must fit: a spec's name, pocket, or a checkpoint; else any of its family.")
 @click.option("--all", "every", is_flag=True, help="One line for every tensor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -23,10 +26,13 @@ from .console import console
 def command(
     ctx: click.Context, files: tuple[Path, ...], model: str | None, every: bool, as_json: bool, plot: Path | None
 ) -> None:
-    """Show what is in LoRA FILES and what of it fits a model.
+    """Show what is in LoRA FILES, or in embedded ones by their names, and what of it fits a model.
 
     Ends with exit code 1 if a file would be refused.
     """
+    from ..families.registry import spec_named
+    from ..files.report import inspect_lora
+
     spec = None if model is None else spec_named(model)
     reports = [inspect_lora(file, spec=spec) for file in files]
     if as_json:
@@ -36,6 +42,7 @@ def command(
         console().result("\n\n".join(report.text(every=every) for report in reports))
     if plot is not None:
         from ..files.plot import save_delta_plot
+        from ..files.read import read_lora
 
         save_delta_plot([read_lora(file, spec=spec, allow_partial=True) for file in files], plot)
         console().note(f"plot: {plot}")

@@ -6,18 +6,20 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from ..checks import known, number_in_text
+from ..checks import number_in_text
 from ..errors import PlanError, StackError
-from ..families.wan.pocket import POCKET_LORAS, pocket_lora
+from ..families.wan.spec import WAN_SPEC_NAMES
 from ..plan.settings import Boundary, RunSettings
 from ..plan.sigmas import parse_sigmas
-from ..stack.entry import AppliesTo
-from ..stack.finding import find_lora
+from ..stack.entry import LoraEntry, free_name, name_of_file
+from ..stack.row_files import with_found_files
 from ..stack.stack import LoraStack
+from .lora_option import LORA_FORM, complete_lora, is_file_in, parse_lora
 
 if TYPE_CHECKING:
     import torch
@@ -28,15 +30,17 @@ _PATH = click.Path(path_type=Path)
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+Check = Callable[[click.Context], None]
 
 
-def group(name: str, kind: type, *options: Decorator) -> Decorator:
-    """Give a command these options, and hand their values to its argument `name` as one `kind`."""
+def group(name: str, kind: type, *options: Decorator, check: Check = lambda ctx: None) -> Decorator:
+    """Give a command these options, and hand their values, once checked, to its argument `name` as one `kind`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_group(**given: Any) -> None:
             values = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
+            check(click.get_current_context())
             command(**given, **{name: kind(**values)})
 
         decorated: Callable[..., None] = with_group
@@ -66,12 +70,15 @@ class StackOptions:
     stack_file: Path | None
     lora_folders: tuple[Path, ...]
     no_verify: bool
+    download: bool
 
     def stack(self) -> LoraStack:
         """Return the LoRAs of the stack file followed by those given one by one; files are found, not read."""
         stack = LoraStack()
         if self.stack_file is not None:
-            stack = LoraStack.read_preset(self.stack_file, self.lora_folders, verify=not self.no_verify)
+            stack = LoraStack.read_preset(
+                self.stack_file, self.lora_folders, verify=not self.no_verify, download=self.download
+            )
         elif self.no_verify:
             raise StackError("--no-verify", "there is no --stack to verify", remedy="Leave it out")
         for text in self.loras:
@@ -79,12 +86,16 @@ class StackOptions:
         return stack
 
     def _with_lora(self, stack: LoraStack, text: str) -> LoraStack:
-        """Append one `--lora`: an embedded one by its name, unless the user has folders of their own, or a file."""
-        path, strength, applies_to = parse_lora(text)
-        if path in POCKET_LORAS and not self.lora_folders:
-            return stack.add(pocket_lora(path, "high_noise"), strength, applies_to, name=path)
-        return stack.add(find_lora(path, self.lora_folders), strength, applies_to)
+        """Append one `--lora`, named by the file as it was given, as a row of a stack file is."""
+        path, strength, applies_to = parse_lora(text, is_file_in(self.lora_folders))
+        name = free_name(name_of_file(path), {entry.name for entry in stack})
+        entry = LoraEntry(name, Path(path), strength, applies_to)
+        return stack.add(with_found_files(entry, self.lora_folders, download=self.download))
 
+
+download_option: Decorator = click.option(
+    "--download", is_flag=True, help="Fetch LoRAs from Hugging Face that its local cache lacks; nothing else ever is."
+)
 
 stack_options = group(
     "lora_options",
@@ -93,7 +104,8 @@ stack_options = group(
         "--lora",
         "loras",
         multiple=True,
-        metavar="FILE[:STRENGTH[:APPLIES_TO]]",
+        metavar=LORA_FORM,
+        shell_complete=complete_lora,
         help="A LoRA file, or the name of an embedded one; repeat for a stack. APPLIES_TO is auto, both, high_noise or "
         "low_noise; with auto the other expert's file is found beside it.",
     ),
@@ -106,6 +118,7 @@ stack_options = group(
         help="Where LoRAs lie; paths that leave these folders are refused.",
     ),
     click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written."),
+    download_option,
 )
 
 partial_option: Decorator = click.option(
@@ -153,7 +166,19 @@ RUN_OPTIONS: tuple[Decorator, ...] = (
         help="Guidance: one number, or HIGH,LOW.",
     ),
 )
-run_options = group("settings", RunSettings, *RUN_OPTIONS)
+
+
+def check_levels(ctx: click.Context) -> None:
+    """Refuse what noise levels of one's own leave no use for, also where it repeats a default."""
+    if ctx.get_parameter_source("sigmas") is not ParameterSource.COMMANDLINE:
+        return
+    for option, name in (("--steps", "num_steps"), ("--shift", "shift")):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            what = f"{ctx.params[name]:g} would do nothing beside --sigmas, which are all the noise levels there are"
+            raise PlanError(option, what, remedy="Give one of the two")
+
+
+run_options = group("settings", RunSettings, *RUN_OPTIONS, check=check_levels)
 
 
 @dataclass(frozen=True)
@@ -185,7 +210,7 @@ class ModelOptions:
             vae=self.vae,
             image_encoder=self.image_encoder,
             dtype=dtype,
-            device=_best_device() if self.device == "auto" else self.device,
+            device=self.device,
             offload=self.offload,  # type: ignore[arg-type]  # the family refuses what it does not know
         )
 
@@ -211,21 +236,6 @@ model_options = group(
 )
 
 
-def parse_lora(text: str) -> tuple[str, float, AppliesTo]:
-    """Take `file[:strength[:applies_to]]` apart from its end, so that a drive letter stays with the file."""
-    path, strength, applies_to = text, 1.0, "auto"
-    head, _, tail = path.rpartition(":")
-    if len(head) > 1 and tail.replace("_", "").isalpha():
-        path, applies_to = head, known(tail, get_args(AppliesTo), f"--lora {text}: applies_to", StackError)
-        head, _, tail = path.rpartition(":")
-    if len(head) > 1 and not any(mark in tail for mark in "/\\"):
-        path, strength = head, number_in_text(tail, f"--lora {text}: strength", StackError)
-    return path, strength, cast(AppliesTo, applies_to)
-
-
-def _best_device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+spec_option = click.option(
+    "--model", default=WAN_SPEC_NAMES[0], show_default=True, help="A spec's name, pocket, or a checkpoint."
+)

@@ -7,16 +7,21 @@ from pathlib import Path
 
 import click
 
-from ..families.registry import spec_named, spec_names
-from ..plan.planning import make_plan
 from ..plan.settings import RunSettings
-from ..stack.loading import load_stack
 from .console import console
-from .options import StackOptions, partial_option, run_options, stack_options
+from .options import StackOptions, partial_option, run_options, spec_option, stack_options
+from .verb import Verb
 
 
-@click.command("plan")
-@click.option("--model", default=spec_names()[0], show_default=True, help="A spec's name, pocket, or a checkpoint.")
+@click.command(
+    "plan",
+    cls=Verb,
+    examples=(
+        "lora-core plan --steps 8 --shift 8",
+        "lora-core plan --model pocket --lora speed_6steps --lora neon_style:0.8 --plot plan.png",
+    ),
+)
+@spec_option
 @stack_options
 @partial_option
 @run_options
@@ -31,6 +36,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Show which expert and which strengths act at each step, without running a model."""
+    from ..families.registry import spec_named
+    from ..plan.planning import make_plan
+    from ..stack.loading import load_stack
+
     spec = spec_named(model)
     plan = make_plan(load_stack(lora_options.stack(), spec, allow_partial=allow_partial), spec, settings)
     console().result(json.dumps(plan.to_dict(), indent=2) if as_json else plan.table())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoints.hashes import hashes_of
 from ..errors import ModelError, RequestError, StackError
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
@@ -28,6 +29,7 @@ from ..sampling.sample import StepCallback, sample
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
+from .notes import prompt_notes
 from .record import make_record
 from .request import GenerationRequest
 
@@ -44,7 +46,7 @@ class Video:
         frames: (T, H, W, 3) uint8.
         latents: (1, C, F, H, W) raw VAE latents, float32 on the CPU.
         timings: phase -> seconds; "step 0", "step 1", ... are parts of "sampling".
-        notes: what was noticed about stack, plan and prompts, as lines of text.
+        notes: what was noticed about stack, plan and prompts, as lines of text; see `notes.py`.
         record: all settings, versions, hashes and timings, ready for JSON; see `record.py`.
     """
 
@@ -72,7 +74,9 @@ def generate(
     stack: LoraStack | LoadedStack | None = None,
     *,
     allow_partial: bool = False,
+    download: bool = False,
     callback: StepCallback | None = None,
+    on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
     """Make one video; everything that can be known to be wrong is said before a network runs.
 
@@ -81,14 +85,18 @@ def generate(
         request: what to make.
         stack: the LoRAs, none by default; loaded for this model unless they are.
         allow_partial: let files through in which some tensors match nothing, of a stack that is not loaded yet.
+        download: fetch its repositories on Hugging Face that the local cache lacks.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
+        on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
     """
     clip = request.clip(model.spec)
-    loaded = _loaded(stack, model.spec, allow_partial)
+    loaded = _loaded(stack, model.spec, allow_partial=allow_partial, download=download)
     plan = make_plan(loaded, model.spec, request)
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
-    watch = _Stopwatch()
+    watch = _Stopwatch(on_phase)
+    with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
+        hashes = hashes_of(model.files)
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
@@ -108,8 +116,8 @@ def generate(
     _check_finite(model, latents)
     with watch.phase("decoding"):
         frames = to_frames(model.vae_decode(latents))
-    notes = _prompt_notes(model, request, plan)
-    record = make_record(model, request, clip, loaded, plan, latents, timings=watch.seconds, notes=notes)
+    notes = prompt_notes(model, request, loaded, plan)
+    record = make_record(model, request, clip, loaded, plan, latents, hashes, timings=watch.seconds, notes=notes)
     video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
     _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
     return video
@@ -119,14 +127,15 @@ def plan_request(
     spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack, *, allow_partial: bool = False
 ) -> SamplingPlan:
     """Return the plan that a request and a stack make for a model, without running it."""
-    return make_plan(_loaded(stack, spec, allow_partial), spec, request)
+    return make_plan(_loaded(stack, spec, allow_partial=allow_partial), spec, request)
 
 
-def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, allow_partial: bool) -> LoadedStack:
+def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, **reading: bool) -> LoadedStack:
+    """Return the stack, loaded with what was asked of its reading: allow_partial, download."""
     if not isinstance(stack, LoadedStack):
-        return load_stack(stack or LoraStack(), spec, allow_partial=allow_partial)
-    if allow_partial:
-        raise StackError("allow_partial", "the stack is loaded already", remedy="Give it to load_stack")
+        return load_stack(stack or LoraStack(), spec, **reading)  # type: ignore[arg-type]  # mypy takes any argument for one
+    if (asked := next((name for name, wanted in reading.items() if wanted), None)) is not None:
+        raise StackError(asked, "the stack is loaded already", remedy="Give it to load_stack")
     return stack
 
 
@@ -156,30 +165,16 @@ def _embed(model: OpenedModel, request: GenerationRequest, plan: SamplingPlan) -
     return positive, model.encode_text(request.negative_prompt) if plan.guided_steps else None
 
 
-def _prompt_notes(model: OpenedModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[str, ...]:
-    """Say what of the prompts was not taken in."""
-    prompts = {"prompt": request.prompt}
-    notes = []
-    if plan.guided_steps:
-        prompts["negative prompt"] = request.negative_prompt
-    elif request.negative_prompt:
-        notes.append("negative prompt: cfg is 1 at every step, so it is not read")
-    for name, prompt in prompts.items():
-        if unknown := model.unknown_words(prompt):
-            notes.append(f"{name}: the text encoder does not know {', '.join(map(repr, unknown))}")
-        if (num_tokens := model.num_tokens(prompt)) > model.max_tokens:
-            notes.append(f"{name}: of its {num_tokens} tokens only the first {model.max_tokens} are read")
-    return tuple(notes)
-
-
 @dataclass
 class _Stopwatch:
-    """Seconds by phase."""
+    """Seconds by phase, and who is told that one begins."""
 
+    on_phase: Callable[[str], None]
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        self.on_phase(name)
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started

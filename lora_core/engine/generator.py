@@ -15,15 +15,16 @@ from ..families.opened import OpenedModel
 from ..families.registry import opener
 from ..plan.routing import route
 from ..sampling.sample import StepCallback
-from ..stack.entry import AppliesTo, LoraEntry
-from ..stack.loaded import LoadedLora
+from ..stack.entry import AppliesTo, LoraEntry, name_of_file
+from ..stack.loaded import LoadedLora, LoadedStack
 from ..stack.loading import load_stack
+from ..stack.rows import rows_of
 from ..stack.stack import LoraStack
 from .generate import Video, generate
 from .request import GenerationRequest, Picture
 
-#: One LoRA of a list: a row as stack files have it, or (path, name, weight, applies_to) as far as needed.
-LoraRow = Mapping[str, object] | Sequence[object]
+#: One LoRA of a list: a file, a row as stack files have it, or (path, name, weight, applies_to) as far as needed.
+LoraRow = str | Path | Mapping[str, object] | Sequence[object]
 _COLUMNS = ("path", "name", "weight", "applies_to")
 
 
@@ -40,13 +41,15 @@ class WanVideoGenerator:
         vae: str | Path | None = None,
         image_encoder: str | Path | None = None,
         dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-        offload: Offload = "none",
+        device: str | torch.device | None = None,
+        offload: Offload | None = None,
         allow_partial: bool = False,
+        download: bool = False,
     ) -> None:
-        """Open a model as `open_wan` does, whatever its family, or take one that is open.
+        """Open a model as `open_wan` does, whatever its family, or take one that is open and has all this already.
 
-        With `allow_partial`, LoRA files in which some tensors match nothing are let through.
+        With `allow_partial`, LoRA files in which some tensors match nothing are let through; with `download`,
+        repositories on Hugging Face that the local cache lacks are fetched.
         """
         pieces = {
             "low_noise": low_noise,
@@ -55,16 +58,18 @@ class WanVideoGenerator:
             "vae": vae,
             "image_encoder": image_encoder,
             "dtype": dtype,
+            "device": device,
+            "offload": offload,
         }
+        given = {name: piece for name, piece in pieces.items() if piece is not None}
         if isinstance(source, (str, Path)):
-            self.model: OpenedModel = opener(source)(source, **pieces, device=device, offload=offload)  # type: ignore[arg-type]  # a dictionary of several types
+            self.model: OpenedModel = opener(source)(source, **given)  # type: ignore[arg-type]  # a dictionary of several types
         else:
-            given = [name for name, piece in pieces.items() if piece is not None]
             if given:
-                what = f"{given[0]} is given for a model that is open already"
+                what = f"{next(iter(given))} is given for a model that is open already"
                 raise ModelError(source.spec.title, what, remedy="Open the model with it")
             self.model = source
-        self.allow_partial = allow_partial
+        self.allow_partial, self.download = allow_partial, download
         self.loaded = load_stack(LoraStack(), self.model.spec)
 
     @property
@@ -74,7 +79,7 @@ class WanVideoGenerator:
 
     @stack.setter
     def stack(self, stack: LoraStack) -> None:
-        self.loaded = load_stack(stack, self.model.spec, allow_partial=self.allow_partial)
+        self.loaded = self._read(stack)
 
     def load_specialized_lora(
         self,
@@ -87,12 +92,13 @@ class WanVideoGenerator:
 
         The other file of a pair is found by its name. What is returned tells of every tensor in its `weights.account`.
         """
-        entry = LoraEntry(adapter_name or Path(lora_path).stem, Path(lora_path), lora_weight, applies_to)
+        entry = LoraEntry(adapter_name or name_of_file(lora_path), Path(lora_path), lora_weight, applies_to)
         return self._load([entry])[0]
 
     def load_multiple_loras(self, loras: Sequence[LoraRow]) -> tuple[LoadedLora, ...]:
-        """Load several LoRAs, all of them or, if one is at fault, none."""
-        return self._load([_entry(row, f"LoRA {i}") for i, row in enumerate(loras, 1)])
+        """Load several LoRAs, all of them or, if one is at fault, none; one alone need not stand in a list."""
+        rows = [loras] if isinstance(loras, Path) else rows_of(loras, "load_multiple_loras")
+        return self._load([_entry(row, f"LoRA {i}") for i, row in enumerate(rows, 1)])
 
     def unload_loras(self, *names: str) -> None:
         """Take LoRAs off the stack by name; all of them when no name is given."""
@@ -112,16 +118,21 @@ class WanVideoGenerator:
         request = from_settings(GenerationRequest, named, "generate_video", RequestError)
         return generate(self.model, request, self.loaded, callback=callback)
 
+    def _read(self, stack: LoraStack) -> LoadedStack:
+        return load_stack(stack, self.model.spec, allow_partial=self.allow_partial, download=self.download)
+
     def _load(self, entries: Sequence[LoraEntry]) -> tuple[LoadedLora, ...]:
         """Read and check the entries, then put them on the stack; one of the same name gives way in its place."""
-        new = load_stack(LoraStack(tuple(entries)), self.model.spec, allow_partial=self.allow_partial)
+        new = self._read(LoraStack(tuple(entries)))
         route(new, self.model.spec)
         self.loaded = self.loaded.updated(new)
         return new.loras
 
 
-def _entry(row: LoraRow, where: str) -> LoraEntry:
+def _entry(row: Any, where: str) -> LoraEntry:
     """Read one LoRA of a list."""
+    if isinstance(row, str | Path):
+        row = {"path": row}
     if not isinstance(row, Mapping):
         if not 1 <= len(row) <= len(_COLUMNS):
             raise StackError(where, f"{len(row)} values", expected=f"({', '.join(_COLUMNS)}), or its beginning")

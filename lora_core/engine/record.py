@@ -43,16 +43,17 @@ def make_record(
     loaded: LoadedStack,
     plan: SamplingPlan,
     latents: Tensor,
+    hashes: Mapping[str, str],
     *,
     timings: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, object]:
-    """Return the record of a video that has just been made."""
+    """Return the record of a video that has just been made; `hashes` are those of the model's files."""
     return {
         "format": RECORD_FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "request": _request_row(request, clip),
-        "model": _model_row(model),
+        "model": _model_row(model, hashes),
         "loras": [_lora_row(entry) for entry in loaded.stack],
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
@@ -146,9 +147,12 @@ def _latents_again(row: Mapping[str, Any] | None, given: Tensor | None) -> Tenso
     return given
 
 
-def _model_row(model: OpenedModel) -> dict[str, object]:
-    """Name the model's files and their sizes; hashing tens of gigabytes would take longer than the video."""
-    files = {piece: {"path": str(path), "bytes": _num_bytes(path)} for piece, path in model.files.items()}
+def _model_row(model: OpenedModel, hashes: Mapping[str, str]) -> dict[str, object]:
+    """Name the model's files, their sizes and their hashes."""
+    files = {
+        piece: {"path": str(path), "bytes": _num_bytes(path), "sha256": hashes[piece]}
+        for piece, path in model.files.items()
+    }
     return {"name": model.spec.name, "dtype": str(model.dtype), "offload": model.offload, "files": files}
 
 

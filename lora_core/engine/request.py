@@ -1,25 +1,28 @@
-"""A generation request: everything a user asks of one video, checked before any network runs."""
+"""A generation request: everything a user asks of one video, checked before any network runs.
+
+What opens pictures is imported when there is one: the command line builds its options, and its help, from the request.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageOps
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..checks import finite_number, known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
-from ..media.picture import read_image
 from ..plan.settings import RunSettings
-from ..sampling.noise import MAX_SEED
 from ..sampling.solvers import SOLVERS
 
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
 #: A picture as users have it: a file, a PIL image, or an array (H, W, 3) uint8.
-Picture = str | Path | Image.Image | np.ndarray
+Picture: TypeAlias = "str | Path | Image.Image | np.ndarray"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,8 @@ class GenerationRequest(RunSettings):
     __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
+        from ..sampling.noise import MAX_SEED
+
         super().__post_init__()
         for name in ("prompt", "negative_prompt"):
             if not isinstance(getattr(self, name), str):
@@ -142,6 +147,11 @@ class Clip:
 
 def open_picture(picture: Picture) -> Image.Image:
     """Return a picture as a PIL image in RGB."""
+    import numpy as np
+    from PIL import Image
+
+    from ..media.picture import read_image
+
     if isinstance(picture, Image.Image):
         return picture.convert("RGB")
     if isinstance(picture, np.ndarray):
@@ -156,6 +166,8 @@ def open_picture(picture: Picture) -> Image.Image:
 
 def fit_picture(picture: Image.Image, height: int, width: int) -> Image.Image:
     """Scale a picture to cover (height, width) and cut it around its centre, as ComfyUI's WanImageToVideo does."""
+    from PIL import Image, ImageOps
+
     return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
-
-from PIL import Image
-from torch import Tensor, nn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..experts import Expert
 from .base import ModelSpec
-from .condition import Condition
-from .opened import Opener
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+
+    from .condition import Condition
+    from .opened import Opener
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -45,9 +48,9 @@ class Forward(Protocol):
 
 
 #: The embedded prompt and negative prompt, None where no step is guided.
-Texts = tuple[Tensor, Tensor | None]
+Texts: TypeAlias = "tuple[Tensor, Tensor | None]"
 #: The first and the last picture of a clip, of its size, as far as there are.
-Pictures = tuple[Image.Image | None, Image.Image | None]
+Pictures: TypeAlias = "tuple[Image.Image | None, Image.Image | None]"
 
 
 class MakeCondition(Protocol):
@@ -189,6 +192,7 @@ class Family:
         open: how a model is opened.
         prefixes: what stands before its module paths in LoRA files, beside what does for every family.
         embedded: models that come with the package, opened by these words instead of a path.
+        loras: LoRAs that come with the package: name -> file, of a pair the high-noise one.
         pipelines: the classes of diffusers pipelines whose folders it opens.
     """
 
@@ -207,4 +211,5 @@ class Family:
     open: Opener
     prefixes: tuple[Prefix, ...] = ()
     embedded: tuple[str, ...] = ()
+    loras: Mapping[str, Path] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()

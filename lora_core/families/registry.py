@@ -76,6 +76,11 @@ def spec_named(model: str) -> ModelSpec:
     return opener(model)(model).spec
 
 
+def embedded_loras() -> dict[str, Path]:
+    """Return the LoRAs that come with the package: name -> file, of a pair the high-noise one."""
+    return {name: file for family in FAMILIES for name, file in family.loras.items()}
+
+
 def opener(source: str | Path) -> Opener:
     """Return what opens a model: its family's own way, told by an embedded name, a folder's index or a file's header.
 

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 from ..experts import Expert
 from ..families.base import ModelSpec
 from ..families.family import Prefix
-from ..families.registry import find_family
 
 #: What stands before module paths whatever the model; a family may add prefixes of its own.
 PREFIXES: tuple[Prefix, ...] = (
@@ -259,6 +258,8 @@ def split_leaf(name: str) -> tuple[str, Leaf | None]:
 
 def locate(stem: str, spec: ModelSpec) -> Place:
     """Take prefixes off until the model knows the path that is left."""
+    from ..families.registry import find_family  # help lists the dialects, and does not wait for torch
+
     family = find_family(spec)
     dotted, flattened = _by_length(() if family is None else family.prefixes)
     rest, flat = stem, False

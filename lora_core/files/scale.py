@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import LoraFileError
 from ..experts.twins import twin_names
-from .containers.opening import OPENERS
+from .containers.opening import CONTAINERS
 from .containers.tensorfile import TensorFile
 
 CONFIG_NAME = "adapter_config.json"
@@ -147,7 +147,7 @@ def _strangers(path: Path) -> list[Path]:
     if path.stem == "adapter_model":
         return []
     known = {path.name, *twin_names(path)}
-    return sorted(p for p in path.parent.iterdir() if p.suffix.lower() in OPENERS and p.name not in known)
+    return sorted(p for p in path.parent.iterdir() if p.suffix.lower() in CONTAINERS and p.name not in known)
 
 
 def _from_kohya(file: TensorFile) -> Scale:

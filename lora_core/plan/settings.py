@@ -20,7 +20,7 @@ class RunSettings:
     Attributes:
         num_steps: how often the network is evaluated.
         shift: of the flow schedule: how long the run stays at high noise.
-        sigmas: noise levels of one's own, down to 0; they take the place of num_steps, shift and denoise.
+        sigmas: noise levels of one's own, down to 0, instead of num_steps, shift and denoise.
         cfg: guidance, one value or (high_noise, low_noise); 1 costs one forward pass per step and needs no negative
             prompt, any other two.
         boundary: the sigma from which the high-noise expert works; "auto" is the model's own, None one expert only.
@@ -37,6 +37,14 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.sigmas is not None:
             object.__setattr__(self, "sigmas", tuple(self.sigmas))
+            self._check_nothing_beside_sigmas()
+
+    def _check_nothing_beside_sigmas(self) -> None:
+        """Refuse what would do nothing; one that equals its default cannot be told from one not given."""
+        for name in ("num_steps", "shift", "denoise"):
+            if (value := getattr(self, name)) != getattr(RunSettings, name):
+                what = f"{value!r} would do nothing beside sigmas, which are all the noise levels there are"
+                raise PlanError(name, what, remedy="Give one of the two")
 
     def levels(self) -> tuple[float, ...]:
         """Return the N + 1 noise levels of the run, or say what is wrong with them."""

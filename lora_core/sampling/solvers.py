@@ -17,16 +17,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor  # a page of help names the solvers, and does not wait for torch
 
 #: velocity(x, i) -> v at step i of the sigmas given.
-Velocity = Callable[[Tensor, int], Tensor]
+Velocity = Callable[["Tensor", int], "Tensor"]
 #: callback(i, x0) is told what step i predicts.
-Callback = Callable[[int, Tensor], None]
+Callback = Callable[[int, "Tensor"], None]
 #: noise() -> fresh eps, shaped like x.
-Noise = Callable[[], Tensor]
+Noise = Callable[[], "Tensor"]
 
 
 class Run(Protocol):

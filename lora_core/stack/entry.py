@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from ..checks import finite_number, known
 from ..errors import StackError, located
 from ..experts import Expert
-from ..files.containers.opening import OPENERS
+from ..files.containers.opening import CONTAINERS
 from .rows import our_row
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
@@ -155,7 +155,7 @@ def name_of_file(path: str | Path) -> str:
     """Return what a row of this file is called: its last part, on Windows too, without a LoRA file's suffix."""
     name = PureWindowsPath(path).name
     suffix = PureWindowsPath(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in OPENERS else name
+    return name.removesuffix(suffix) if suffix.lower() in CONTAINERS else name
 
 
 def free_name(wanted: str, taken: Container[str]) -> str:

@@ -12,7 +12,7 @@ from ..errors import StackError
 from ..experts import Expert
 from ..experts.twins import pairs_among
 from ..experts.words import expert_in_name
-from ..files.containers.opening import OPENERS
+from ..files.containers.opening import CONTAINERS
 
 _PART = r"[A-Za-z0-9][\w.-]*"
 #: `owner/name`, `owner/name:file`, `owner/name/file`, or the address of either; pathlib makes one slash of two.
@@ -45,7 +45,7 @@ class Repository:
                 what, remedy = "is an address, not a file", "Download it and give the path of the file"
                 raise StackError(text, what, expected="a file, or a repository such as owner/name", remedy=remedy)
             return None
-        if match[2] is None and PurePosixPath(match[1]).suffix.lower() in OPENERS:
+        if match[2] is None and PurePosixPath(match[1]).suffix.lower() in CONTAINERS:
             return None
         is_path = match[2] is not None and text.startswith(f"{match[1]}/")
         return cls(match[1], match[2] or None, is_certain=not is_path)
@@ -69,7 +69,9 @@ class Repository:
         """
         names = self._cached() or (self._listed() if download else [])
         if not names:
-            raise StackError(self._text, "the repository holds no LoRA file", expected=f"one of {', '.join(OPENERS)}")
+            raise StackError(
+                self._text, "the repository holds no LoRA file", expected=f"one of {', '.join(CONTAINERS)}"
+            )
         chosen = self._choose(names, applies_to)
         found = [self._path(name, download=download) for name in chosen]
         return found[0], found[1] if len(found) > 1 else None
@@ -136,4 +138,4 @@ def _expert(name: str) -> Expert | None:
 
 
 def _loras(names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if PurePosixPath(name).suffix.lower() in OPENERS)
+    return sorted(name for name in names if PurePosixPath(name).suffix.lower() in CONTAINERS)

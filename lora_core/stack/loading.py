@@ -13,9 +13,9 @@ from ..experts.words import expert_in_name
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import LoraWeights, outlines_of
 from .entry import LoraEntry
-from .finding import twin_left_out, with_found_files, with_twin
 from .hashes import verify_hashes
 from .loaded import LoadedLora, LoadedStack
+from .row_files import twin_left_out, with_found_files, with_twin
 from .stack import LoraStack
 
 #: Reads one file; a host that keeps what it has read brings its own.

@@ -11,8 +11,9 @@ from ..atomic import replacing
 from ..checks import parse_json
 from ..errors import StackError
 from .entry import LoraEntry, free_name
-from .finding import relative_to_folders, with_found_files, with_twin
+from .finding import relative_to_folders
 from .hashes import sha256_of, verify_hashes
+from .row_files import with_found_files, with_twin
 from .rows import FORM, is_named, rows_of
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from lora_core import read_video
 from lora_core.cli import main
-from lora_core.cli.options import parse_lora
+from lora_core.cli.lora_option import parse_lora
 from lora_core.errors import StackError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -142,6 +142,20 @@ def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Pat
     assert json.loads(record.read_text())["request"]["seed"] == 3
 
 
+def test_generate_says_what_it_does_unless_it_is_to_be_quiet(run: Run, tmp_path: Path) -> None:
+    asked = ("generate", "-p", "a zibo moves right", "--steps", 2, "--frames", 5, "-o", tmp_path / "clip.gif")
+    code, out, err = run(*asked, "--lora", "zibbo_character")
+    assert code == 0
+    said = ["opening pocket", "encoding the prompt", "sampling", "decoding the video", f"writing {tmp_path}/clip.gif"]
+    places = [err.index(line) for line in said]
+    assert places == sorted(places)
+    assert "prompt: the text encoder does not know 'zibo'\n" in err
+    assert "prompt: it lacks the trigger word 'zibbo' of LoRA 'zibbo_character'\n" in err
+    assert "encoding the picture" not in err
+    assert out.count("\n") == 1
+    assert run("--quiet", *asked)[2] == ""
+
+
 def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -> None:
     files = tiny.save_files(tmp_path)
     expert = tiny.save_native(tiny.image_transformer(), tmp_path / "i2v.safetensors")
@@ -162,6 +176,13 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
         (["plan", "--steps", "0"], "Error: steps: 0 steps (1 to 10000).\n"),
         (["plan", "--boundary", "1.5"], "Error: boundary: 1.5 is outside (0, 1) (a sigma such as 0.875)."),
         (["plan", "--cfg", "1,2,3"], "Error: --cfg: '1,2,3' has 3 numbers (one, or HIGH,LOW).\n"),
+        (["plan", "--lora", "neon_styl"], "Error: neon_styl: no such file in "),
+        (["plan", "--lora", "x:nan"], "Error: --lora x:nan: strength: nan is not finite (a finite real number).\n"),
+        (
+            ["plan", "--steps", "6", "--sigmas", "1, 0.5, 0"],
+            "Error: --steps: 6 would do nothing beside --sigmas, which are all the noise levels there are. Give one",
+        ),
+        (["plan", "--sigmas", "1, 0.5, 0", "--shift", "8"], "Error: --shift: 8 would do nothing beside --sigmas, "),
         (["plan", "--no-verify"], "Error: --no-verify: there is no --stack to verify. Leave it out.\n"),
         (["inspect", "missing.safetensors"], "Error: missing.safetensors: there is no such file. "),
         (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
@@ -185,7 +206,7 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_left(run: Run, monkeypatc
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lora_core.cli.plan.make_plan", interrupt)
+    monkeypatch.setattr("lora_core.plan.planning.make_plan", interrupt)
     code, _, err = run("plan")
     assert code == 130
     assert err.strip() == "Interrupted; nothing half-written is left behind."
@@ -198,8 +219,12 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_left(run: Run, monkeypatc
         ("a.safetensors:0.8", ("a.safetensors", 0.8, "auto")),
         ("a.safetensors:-1:low_noise", ("a.safetensors", -1.0, "low_noise")),
         ("a.safetensors:both", ("a.safetensors", 1.0, "both")),
+        ("x:0.5", ("x", 0.5, "auto")),
+        (r"C:a.safetensors", (r"C:a.safetensors", 1.0, "auto")),
         (r"C:\loras\a.safetensors", (r"C:\loras\a.safetensors", 1.0, "auto")),
         (r"C:\loras\a.safetensors:2", (r"C:\loras\a.safetensors", 2.0, "auto")),
+        ("style:v2.safetensors", ("style:v2.safetensors", 1.0, "auto")),
+        ("style:v2.safetensors:0.5:both", ("style:v2.safetensors", 0.5, "both")),
     ],
 )
 def test_a_lora_option_is_taken_apart_from_its_end(text: str, expected: tuple[str, float, str]) -> None:
@@ -210,3 +235,28 @@ def test_a_lora_option_is_taken_apart_from_its_end(text: str, expected: tuple[st
 def test_a_lora_option_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(StackError, match="--lora"):
         parse_lora(text)
+
+
+def test_colons_in_the_name_of_a_file_stay_with_it_where_the_file_is_there() -> None:
+    present = {"take:2", "take:2:0.5"}
+    assert parse_lora("take:2", present.__contains__) == ("take:2", 1.0, "auto")
+    assert parse_lora("take:2:0.5", present.__contains__) == ("take:2:0.5", 1.0, "auto")
+    assert parse_lora("take:2:0.8:both", present.__contains__) == ("take:2", 0.8, "both")
+    assert parse_lora("take:2") == ("take", 2.0, "auto")
+
+
+def test_a_mistyped_embedded_lora_is_told_its_name(run: Run) -> None:
+    _, _, err = run("plan", "--lora", "neon_styl")
+    assert err.endswith("(nearest: 'neon_style').\n")
+
+
+def test_a_lora_given_twice_is_named_alike_by_shell_and_stack_file(run: Run, pair: Path, tmp_path: Path) -> None:
+    files = tiny.save_files(tmp_path)
+    (tmp_path / "stack.json").write_text(json.dumps([{"path": str(pair)}, {"path": str(pair), "weight": 0.5}]))
+    one_by_one = ["--lora", pair, "--lora", f"{pair}:0.5"]
+    plans = [
+        json.loads(run("plan", "--model", files.high, "--json", *arguments)[1])
+        for arguments in (one_by_one, ["--stack", tmp_path / "stack.json"])
+    ]
+    assert plans[0] == plans[1]
+    assert "style_high_noise 2" in json.dumps(plans[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,21 @@ import pytest
 from click.testing import CliRunner
 
 from lora_core import read_video
-from lora_core.cli.demo import RUNS
+from lora_core.cli.demo import RUNS, command
 from lora_core.cli.main import cli
 from lora_core.pocket.measure import Reading, read_clip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the demo once."""
-    out = tmp_path_factory.mktemp("demo") / "out"
-    ended = CliRunner().invoke(cli, ["--quiet", "demo", "-o", str(out)], catch_exceptions=False)
+    """Run the demo once, as its page of help has it."""
+    beside = tmp_path_factory.mktemp("demo")
+    _, *arguments = shlex.split(command.examples[0])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(beside)
+        ended = CliRunner().invoke(cli, ["--quiet", *arguments], catch_exceptions=False)
     assert ended.exit_code == 0
-    return out
+    return beside / "demo"
 
 
 def _seen(folder: Path, run: str) -> Reading:
@@ -57,7 +61,9 @@ def test_only_with_its_lora_does_the_shape_orbit(folder: Path) -> None:
     assert _seen(folder, "motion").motion == "orbits"
 
 
-def test_the_stack_shows_the_character_in_the_style(folder: Path) -> None:
+def test_the_stack_shows_the_character_with_its_eyes_in_the_style_after_six_steps(folder: Path) -> None:
     seen = _seen(folder, "stack")
-    assert seen.colour == "purple"
+    assert (seen.colour, seen.motion) == ("purple", "right")
+    assert seen.zibbo > 0.5
     assert seen.neon > 0.5
+    assert len(json.loads((folder / "stack.json").read_text())["plan"]["steps"]) == 6

@@ -16,6 +16,7 @@ from lora_core.engine.generator import WanVideoGenerator
 from lora_core.engine.request import GenerationRequest
 from lora_core.errors import LoraCoreError, LoraMismatchError, ModelError, StackError
 from lora_core.families.wan.open import open_wan
+from lora_core.families.wan.pocket import pocket_paths
 from lora_core.stack.stack import LoraStack
 
 SMALL = {"num_frames": 5, "height": 32, "width": 32, "num_steps": 4, "seed": 7}
@@ -144,6 +145,29 @@ def test_wrong_rows_and_names_are_refused_with_what_was_meant(generator, loras):
 def test_an_open_model_can_be_shared(model_files):
     model = open_wan(model_files.high, **model_files.arguments())
     assert WanVideoGenerator(model).model is model
+
+
+@pytest.mark.parametrize("given", [{"device": "cpu"}, {"offload": "none"}, {"dtype": torch.float32}, {"vae": "v"}])
+def test_what_an_open_model_has_already_is_refused(model_files, given):
+    model = open_wan(model_files.high, **model_files.arguments())
+    with pytest.raises(ModelError, match=f"{next(iter(given))} is given for a model that is open already"):
+        WanVideoGenerator(model, **given)
+
+
+def test_auto_is_a_device_in_python_too(model_files):
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    generator = WanVideoGenerator(model_files.high, **model_files.arguments(), device="auto")
+    assert (generator.model.device.type != "cpu") == has_gpu
+
+
+@pytest.mark.skipif(not pocket_paths().loras.is_dir(), reason="the pocket LoRAs are not built yet")
+def test_embedded_loras_go_by_their_names():
+    generator = WanVideoGenerator("pocket")
+    loaded = generator.load_specialized_lora("neon_style")
+    assert (loaded.name, loaded.entry.found_twin) == ("neon_style", True)
+    generator.load_multiple_loras([{"path": "speed_6steps"}, ("zibbo_character",)])
+    generator.stack = LoraStack().add("orbit_motion")
+    assert [row.name for row in generator.stack] == ["orbit_motion"]
 
 
 def test_the_image_encoder_of_wan_2_1_is_given_as_a_file(model_files, tmp_path):

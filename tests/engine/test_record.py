@@ -1,7 +1,9 @@
 """The record: JSON that says all there is to say of a video, and makes it again bit for bit."""
 
+import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +78,10 @@ def test_a_record_says_what_was_done(model, stack):
     assert record["notes"] == ["prompt: the text encoder does not know 'dragon'"]
     assert set(record["model"]["files"]) == {"high", "low", "vae", "text_encoder", "tokenizer"}
     assert all(file["bytes"] > 0 for file in record["model"]["files"].values())
-    assert list(record["timings"])[:2] == ["text", "picture"]
+    assert all(len(file["sha256"]) == 64 for file in record["model"]["files"].values())
+    high = Path(record["model"]["files"]["high"]["path"])
+    assert record["model"]["files"]["high"]["sha256"] == hashlib.sha256(high.read_bytes()).hexdigest()
+    assert list(record["timings"])[:3] == ["files", "text", "picture"]
     assert {"step 0", "step 3", "sampling", "decoding"} <= set(record["timings"])
     assert record["versions"]["torch"] == torch.__version__
     assert len(record["plan"]["steps"]) == 4

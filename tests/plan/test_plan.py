@@ -60,6 +60,16 @@ def test_the_default_is_six_steps_at_shift_five_three_for_each_expert():
         assert {step.cfg for step in plan.steps} == {1.0}
 
 
+@pytest.mark.parametrize(("name", "value"), [("num_steps", 8), ("shift", 3.0), ("denoise", 0.5)])
+def test_what_own_noise_levels_leave_no_use_for_is_refused_beside_them(name, value):
+    with pytest.raises(PlanError) as error:
+        planned(LoraStack(), T2V, sigmas=[1, 0.5, 0], **{name: value})
+    assert str(error.value) == (
+        f"{name}: {value!r} would do nothing beside sigmas, which are all the noise levels there are. "
+        "Give one of the two."
+    )
+
+
 def test_every_step_knows_where_it_starts_and_ends_and_what_the_network_is_told():
     plan = planned(LoraStack(), T2V, num_steps=4)
     assert [(step.index, step.sigma, step.sigma_next) for step in plan.steps][1] == (1, 0.9375, 5 / 6)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from lora_core.errors import StackError
-from lora_core.stack.finding import find_lora, relative_to_folders, with_found_files
+from lora_core.families.wan.pocket import pocket_lora, pocket_paths
+from lora_core.stack.finding import find_lora, relative_to_folders
+from lora_core.stack.row_files import with_found_files
 from lora_core.stack.stack import LoraStack
 
 
@@ -185,3 +187,26 @@ def test_a_preset_of_links_stores_their_names_and_their_twins(tmp_path):
     stack = LoraStack().add(loras / "char_high.safetensors", low_noise=loras / "char_low.safetensors")
     (row,) = json.loads(stack.write_preset(tmp_path / "p.json", [loras]).read_text())
     assert (row["path"], row["low_noise_path"]) == ("char_high.safetensors", "char_low.safetensors")
+
+
+@pytest.mark.skipif(not pocket_paths().loras.is_dir(), reason="the pocket LoRAs are not built yet")
+def test_an_embedded_lora_is_found_by_its_name_where_no_folders_are_given(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = pocket_lora("neon_style", "high_noise")
+    assert find_lora("neon_style") == find_lora("neon_style", base=tmp_path / "more") == shipped
+    with pytest.raises(StackError, match="no such file in"):
+        find_lora("neon_style", folders)
+    with pytest.raises(StackError, match=r"neon_styl: no such file in .* \(nearest: 'neon_style'\)"):
+        find_lora("neon_styl")
+    (tmp_path / "neon_style").write_bytes(b"")
+    assert find_lora("neon_style") == tmp_path / "neon_style"
+
+
+@pytest.mark.skipif(not pocket_paths().loras.is_dir(), reason="the pocket LoRAs are not built yet")
+def test_a_stack_file_names_an_embedded_lora_as_the_shell_does(tmp_path):
+    (tmp_path / "stack.json").write_text('[{"path": "neon_style"}, {"path": "neon_style", "weight": 0.5}]')
+    stack = LoraStack.read_preset(tmp_path / "stack.json")
+    assert [(row.name, row.path) for row in stack] == [
+        ("neon_style", pocket_lora("neon_style", "high_noise")),
+        ("neon_style 2", pocket_lora("neon_style", "high_noise")),
+    ]

@@ -16,8 +16,8 @@ from typing import ClassVar
 import pytest
 
 from lora_core.errors import StackError
-from lora_core.stack.finding import with_found_files
 from lora_core.stack.hub import Repository
+from lora_core.stack.row_files import with_found_files
 from lora_core.stack.stack import LoraStack
 
 HIGH, LOW = "wan2.2_t2v_high_noise_lora.safetensors", "wan2.2_t2v_low_noise_lora.safetensors"
@@ -173,7 +173,7 @@ def endpoint() -> Iterator[str]:
 FETCH = """
 import sys
 from lora_core.stack.stack import LoraStack
-from lora_core.stack.finding import with_found_files
+from lora_core.stack.row_files import with_found_files
 (entry,) = LoraStack.from_json([{"path": "owner/name"}])
 entry = with_found_files(entry, (), download="download" in sys.argv)
 print(entry.path.name, entry.low_noise_path.name)

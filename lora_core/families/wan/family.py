@@ -11,6 +11,7 @@ from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .origin import ORIGIN
 from .picture import condition
+from .pocket import POCKET_LORAS, pocket_lora
 from .sources import PIPELINES, POCKET
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
 
@@ -40,5 +41,6 @@ WAN = Family(
     open=_open,
     prefixes=LORA_PREFIXES,
     embedded=(POCKET,),
+    loras={name: pocket_lora(name, "high_noise") for name in POCKET_LORAS},
     pipelines=PIPELINES,
 )

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
+from ...checkpoints.device import usable_device
 from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
-from ...checks import first_line
 from ...errors import ModelError
 from ..base import ModelSpec
 from .config import transformer_config
@@ -52,13 +52,13 @@ def open_wan(
         vae: a single file or folder.
         image_encoder: the CLIP vision encoder that Wan 2.1's image models look through, a single file or folder.
         dtype: what the experts compute in.
-        device: where networks compute.
+        device: where networks compute; "auto" is the GPU if there is one.
         offload: "none" keeps every network on the device once used; "experts" only the one in use; "blocks" of the
             experts only a block at a time (on the CPU the same as "experts").
     """
     if offload not in OFFLOADS:
         raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
-    residence = Residence(_usable(device), offload)
+    residence = Residence(usable_device(device), offload)
     dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
     with offline():
         sources = find_sources(
@@ -165,13 +165,3 @@ def _with_stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:
         default_shift=spec.default_shift if sources.shift is None else sources.shift,
         expand_timesteps=spec.expand_timesteps if sources.expand_timesteps is None else sources.expand_timesteps,
     )
-
-
-def _usable(device: str | torch.device) -> torch.device:
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        remedy = "Choose cpu, cuda or mps, whichever this machine has"
-        raise ModelError("device", f"{str(device)!r} cannot be used: {first_line(error)}", remedy=remedy) from error
-    return chosen

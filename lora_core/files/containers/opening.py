@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from ...errors import LoraFileError
-from .header import open_safetensors
-from .pickles import open_pickle
-from .tensorfile import TensorFile
 
-#: Suffix -> what opens such a file, given its size in bytes.
-OPENERS: Mapping[str, Callable[[Path, int], TensorFile]] = {
-    ".safetensors": open_safetensors,
-    ".sft": open_safetensors,
-    ".pt": open_pickle,
-    ".pth": open_pickle,
-    ".bin": open_pickle,
-    ".ckpt": open_pickle,
+if TYPE_CHECKING:
+    from .tensorfile import TensorFile
+
+#: Suffix of a LoRA file -> the container that it is.
+CONTAINERS: Mapping[str, Literal["safetensors", "pickle"]] = {
+    ".safetensors": "safetensors",
+    ".sft": "safetensors",
+    ".pt": "pickle",
+    ".pth": "pickle",
+    ".bin": "pickle",
+    ".ckpt": "pickle",
 }
 
 
 def open_tensor_file(path: str | Path) -> TensorFile:
     """Open a file of tensors; only its header is read (of a pickle, its index)."""
+    from .header import open_safetensors  # a host or a page of help asks for the suffixes alone
+    from .pickles import open_pickle
+
+    openers = {"safetensors": open_safetensors, "pickle": open_pickle}
     path = Path(path)
     num_bytes = _size(path)
-    opener = OPENERS.get(path.suffix.lower())
-    if opener is None:
-        expected = f"one of {', '.join(OPENERS)}"
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None:
+        expected = f"one of {', '.join(CONTAINERS)}"
         raise LoraFileError(path, f"its suffix {path.suffix!r} is not that of a LoRA file", expected=expected)
-    file = opener(path, num_bytes)
+    file = openers[container](path, num_bytes)
     if not file.infos:
         raise LoraFileError(path, "it holds no tensors", expected="a LoRA file", remedy="Choose another file")
     return file

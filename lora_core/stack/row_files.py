@@ -1,0 +1,96 @@
+"""The files of a row: its own and its twin's, in folders, in repositories, or embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import StackError
+from ..experts.twins import twin_of
+from .entry import LoraEntry
+from .finding import find_lora
+from .hub import Repository
+
+
+def with_found_files(
+    entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None, *, download: bool = False
+) -> LoraEntry:
+    """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`.
+
+    A path that is no file may be a repository on Hugging Face, whose files in the local cache are taken. Of a row that
+    is off, what is not there stays as it was given.
+    """
+
+    def find(path: Path | None, applies_to: str) -> tuple[Path | None, Path | None]:
+        if path is None:
+            return None, None
+        try:
+            return _find(path, applies_to, lora_folders, base, download=download)
+        except StackError:
+            if entry.enabled:
+                raise
+            return path, None
+
+    path, twin = find(entry.path, "high_noise" if entry.low_noise_path is not None else entry.applies_to)
+    low, _ = find(entry.low_noise_path, "low_noise")
+    return replace(entry, path=path, low_noise_path=low or twin)
+
+
+def _find(
+    path: Path, applies_to: str, lora_folders: Sequence[str | Path], base: Path | None, *, download: bool
+) -> tuple[Path, Path | None]:
+    """Return a file, or of a repository the file for these experts and its low-noise twin."""
+    try:
+        return find_lora(path, lora_folders, base), None
+    except StackError as missing:
+        repository = Repository.of(str(path))
+        if repository is None:
+            raise
+        if download or repository.is_cached:
+            return repository.find(applies_to, download=download)
+        if not repository.is_certain:
+            raise
+        what = f"{missing.what}, and the local Hugging Face cache has no such repository"
+        remedy = f"Check the path, fetch the repository with `{repository.command}`, or switch download on"
+        raise StackError(missing.where, what, expected=missing.expected, remedy=remedy) from missing
+
+
+def with_twin(
+    entry: LoraEntry,
+    lora_folders: Sequence[str | Path],
+    expert: Callable[[], str | None],
+    taken: Container[Path] = (),
+) -> LoraEntry:
+    """Return the entry with the low-noise twin of its own file, or unchanged if it wants none or there is none.
+
+    A high-noise file wants one if it is left to what it says of itself and has nothing for the low-noise expert. A twin
+    is held to the LoRA folders as any file is.
+
+    Args:
+        entry: the row, its own file found.
+        lora_folders: where its files lie.
+        expert: tells which expert its file says it is for; asked only where there is a twin.
+        taken: the files that other rows name: they act as those rows say, and are nobody's twin.
+    """
+    is_alone = entry.low_noise_path is None and entry.low_noise_weights is None
+    if entry.path is None or not (entry.find_twin and entry.applies_to == "auto" and is_alone):
+        return entry
+    twin = twin_of(entry.path)
+    if twin is None or twin in taken or expert() != "high_noise":
+        return entry
+    return replace(entry, low_noise_path=find_lora(twin, lora_folders), found_twin=True)
+
+
+def twin_left_out(entry: LoraEntry) -> Path | None:
+    """Return the twin of a row's file where the row is left to what the file says, for what acts without its twin."""
+    return twin_of(entry.path) if entry.path is not None and entry.applies_to == "auto" else None
+
+
+def files_of(entries: Iterable[LoraEntry]) -> list[Path]:
+    """Return the files of rows, the twins that would be brought along included."""
+    files: list[Path | None] = []
+    for entry in entries:
+        twin = None if entry.path is None else twin_of(entry.path)
+        files += [entry.path, entry.low_noise_path, twin]
+    return [file for file in files if file is not None]
