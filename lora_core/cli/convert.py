@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..atomic import check_target
 from ..errors import OutputError
 from ..experts import EXPERTS
 from ..files.encode import DIALECTS
@@ -23,7 +24,7 @@ from .console import console
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 def command(source: Path, target: Path, dialect: str, expert: str | None, allow_partial: bool, force: bool) -> None:
     """Write the LoRA file SOURCE to TARGET in another dialect; it is read back and compared before it counts."""
-    if target.exists() and not force:
+    if check_target(target).exists() and not force:
         raise OutputError(target, "exists already", remedy="Choose another name, or pass --force")
     weights = read_lora(source, allow_partial=allow_partial)
     if expert is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ..atomic import check_target
 from ..engine.generate import Video, generate
 from ..engine.request import GenerationRequest
 from ..families.opened import OpenedModel
@@ -59,6 +60,7 @@ _SHAPE = "a yellow triangle moves right on a striped background"
 _ZIBBO = "a zibbo moves right on a striped background"
 _ORBIT = "a blue circle orbits on a gradient background"
 _STACK = "stack"
+_PLAN, _RECORD, _SHEET = "plan.png", "stack.json", "sheet.png"
 
 RUNS: tuple[Run, ...] = (
     Run("base", _SHAPE),
@@ -84,6 +86,8 @@ RUNS: tuple[Run, ...] = (
 def command(out: Path, seed: int) -> None:
     """Run the main job on the embedded pocket model and show what each LoRA does."""
     started = time.perf_counter()
+    for name in (*(f"{run.name}.mp4" for run in RUNS), _PLAN, _RECORD, _SHEET):
+        check_target(out / name)
     model = opener("pocket")("pocket")
     videos: dict[str, Video] = {}
     with console().progress() as report:
@@ -91,11 +95,11 @@ def command(out: Path, seed: int) -> None:
             report(number, len(RUNS), "clips")
             videos[run.name] = _make(run, model, seed, out)
         report(len(RUNS), len(RUNS), "clips")
-    videos[_STACK].plan.plot(out / "plan.png")
-    write_record(videos[_STACK].record, out / "stack.json")
+    videos[_STACK].plan.plot(out / _PLAN)
+    write_record(videos[_STACK].record, out / _RECORD)
     labels = [_label(run, videos[run.name]) for run in RUNS]
     rows = [video.frames for video in videos.values()]
-    contact_sheet(rows, labels, out / "sheet.png", title=f"WanLoom pocket demo, seed {seed}", num_columns=6)
+    contact_sheet(rows, labels, out / _SHEET, title=f"WanLoom pocket demo, seed {seed}", num_columns=6)
     console().result(_table(videos))
     console().result(f"clips, sheet.png, plan.png, stack.json are in {out.resolve()}")
     console().result(f"{time.perf_counter() - started:.1f} s in all")

@@ -10,6 +10,7 @@ import click
 from ..families.registry import spec_named
 from ..files.read import read_lora
 from ..files.report import inspect_lora
+from ..media.figures import check_figure
 from .console import console
 
 
@@ -27,6 +28,8 @@ def command(
 
     Ends with exit code 1 if a file would be refused.
     """
+    if plot is not None:
+        check_figure(plot)
     spec = None if model is None else spec_named(model)
     reports = [inspect_lora(file, spec=spec) for file in files]
     if as_json:

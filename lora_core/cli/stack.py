@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..atomic import check_target, is_stdout
 from ..errors import LoraCoreError
 from ..families.base import ModelSpec
 from ..families.registry import spec_named, spec_names
@@ -52,7 +53,11 @@ def check(ctx: click.Context, file: Path, model: str, lora_folders: tuple[Path, 
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The preset to write, JSON.")
 def pin(lora_options: StackOptions, out: Path) -> None:
     """Write a stack as a preset that knows each LoRA by its sha256."""
-    console().result(str(lora_options.stack().write_preset(out, lora_options.lora_folders)))
+    if not is_stdout(out):
+        check_target(out)
+    written = lora_options.stack().write_preset(out, lora_options.lora_folders)
+    if not is_stdout(out):
+        console().result(str(written))
 
 
 def _check_entry(entry: LoraEntry, spec: ModelSpec) -> LoadedStack | None:

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..checks import finite_number, known, whole_number
+from ..checks import known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
 from ..media.picture import read_image
+from ..media.rate import check_fps
 from ..plan.settings import RunSettings
 from ..sampling.noise import MAX_SEED
 from ..sampling.solvers import SOLVERS
@@ -60,8 +61,8 @@ class GenerationRequest(RunSettings):
                 raise RequestError(name, f"{getattr(self, name)!r} is not text", expected="a string, perhaps empty")
         whole_number(self.seed, "seed", RequestError, low=0, high=MAX_SEED)
         known(self.solver, SOLVERS, "solver", RequestError)
-        if self.fps is not None and finite_number(self.fps, "fps", RequestError) <= 0:
-            raise RequestError("fps", f"{self.fps:g} frames per second", expected="more than 0")
+        if self.fps is not None:
+            check_fps(self.fps, "fps", RequestError)
         if self.denoise != 1 and self.latents is None:
             remedy = "Give latents, or leave denoise at 1"
             raise RequestError("denoise", f"{self.denoise!r} has nothing to start from", remedy=remedy)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..atomic import replacing
 from ..errors import OutputError
-from .video import appearing, check_frames
+from .video import check_frames
 
 _PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
 _GAP, _MARGIN = 6, 20
@@ -46,7 +47,7 @@ def contact_sheet(
     for frames in rows:
         check_frames(frames, path)
     sheet = _draw_sheet(rows, labels, title, num_columns, cell)
-    with appearing(path) as temporary:
+    with replacing(path) as temporary:
         sheet.save(temporary)
     return path
 

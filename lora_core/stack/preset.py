@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..atomic import replacing
+from ..atomic import write_text
 from ..checks import parse_json
 from ..errors import StackError
 from .entry import LoraEntry, free_name
@@ -54,11 +54,13 @@ def read_preset(
 
 
 def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
-    """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder."""
+    """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder.
+
+    As a path, "-" is the standard output.
+    """
     file = Path(path)
     rows = [_hashed_row(entry, lora_folders, file.parent) for entry in entries]
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", file)
     return file
 
 
