@@ -21,8 +21,8 @@ from .errors import OutputError
 #: What stands for the standard output where JSON may be written to it.
 STDOUT = ("-", "/dev/stdout")
 
-_MARKED = re.compile(r"\..*\.wanloom-[0-9a-f]{12}(\..*)?", re.DOTALL)
-_LOCK = "lock"
+_MARKED = re.compile(r"\..*\.wanloom-[0-9a-f]{12}", re.DOTALL)
+_LOCK, _OLD = ".wanloom-lock", ".wanloom-old"
 #: What every file system in use allows a name.
 _MAX_NAME_BYTES = 255
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -93,20 +93,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     interrupt too, leaves `path` as it was and no temporary file.
     """
     path, target = Path(path), check_target(path)
-    with _written(path):
-        _prepare(target.parent)
-        temporary = target.parent / _marked_name(target)
-        handle = _hold(temporary)
-        try:
-            yield temporary
-            _flush(temporary)
-            if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            os.replace(temporary, target)
-        finally:
-            os.close(handle)
-            with suppress(OSError):
-                temporary.unlink()
+    with _written(path), _scratch(target) as scratch:
+        temporary = scratch / target.name
+        temporary.touch()
+        yield temporary
+        _flush(temporary)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        os.replace(temporary, target)
 
 
 @contextmanager
@@ -114,23 +108,17 @@ def replacing_folder(path: str | Path, check: Callable[[], None]) -> Iterator[Pa
     """Do for a folder what `replacing` does for a file; `check` raises while what is there may not be replaced."""
     path, target = Path(path), real_target(Path(path))
     check()
-    with _written(path):
-        _prepare(target.parent)
-        scratch = target.parent / _marked_name(target.with_suffix(""))
-        scratch.mkdir(mode=0o700)
-        handle = _hold(scratch / _LOCK)
-        new, old = scratch / "new", scratch / "old"
+    with _written(path), _scratch(target) as scratch:
+        new, old = scratch / target.name, scratch / _OLD
+        yield new
+        check()
         try:
-            yield new
-            check()
             if target.exists():
                 os.replace(target, old)
             os.replace(new, target)
         finally:
             if old.exists() and not target.exists():
                 os.replace(old, target)
-            os.close(handle)
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
@@ -142,51 +130,59 @@ def _written(path: Path) -> Iterator[None]:
         raise OutputError(path, f"cannot be written: {error}", remedy="Free space or choose another path") from error
 
 
-def _prepare(folder: Path) -> None:
-    """Make a folder, and remove from it what runs that were killed have left."""
-    folder.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """Give a folder beside `target` for what is half-written, a library's own temporary files included."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent)
+    scratch, handle = _locked_folder(target)
+    try:
+        yield scratch
+    finally:
+        os.close(handle)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    """Make a marked folder beside `target` and return it with the handle that holds its lock while it is open."""
+    while True:
+        scratch = target.parent / f".{target.stem[:40]}.wanloom-{secrets.token_hex(6)}"
+        scratch.mkdir(mode=0o700)
+        handle = os.open(scratch / _LOCK, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        _lock(handle, wait=True)
+        if os.fstat(handle).st_nlink:  # else another run took it for abandoned before it was locked
+            return scratch, handle
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove from a folder what runs that were killed have left."""
     with suppress(OSError):
         for name in filter(_MARKED.fullmatch, os.listdir(folder)):
             with suppress(OSError):
                 _remove_if_abandoned(folder / name)
 
 
-def _remove_if_abandoned(path: Path) -> None:
-    lock = path / _LOCK if path.is_dir() else path
-    if (path / "old").exists():  # killed between two renames: it holds all there is of an earlier result
+def _remove_if_abandoned(scratch: Path) -> None:
+    if (scratch / _OLD).exists():  # killed between two renames: it holds all there is of an earlier result
         return
-    handle = os.open(lock, os.O_RDWR)
+    handle = os.open(scratch / _LOCK, os.O_RDWR)
     try:
         if not _lock(handle, wait=False):
             return
-        if sys.platform != "win32":  # there an open file cannot be removed, which is what tells of a living run
-            lock.unlink()
+        if sys.platform != "win32":
+            (scratch / _LOCK).unlink()
     finally:
         os.close(handle)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _marked_name(target: Path) -> str:
-    return f".{target.stem[:40]}.wanloom-{secrets.token_hex(6)}{target.suffix}"
-
-
-def _hold(path: Path) -> int:
-    """Make a file and lock it for as long as the handle returned is open."""
-    while True:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        _lock(handle, wait=True)
-        if os.fstat(handle).st_nlink:  # else another run took it for abandoned before it was locked
-            return handle
-        os.close(handle)
+    if sys.platform == "win32":
+        (scratch / _LOCK).unlink()  # the system refuses to remove what a living run has open
+    shutil.rmtree(scratch)
 
 
 if sys.platform == "win32":
 
     def _lock(handle: int, *, wait: bool) -> bool:
-        """Say that a file can be had: who has it open is known by the system, which does not let it be removed."""
+        """Leave it to the system, which knows what is open."""
         return True
 
 else:
@@ -196,10 +192,8 @@ else:
         """Lock an open file, or return False where somebody has and it is not waited for."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        except OSError:  # somebody has it, or the file system has no locks and nothing can be told abandoned
             return False
-        except OSError:  # a file system without locks, where nothing can be told abandoned
-            return wait
         return True
 
 

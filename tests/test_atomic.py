@@ -124,7 +124,7 @@ def test_what_a_killed_run_left_goes_at_the_next_and_what_a_living_one_holds_sta
     assert len(names(tmp_path)) == 2
     (tmp_path / ".mine.wanloom-notes").touch()
     with replacing(tmp_path / "b.json") as living:
-        assert names(tmp_path) == sorted([".mine.wanloom-notes", living.name])
+        assert names(tmp_path) == sorted([".mine.wanloom-notes", living.parent.name])
         with replacing(tmp_path / "c.json"):
             assert living.exists()
     assert names(tmp_path) == [".mine.wanloom-notes", "b.json", "c.json"]

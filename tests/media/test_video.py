@@ -144,7 +144,7 @@ def test_a_folder_without_permission_is_an_error(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as change:
-        change.setattr("lora_core.atomic._hold", denied)
+        change.setattr("lora_core.atomic._locked_folder", denied)
         for name in ("a.mp4", "frames"):
             with pytest.raises(OutputError, match=r"cannot be written: .*Permission denied"):
                 save_video(moving_square(1), tmp_path / name)
