@@ -1,15 +1,12 @@
 """WanLoom's core: LoRA files, stacks, routing, plans, fused layers and sampling for Wan video models, without a host.
 
-Importing it loads torch and neither diffusers nor transformers. The names below are the public API; what reads
-and writes files, opens models and makes videos is imported when it is first asked for: every start of a host waits.
+Importing it loads nothing. The names below are the public API, each imported when it is first asked for: every start of
+a host waits, and a program that is interrupted while torch loads can say so.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .apply.attachment import Attachment, attach
-from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
-from .engine.request import GenerationRequest
 from .errors import (
     LoraCoreError,
     LoraFileError,
@@ -21,41 +18,44 @@ from .errors import (
     StackError,
     UnsupportedLoraError,
 )
-from .experts import Expert, find_twin
-from .families.base import ModelSpec
-from .families.condition import Condition
-from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
-from .files.account import Account, TensorRecord
-from .files.weights import LoraWeights
-from .plan.advice import Advice
-from .plan.plan import SamplingPlan, StepPlan
-from .plan.planning import make_plan
-from .plan.route import Route, RoutedLora
-from .plan.routing import route
-from .plan.settings import RunSettings
-from .plan.sigmas import flow_sigmas
-from .sampling.noise import draw_noise
-from .sampling.solvers import SOLVERS
-from .stack.blend import blend
-from .stack.entry import LoraEntry
-from .stack.loaded import LoadedLora, LoadedStack
-from .stack.loading import load_stack
-from .stack.schedule import StrengthSchedule
-from .stack.stack import LoraStack
-from .stack.target_filter import TargetFilter
 
 if TYPE_CHECKING:
+    from .apply.attachment import Attachment, attach
+    from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
     from .engine.generate import Video, generate, plan_request
     from .engine.generator import WanVideoGenerator
     from .engine.record import request_from_record, stack_from_record
+    from .engine.request import GenerationRequest
+    from .experts import Expert, find_twin
+    from .families.base import ModelSpec
+    from .families.condition import Condition
     from .families.wan.model import WanModel
     from .families.wan.open import open_wan
+    from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
+    from .files.account import Account, TensorRecord
     from .files.read import read_lora
     from .files.report import LoraReport, inspect_lora
+    from .files.weights import LoraWeights
     from .files.write import write_lora
     from .media.contact_sheet import contact_sheet
     from .media.video import read_video, save_video
+    from .plan.advice import Advice
+    from .plan.plan import SamplingPlan, StepPlan
+    from .plan.planning import make_plan
+    from .plan.route import Route, RoutedLora
+    from .plan.routing import route
+    from .plan.settings import RunSettings
+    from .plan.sigmas import flow_sigmas
+    from .sampling.noise import draw_noise
     from .sampling.sample import sample
+    from .sampling.solvers import SOLVERS
+    from .stack.blend import blend
+    from .stack.entry import LoraEntry
+    from .stack.loaded import LoadedLora, LoadedStack
+    from .stack.loading import load_stack
+    from .stack.schedule import StrengthSchedule
+    from .stack.stack import LoraStack
+    from .stack.target_filter import TargetFilter
 
 __all__ = [
     "SOLVERS",
@@ -123,31 +123,52 @@ __all__ = [
     "write_lora",
 ]
 
-#: Where the rest of the API is.
-_LATER = {
-    "Video": "engine.generate",
-    "generate": "engine.generate",
-    "plan_request": "engine.generate",
-    "WanVideoGenerator": "engine.generator",
-    "request_from_record": "engine.record",
-    "stack_from_record": "engine.record",
-    "WanModel": "families.wan.model",
-    "open_wan": "families.wan.open",
-    "read_lora": "files.read",
-    "LoraReport": "files.report",
-    "inspect_lora": "files.report",
-    "write_lora": "files.write",
-    "contact_sheet": "media.contact_sheet",
-    "read_video": "media.video",
-    "save_video": "media.video",
-    "sample": "sampling.sample",
+#: Where the API is: module -> names.
+_MODULES = {
+    "apply.attachment": "Attachment attach",
+    "deltas": "Delta Dora Full LoHa LoKr Lora",
+    "engine.generate": "Video generate plan_request",
+    "engine.generator": "WanVideoGenerator",
+    "engine.record": "request_from_record stack_from_record",
+    "engine.request": "GenerationRequest",
+    "experts": "Expert find_twin",
+    "families.base": "ModelSpec",
+    "families.condition": "Condition",
+    "families.wan.model": "WanModel",
+    "families.wan.open": "open_wan",
+    "families.wan.spec": "WAN_SPEC_NAMES infer_wan_spec wan_spec",
+    "files.account": "Account TensorRecord",
+    "files.read": "read_lora",
+    "files.report": "LoraReport inspect_lora",
+    "files.weights": "LoraWeights",
+    "files.write": "write_lora",
+    "media.contact_sheet": "contact_sheet",
+    "media.video": "read_video save_video",
+    "plan.advice": "Advice",
+    "plan.plan": "SamplingPlan StepPlan",
+    "plan.planning": "make_plan",
+    "plan.route": "Route RoutedLora",
+    "plan.routing": "route",
+    "plan.settings": "RunSettings",
+    "plan.sigmas": "flow_sigmas",
+    "sampling.noise": "draw_noise",
+    "sampling.sample": "sample",
+    "sampling.solvers": "SOLVERS",
+    "stack.blend": "blend",
+    "stack.entry": "LoraEntry",
+    "stack.loaded": "LoadedLora LoadedStack",
+    "stack.loading": "load_stack",
+    "stack.schedule": "StrengthSchedule",
+    "stack.stack": "LoraStack",
+    "stack.target_filter": "TargetFilter",
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
