@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Real
@@ -15,6 +16,13 @@ from .errors import LoraCoreError
 
 Settings = TypeVar("Settings")
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+#: How many unknown keys a message names before it only counts them.
+_NUM_KEYS_SHOWN = 8
+#: How much JSON or text of ours a person writes, many times over.
+MAX_TEXT_LENGTH = 1_000_000
+_MAX_NAME_COMPARED = 200
 
 
 def finite_number(value: object, where: str, error: type[LoraCoreError]) -> float:
@@ -45,12 +53,17 @@ def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
     try:
         return finite_number(float(text), where, error)
     except ValueError:
-        raise error(where, f"{text.strip()!r} is not a number", expected="a finite real number") from None
+        raise error(where, f"{text.strip()!r:.60} is not a number", expected="a finite real number") from None
 
 
 def number_text(number: float) -> str:
     """Return the shortest text that reads back to exactly this number."""
     return repr(number).removesuffix(".0")
+
+
+def shown(text: str, length: int = 60) -> str:
+    """Return a text as a message quotes it, only the beginning of a long one."""
+    return repr(text) if len(text) <= length else f"{text[:length]!r}…"
 
 
 def shape_text(shape: Sequence[int], empty: str = "") -> str:
@@ -75,7 +88,7 @@ def known(value: object, choices: Iterable[str], where: str, error: type[LoraCor
     valid = list(choices)
     if isinstance(value, str) and value in valid:
         return value
-    raise error(where, f"unknown value {value!r}", expected=nearest(str(value), valid))
+    raise error(where, f"unknown value {value!r:.80}", expected=nearest(str(value), valid))
 
 
 def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: type[LoraCoreError]) -> None:
@@ -83,20 +96,22 @@ def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: typ
     choices = list(valid)
     unknown = [key for key in keys if key not in choices]
     if unknown:
-        names = ", ".join(repr(key) for key in unknown)
-        expected = "; ".join(dict.fromkeys(nearest(key, choices) for key in unknown))
+        names = first_few((f"{key!r:.60}" for key in unknown), _NUM_KEYS_SHOWN)
+        expected = "; ".join(dict.fromkeys(nearest(key, choices) for key in unknown[:_NUM_KEYS_SHOWN]))
         raise error(where, f"unknown key{'s' if len(unknown) > 1 else ''} {names}", expected=expected)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Say which of `choices` was probably meant, or all of them when nothing is alike."""
     valid = list(choices)
-    alike = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
+    alike = difflib.get_close_matches(name[:_MAX_NAME_COMPARED].lower(), valid, n=1, cutoff=0.5)
     return f"nearest: {alike[0]!r}" if alike else f"one of {', '.join(valid)}"
 
 
 def parse_json(text: str, where: str, expected: str, error: type[LoraCoreError]) -> object:
     """Return what JSON text stands for; an object that says two things of one key is refused too."""
+    if len(text) > MAX_TEXT_LENGTH:
+        raise error(where, f"{len(text):,} letters of JSON", expected=f"at most {MAX_TEXT_LENGTH:,}")
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as fault:
@@ -113,8 +128,8 @@ class _DuplicateKeyError(Exception):
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise _DuplicateKeyError(f"the key {twice!r} twice in one object")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _DuplicateKeyError(f"the key {twice!r:.60} twice in one object")
     return row
 
 

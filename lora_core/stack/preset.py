@@ -14,6 +14,8 @@ from .entry import LoraEntry, free_name
 from .finding import relative_to_folders, sha256_of, verify_hashes, with_found_files, with_twin
 
 _FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
+#: Rows beyond this are a slip of a program.
+_MAX_ROWS = 1000
 
 
 def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tuple[LoraEntry, ...]:
@@ -21,6 +23,8 @@ def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tup
     rows = parse_json(form, where, _FORM, StackError) if isinstance(form, str) else form
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise StackError(where, "no list of LoRAs", expected=_FORM)
+    if len(rows) > _MAX_ROWS:
+        raise StackError(where, f"{len(rows):,} LoRAs", expected=f"at most {_MAX_ROWS:,}")
     entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]
     taken = {entry.name for entry, row in zip(entries, rows, strict=True) if _is_named(row)}
     for i, row in enumerate(rows):
