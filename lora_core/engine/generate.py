@@ -29,7 +29,7 @@ from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .record import make_record
-from .request import GenerationRequest
+from .request import Clip, GenerationRequest
 
 _log = logging.getLogger(__name__)
 #: How the steps' own timings are named.
@@ -75,6 +75,8 @@ def generate(
 ) -> Video:
     """Make one video; everything that can be known to be wrong is said before a network runs.
 
+    Threads that use the same model take turns, and get what each alone would get.
+
     Args:
         model: an opened model.
         request: what to make.
@@ -87,6 +89,24 @@ def generate(
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
     watch = _Stopwatch()
+    with model.lock:
+        latents, frames = _run(model, request, clip, plan, watch, callback)
+    notes = _prompt_notes(model, request, plan)
+    record = make_record(model, request, clip, loaded, plan, latents, timings=watch.seconds, notes=notes)
+    video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
+    _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
+    return video
+
+
+def _run(
+    model: OpenedModel,
+    request: GenerationRequest,
+    clip: Clip,
+    plan: SamplingPlan,
+    watch: _Stopwatch,
+    callback: StepCallback | None,
+) -> tuple[Tensor, np.ndarray]:
+    """Run the networks; return latents and frames."""
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
@@ -105,12 +125,7 @@ def generate(
         )
     _check_finite(model, latents)
     with watch.phase("decoding"):
-        frames = to_frames(model.vae_decode(latents))
-    notes = _prompt_notes(model, request, plan)
-    record = make_record(model, request, clip, loaded, plan, latents, timings=watch.seconds, notes=notes)
-    video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
-    _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
-    return video
+        return latents, to_frames(model.vae_decode(latents))
 
 
 def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack) -> SamplingPlan:

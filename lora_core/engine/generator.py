@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ _COLUMNS = ("path", "name", "weight", "applies_to")
 
 
 class WanVideoGenerator:
-    """An opened model and a stack of LoRAs that may change from video to video; the model never reloads."""
+    """An opened model and a stack of LoRAs that may change from video to video; the model never reloads.
+
+    Threads may share it: they take turns at the model, and a video has the LoRAs that are loaded when it is asked for.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class WanVideoGenerator:
                 raise ModelError(source.spec.title, what, remedy="Open the model with it")
             self.model = source
         self.loaded = load_stack(LoraStack(), self.model.spec)
+        self._changing = threading.RLock()
 
     @property
     def stack(self) -> LoraStack:
@@ -91,7 +96,8 @@ class WanVideoGenerator:
 
     def unload_loras(self, *names: str) -> None:
         """Take LoRAs off the stack by name; all of them when no name is given."""
-        self.loaded = self.loaded.without(*(names or (entry.name for entry in self.stack)))
+        with self._changing:
+            self.loaded = self.loaded.without(*(names or (entry.name for entry in self.stack)))
 
     @showing_settings(GenerationRequest)
     def generate_video(
@@ -111,7 +117,8 @@ class WanVideoGenerator:
         """Read and check the entries, then put them on the stack; one of the same name gives way in its place."""
         new = load_stack(LoraStack(tuple(entries)), self.model.spec)
         route(new, self.model.spec)
-        self.loaded = self.loaded.updated(new)
+        with self._changing:
+            self.loaded = self.loaded.updated(new)
         return new.loras
 
 
