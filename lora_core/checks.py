@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from numbers import Real
-from typing import Any, TypeVar
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin
 
 from .errors import LoraCoreError
 
 Settings = TypeVar("Settings")
 Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 #: How many unknown keys a message names before it only counts them.
@@ -131,6 +138,64 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise _DuplicateKeyError(f"the key {twice!r:.60} twice in one object")
     return row
+
+
+def typed(error: type[LoraCoreError]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function refuse arguments that are of another kind than its annotations say.
+
+    Numbers of any kind pass for numbers: whether they are whole, finite and in range is the function's to say.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            plain: Any = inspect.unwrap(function)
+            names = plain.__code__.co_varnames[: plain.__code__.co_argcount]
+            for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+                kind = _kinds(plain).get(name, Any)
+                if not _is_a(value, kind):
+                    expected = str(plain.__annotations__[name]).replace(" | ", " or ")
+                    where = plain.__qualname__.removesuffix(".__init__")
+                    raise error(where, f"{name} is {value!r:.60}", expected=expected)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+@functools.cache
+def _kinds(function: Any) -> dict[str, Any]:
+    """Return what the arguments of a function have to be, but for those whose annotation is for type checkers alone."""
+    kinds = {}
+    for name, annotation in function.__annotations__.items():
+        with suppress(NameError, AttributeError, TypeError):
+            kinds[name] = eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+    return kinds
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Say whether a value is of the kind that an annotation names, as far as that can be told without using it."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or isinstance(kind, TypeVar):
+        return True
+    if origin in (Union, UnionType):
+        return any(_is_a(value, choice) for choice in inner)
+    if origin is Literal:
+        return isinstance(value, tuple({type(choice) for choice in inner}))
+    if kind in (int, float, bool):
+        return isinstance(value, Real) or getattr(value, "ndim", None) == 0
+    if origin in (Sequence, Iterable):
+        if isinstance(value, (list, tuple)):
+            return all(_is_a(item, inner[0]) for item in value)
+        return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    if origin is Callable:
+        return callable(value)
+    if getattr(kind, "_is_protocol", False):
+        names = {name for base in kind.__mro__ if base not in (Protocol, Generic, object) for name in vars(base)}
+        return all(hasattr(value, name) for name in names if not name.startswith("_"))
+    wanted = {Path: os.PathLike, tuple: (list, tuple), None: NoneType}.get(origin or kind, origin or kind)
+    return isinstance(value, wanted) if isinstance(wanted, (type, tuple)) else True
 
 
 def showing_settings(kind: type) -> Callable[[Function], Function]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
+from .checks import typed
 from .errors import LoraFileError
 
 Expert = Literal["high_noise", "low_noise"]
@@ -108,6 +109,7 @@ def twin_beside(path: Path) -> Path | None:
     return next((twin for twin in alike if twin is not None and twin.name != path.name), None)
 
 
+@typed(LoraFileError)
 def find_twin(path: str | Path) -> Path:
     """Return the other expert's file beside `path`, found by the words for high and low in its name."""
     path = Path(path)

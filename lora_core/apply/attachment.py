@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import nn
 
-from ..checks import finite_number, first_few
+from ..checks import finite_number, first_few, typed
 from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
@@ -98,6 +98,7 @@ class Attachment:
         self.detach()
 
 
+@typed(StackError)
 def attach(
     module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec | None = None, *, side: SideChoice = "auto"
 ) -> Attachment:

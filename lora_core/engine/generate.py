@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import typed
 from ..errors import ModelError, RequestError
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
@@ -66,6 +67,7 @@ class Video:
         return save_video(self.frames, path, self.fps, scale=scale)
 
 
+@typed(RequestError)
 def generate(
     model: OpenedModel,
     request: GenerationRequest,
@@ -128,6 +130,7 @@ def _run(
         return latents, to_frames(model.vae_decode(latents))
 
 
+@typed(RequestError)
 def plan_request(spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack) -> SamplingPlan:
     """Return the plan that a request and a stack make for a model, without running it."""
     return make_plan(_loaded(stack, spec), spec, request)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..checkpoints.residency import Offload
-from ..checks import from_settings, showing_settings
+from ..checks import from_settings, showing_settings, typed
 from ..errors import ModelError, RequestError, StackError
 from ..families.opened import OpenedModel
 from ..families.registry import opener
@@ -34,6 +34,7 @@ class WanVideoGenerator:
     Threads may share it: they take turns at the model, and a video has the LoRAs that are loaded when it is asked for.
     """
 
+    @typed(ModelError)
     def __init__(
         self,
         source: str | Path | OpenedModel = "pocket",
@@ -76,6 +77,7 @@ class WanVideoGenerator:
     def stack(self, stack: LoraStack) -> None:
         self.loaded = load_stack(stack, self.model.spec)
 
+    @typed(StackError)
     def load_specialized_lora(
         self,
         lora_path: str | Path,
@@ -90,6 +92,7 @@ class WanVideoGenerator:
         entry = LoraEntry(adapter_name or Path(lora_path).stem, Path(lora_path), lora_weight, applies_to)
         return self._load([entry])[0]
 
+    @typed(StackError)
     def load_multiple_loras(self, loras: Sequence[LoraRow]) -> tuple[LoadedLora, ...]:
         """Load several LoRAs, all of them or, if one is at fault, none."""
         return self._load([_entry(row, f"LoRA {i}") for i, row in enumerate(loras, 1)])

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import known_keys
+from ..checks import known_keys, typed
 from ..errors import RequestError
 from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
@@ -68,6 +68,7 @@ def make_record(
     }
 
 
+@typed(RequestError)
 def request_from_record(
     record: Mapping[str, object],
     *,
@@ -85,6 +86,7 @@ def request_from_record(
     return GenerationRequest(**settings)
 
 
+@typed(RequestError)
 def stack_from_record(record: Mapping[str, object]) -> LoraStack:
     """Return the stack of a record, its files compared with the hashes they had."""
     rows = _checked(record)["loras"]

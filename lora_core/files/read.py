@@ -10,7 +10,9 @@ from typing import Literal
 
 from torch import nn
 
+from ..checks import typed
 from ..deltas import Delta
+from ..errors import LoraFileError
 from ..experts import EXPERTS, Expert, expert_in_name
 from ..families.base import ModelSpec
 from ..families.family import LoraTraits
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 MAX_EAGER_BYTES = 64 * 2**20
 
 
+@typed(LoraFileError)
 def read_lora(
     path: str | Path,
     *,

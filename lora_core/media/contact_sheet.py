@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..atomic import replacing
+from ..checks import typed
 from ..errors import OutputError
 from .video import check_frames
 
@@ -20,6 +21,7 @@ _PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
 _GAP, _MARGIN = 6, 20
 
 
+@typed(OutputError)
 def contact_sheet(
     rows: Sequence[np.ndarray],
     labels: Sequence[str],

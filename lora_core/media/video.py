@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from ..atomic import check_target, replacing
-from ..checks import nearest
+from ..checks import nearest, typed
 from ..errors import OutputError, RequestError
 from .frames import check_folder, replacing_frames, write_frames
 from .picture import open_image, read_image
@@ -25,6 +25,7 @@ from .rate import DEFAULT_FPS, check_fps
 # ---------------------------------------------------------------- clips out
 
 
+@typed(OutputError)
 def save_video(frames: np.ndarray, path: str | Path, fps: float = DEFAULT_FPS, *, scale: int = 1) -> Path:
     """Write `frames` (T, H, W, 3) uint8 to an .mp4, .gif or .webp, or as PNG frames to a path without extension.
 
@@ -132,6 +133,7 @@ def _appearing(path: Path) -> AbstractContextManager[Path]:
 # ---------------------------------------------------------------- clips in
 
 
+@typed(RequestError)
 def read_video(path: str | Path) -> tuple[np.ndarray, float]:
     """Read all frames (T, H, W, 3) uint8 of a video, animated picture, picture or folder of pictures, and its fps.
 

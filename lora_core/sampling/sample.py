@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..apply.attachment import attach
-from ..checks import known
+from ..checks import known, typed
 from ..errors import PlanError, RequestError
 from ..experts import Expert
 from ..families.condition import Condition
@@ -29,6 +29,7 @@ from .solvers import SOLVERS, Solver
 StepCallback = Callable[[int, int, Tensor], None]
 
 
+@typed(RequestError)
 @torch.no_grad()
 def sample(
     experts: Networks,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..atomic import write_text
-from ..checks import parse_json
+from ..checks import parse_json, typed
 from ..errors import StackError
 from .entry import LoraEntry, free_name
 from .finding import relative_to_folders, sha256_of, verify_hashes, with_found_files, with_twin
@@ -34,6 +34,7 @@ def entries_from_json(form: str | Sequence[object], where: str = "stack") -> tup
     return tuple(entries)
 
 
+@typed(StackError)
 def read_preset(
     path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True
 ) -> tuple[LoraEntry, ...]:
@@ -57,6 +58,7 @@ def read_preset(
     return tuple(replace(entry, sha256=None, low_noise_sha256=None) for entry in entries)
 
 
+@typed(StackError)
 def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
     """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
-from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown
+from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import PlanError, StackError
 
 Axis = Literal["sigma", "steps"]
@@ -150,6 +150,7 @@ class StrengthSchedule:
         return f"{shape}{on_steps}:{points}"
 
     @classmethod
+    @typed(StackError)
     def parse(cls, text: str) -> StrengthSchedule:
         """Read the compact text form.
 
@@ -195,6 +196,8 @@ _WHOLE: dict[str, tuple[float, float]] = {"sigma": RAMP, "steps": (0.0, 1.0)}
 
 def _checked(keyframes: Iterable[object], axis: Axis) -> tuple[Keyframe, ...]:
     """Return keyframes as floats in the order a run passes them."""
+    if not isinstance(keyframes, Iterable):
+        raise StackError(_WHERE, f"keyframes {keyframes!r} are no list", expected="[(position, factor), ...]")
     keyframes = tuple(keyframes)
     if len(keyframes) > _MAX_KEYFRAMES:
         raise StackError(_WHERE, f"{len(keyframes):,} keyframes", expected=f"at most {_MAX_KEYFRAMES:,}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import nearest
+from ..checks import nearest, typed
 from ..errors import StackError
 from . import preset
 from .blend import blend
@@ -30,6 +30,8 @@ class LoraStack:
     entries: tuple[LoraEntry, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.entries, Iterable) or not all(isinstance(row, LoraEntry) for row in self.entries):
+            raise StackError("stack", f"{self.entries!r:.60} are no LoRAs", expected="a list of LoraEntry")
         object.__setattr__(self, "entries", tuple(self.entries))
         names = [entry.name for entry in self.entries]
         if len(set(names)) < len(names):
@@ -45,6 +47,7 @@ class LoraStack:
     def __getitem__(self, name: str) -> LoraEntry:
         return self.entries[self._index(name)]
 
+    @typed(StackError)
     def add(
         self,
         source: LoraEntry | LoraWeights | str | Path,
@@ -104,6 +107,7 @@ class LoraStack:
         first, second = blend(self[name], self[other], by)
         return self.replace(name, first).replace(other, second)
 
+    @typed(StackError)
     def joined(self, other: LoraStack) -> LoraStack:
         """Return one stack of both; a LoRA of the other whose name is taken gets a number."""
         stack = self
@@ -151,4 +155,6 @@ class LoraStack:
 def _file_or_weights(source: LoraWeights | str | Path) -> tuple[Path, None] | tuple[Path | None, LoraWeights]:
     if isinstance(source, (str, Path)):
         return Path(source), None
+    if not hasattr(source, "deltas"):
+        raise StackError("stack", f"{source!r:.60} is no LoRA", expected="a path, LoraWeights or LoraEntry")
     return source.path, source

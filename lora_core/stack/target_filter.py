@@ -7,11 +7,11 @@ multiply; a target that no rule matches gets `otherwise`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
 
-from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown
+from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import StackError
 from ..families.base import ModelSpec, ModuleKind
 
@@ -63,6 +63,8 @@ class TargetFilter:
     otherwise: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.rules, Iterable) or not all(isinstance(rule, FilterRule) for rule in self.rules):
+            raise StackError(_WHERE, f"rules {self.rules!r:.60} are none", expected="a list of FilterRule")
         object.__setattr__(self, "rules", tuple(self.rules))
         if len(self.rules) > _MAX_RULES:
             raise StackError(_WHERE, f"{len(self.rules):,} rules", expected=f"at most {_MAX_RULES:,}")
@@ -105,6 +107,7 @@ class TargetFilter:
         return ",".join(parts)
 
     @classmethod
+    @typed(StackError)
     def parse(cls, text: str) -> TargetFilter:
         """Read the compact text form, such as `0-9=0.5,cross_attn=0.3,20-29.ffn=0,otherwise=1`."""
         if len(text) > _MAX_LENGTH:

@@ -135,6 +135,12 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
         (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
         (["generate", "-p", "x", "--size", "64"], "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480).\n"),
         (["generate", "-p", "x", "--solver", "eular"], "Error: solver: unknown value 'eular' (nearest: 'euler').\n"),
+        (
+            ["generate", "-p", "x", "--size", "1000000x1000000"],
+            "Error: height: 1000000 is out of range (16 to 16384).\n",
+        ),
+        (["generate", "-p", "x", "--frames", "1000001"], "Error: num_frames: 1000001 is out of range (1 to 4093).\n"),
+        (["generate", "-p", "x", "--device", "meta"], "Error: device: 'meta' cannot be used: "),
         (["generate", "-p", "x", "--fps", "1e30"], "Error: fps: cannot play 1e+30 frames per second (0.01 to 240).\n"),
         (["generate", "-p", "x", "--json", "/dev/full"], "Error: /dev/full: a device has this name (a file, or a new"),
         (["generate", "-p", "x", "--json", "video.mp4"], "Error: video.mp4: its place is taken by the video video.mp4"),

@@ -131,6 +131,10 @@ class ToyModel:
     def denormalise(self, latents: Tensor) -> Tensor:
         return latents * 2
 
+    def vae_encode(self, frames: Tensor) -> Tensor: ...
+
+    def release(self) -> None: ...
+
     def vae_decode(self, latents: Tensor) -> Tensor:
         frames = latents[:, :3].repeat_interleave(4, 3).repeat_interleave(4, 4)
         return torch.cat([frames[:, :, :1], frames[:, :, 1:].repeat_interleave(2, 2)], dim=2).tanh()

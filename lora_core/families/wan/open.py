@@ -14,7 +14,7 @@ import torch
 
 from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
-from ...checks import first_line
+from ...checks import first_line, typed
 from ...errors import ModelError
 from ..base import ModelSpec
 from .config import transformer_config
@@ -26,9 +26,13 @@ from .text import TextEncoder, open_text_encoder
 from .transformer import load_transformer, transformer_spec
 from .vae import Vae, open_vae
 
+#: What experts compute in; whole and 8-bit numbers are forms of storage.
+_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
 _log = logging.getLogger(__name__)
 
 
+@typed(ModelError)
 def open_wan(
     source: str | Path,
     *,
@@ -58,6 +62,9 @@ def open_wan(
     """
     if offload not in OFFLOADS:
         raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
+    if dtype not in (None, *_DTYPES):
+        names = ", ".join(map(str, _DTYPES))
+        raise ModelError("dtype", f"experts cannot compute in {dtype}", expected=f"one of {names}")
     residence = Residence(_usable(device), offload)
     dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
     with offline():
@@ -170,8 +177,8 @@ def _with_stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:
 def _usable(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=chosen).item()  # "meta" has sizes and no numbers
+    except (RuntimeError, AssertionError, TypeError) as error:
         remedy = "Choose cpu, cuda or mps, whichever this machine has"
         raise ModelError("device", f"{str(device)!r} cannot be used: {first_line(error)}", remedy=remedy) from error
     return chosen
