@@ -279,9 +279,10 @@ def test_a_pickle_of_very_many_tensors_or_dimensions_is_refused_at_once(tmp_path
         assert refusal(tmp_path / "y.pt").startswith(f"FILE: tensor {DOWN!r} has 9 dimensions (at most 8)")
 
 
-def test_a_pickled_alpha_beyond_all_floats_is_refused(tmp_path: Path) -> None:
-    torch.save(parts() | {ALPHA: 10**400}, tmp_path / "x.pt")
-    assert "is inf" in refusal(tmp_path / "x.pt")
+@pytest.mark.parametrize(("alpha", "said"), [(10**400, "inf"), (1e400, "inf"), (float("nan"), "nan")])
+def test_a_pickled_alpha_that_is_no_finite_number_is_refused(alpha: float, said: str, tmp_path: Path) -> None:
+    torch.save(parts() | {ALPHA: alpha}, tmp_path / "x.pt")
+    assert f"{ALPHA} is {said} (" in refusal(tmp_path / "x.pt")
 
 
 def test_a_tensor_that_claims_more_than_is_stored(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def open_pickle(path: Path, num_bytes: int) -> TensorFile:
         if not isinstance(name, str):
             raise LoraFileError(path, f"it has a key that is not a text: {name!r:.60}", expected="tensor names")
         if isinstance(value, (int, float)) and name.endswith(".alpha"):
-            value = torch.tensor(value if abs(value) < _TOO_LARGE else math.inf)
+            value = torch.tensor(math.inf if abs(value) >= _TOO_LARGE else value)
         if isinstance(value, Tensor):
             tensors[name] = _plain(path, name, value)
         elif isinstance(value, (str, int, float, bool)):
