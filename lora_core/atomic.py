@@ -1,48 +1,203 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and never in the place of anything but a file.
+
+What is half-written carries a mark in its name and is locked by the run that writes it, so that the next run knows
+what a killed one left behind.
+"""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
+
+#: What stands for the standard output where JSON may be written to it.
+STDOUT = ("-", "/dev/stdout")
+
+_MARKED = re.compile(r"\..*\.wanloom-[0-9a-f]{12}", re.DOTALL)
+_LOCK, _OLD = ".wanloom-lock", ".wanloom-old"
+#: What every file system in use allows a name.
+_MAX_NAME_BYTES = 255
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (lambda mode: not stat.S_ISREG(mode), "a device"),
+)
+
+
+def is_stdout(path: str | Path) -> bool:
+    """Say whether a path stands for the standard output."""
+    return str(path) in STDOUT
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file whole or not at all, or to the standard output."""
+    if is_stdout(path):
+        sys.stdout.write(text)
+        return
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def check_target(path: str | Path) -> Path:
+    """Return the file that writing to `path` makes or replaces, links followed; raise unless it may be one."""
+    path = Path(path)
+    target = real_target(path)
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    found = next((kind for is_kind, kind in _KINDS if is_kind(mode)), None)
+    if found is not None:
+        raise OutputError(path, f"{found} has this name", expected="a file, or a new name", remedy="Choose another")
+    if not os.access(target, os.W_OK):
+        raise OutputError(path, "may not be written to", remedy="Choose another name, or allow it")
+    return target
+
+
+def real_target(path: Path) -> Path:
+    """Return what a path names, links followed, whether it is there or not; raise where nothing could be made."""
+    try:
+        target = Path(os.path.realpath(path))
+        long = next((part for part in target.parts if len(os.fsencode(part)) > _MAX_NAME_BYTES), None)
+        if long is not None:
+            what = f"a name of {len(os.fsencode(long))} bytes"
+            raise OutputError(f"{path!s:.60}…", what, expected=f"at most {_MAX_NAME_BYTES}", remedy="Shorten it")
+        folder = next(folder for folder in target.parents if os.path.lexists(folder))
+        if not folder.is_dir():
+            raise OutputError(
+                path, f"{folder} is a file", expected="a folder to write into", remedy="Choose another path"
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(path, f"may not write into {folder}", remedy="Choose a folder you may write to")
+        with suppress(FileNotFoundError):
+            target.stat()
+    except (OSError, ValueError) as error:
+        raise OutputError(path, f"cannot be written: {error}", remedy="Choose another path") from error
+    return target
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path of the same suffix to write to; it takes the place of `path` when the block ends well.
 
-    Whatever goes wrong before, an interrupt too, leaves `path` as it was and no temporary file.
+    Missing folders are made, and a link stays one: what it leads to is replaced. Whatever goes wrong before, an
+    interrupt too, leaves `path` as it was and no temporary file.
     """
-    target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem[:40]}.", suffix=target.suffix)
-        os.close(handle)
-    except (OSError, ValueError) as error:
-        raise OutputError(target, f"cannot be written: {error}", remedy="Choose a folder that can be") from error
-    temporary = Path(name)
-    try:
+    path, target = Path(path), check_target(path)
+    with _written(path), _scratch(target) as scratch:
+        temporary = scratch / target.name
+        temporary.touch()
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
+
+
+@contextmanager
+def replacing_folder(path: str | Path, check: Callable[[], None]) -> Iterator[Path]:
+    """Do for a folder what `replacing` does for a file; `check` raises while what is there may not be replaced."""
+    path, target = Path(path), real_target(Path(path))
+    check()
+    with _written(path), _scratch(target) as scratch:
+        new, old = scratch / target.name, scratch / _OLD
+        yield new
+        check()
+        try:
+            if target.exists():
+                os.replace(target, old)
+            os.replace(new, target)
+        finally:
+            if old.exists() and not target.exists():
+                os.replace(old, target)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say of what goes wrong that the path cannot be written."""
+    try:
+        yield
     except OSError as error:
-        raise OutputError(target, f"cannot be written: {error}", remedy="Free space or choose another path") from error
+        raise OutputError(path, f"cannot be written: {error}", remedy="Free space or choose another path") from error
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """Give a folder beside `target` for what is half-written, a library's own temporary files included."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent)
+    scratch, handle = _locked_folder(target)
+    try:
+        yield scratch
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        os.close(handle)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    """Make a marked folder beside `target` and return it with the handle that holds its lock while it is open."""
+    while True:
+        scratch = target.parent / f".{target.stem[:40]}.wanloom-{secrets.token_hex(6)}"
+        scratch.mkdir(mode=0o700)
+        handle = os.open(scratch / _LOCK, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        _lock(handle, wait=True)
+        if os.fstat(handle).st_nlink:  # else another run took it for abandoned before it was locked
+            return scratch, handle
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove from a folder what runs that were killed have left."""
+    with suppress(OSError):
+        for name in filter(_MARKED.fullmatch, os.listdir(folder)):
+            with suppress(OSError):
+                _remove_if_abandoned(folder / name)
+
+
+def _remove_if_abandoned(scratch: Path) -> None:
+    if (scratch / _OLD).exists():  # killed between two renames: it holds all there is of an earlier result
+        return
+    handle = os.open(scratch / _LOCK, os.O_RDWR)
+    try:
+        if not _lock(handle, wait=False):
+            return
+        if sys.platform != "win32":
+            (scratch / _LOCK).unlink()
+    finally:
+        os.close(handle)
+    if sys.platform == "win32":
+        (scratch / _LOCK).unlink()  # the system refuses to remove what a living run has open
+    shutil.rmtree(scratch)
+
+
+if sys.platform == "win32":
+
+    def _lock(handle: int, *, wait: bool) -> bool:
+        """Leave it to the system, which knows what is open."""
+        return True
+
+else:
+    import fcntl
+
+    def _lock(handle: int, *, wait: bool) -> bool:
+        """Lock an open file, or return False where somebody has and it is not waited for."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:  # somebody has it, or the file system has no locks and nothing can be told abandoned
+            return False
+        return True
 
 
 def _flush(path: Path) -> None:
     """Wait until the file's bytes are on the disk, so that a power cut cannot leave a new name on old nothing."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

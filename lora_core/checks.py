@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import json
 import math
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from numbers import Real
-from typing import Any, TypeVar
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin
 
 from .errors import LoraCoreError
 
 Settings = TypeVar("Settings")
 Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+#: How many unknown keys a message names before it only counts them.
+_NUM_KEYS_SHOWN = 8
+#: How much JSON or text of ours a person writes, many times over.
+MAX_TEXT_LENGTH = 1_000_000
+_MAX_NAME_COMPARED = 200
 
 
 def finite_number(value: object, where: str, error: type[LoraCoreError]) -> float:
@@ -45,12 +60,17 @@ def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
     try:
         return finite_number(float(text), where, error)
     except ValueError:
-        raise error(where, f"{text.strip()!r} is not a number", expected="a finite real number") from None
+        raise error(where, f"{text.strip()!r:.60} is not a number", expected="a finite real number") from None
 
 
 def number_text(number: float) -> str:
     """Return the shortest text that reads back to exactly this number."""
     return repr(number).removesuffix(".0")
+
+
+def shown(text: str, length: int = 60) -> str:
+    """Return a text as a message quotes it, only the beginning of a long one."""
+    return repr(text) if len(text) <= length else f"{text[:length]!r}…"
 
 
 def shape_text(shape: Sequence[int], empty: str = "") -> str:
@@ -75,7 +95,7 @@ def known(value: object, choices: Iterable[str], where: str, error: type[LoraCor
     valid = list(choices)
     if isinstance(value, str) and value in valid:
         return value
-    raise error(where, f"unknown value {value!r}", expected=nearest(str(value), valid))
+    raise error(where, f"unknown value {value!r:.80}", expected=nearest(str(value), valid))
 
 
 def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: type[LoraCoreError]) -> None:
@@ -83,15 +103,15 @@ def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: typ
     choices = list(valid)
     unknown = [key for key in keys if key not in choices]
     if unknown:
-        names = ", ".join(repr(key) for key in unknown)
-        expected = "; ".join(dict.fromkeys(nearest(key, choices) for key in unknown))
+        names = first_few((f"{key!r:.60}" for key in unknown), _NUM_KEYS_SHOWN)
+        expected = "; ".join(dict.fromkeys(nearest(key, choices) for key in unknown[:_NUM_KEYS_SHOWN]))
         raise error(where, f"unknown key{'s' if len(unknown) > 1 else ''} {names}", expected=expected)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Say which of `choices` was probably meant, or all of them when nothing is alike."""
     valid = list(choices)
-    alike = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
+    alike = difflib.get_close_matches(name[:_MAX_NAME_COMPARED].lower(), valid, n=1, cutoff=0.5)
     return f"nearest: {alike[0]!r}" if alike else f"one of {', '.join(valid)}"
 
 
@@ -100,6 +120,8 @@ def parse_json(text: str | bytes, where: str, expected: str, error: type[LoraCor
 
     Bytes are taken in any Unicode encoding, with its mark or without: PowerShell writes UTF-16.
     """
+    if len(text) > MAX_TEXT_LENGTH:
+        raise error(where, f"{len(text):,} letters of JSON", expected=f"at most {MAX_TEXT_LENGTH:,}")
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as fault:
@@ -116,9 +138,67 @@ class _DuplicateKeyError(Exception):
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise _DuplicateKeyError(f"the key {twice!r} twice in one object")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _DuplicateKeyError(f"the key {twice!r:.60} twice in one object")
     return row
+
+
+def typed(error: type[LoraCoreError]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function refuse arguments that are of another kind than its annotations say.
+
+    Numbers of any kind pass for numbers: whether they are whole, finite and in range is the function's to say.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            plain: Any = inspect.unwrap(function)
+            names = plain.__code__.co_varnames[: plain.__code__.co_argcount]
+            for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+                kind = _kinds(plain).get(name, Any)
+                if not _is_a(value, kind):
+                    expected = str(plain.__annotations__[name]).replace(" | ", " or ")
+                    where = plain.__qualname__.removesuffix(".__init__")
+                    raise error(where, f"{name} is {value!r:.60}", expected=expected)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+@functools.cache
+def _kinds(function: Any) -> dict[str, Any]:
+    """Return what the arguments of a function have to be, but for those whose annotation is for type checkers alone."""
+    kinds = {}
+    for name, annotation in function.__annotations__.items():
+        with suppress(NameError, AttributeError, TypeError):
+            kinds[name] = eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+    return kinds
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Say whether a value is of the kind that an annotation names, as far as that can be told without using it."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or isinstance(kind, TypeVar):
+        return True
+    if origin in (Union, UnionType):
+        return any(_is_a(value, choice) for choice in inner)
+    if origin is Literal:
+        return isinstance(value, tuple({type(choice) for choice in inner}))
+    if kind in (int, float, bool):
+        return isinstance(value, Real) or getattr(value, "ndim", None) == 0
+    if origin in (Sequence, Iterable):
+        if isinstance(value, (list, tuple)):
+            return all(_is_a(item, inner[0]) for item in value)
+        return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    if origin is Callable:
+        return callable(value)
+    if getattr(kind, "_is_protocol", False):
+        names = {name for base in kind.__mro__ if base not in (Protocol, Generic, object) for name in vars(base)}
+        return all(hasattr(value, name) for name in names if not name.startswith("_"))
+    wanted = {Path: os.PathLike, tuple: (list, tuple), None: NoneType}.get(origin or kind, origin or kind)
+    return isinstance(value, wanted) if isinstance(wanted, (type, tuple)) else True
 
 
 def showing_settings(kind: type) -> Callable[[Function], Function]:

@@ -24,12 +24,20 @@ class LoraCoreError(Exception):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        text = f"{self.where}: {self.what}"
+        text = f"{_beginning(self.where)}: {_beginning(self.what)}"
         if self.expected:
-            text += f" ({self.expected})"
+            text += f" ({_beginning(self.expected)})"
         if self.remedy:
             text += f". {self.remedy}"
         return text + "."
+
+
+#: A value longer than this was no value, and nobody reads on.
+_MAX_LENGTH = 1500
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
 class LoraFileError(LoraCoreError):

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "checkpoints": set(),
     "families": {"checkpoints"},
     "media": set(),
-    "files": {"families", "media"},
+    "files": {"checkpoints", "families", "media"},
     "apply": {"families"},
     "stack": {"families", "files"},
     "plan": {"families", "files", "media", "stack"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from torch import nn
 
-from ..checks import finite_number, first_few
+from ..checks import finite_number, first_few, typed
 from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
@@ -18,6 +19,8 @@ from .fused import FusedDelta, Strengths, Term
 from .layers import Scratch, SideChoice, patch
 from .patched import PatchedModule, is_patched
 
+#: Held between the look for a stack and the attaching of another.
+_ATTACHING = threading.Lock()
 #: How many faults a message names before it only counts them.
 _NUM_FAULTS_SHOWN = 5
 
@@ -95,6 +98,7 @@ class Attachment:
         self.detach()
 
 
+@typed(StackError)
 def attach(
     module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec | None = None, *, side: SideChoice = "auto"
 ) -> Attachment:
@@ -115,6 +119,19 @@ def attach(
     """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     entries = tuple(entries)
+    _refuse_attached(module)
+    strengths = Strengths([finite_number(entry.strength, f"{entry.name}: strength", StackError) for entry in entries])
+    scratch = Scratch()
+    changes = fused_deltas(module, entries, spec or spec_of_module(module))
+    with _ATTACHING:
+        _refuse_attached(module)
+        patched = [
+            patch(module.get_submodule(path), deltas, strengths, side, scratch) for path, deltas in changes.items()
+        ]
+        return Attachment([entry.name for entry in entries], strengths, scratch, patched)
+
+
+def _refuse_attached(module: nn.Module) -> None:
     for path, part in module.named_modules():
         if is_patched(part):
             raise StackError(
@@ -122,13 +139,6 @@ def attach(
                 "a stack is attached already",
                 remedy="Detach it first, or attach both stacks as one list",
             )
-    strengths = Strengths([finite_number(entry.strength, f"{entry.name}: strength", StackError) for entry in entries])
-    scratch = Scratch()
-    patched = [
-        patch(module.get_submodule(path), deltas, strengths, side, scratch)
-        for path, deltas in fused_deltas(module, entries, spec or spec_of_module(module)).items()
-    ]
-    return Attachment([entry.name for entry in entries], strengths, scratch, patched)
 
 
 def fused_deltas(module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec) -> dict[str, dict[str, FusedDelta]]:

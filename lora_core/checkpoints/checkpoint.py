@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..checks import first_line
 from ..errors import ModelError
+from .archive import archive_fault, is_archive
+from .limits import excess_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +77,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         metadata.update(file_metadata)
     if not shapes:
         raise ModelError(path, "holds no tensors")
+    if (found := excess_of(shapes)) is not None:
+        raise ModelError(path, found[0], expected=found[1], remedy="Download it again")
     return Checkpoint(path, files, shapes, metadata)
 
 
@@ -82,7 +86,7 @@ def read_json_file(path: Path) -> dict[str, object]:
     """Return the object a JSON file holds."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(path, f"cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(path, f"holds a {type(content).__name__}", expected="a JSON object")
@@ -168,10 +172,16 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
 def _read_pickle(file: Path) -> dict[str, Tensor]:
     import torch
 
+    if is_archive(file) and (fault := archive_fault(file)):
+        expected, remedy = "an archive as torch.save writes it", "Save it again with torch.save, or as .safetensors"
+        raise ModelError(file, fault, expected=expected, remedy=remedy)
     try:
         state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for a damaged or unsafe pickle
         raise ModelError(file, f"no safe PyTorch file of tensors: {first_line(error)}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(file, "is not a plain dictionary of tensors")
+    plain = (torch.Tensor, torch.nn.Parameter)
+    if not isinstance(state, dict) or not all(type(t) in plain and not t.is_nested for t in state.values()):
+        raise ModelError(file, "is not a plain dictionary of dense tensors")
+    if not all(isinstance(name, str) for name in state):
+        raise ModelError(file, "has a key that is no tensor's name")
     return state

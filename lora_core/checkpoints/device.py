@@ -12,8 +12,8 @@ def usable_device(device: str | torch.device) -> torch.device:
     """Return a device that this machine has; "auto" is the best of them."""
     try:
         chosen = best_device() if device == "auto" else torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=chosen).item()  # "meta" has sizes and no numbers
+    except (RuntimeError, AssertionError, TypeError) as error:
         remedy = "Choose auto, or whichever of cpu, cuda and mps this machine has"
         raise ModelError("device", f"{str(device)!r} cannot be used: {first_line(error)}", remedy=remedy) from error
     return chosen

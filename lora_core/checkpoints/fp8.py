@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checks import shape_text
 from ..errors import ModelError
 
 _FP8_FORMATS = {"float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
@@ -139,11 +140,15 @@ def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: 
     for name, tensor in tensors.items():
         if name.endswith(_FORMAT_LEAF):
             path = name.removesuffix(_FORMAT_LEAF)
-            stated = _parsed(bytes(tensor.tolist()), where, f"the description of layer {path!r}")
-            formats[path] = str(stated.get("format"))
+            what = f"the description of layer {path!r}"
+            if tensor.dtype != torch.uint8 or tensor.ndim != 1:
+                raise ModelError(where, f"{what} is {shape_text(tensor.shape)} of {tensor.dtype}", expected="its bytes")
+            formats[path] = str(_parsed(bytes(tensor.tolist()), where, what).get("format"))
     if _HEADER_ENTRY in metadata:
         what = f"its metadata entry {_HEADER_ENTRY!r}"
         layers = _parsed(metadata[_HEADER_ENTRY], where, what).get("layers", {})
+        if not isinstance(layers, dict) or not all(isinstance(layer, dict) for layer in layers.values()):
+            raise ModelError(where, f"{what} cannot be read", expected='{"layers": {name: {"format": ...}}}')
         formats.update({path.removeprefix(prefix): str(layer.get("format")) for path, layer in layers.items()})
     return formats
 
@@ -151,7 +156,7 @@ def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: 
 def _parsed(content: str | bytes, where: object, what: str) -> dict[str, Any]:
     try:
         parsed = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(where, f"{what} cannot be read: {error}") from error
     if not isinstance(parsed, dict):
         raise ModelError(where, f"{what} cannot be read: it is a {type(parsed).__name__}", expected="a JSON object")

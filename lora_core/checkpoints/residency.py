@@ -7,6 +7,7 @@ network states for them. Going back to rest drops the copy on the device, for no
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,11 +36,16 @@ class Network:
 
 
 class Residence:
-    """The pieces of one model on one compute device; all may stay there (`none`), or only the one in use."""
+    """The pieces of one model on one compute device; all may stay there (`none`), or only the one in use.
+
+    Attributes:
+        lock: held by the thread that computes with the pieces, for as long as they have to stay where they are.
+    """
 
     def __init__(self, device: torch.device, offload: Offload) -> None:
         self.device = device
         self.offload = offload
+        self.lock = threading.RLock()
         self._pieces: list[Piece] = []
 
     def add(self, load: Callable[[], Network], grain: Grain = "whole") -> Piece:
@@ -59,8 +65,9 @@ class Residence:
 
     def release(self) -> None:
         """Rest every piece."""
-        for piece in self._pieces:
-            piece.rest()
+        with self.lock:
+            for piece in self._pieces:
+                piece.rest()
 
 
 class Piece:
@@ -81,16 +88,17 @@ class Piece:
 
     def use(self) -> nn.Module:
         """Return the network ready to compute on the device, others rested where they have to leave."""
-        self.residence.make_room_for(self)
-        network = self._open()
-        if not self._is_active:
-            try:
-                self._place(network)
-            except BaseException:  # out of memory or interrupted half-way: give back what was moved
-                self.rest()
-                raise
-            self._is_active = True
-        return network.module
+        with self.residence.lock:
+            self.residence.make_room_for(self)
+            network = self._open()
+            if not self._is_active:
+                try:
+                    self._place(network)
+                except BaseException:  # out of memory or interrupted half-way: give back what was moved
+                    self.rest()
+                    raise
+                self._is_active = True
+            return network.module
 
     def rest(self) -> None:
         """Give the device's memory back; tensors at rest are the stored ones, bit for bit."""
@@ -133,7 +141,8 @@ def _tensors(network: Network) -> list[_Placed]:
 
 
 def _offload_groups(module: nn.Module, device: torch.device, grain: Grain) -> None:
-    from diffusers.hooks import apply_group_offloading
+    with offline():
+        from diffusers.hooks import apply_group_offloading
 
     apply_group_offloading(
         module,
@@ -146,25 +155,30 @@ def _offload_groups(module: nn.Module, device: torch.device, grain: Grain) -> No
     )
 
 
+#: Held while a model is opened: diffusers, transformers and accelerate change the process for that long, and what they
+#: import in one thread is half there for another.
+_OPENING = threading.RLock()
+
 #: What keeps huggingface_hub, diffusers and transformers off the network.
 _FLAGS = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DIFFUSERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Keep huggingface_hub, diffusers and transformers off the network inside the block."""
-    import huggingface_hub.constants as hub  # reads its flag once, at import; so the flag is set there as well
+    """Keep huggingface_hub, diffusers and transformers off the network inside the block, one thread at a time."""
+    with _OPENING:
+        import huggingface_hub.constants as hub  # reads its flag once, at import; so the flag is set there as well
 
-    before = {name: os.environ.get(name) for name in _FLAGS}
-    hub_before = hub.HF_HUB_OFFLINE
-    os.environ.update(_FLAGS)
-    hub.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        hub.HF_HUB_OFFLINE = hub_before
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        before = {name: os.environ.get(name) for name in _FLAGS}
+        hub_before = hub.HF_HUB_OFFLINE
+        os.environ.update(_FLAGS)
+        hub.HF_HUB_OFFLINE = True
+        try:
+            yield
+        finally:
+            hub.HF_HUB_OFFLINE = hub_before
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

@@ -36,17 +36,22 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[ProgressCallback]:
-        """Show one bar for each kind of work that is reported to the callback this yields."""
+        """Show one bar for each kind of work, from the first report to the callback this yields."""
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.err, disable=self.quiet) as bars:
-            tasks: dict[str, TaskID] = {}
+        bars = Progress(*columns, console=self.err, disable=self.quiet)
+        tasks: dict[str, TaskID] = {}
 
-            def report(done: int, total: int, what: str) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                bars.update(tasks[what], completed=done, total=total)
+        def report(done: int, total: int, what: str) -> None:
+            bars.start()
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
 
+        try:
             yield report
+        finally:
+            if tasks:  # bars that were never shown would leave an empty line before an error
+                bars.stop()
 
 
 def console() -> Console:

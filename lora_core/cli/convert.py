@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..atomic import check_target
 from ..errors import OutputError
 from ..experts import EXPERTS
 from ..files.dialects import DIALECTS
@@ -33,7 +34,7 @@ def command(source: Path, target: Path, dialect: str, expert: str | None, allow_
     from ..files.read import read_lora
     from ..files.write import write_lora
 
-    if target.exists() and not force:
+    if check_target(target).exists() and not force:
         raise OutputError(target, "exists already", remedy="Choose another name, or pass --force")
     weights = read_lora(source, allow_partial=allow_partial)
     if expert is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..atomic import check_target
 from ..engine.request import GenerationRequest
 from ..experts import EXPERTS
 from ..stack.entry import LoraEntry
@@ -56,6 +57,7 @@ _SHAPE = "a yellow triangle moves right on a striped background"
 _ZIBBO = "a zibbo moves right on a striped background"
 _ORBIT = "a blue circle orbits on a gradient background"
 _STACK = "stack"
+_PLAN, _RECORD, _SHEET = "plan.png", "stack.json", "sheet.png"
 
 RUNS: tuple[Run, ...] = (
     Run("base", _SHAPE),
@@ -89,6 +91,8 @@ def command(out: Path, seed: int) -> None:
     from ..media.contact_sheet import contact_sheet
 
     started = time.perf_counter()
+    for name in (*(f"{run.name}.mp4" for run in RUNS), _PLAN, _RECORD, _SHEET):
+        check_target(out / name)
     model = opener("pocket")("pocket")
     videos: dict[str, Video] = {}
     with console().progress() as report:
@@ -96,11 +100,11 @@ def command(out: Path, seed: int) -> None:
             report(number, len(RUNS), "clips")
             videos[run.name] = _make(run, model, seed, out)
         report(len(RUNS), len(RUNS), "clips")
-    videos[_STACK].plan.plot(out / "plan.png")
-    write_record(videos[_STACK].record, out / "stack.json")
+    videos[_STACK].plan.plot(out / _PLAN)
+    write_record(videos[_STACK].record, out / _RECORD)
     labels = [_label(run, videos[run.name]) for run in RUNS]
     rows = [video.frames for video in videos.values()]
-    contact_sheet(rows, labels, out / "sheet.png", title=f"WanLoom pocket demo, seed {seed}", num_columns=6)
+    contact_sheet(rows, labels, out / _SHEET, title=f"WanLoom pocket demo, seed {seed}", num_columns=6)
     console().result(_table(videos))
     console().result(f"clips, sheet.png, plan.png, stack.json are in {out.resolve()}")
     console().result(f"{time.perf_counter() - started:.1f} s in all")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from ..atomic import replacing
+from ..atomic import check_target, is_stdout, real_target, write_text
 from ..engine.request import GenerationRequest
-from ..errors import RequestError
+from ..errors import OutputError, RequestError
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .options import (
@@ -107,6 +107,8 @@ def command(
     from ..media.video import check_output
 
     check_output(out)
+    if record_file is not None:
+        check_record_file(record_file, out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
     stack = lora_options.stack()
@@ -132,10 +134,19 @@ def command(
         write_record(video.record, record_file)
     for note in video.notes:
         console().note(note)
-    console().result(f"{out}: {len(video.frames)} frames, {video.plan.num_steps} steps, {video.seconds:.1f} s")
+    tell = console().note if record_file is not None and is_stdout(record_file) else console().result
+    tell(f"{out}: {len(video.frames)} frames, {video.plan.num_steps} steps, {video.seconds:.1f} s")
+
+
+def check_record_file(path: Path, out: Path) -> None:
+    """Raise unless a record may be written to `path`, the standard output included, beside the video at `out`."""
+    if is_stdout(path):
+        return
+    target = check_target(path)
+    if real_target(out) in (target, *target.parents):
+        raise OutputError(path, f"its place is taken by the video {out}", remedy="Write the record beside it")
 
 
 def write_record(record: Mapping[str, object], path: Path) -> None:
-    """Write a record as JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write a record as JSON, whole or not at all, or to the standard output."""
+    write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", path)

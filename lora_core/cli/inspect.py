@@ -32,7 +32,10 @@ def command(
     """
     from ..families.registry import spec_named
     from ..files.report import inspect_lora
+    from ..media.figures import check_figure
 
+    if plot is not None:
+        check_figure(plot)
     spec = None if model is None else spec_named(model)
     reports = [inspect_lora(file, spec=spec) for file in files]
     if as_json:

@@ -1,12 +1,13 @@
 """The group of commands and what they share: quiet, debug, and how an error ends the program.
 
-Exit codes: 0 done, 1 an error in the user's files or settings, 2 wrong usage, 130 interrupted with Ctrl-C.
+Exit codes: 0 done, 1 an error in the user's files or settings, 2 wrong usage, 130 interrupted or told to end.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ import click
 
 from ..errors import LoraCoreError
 from .console import Console
+from .ending import INTERRUPTED, end_as_with_ctrl_c, unforeseen
 
 #: command name -> (module of this package that holds it, one line of help)
 COMMANDS = {
@@ -57,18 +59,23 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit; an error of ours is one line on stderr, without a traceback."""
+    """Run the command line and exit; an error is one line on stderr, without a traceback."""
+    end_as_with_ctrl_c()
     try:
         code = cli.main(prog_name="lora-core", standalone_mode=False)  # what a command gave to ctx.exit
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("Interrupted; nothing half-written is left behind.", file=sys.stderr)
-        sys.exit(130)
-    except LoraCoreError as error:
+        print(INTERRUPTED, file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # `lora-core inspect ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the interpreter flushes to when it ends
+        code = 1
+    except Exception as error:
         if "--debug" in sys.argv:
             raise
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        print(f"Error: {error if isinstance(error, LoraCoreError) else unforeseen(error)}", file=sys.stderr)
+        code = 1
     sys.exit(code)

@@ -37,9 +37,12 @@ def command(
 ) -> None:
     """Show which expert and which strengths act at each step, without running a model."""
     from ..families.registry import spec_named
+    from ..media.figures import check_figure
     from ..plan.planning import make_plan
     from ..stack.loading import load_stack
 
+    if plot is not None:
+        check_figure(plot)
     spec = spec_named(model)
     plan = make_plan(load_stack(lora_options.stack(), spec, allow_partial=allow_partial), spec, settings)
     console().result(json.dumps(plan.to_dict(), indent=2) if as_json else plan.table())

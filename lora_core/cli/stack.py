@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..atomic import check_target, is_stdout
 from ..errors import LoraCoreError
 from ..stack.stack import LoraStack
 from .console import console
@@ -78,7 +79,11 @@ def check(
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The preset to write, JSON.")
 def pin(lora_options: StackOptions, out: Path) -> None:
     """Write a stack as a preset that knows each LoRA by its sha256."""
-    console().result(str(lora_options.stack().write_preset(out, lora_options.lora_folders)))
+    if not is_stdout(out):
+        check_target(out)
+    written = lora_options.stack().write_preset(out, lora_options.lora_folders)
+    if not is_stdout(out):
+        console().result(str(written))
 
 
 def _load(entry: LoraEntry, spec: ModelSpec, allow_partial: bool) -> LoadedStack | None:

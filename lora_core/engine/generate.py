@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.hashes import hashes_of
+from ..checks import typed
 from ..errors import ModelError, RequestError, StackError
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
@@ -31,7 +32,7 @@ from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .notes import prompt_notes
 from .record import make_record
-from .request import GenerationRequest
+from .request import Clip, GenerationRequest
 
 _log = logging.getLogger(__name__)
 #: How the steps' own timings are named.
@@ -68,6 +69,7 @@ class Video:
         return save_video(self.frames, path, self.fps, scale=scale)
 
 
+@typed(RequestError)
 def generate(
     model: OpenedModel,
     request: GenerationRequest,
@@ -79,6 +81,8 @@ def generate(
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
     """Make one video; everything that can be known to be wrong is said before a network runs.
+
+    Threads that use the same model take turns, and get what each alone would get.
 
     Args:
         model: an opened model.
@@ -97,6 +101,24 @@ def generate(
     watch = _Stopwatch(on_phase)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes = hashes_of(model.files)
+    with model.lock:
+        latents, frames = _run(model, request, clip, plan, watch, callback)
+    notes = prompt_notes(model, request, loaded, plan)
+    record = make_record(model, request, clip, loaded, plan, latents, hashes, timings=watch.seconds, notes=notes)
+    video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
+    _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
+    return video
+
+
+def _run(
+    model: OpenedModel,
+    request: GenerationRequest,
+    clip: Clip,
+    plan: SamplingPlan,
+    watch: _Stopwatch,
+    callback: StepCallback | None,
+) -> tuple[Tensor, np.ndarray]:
+    """Run the networks; return latents and frames."""
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
@@ -115,14 +137,10 @@ def generate(
         )
     _check_finite(model, latents)
     with watch.phase("decoding"):
-        frames = to_frames(model.vae_decode(latents))
-    notes = prompt_notes(model, request, loaded, plan)
-    record = make_record(model, request, clip, loaded, plan, latents, hashes, timings=watch.seconds, notes=notes)
-    video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
-    _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
-    return video
+        return latents, to_frames(model.vae_decode(latents))
 
 
+@typed(RequestError)
 def plan_request(
     spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack, *, allow_partial: bool = False
 ) -> SamplingPlan:

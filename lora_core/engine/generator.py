@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from ..checkpoints.residency import Offload
-from ..checks import from_settings, showing_settings
+from ..checks import from_settings, showing_settings, typed
 from ..errors import ModelError, RequestError, StackError
 from ..families.opened import OpenedModel
 from ..families.registry import opener
@@ -29,8 +30,12 @@ _COLUMNS = ("path", "name", "weight", "applies_to")
 
 
 class WanVideoGenerator:
-    """An opened model and a stack of LoRAs that may change from video to video; the model never reloads."""
+    """An opened model and a stack of LoRAs that may change from video to video; the model never reloads.
 
+    Threads may share it: they take turns at the model, and a video has the LoRAs that are loaded when it is asked for.
+    """
+
+    @typed(ModelError)
     def __init__(
         self,
         source: str | Path | OpenedModel = "pocket",
@@ -71,6 +76,7 @@ class WanVideoGenerator:
             self.model = source
         self.allow_partial, self.download = allow_partial, download
         self.loaded = load_stack(LoraStack(), self.model.spec)
+        self._changing = threading.RLock()
 
     @property
     def stack(self) -> LoraStack:
@@ -81,6 +87,7 @@ class WanVideoGenerator:
     def stack(self, stack: LoraStack) -> None:
         self.loaded = self._read(stack)
 
+    @typed(StackError)
     def load_specialized_lora(
         self,
         lora_path: str | Path,
@@ -95,6 +102,7 @@ class WanVideoGenerator:
         entry = LoraEntry(adapter_name or name_of_file(lora_path), Path(lora_path), lora_weight, applies_to)
         return self._load([entry])[0]
 
+    @typed(StackError)
     def load_multiple_loras(self, loras: Sequence[LoraRow]) -> tuple[LoadedLora, ...]:
         """Load several LoRAs, all of them or, if one is at fault, none; one alone need not stand in a list."""
         rows = [loras] if isinstance(loras, Path) else rows_of(loras, "load_multiple_loras")
@@ -102,7 +110,8 @@ class WanVideoGenerator:
 
     def unload_loras(self, *names: str) -> None:
         """Take LoRAs off the stack by name; all of them when no name is given."""
-        self.loaded = self.loaded.without(*(names or (entry.name for entry in self.stack)))
+        with self._changing:
+            self.loaded = self.loaded.without(*(names or (entry.name for entry in self.stack)))
 
     @showing_settings(GenerationRequest)
     def generate_video(
@@ -125,7 +134,8 @@ class WanVideoGenerator:
         """Read and check the entries, then put them on the stack; one of the same name gives way in its place."""
         new = self._read(LoraStack(tuple(entries)))
         route(new, self.model.spec)
-        self.loaded = self.loaded.updated(new)
+        with self._changing:
+            self.loaded = self.loaded.updated(new)
         return new.loras
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import known_keys
+from ..checks import known_keys, typed
 from ..errors import RequestError
 from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
@@ -69,6 +69,7 @@ def make_record(
     }
 
 
+@typed(RequestError)
 def request_from_record(
     record: Mapping[str, object],
     *,
@@ -86,6 +87,7 @@ def request_from_record(
     return GenerationRequest(**settings)
 
 
+@typed(RequestError)
 def stack_from_record(record: Mapping[str, object]) -> LoraStack:
     """Return the stack of a record, its files compared with the hashes they had."""
     rows = _checked(record)["loras"]
@@ -129,7 +131,7 @@ def _picture_sha256(picture: Picture) -> str:
 def _picture_again(name: str, row: Mapping[str, Any] | None, given: Picture | None) -> Picture | None:
     if row is None:
         return given
-    picture = given if given is not None else row["path"]
+    picture = given if given is not None else row.get("path")
     if picture is None:
         raise RequestError(name, "the record knows it by its hash alone", remedy=f"Give the same picture as {name}")
     if _picture_sha256(picture) != row["sha256"]:
@@ -172,14 +174,32 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
 
 
 def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
+    if not isinstance(record, Mapping):
+        raise RequestError("record", f"{record!r:.60} is none", expected="the object that a record's JSON stands for")
     if record.get("format") != RECORD_FORMAT:
         raise RequestError("record", f"its format is {record.get('format')!r}", expected=str(RECORD_FORMAT))
     for key, kind in (("request", dict), ("loras", list)):
         if not isinstance(record.get(key), kind):
-            raise RequestError(
-                "record", f"its {key!r} is missing or damaged", remedy="Take the record as it was written"
-            )
+            raise _damaged(key)
+    row = record["request"]
+    if "prompt" not in row:  # type: ignore[operator]  # a dict
+        raise _damaged("prompt")
+    for key in (*_PICTURES, "latents"):
+        if row.get(key) is not None and not _is_told_by_hash(row[key]):  # type: ignore[attr-defined, index]  # a dict
+            raise _damaged(key)
+    if not all(isinstance(lora, dict) and isinstance(lora.get("name"), str) for lora in record["loras"]):  # type: ignore[attr-defined]  # a list
+        raise _damaged("loras")
     return record
+
+
+def _is_told_by_hash(row: object) -> bool:
+    return (
+        isinstance(row, dict) and isinstance(row.get("sha256"), str) and isinstance(row.get("path"), str | type(None))
+    )
+
+
+def _damaged(key: str) -> RequestError:
+    return RequestError("record", f"its {key!r} is missing or damaged", remedy="Take the record as it was written")
 
 
 def _versions() -> dict[str, str | None]:

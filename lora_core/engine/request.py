@@ -10,9 +10,10 @@ from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..checks import finite_number, known, whole_number
+from ..checks import known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
+from ..media.rate import check_fps
 from ..plan.settings import RunSettings
 from ..sampling.solvers import SOLVERS
 
@@ -62,11 +63,13 @@ class GenerationRequest(RunSettings):
         super().__post_init__()
         for name in ("prompt", "negative_prompt"):
             if not isinstance(getattr(self, name), str):
-                raise RequestError(name, f"{getattr(self, name)!r} is not text", expected="a string, perhaps empty")
+                raise RequestError(name, f"{getattr(self, name)!r:.60} is not text", expected="a string, perhaps empty")
         whole_number(self.seed, "seed", RequestError, low=0, high=MAX_SEED)
         known(self.solver, SOLVERS, "solver", RequestError)
-        if self.fps is not None and finite_number(self.fps, "fps", RequestError) <= 0:
-            raise RequestError("fps", f"{self.fps:g} frames per second", expected="more than 0")
+        if self.fps is not None:
+            check_fps(self.fps, "fps", RequestError)
+        if self.latents is not None and not isinstance(self.latents, Tensor):
+            raise RequestError("latents", f"{self.latents!r:.60} are none", expected="a tensor (1, C, F, H, W)")
         if self.denoise != 1 and self.latents is None:
             remedy = "Give latents, or leave denoise at 1"
             raise RequestError("denoise", f"{self.denoise!r} has nothing to start from", remedy=remedy)
@@ -136,8 +139,8 @@ class Clip:
         """Check the numbers against the model's grid and fit the pictures."""
         stride, rows, columns = spec.vae_stride
         for name, value, step in zip(("height", "width"), (height, width), _grid(spec), strict=True):
-            _on_grid(name, value, step, 0, f"a multiple of {step}")
-        _on_grid("num_frames", num_frames, stride, 1, f"{stride} k + 1")
+            _on_grid(name, value, step, 0, f"a multiple of {step}", spec.max_positions)
+        _on_grid("num_frames", num_frames, stride, 1, f"{stride} k + 1", spec.max_positions)
         shape = (1, spec.latent_channels, (num_frames - 1) // stride + 1, height // rows, width // columns)
         first, last = (None if picture is None else fit_picture(picture, height, width) for picture in pictures)
         if last is not None and num_frames == 1:
@@ -185,8 +188,9 @@ def _in_proportion(image: Image.Image, area: int, grid: tuple[int, int]) -> tupl
     return height, width
 
 
-def _on_grid(name: str, value: object, step: int, offset: int, rule: str) -> None:
-    number = whole_number(value, name, RequestError, low=offset or step)
+def _on_grid(name: str, value: object, step: int, offset: int, rule: str, max_positions: int | None) -> None:
+    most = None if max_positions is None else (max_positions - offset) * step + offset
+    number = whole_number(value, name, RequestError, low=offset or step, high=most)
     below = (number - offset) // step * step + offset
     if number != below:
         raise RequestError(name, f"{number} is not {rule}", expected=f"nearest: {below} or {below + step}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePath
 
+from ..checks import typed
 from ..errors import LoraFileError
 from . import Expert
 from .words import WORD, Word, expert_in_name, expert_words, tokens_of
@@ -50,6 +51,7 @@ def twin_of(path: Path) -> Path | None:
     return None if chosen is None else Path(chosen)
 
 
+@typed(LoraFileError)
 def find_twin(path: str | Path) -> Path:
     """Return the other expert's file, found by the words for high and low in the names of files and folders."""
     path = Path(path)

@@ -56,6 +56,7 @@ class ModelSpec:
         settings_source: who says so of steps and guidance; "" where nobody does.
         default_clip: what it makes when nobody says.
         vae_stride: frames, rows and columns of pixels per latent element.
+        max_positions: how many patches along one axis its network can tell apart; None for any number.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
         expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
         image_embeds: True when the network also looks at its picture through a CLIP encoder (Wan 2.1 I2V).
@@ -79,6 +80,7 @@ class ModelSpec:
     latent_channels: int = 0
     vae_stride: tuple[int, int, int] = (1, 1, 1)
     patch_size: tuple[int, int, int] = (1, 1, 1)
+    max_positions: int | None = None
     image_conditioned: bool = False
     expand_timesteps: bool = False
     image_embeds: bool = False

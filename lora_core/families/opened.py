@@ -7,6 +7,7 @@ D text width. Latents are in raw VAE space unless said otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,10 @@ class Networks(Protocol):
     @property
     def device(self) -> torch.device:
         """The compute device."""
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """What a thread holds while it computes with the networks; it may take it again."""
 
     def expert(self, name: Expert) -> nn.Module:
         """Return an expert's network, ready on the compute device."""

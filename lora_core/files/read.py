@@ -9,7 +9,9 @@ from pathlib import Path
 
 from torch import nn
 
+from ..checks import typed
 from ..deltas import Delta
+from ..errors import LoraFileError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.family import LoraTraits
@@ -29,6 +31,7 @@ _log = logging.getLogger(__name__)
 MAX_EAGER_BYTES = 64 * 2**20
 
 
+@typed(LoraFileError)
 def read_lora(
     path: str | Path,
     *,

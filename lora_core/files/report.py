@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ..checks import typed
 from ..deltas import Delta
 from ..errors import LoraFileError
 from ..experts import Expert
@@ -75,6 +76,7 @@ class LoraReport:
         return asdict(self) | {"path": str(self.path), "metadata": dict(self.metadata), "account": account}
 
 
+@typed(LoraFileError)
 def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None) -> LoraReport:
     """Report on a file; a file that is damaged is an error, one that does not fit is a report that says so.
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..atomic import replacing
-from ..checks import known
+from ..checks import known, typed
 from ..deltas import Delta
 from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
@@ -30,6 +30,7 @@ from .weights import LoraWeights
 _log = logging.getLogger(__name__)
 
 
+@typed(LoraFileError)
 def write_lora(
     weights: LoraWeights,
     path: str | Path,

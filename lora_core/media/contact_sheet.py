@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..atomic import replacing
+from ..checks import typed
 from ..errors import OutputError
-from .video import appearing, check_frames
+from .video import check_frames
 
 _PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
 _GAP, _MARGIN = 6, 20
 
 
+@typed(OutputError)
 def contact_sheet(
     rows: Sequence[np.ndarray],
     labels: Sequence[str],
@@ -46,7 +49,7 @@ def contact_sheet(
     for frames in rows:
         check_frames(frames, path)
     sheet = _draw_sheet(rows, labels, title, num_columns, cell)
-    with appearing(path) as temporary:
+    with replacing(path) as temporary:
         sheet.save(temporary)
     return path
 

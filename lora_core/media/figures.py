@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..atomic import replacing
+from ..atomic import check_target, replacing
 from ..checks import nearest
 from ..errors import OutputError
 
@@ -41,12 +41,18 @@ def figure_image(figure: Figure) -> np.ndarray:
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure as .png, .svg or .pdf, whole or not at all."""
     path = Path(path)
-    suffix = path.suffix.lower()
+    check_figure(path)
+    with replacing(path) as temporary, missing_glyphs_allowed():
+        figure.savefig(temporary, format=path.suffix.lower()[1:])
+    return path
+
+
+def check_figure(path: str | Path) -> None:
+    """Raise what `save_figure` would raise for this path, before anything is drawn."""
+    suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise OutputError(path, f"unknown picture format {suffix!r}", expected=nearest(suffix, FORMATS))
-    with replacing(path) as temporary, missing_glyphs_allowed():
-        figure.savefig(temporary, format=suffix[1:])
-    return path
+    check_target(path)
 
 
 def message_image(message: str) -> np.ndarray:

@@ -6,37 +6,33 @@ Every file is written beside its destination under a temporary name and moved th
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageSequence
 
-from ..atomic import replacing
-from ..checks import nearest
+from ..atomic import check_target, replacing
+from ..checks import nearest, typed
 from ..errors import OutputError, RequestError
+from .frames import check_folder, replacing_frames, write_frames
 from .picture import open_image, read_image
-
-#: What counts as the rate of a file that does not say its own.
-DEFAULT_FPS = 16.0
-_FRAME_NAME = "frame_{:05d}.png"
-
+from .rate import DEFAULT_FPS, check_fps
 
 # ---------------------------------------------------------------- clips out
 
 
+@typed(OutputError)
 def save_video(frames: np.ndarray, path: str | Path, fps: float = DEFAULT_FPS, *, scale: int = 1) -> Path:
     """Write `frames` (T, H, W, 3) uint8 to an .mp4, .gif or .webp, or as PNG frames to a path without extension.
 
     Args:
         frames: the clip.
-        path: where to; missing folders are made, an existing file (or folder of such frames) is replaced.
+        path: where to; missing folders are made, an existing file is replaced, and so is a folder that holds nothing
+            but frames written here before.
         fps: frames per second.
         scale: enlarge every pixel to a square of this side first, for clips too small to look at.
 
@@ -46,9 +42,8 @@ def save_video(frames: np.ndarray, path: str | Path, fps: float = DEFAULT_FPS, *
     path = Path(path)
     write = _writer(path)
     check_frames(frames, path)
-    if fps <= 0:
-        raise OutputError(path, f"cannot play {fps} frames per second", expected="more than 0")
-    with appearing(path) as temporary:
+    fps = check_fps(fps, path, OutputError)
+    with _appearing(path) as temporary:
         write(np.ascontiguousarray(enlarge(frames, scale)), temporary, fps)
     return path
 
@@ -79,18 +74,12 @@ def _write_webp(frames: np.ndarray, path: Path, fps: float) -> None:
     first.save(path, save_all=True, append_images=rest, duration=np.diff(ticks).tolist(), loop=0, quality=90)
 
 
-def _write_frames(frames: np.ndarray, path: Path, fps: float) -> None:
-    path.mkdir()
-    for index, frame in enumerate(frames):
-        Image.fromarray(frame).save(path / _FRAME_NAME.format(index))
-
-
 #: extension -> writer(frames, path, fps); a path without an extension is a folder of PNG frames.
 _WRITERS: dict[str, Callable[[np.ndarray, Path, float], None]] = {
     ".mp4": _write_mp4,
     ".gif": _write_gif,
     ".webp": _write_webp,
-    "": _write_frames,
+    "": write_frames,
 }
 
 
@@ -105,14 +94,10 @@ def check_output(path: str | Path) -> None:
     """Raise what `save_video` would raise for this path, before any work is done for it."""
     path = Path(path)
     _writer(path)
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise OutputError(path, f"{folder} is a file", expected="a folder to write into", remedy="Choose another path")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(path, f"may not write into {folder}", remedy="Choose a folder you may write to")
-    _refuse_foreign_target(path)
+    if path.suffix:
+        check_target(path)
+    else:
+        check_folder(path)
 
 
 def check_frames(frames: np.ndarray, path: Path) -> None:
@@ -140,56 +125,15 @@ def _ffmpeg(arguments: list[str], data: memoryview | None = None) -> tuple[bytes
     return done.stdout, words
 
 
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def _appearing(path: Path) -> AbstractContextManager[Path]:
     """Give a temporary path to write to, which takes the place of `path` when the block ends well."""
-    _refuse_foreign_target(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        remedy = "Choose a folder that can be"
-        raise OutputError(path.parent, f"cannot be made: {error}", remedy=remedy) from error
-    with replacing(path) if path.suffix else _replacing_folder(path) as temporary:
-        yield temporary
-
-
-@contextmanager
-def _replacing_folder(path: Path) -> Iterator[Path]:
-    """Do for a folder what `replacing` does for a file."""
-    scratch: str | None = None
-    try:
-        scratch = tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        yield Path(scratch) / "new"
-        if path.exists():
-            os.replace(path, Path(scratch) / "old")
-        os.replace(Path(scratch) / "new", path)
-    except OSError as error:
-        raise OutputError(path, f"cannot be written: {error}", remedy="Free space or choose another path") from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _refuse_foreign_target(path: Path) -> None:
-    """Refuse to put a file in a folder's place, or frames in the place of anything but earlier frames."""
-    if path.suffix or not path.exists():
-        found = "a folder has this name" if path.is_dir() else ""
-    elif path.is_dir():
-        foreign = next((p.name for p in path.iterdir() if not _is_frame(p)), "")
-        found = foreign and f"the folder holds {foreign!r}"
-    else:
-        found = "a file has this name"
-    if found:
-        raise OutputError(path, found, expected="a new name, or an earlier result of its kind", remedy="Choose another")
-
-
-def _is_frame(path: Path) -> bool:
-    return path.suffix == ".png" and path.stem.startswith("frame_")
+    return replacing(path) if path.suffix else replacing_frames(path)
 
 
 # ---------------------------------------------------------------- clips in
 
 
+@typed(RequestError)
 def read_video(path: str | Path) -> tuple[np.ndarray, float]:
     """Read all frames (T, H, W, 3) uint8 of a video, animated picture, picture or folder of pictures, and its fps.
 

@@ -14,7 +14,7 @@ from ..stack.loaded import LoadedStack
 from .plan import SamplingPlan, StepPlan
 from .plan_rules import Draft, advise_on_plan
 from .route import Route, RoutedLora
-from .routing import route
+from .routing import check_spec, route
 from .settings import Boundary, RunSettings
 from .sigmas import check_boundary, split_by_boundary
 
@@ -43,6 +43,7 @@ def make_plan(
     if not isinstance(settings, RunSettings):
         raise PlanError("make_plan", f"{settings!r} is no settings", expected="RunSettings, or settings by name")
     routed = stack if isinstance(stack, Route) else route(stack, spec)
+    check_spec(spec)
     levels, limit = settings.levels(), _boundary(settings.boundary, spec)
     guidance = dict(zip(EXPERTS, settings.cfg_pair(), strict=True))
     experts = split_by_boundary(levels, limit)

@@ -19,10 +19,17 @@ def route(loaded: LoadedStack, spec: ModelSpec) -> Route:
     """Say which LoRAs of a stack loaded for a model act on which of its experts."""
     if not isinstance(loaded, LoadedStack):
         raise StackError("stack", "its files have not been read", remedy="Read them with load_stack(stack, spec)")
+    check_spec(spec)
     loaded.require(spec)
     routed = [acting for lora in loaded.loras for acting in _routed(lora, spec)]
     high, low = (tuple(lora for lora in routed if lora.expert == expert) for expert in EXPERTS)
     return Route(high, low, advise_on_stack(loaded, (*high, *low)))
+
+
+def check_spec(spec: object) -> None:
+    """Raise unless this is the spec of a model."""
+    if not isinstance(spec, ModelSpec):
+        raise StackError("spec", f"{spec!r:.60} is none", expected="a ModelSpec, such as model.spec")
 
 
 def _routed(lora: LoadedLora, spec: ModelSpec) -> list[RoutedLora]:

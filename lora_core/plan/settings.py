@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +36,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.sigmas is not None:
+            if not isinstance(self.sigmas, Iterable):
+                raise PlanError("sigmas", f"{self.sigmas!r} are no list", expected="noise levels from 1 down to 0")
             object.__setattr__(self, "sigmas", tuple(self.sigmas))
             self._check_nothing_beside_sigmas()
 

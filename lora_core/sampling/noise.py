@@ -10,15 +10,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..checks import typed, whole_number
+from ..errors import RequestError
+
 #: Seeds are what torch's generator takes: unsigned 64-bit integers.
 MAX_SEED = 2**64 - 1
 
 
+@typed(RequestError)
 def draw_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     """Draw the starting noise of `shape` (B, C, F, H, W).
 
     Equal to ComfyUI's `comfy/sample.py: prepare_noise` and to diffusers' `randn_tensor` with a CPU generator.
     """
+    shape = tuple(whole_number(size, "shape", RequestError, low=0) for size in shape)
+    whole_number(seed, "seed", RequestError, low=0, high=MAX_SEED)
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 

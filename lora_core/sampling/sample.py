@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..apply.attachment import attach
-from ..checks import known
+from ..checks import known, typed
 from ..errors import PlanError, RequestError
 from ..experts import Expert
 from ..families.condition import Condition
@@ -29,6 +29,7 @@ from .solvers import SOLVERS, Solver
 StepCallback = Callable[[int, int, Tensor], None]
 
 
+@typed(RequestError)
 @torch.no_grad()
 def sample(
     experts: Networks,
@@ -43,7 +44,8 @@ def sample(
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
 
-    However this ends, by an error, Ctrl-C or the callback raising, nothing stays attached to a network. A plan that
+    However this ends, by an error, Ctrl-C or the callback raising, nothing stays attached to a network. Threads that
+    sample with the same experts take turns. A plan that
     leaves noise over gives latents as ComfyUI hands them on: divided by 1 - sigma, to be started from with noise zero.
 
     Args:
@@ -58,12 +60,13 @@ def sample(
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
     _check(plan, noise, condition, start)
-    x = _noised(experts, noise, start, plan.steps[0].sigma).to(experts.device)
-    condition = condition.to(experts.device, experts.dtype)
-    walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), callback)
-    for expert, steps in spans(plan):
-        x = walk.span(expert, steps, x)
-    return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
+    with experts.lock:
+        x = _noised(experts, noise, start, plan.steps[0].sigma).to(experts.device)
+        condition = condition.to(experts.device, experts.dtype)
+        walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), callback)
+        for expert, steps in spans(plan):
+            x = walk.span(expert, steps, x)
+        return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
 
 
 def spans(plan: SamplingPlan) -> list[tuple[Expert, list[StepPlan]]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..checks import finite_number
+from ..checks import finite_number, typed
 from ..errors import StackError
 from .entry import LoraEntry
 from .schedule import StrengthSchedule
 
 
+@typed(StackError)
 def blend(first: LoraEntry, second: LoraEntry, by: float | StrengthSchedule | str) -> tuple[LoraEntry, LoraEntry]:
     """Return both entries, weakened so that together they are one LoRA between the two.
 

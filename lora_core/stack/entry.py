@@ -67,11 +67,16 @@ class LoraEntry:
             raise StackError(where, "it has neither a file nor weights", remedy="Give it a path")
         for name in ("path", "low_noise_path"):
             if (path := getattr(self, name)) is not None:
+                if not isinstance(path, (str, Path)):
+                    raise StackError(where, f"{name} {path!r:.60} is no path", expected="a text or Path")
                 object.__setattr__(self, name, Path(path))
         object.__setattr__(self, "strength", finite_number(self.strength, f"{where} strength", StackError))
         if self.low_noise_strength is not None:
             number = finite_number(self.low_noise_strength, f"{where} low_noise_strength", StackError)
             object.__setattr__(self, "low_noise_strength", number)
+        for name, kind in (("schedule", StrengthSchedule), ("target_filter", TargetFilter)):
+            if (value := getattr(self, name)) is not None and not isinstance(value, kind):
+                raise StackError(f"{where} {name}", f"{value!r:.60} is none", expected=f"{kind.__name__}.parse(text)")
         known(self.applies_to, get_args(AppliesTo), f"{where} applies_to", StackError)
         self._check_second_file(where)
 

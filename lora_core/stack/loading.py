@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from ..checks import first_few, shape_text
+from ..checks import first_few, shape_text, typed
 from ..deltas import fits
 from ..errors import LoraMismatchError, StackError
 from ..experts.words import expert_in_name
@@ -22,6 +22,7 @@ from .stack import LoraStack
 Reader = Callable[[Path], LoraWeights]
 
 
+@typed(StackError)
 def load_stack(
     stack: LoraStack,
     spec: ModelSpec,

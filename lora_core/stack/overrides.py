@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -59,7 +60,7 @@ def overrides_from_json(text: str) -> tuple[Override, ...]:
         raise StackError(_WHERE, "no list of objects", expected=_FORM)
     overrides = tuple(Override.from_json(row) for row in rows)
     names = [override.name for override in overrides]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if (twice := next((name for name, count in Counter(names).items() if count > 1), None)) is not None:
         raise StackError(_WHERE, f"{twice!r} is overridden twice", remedy="Put both into one row")
     return overrides
 

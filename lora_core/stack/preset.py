@@ -7,8 +7,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..atomic import replacing
-from ..checks import parse_json
+from ..atomic import write_text
+from ..checks import parse_json, typed
 from ..errors import StackError
 from .entry import LoraEntry, free_name
 from .finding import relative_to_folders
@@ -16,10 +16,15 @@ from .hashes import sha256_of, verify_hashes
 from .row_files import with_found_files, with_twin
 from .rows import FORM, is_named, rows_of
 
+#: Rows beyond this are a slip of a program.
+_MAX_ROWS = 1000
+
 
 def entries_from_json(form: object, where: str = "stack") -> tuple[LoraEntry, ...]:
     """Read the rows of a stack from JSON text, or from what it stands for; `where` names it in messages."""
     rows = rows_of(parse_json(form, where, FORM, StackError) if isinstance(form, str | bytes) else form, where)
+    if len(rows) > _MAX_ROWS:
+        raise StackError(where, f"{len(rows):,} LoRAs", expected=f"at most {_MAX_ROWS:,}")
     entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]
     taken = {entry.name for entry, row in zip(entries, rows, strict=True) if is_named(row)}
     for i, row in enumerate(rows):
@@ -29,6 +34,7 @@ def entries_from_json(form: object, where: str = "stack") -> tuple[LoraEntry, ..
     return tuple(entries)
 
 
+@typed(StackError)
 def read_preset(
     path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True, download: bool = False
 ) -> tuple[LoraEntry, ...]:
@@ -53,15 +59,18 @@ def read_preset(
     return tuple(replace(entry, sha256=None, low_noise_sha256=None) for entry in entries)
 
 
+@typed(StackError)
 def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
-    """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder."""
+    """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder.
+
+    As a path, "-" is the standard output.
+    """
     file = Path(path)
     found = [with_found_files(entry, lora_folders) for entry in entries]
     taken = {file for entry in found for file in (entry.path, entry.low_noise_path) if file is not None}
     paired = [_with_its_twin(entry, lora_folders, taken) if entry.enabled else entry for entry in found]
     rows = [_hashed_row(entry, lora_folders, file.parent) for entry in paired]
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", file)
     return file
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
-from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text
+from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import PlanError, StackError
 
 Axis = Literal["sigma", "steps"]
@@ -25,6 +25,8 @@ Keyframe = tuple[float, float]
 #: shift 5 are 1, .96, .91, .83, .71, .5), so a ramp down to sigma 0 would hardly move in them.
 RAMP = (1.0, 0.5)
 _WHERE = "schedule"
+#: Keyframes finer than this are finer than any run is.
+_MAX_KEYFRAMES, _MAX_LENGTH = 10_000, 500_000
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,11 @@ class StrengthSchedule:
         if isinstance(form, str):
             return cls.parse(form)
         if not isinstance(form, Mapping):
-            raise StackError(_WHERE, f"{form!r} is no schedule", expected='"fade_out" or {"keyframes": [[1, 0.2]]}')
+            raise StackError(_WHERE, f"{form!r:.60} is no schedule", expected='"fade_out" or {"keyframes": [[1, 0.2]]}')
         known_keys(form, ("keyframes", "axis", "interpolation"), _WHERE, StackError)
         keyframes = form.get("keyframes")
         if not isinstance(keyframes, Sequence) or isinstance(keyframes, str):
-            raise StackError(_WHERE, f"keyframes {keyframes!r} are no list", expected="[[sigma, factor], ...]")
+            raise StackError(_WHERE, f"keyframes {keyframes!r:.60} are no list", expected="[[sigma, factor], ...]")
         return cls(tuple(keyframes), form.get("axis", "sigma"), form.get("interpolation", "linear"))
 
     def __str__(self) -> str:
@@ -148,6 +150,7 @@ class StrengthSchedule:
         return f"{shape}{on_steps}:{points}"
 
     @classmethod
+    @typed(StackError)
     def parse(cls, text: str) -> StrengthSchedule:
         """Read the compact text form.
 
@@ -155,17 +158,23 @@ class StrengthSchedule:
         `linear:0:1`, `linear:0:1:0.9:0.6`; `keyframes:1=0.2,0.5=1`; `hold:1=0,0.9=1`. With `@steps` after the name
         positions are fractions of the steps: `fade_out@steps`, `keyframes@steps:0=1,0.5=0.2`.
         """
+        if len(text) > _MAX_LENGTH:
+            raise StackError(_WHERE, f"{len(text):,} letters", expected=f"at most {_MAX_LENGTH:,}")
         name, *arguments = text.strip().split(":")
         name, at, axis_name = name.partition("@")
         axis: Axis = "steps" if at else "sigma"
         if at and axis_name != "steps":
-            raise StackError(_WHERE, f"unknown axis {axis_name!r} in {text!r}", expected="@steps, or none for sigma")
+            raise StackError(
+                _WHERE, f"unknown axis {shown(axis_name)} in {shown(text)}", expected="@steps, or none for sigma"
+            )
         if name in _SHAPES:
             return _SHAPES[name](text, arguments, axis)
         try:
             constant = float(name)
         except ValueError:
-            raise StackError(_WHERE, f"unknown shape {name!r} in {text!r}", expected=nearest(name, _SHAPES)) from None
+            raise StackError(
+                _WHERE, f"unknown shape {shown(name)} in {shown(text)}", expected=nearest(name, _SHAPES)
+            ) from None
         return _parse_constant(text, [str(constant), *arguments], axis)
 
     def _at(self, position: float) -> float:
@@ -187,11 +196,16 @@ _WHOLE: dict[str, tuple[float, float]] = {"sigma": RAMP, "steps": (0.0, 1.0)}
 
 def _checked(keyframes: Iterable[object], axis: Axis) -> tuple[Keyframe, ...]:
     """Return keyframes as floats in the order a run passes them."""
+    if not isinstance(keyframes, Iterable):
+        raise StackError(_WHERE, f"keyframes {keyframes!r} are no list", expected="[(position, factor), ...]")
+    keyframes = tuple(keyframes)
+    if len(keyframes) > _MAX_KEYFRAMES:
+        raise StackError(_WHERE, f"{len(keyframes):,} keyframes", expected=f"at most {_MAX_KEYFRAMES:,}")
     pairs = []
     for i, keyframe in enumerate(keyframes):
         where = f"{_WHERE} keyframe {i + 1}"
         if not isinstance(keyframe, Sequence) or isinstance(keyframe, str) or len(keyframe) != 2:
-            raise StackError(where, f"{keyframe!r}", expected="a pair: position, factor")
+            raise StackError(where, f"{keyframe!r:.60}", expected="a pair: position, factor")
         position = finite_number(keyframe[0], where, StackError)
         if not 0 <= position <= 1:
             name = "sigma" if axis == "sigma" else "step fraction"
@@ -216,8 +230,8 @@ def _sigma_at(fraction: float, sigmas: Sequence[float]) -> float:
 def _numbers(text: str, arguments: Sequence[str], counts: tuple[int, ...]) -> list[float]:
     if len(arguments) not in counts:
         wanted = " or ".join(str(count) for count in counts)
-        raise StackError(_WHERE, f"{len(arguments)} number(s) in {text!r}", expected=f"{wanted} after the name")
-    return [number_in_text(argument, f"{_WHERE} {text!r}", StackError) for argument in arguments]
+        raise StackError(_WHERE, f"{len(arguments)} number(s) in {shown(text)}", expected=f"{wanted} after the name")
+    return [number_in_text(argument, f"{_WHERE} {shown(text)}", StackError) for argument in arguments]
 
 
 def _parse_constant(text: str, arguments: Sequence[str], axis: Axis) -> StrengthSchedule:
@@ -247,8 +261,8 @@ def _parse_hold(text: str, arguments: Sequence[str], axis: Axis) -> StrengthSche
 def _points(text: str, arguments: Sequence[str]) -> tuple[Keyframe, ...]:
     pairs = [pair.partition("=") for pair in ":".join(arguments).split(",")]
     if not all(equals for _, equals, _ in pairs):
-        raise StackError(_WHERE, f"{text!r} is not readable", expected="position=factor, separated by commas")
-    where = f"{_WHERE} {text!r}"
+        raise StackError(_WHERE, f"{shown(text)} is not readable", expected="position=factor, separated by commas")
+    where = f"{_WHERE} {shown(text)}"
     return tuple(
         (number_in_text(position, where, StackError), number_in_text(factor, where, StackError))
         for position, _, factor in pairs

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import nearest
+from ..checks import nearest, typed
 from ..errors import StackError
 from . import preset
 from .blend import blend
@@ -30,8 +30,9 @@ class LoraStack:
     entries: tuple[LoraEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        rows = [self.entries] if isinstance(self.entries, str) else self.entries
-        object.__setattr__(self, "entries", tuple(rows))
+        if not isinstance(self.entries, Iterable) or isinstance(self.entries, str):
+            object.__setattr__(self, "entries", (self.entries,))
+        object.__setattr__(self, "entries", tuple(self.entries))
         if (odd := next((row for row in self.entries if not isinstance(row, LoraEntry)), None)) is not None:
             remedy = "Build it with LoraStack().add(...) or LoraStack.from_json(...)"
             raise StackError("stack", f"{odd!r:.60} is no row of a stack", expected="LoraEntry", remedy=remedy)
@@ -49,6 +50,7 @@ class LoraStack:
     def __getitem__(self, name: str) -> LoraEntry:
         return self.entries[self._index(name)]
 
+    @typed(StackError)
     def add(
         self,
         source: LoraEntry | LoraWeights | str | Path,
@@ -109,6 +111,7 @@ class LoraStack:
         first, second = blend(self[name], self[other], by)
         return self.replace(name, first).replace(other, second)
 
+    @typed(StackError)
     def joined(self, other: LoraStack) -> LoraStack:
         """Return one stack of both; a LoRA of the other whose name is taken gets a number."""
         stack = self
@@ -157,4 +160,6 @@ class LoraStack:
 def _file_or_weights(source: LoraWeights | str | Path) -> tuple[Path, None] | tuple[Path | None, LoraWeights]:
     if isinstance(source, (str, Path)):
         return Path(source), None
+    if not hasattr(source, "deltas"):
+        raise StackError("stack", f"{source!r:.60} is no LoRA", expected="a path, LoraWeights or LoraEntry")
     return source.path, source

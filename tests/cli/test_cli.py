@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lora_core import read_video
+from lora_core.checkpoints.checkpoint import Checkpoint
 from lora_core.cli import main
 from lora_core.cli.lora_option import parse_lora
 from lora_core.errors import StackError
@@ -133,13 +134,16 @@ def test_generate_makes_a_video_and_a_record(run: Run, pair: Path, tmp_path: Pat
     files = tiny.save_files(tmp_path)
     model = ["--model", files.high, "--vae", files.vae, "--text-encoder", files.text_encoder]
     model += ["--tokenizer", files.tokenizer, "--device", "cpu"]
-    out, record = tmp_path / "made" / "clip.gif", tmp_path / "record.json"
+    out, record = tmp_path / "made" / "clip.gif", tmp_path / "new" / "record.json"
     arguments = ["--lora", f"{pair}:0.5", "--frames", 5, "--size", "32x16", "--seed", 3, "-o", out, "--json", record]
     code, said, _ = run("--quiet", "generate", "-p", "a red circle", *model, *arguments)
     assert code == 0
     assert said.startswith(f"{out}: 5 frames, 6 steps")
     assert read_video(out)[0].shape == (5, 16, 32, 3)
     assert json.loads(record.read_text())["request"]["seed"] == 3
+    code, printed, said = run("generate", "-p", "a red circle", *model, *arguments[:-1], "/dev/stdout")
+    assert (code, json.loads(printed)["request"]["seed"]) == (0, 3)
+    assert f"{out}: 5 frames" in said
 
 
 def test_generate_says_what_it_does_unless_it_is_to_be_quiet(run: Run, tmp_path: Path) -> None:
@@ -188,13 +192,43 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
         (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
         (["generate", "-p", "x", "--size", "64"], "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480).\n"),
         (["generate", "-p", "x", "--solver", "eular"], "Error: solver: unknown value 'eular' (nearest: 'euler').\n"),
+        (
+            ["generate", "-p", "x", "--size", "1000000x1000000"],
+            "Error: height: 1000000 is out of range (16 to 16384).\n",
+        ),
+        (["generate", "-p", "x", "--frames", "1000001"], "Error: num_frames: 1000001 is out of range (1 to 4093).\n"),
+        (["generate", "-p", "x", "--device", "meta"], "Error: device: 'meta' cannot be used: "),
+        (["generate", "-p", "x", "--fps", "1e30"], "Error: fps: cannot play 1e+30 frames per second (0.01 to 240).\n"),
+        (["generate", "-p", "x", "--json", "/dev/full"], "Error: /dev/full: a device has this name (a file, or a new"),
+        (["generate", "-p", "x", "--json", "video.mp4"], "Error: video.mp4: its place is taken by the video video.mp4"),
+        (
+            ["generate", "-p", "x", "-o", "f", "--json", "f/a.json"],
+            "Error: f/a.json: its place is taken by the video f",
+        ),
+        (["generate", "-p", "x", "-o", f"{'x' * 300}.mp4"], f"Error: {'x' * 60}…: a name of 304 bytes (at most 255)."),
+        (["demo", "-o", "/dev/null"], "Error: /dev/null/base.mp4: /dev/null is a file (a folder to write into)."),
+        (["plan", "--plot", "plan.jpg"], "Error: plan.jpg: unknown picture format '.jpg' "),
+        (["plan", "--plot", "/dev/null"], "Error: /dev/null: unknown picture format '' "),
+        (["inspect", "a.safetensors", "--plot", "a.jpg"], "Error: a.jpg: unknown picture format '.jpg' "),
+        (["convert", "a.safetensors", "/dev/full"], "Error: /dev/full: a device has this name "),
+        (["stack", "pin", "-o", "/dev/full"], "Error: /dev/full: a device has this name "),
     ],
 )
-def test_a_mistake_is_one_line_without_a_traceback(run: Run, arguments: list[str], message: str) -> None:
-    code, out, err = run(*arguments)
+def test_a_mistake_is_one_line_without_a_traceback(
+    run: Run, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Checkpoint, "tensors", lambda self: pytest.fail("a network was read first"))
+    code, out, err = run("--quiet", *arguments)
     assert (code, out) == (1, "")
     assert err.startswith(message)
     assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_goes_to_the_standard_output_where_it_is_asked_for(run: Run, pair: Path) -> None:
+    code, out, _ = run("stack", "pin", "--lora", pair, "-o", "-")
+    assert (code, json.loads(out)[0]["name"]) == (0, "style_high_noise")
 
 
 def test_wrong_usage_ends_with_2(run: Run) -> None:

@@ -25,7 +25,7 @@ PICTURE = np.zeros((48, 64, 3), np.uint8)
         ({"seed": 2**64}, f"seed: {2**64} is out of range (0 to {MAX_SEED})."),
         ({"seed": 1.5}, f"seed: 1.5 is not a whole number (0 to {MAX_SEED})."),
         ({"solver": "eular"}, "solver: unknown value 'eular' (nearest: 'euler')."),
-        ({"fps": 0}, "fps: 0 frames per second (more than 0)."),
+        ({"fps": 0}, "fps: cannot play 0 frames per second (0.01 to 240)."),
         ({"denoise": 0.5}, "denoise: 0.5 has nothing to start from. Give latents, or leave denoise at 1."),
     ],
 )

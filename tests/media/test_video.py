@@ -10,6 +10,8 @@ from PIL import Image
 
 from lora_core.errors import OutputError, RequestError
 from lora_core.media import video
+from lora_core.media.frames import write_frames
+from lora_core.media.rate import HIGHEST_FPS, LOWEST_FPS
 from lora_core.media.video import check_output, enlarge, read_video, save_video
 
 
@@ -138,25 +140,26 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, stop):
 
 
 def test_a_folder_without_permission_is_an_error(tmp_path, monkeypatch):
-    def denied(**_):
+    def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", denied)
-    monkeypatch.setattr("tempfile.mkstemp", denied)
+    with monkeypatch.context() as change:
+        change.setattr("lora_core.atomic._locked_folder", denied)
+        for name in ("a.mp4", "frames"):
+            with pytest.raises(OutputError, match=r"cannot be written: .*Permission denied"):
+                save_video(moving_square(1), tmp_path / name)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
     for name in ("a.mp4", "frames"):
-        with pytest.raises(OutputError, match=r"cannot be written: .*Permission denied"):
-            save_video(moving_square(1), tmp_path / name)
-    monkeypatch.setattr(video.os, "access", lambda path, mode: False)
-    with pytest.raises(OutputError, match="may not write into"):
-        check_output(tmp_path / "new" / "a.mp4")
+        with pytest.raises(OutputError, match="may not write into"):
+            check_output(tmp_path / "new" / name)
 
 
 def test_a_file_where_a_folder_should_be_is_an_error(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot be made"):
-        save_video(moving_square(1), tmp_path / "file" / "a.mp4")
-    with pytest.raises(OutputError, match="is a file"):
-        check_output(tmp_path / "file" / "a.mp4")
+    for name in ("a.mp4", "frames"):
+        for act in (lambda path: save_video(moving_square(1), path), check_output):
+            with pytest.raises(OutputError, match="is a file"):
+                act(tmp_path / "file" / name)
 
 
 def test_frames_replace_earlier_frames_and_nothing_else(tmp_path):
@@ -176,6 +179,60 @@ def test_frames_replace_earlier_frames_and_nothing_else(tmp_path):
     assert left_behind(tmp_path) == ["a.mp4", "frames", "mine", "plain"]
 
 
+def test_pictures_of_a_persons_own_are_never_replaced(tmp_path):
+    mine, edited, added = tmp_path / "mine", tmp_path / "edited", tmp_path / "added"
+    mine.mkdir()
+    Image.new("RGB", (8, 8)).save(mine / "frame_00000.png")
+    for folder in (edited, added):
+        save_video(moving_square(2), folder)
+    Image.new("RGB", (8, 8)).save(edited / "frame_00001.png")
+    Image.new("RGB", (8, 8)).save(added / "frame_00002.png")
+    for folder, name in ((mine, "frame_00000.png"), (edited, "frame_00001.png"), (added, "frame_00002.png")):
+        before = (folder / name).read_bytes()
+        for act in (lambda path: save_video(moving_square(1), path), check_output):
+            with pytest.raises(OutputError) as error:
+                act(folder)
+            assert str(error.value) == (
+                f"{folder}: the folder holds {name!r}, which no earlier run wrote so "
+                "(a new name, or frames of an earlier run). Choose another."
+            )
+        assert (folder / name).read_bytes() == before
+
+
+def test_pictures_that_come_while_frames_are_written_stay(tmp_path, monkeypatch):
+    def slow(frames, temporary, fps):
+        write_frames(frames, temporary, fps)
+        (tmp_path / "frames").mkdir()
+        (tmp_path / "frames" / "frame_00000.png").write_text("mine")
+
+    monkeypatch.setitem(video._WRITERS, "", slow)
+    with pytest.raises(OutputError, match="which no earlier run wrote"):
+        save_video(moving_square(1), tmp_path / "frames")
+    assert (tmp_path / "frames" / "frame_00000.png").read_text() == "mine"
+    assert left_behind(tmp_path) == ["frames"]
+
+
+@pytest.mark.parametrize(
+    "record", ["", "[" * 100_000, "[]", '{"made_by": "wanloom"}', '{"made_by": "wanloom", "frames": 3}']
+)
+def test_a_record_that_tells_nothing_protects_the_folder(tmp_path, record):
+    save_video(moving_square(1), tmp_path / "frames")
+    (tmp_path / "frames" / "frames.json").write_text(record)
+    with pytest.raises(OutputError, match="the folder holds 'frame_00000"):
+        save_video(moving_square(1), tmp_path / "frames")
+
+
+def test_a_link_to_frames_or_to_a_video_stays_a_link(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name in ("frames", "a.gif"):
+        (tmp_path / name).symlink_to(tmp_path / "far" / name)
+        for num_frames in (3, 5):
+            save_video(moving_square(num_frames), tmp_path / name)
+            assert len(read_video(tmp_path / "far" / name)[0]) == num_frames
+        assert (tmp_path / name).is_symlink()
+    assert left_behind(tmp_path / "far") == ["a.gif", "frames"]
+
+
 @pytest.mark.parametrize(
     "frames", [np.zeros((2, 8, 8, 3)), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8, 8, 3), np.uint8)]
 )
@@ -184,9 +241,16 @@ def test_what_is_not_frames_is_refused(tmp_path, frames):
         save_video(frames, tmp_path / "a.mp4")
 
 
-def test_a_rate_of_zero_is_refused(tmp_path):
-    with pytest.raises(OutputError, match="cannot play 0 frames per second"):
-        save_video(moving_square(1), tmp_path / "a.mp4", fps=0)
+@pytest.mark.parametrize("fps", [0, -1, 1e30, 1e-30, float("nan"), float("inf"), None, "16"])
+def test_a_rate_that_no_player_knows_is_refused(tmp_path, fps):
+    with pytest.raises(OutputError, match=r"a\.mp4: .*(0\.01 to 240|a finite real number)|fps is .* \(float\)"):
+        save_video(moving_square(1), tmp_path / "a.mp4", fps=fps)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "frames"])
+@pytest.mark.parametrize("fps", [LOWEST_FPS, HIGHEST_FPS])
+def test_the_slowest_and_the_fastest_rate_can_be_written_in_every_format(tmp_path, name, fps):
+    assert len(read_video(save_video(moving_square(1), tmp_path / name, fps))[0]) >= 1
 
 
 def test_what_is_no_video_is_an_error_that_says_so(tmp_path):

@@ -1,6 +1,7 @@
 """The walk along a plan: which network sees what, with which strengths, and what is left when it stops half-way."""
 
 from dataclasses import replace
+from threading import RLock
 
 import pytest
 import tiny
@@ -34,7 +35,7 @@ class Experts:
     def __init__(self, high: nn.Module, low: nn.Module, spec: ModelSpec = POCKET) -> None:
         self.networks = {"high_noise": high, "low_noise": low}
         self.spec, self.dtype, self.device = spec, torch.float32, torch.device("cpu")
-        self.asked = []
+        self.asked, self.lock = [], RLock()
 
     def expert(self, name):
         self.asked.append(name)

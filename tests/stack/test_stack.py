@@ -388,8 +388,8 @@ def test_a_preset_file_that_is_none_is_named(tmp_path, content):
 
 def test_a_preset_that_cannot_be_written_leaves_the_old_one(folder, tmp_path):
     stack = LoraStack().add("style.safetensors")
-    with pytest.raises(OutputError, match="cannot be written"):
-        stack.write_preset(tmp_path / "none" / "mine.json", [folder])
+    with pytest.raises(OutputError, match="a folder has this name"):
+        stack.write_preset(tmp_path, [folder])
     path = stack.write_preset(tmp_path / "mine.json", [folder])
     before = path.read_text()
     with pytest.raises(StackError, match="no such file"):

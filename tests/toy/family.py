@@ -1,9 +1,11 @@
 """The Toy family, as the registry wants it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
@@ -106,6 +108,7 @@ class ToyModel:
     device: torch.device = torch.device("cpu")  # noqa: RUF009  # a device is a value
     offload: str = "none"
     max_tokens: int = 16
+    lock: AbstractContextManager[object] = field(default_factory=RLock)
 
     def expert(self, name: Expert) -> nn.Module:
         return self.networks[name]
@@ -127,6 +130,10 @@ class ToyModel:
 
     def denormalise(self, latents: Tensor) -> Tensor:
         return latents * 2
+
+    def vae_encode(self, frames: Tensor) -> Tensor: ...
+
+    def release(self) -> None: ...
 
     def vae_decode(self, latents: Tensor) -> Tensor:
         frames = latents[:, :3].repeat_interleave(4, 3).repeat_interleave(4, 4)

@@ -64,7 +64,7 @@ def stated_config(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
     """Return the object in the metadata entry "config", empty when there is none."""
     try:
         stated = json.loads(metadata.get("config", "{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(where, f"its metadata entry 'config' is no JSON: {error}") from error
     if not isinstance(stated, dict):
         raise ModelError(where, f"its metadata entry 'config' is a {type(stated).__name__}", expected="a JSON object")

@@ -7,6 +7,7 @@ Latents at this file's functions are in raw VAE space unless said otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +55,11 @@ class WanModel:
         return self.residence.device
 
     @property
+    def lock(self) -> AbstractContextManager[object]:
+        """What a thread holds while it computes with the networks; it may take it again."""
+        return self.residence.lock
+
+    @property
     def offload(self) -> Offload:
         return self.residence.offload
 
@@ -88,27 +94,33 @@ class WanModel:
     def encode_text(self, prompts: str | Sequence[str]) -> Tensor:
         """Return embeddings (B, 512, text width) in `dtype` on the compute device, zero after each prompt's end."""
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
-        return self._text().encode(listed).to(self.dtype)
+        with self.lock:
+            return self._text().encode(listed).to(self.dtype)
 
     def num_tokens(self, prompt: str) -> int:
         """Return how many tokens a prompt has; the model sees the first 512."""
-        return self._text().num_tokens(prompt)
+        with self.lock:
+            return self._text().num_tokens(prompt)
 
     def unknown_words(self, prompt: str) -> tuple[str, ...]:
         """Return the words of a prompt that the text encoder has no token for."""
-        return self._text().unknown_words(prompt)
+        with self.lock:
+            return self._text().unknown_words(prompt)
 
     def vae_encode(self, frames: Tensor) -> Tensor:
         """Return raw latents (B, C, F, H, W) of frames (B, 3, T, rows, columns) in [-1, 1]; T is 4k+1."""
-        return self._vae().encode(frames)
+        with self.lock:
+            return self._vae().encode(frames)
 
     def vae_decode(self, latents: Tensor) -> Tensor:
         """Return frames (B, 3, T, rows, columns) in [-1, 1] of raw latents (B, C, F, H, W)."""
-        return self._vae().decode(latents)
+        with self.lock:
+            return self._vae().decode(latents)
 
     def encode_picture(self, picture: Image.Image) -> Tensor:
         """Return the CLIP features (1, 257, 1280) of a picture of any size, float32 on the compute device."""
-        return self._image_encoder().encode(picture)
+        with self.lock:
+            return self._image_encoder().encode(picture)
 
     def normalise(self, latents: Tensor) -> Tensor:
         """Take raw latents (B, C, ...) to the space the experts work in, mean 0 and deviation 1."""

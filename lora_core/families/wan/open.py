@@ -15,6 +15,7 @@ import torch
 from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.device import usable_device
 from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
+from ...checks import typed
 from ...errors import ModelError
 from ..base import ModelSpec
 from .config import transformer_config
@@ -26,9 +27,13 @@ from .text import TextEncoder, open_text_encoder
 from .transformer import load_transformer, transformer_spec
 from .vae import Vae, open_vae
 
+#: What experts compute in; whole and 8-bit numbers are forms of storage.
+_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
 _log = logging.getLogger(__name__)
 
 
+@typed(ModelError)
 def open_wan(
     source: str | Path,
     *,
@@ -58,6 +63,9 @@ def open_wan(
     """
     if offload not in OFFLOADS:
         raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
+    if dtype not in (None, *_DTYPES):
+        names = ", ".join(map(str, _DTYPES))
+        raise ModelError("dtype", f"experts cannot compute in {dtype}", expected=f"one of {names}")
     residence = Residence(usable_device(device), offload)
     dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
     with offline():

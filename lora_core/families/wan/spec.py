@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from ...checks import typed
 from ...errors import ModelError
 from ..base import UNKNOWN_SHAPE, DefaultClip, ModelSpec, ModuleKind, target_of
 from .names import CHECKPOINT_PREFIXES, MAX_BLOCKS, NameRow, aliases, fused, fused_aliases, rows, to_native
@@ -89,6 +90,8 @@ _RECIPES: tuple[WanRecipe, ...] = (
 )
 
 _PATCH_SIZE = (1, 2, 2)
+#: The length of diffusers' rotary tables, and of those in Wan's own code.
+_MAX_POSITIONS = 1024
 _BLOCK_PATTERN = r"blocks\.(\d+)\.(.+)"
 
 #: Regular expression on a target -> the kind of module it belongs to, for target filters; the first found decides.
@@ -109,6 +112,7 @@ WAN_SPEC_NAMES: tuple[str, ...] = tuple(recipe.name for recipe in _RECIPES)
 _CUSTOM_BOUNDARY = {False: 0.875, True: 0.900}
 
 
+@typed(ModelError)
 @cache
 def wan_spec(name: str) -> ModelSpec:
     """Return the spec of a published Wan model (or the pocket one) by its name."""
@@ -138,6 +142,7 @@ def wan_grammar() -> ModelSpec:
     )
 
 
+@typed(ModelError)
 def infer_wan_spec(
     shapes: Mapping[str, tuple[int, ...]], *, num_experts: int | None = None, where: object = "checkpoint"
 ) -> ModelSpec:
@@ -229,6 +234,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         latent_channels=size.out_channels,
         vae_stride=(4, 16, 16) if large_vae else (4, 8, 8),
         patch_size=_PATCH_SIZE,
+        max_positions=_MAX_POSITIONS,
         image_conditioned=size.in_channels > size.out_channels,
         expand_timesteps=large_vae,
         image_embeds=size.image_branch,

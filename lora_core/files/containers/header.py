@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ...checkpoints.limits import too_large, too_many
 from ...errors import LoraFileError
 from .tensorfile import TensorFile, TensorInfo
 
@@ -58,6 +59,8 @@ def open_safetensors(path: Path, num_bytes: int) -> TensorFile:
     """Open a safetensors file whose header has been found sound."""
     header, data_start = _read_header(path, num_bytes)
     metadata = _check_metadata(path, header.pop("__metadata__", None))
+    if (found := too_many(len(header))) is not None:
+        raise LoraFileError(path, found[0], expected=found[1], remedy=_DAMAGED)
     entries = {name: _check_entry(path, name, entry) for name, entry in header.items()}
     _check_spans(path, entries, num_bytes - data_start)
     infos = {name: entry.info for name, entry in entries.items()}
@@ -181,6 +184,8 @@ def _check_entry(path: Path, name: str, entry: Any) -> _Entry:
         expected = "dtype, shape and two data_offsets"
         what = f"the header entry of {name!r} is malformed: {entry!r:.80}"
         raise LoraFileError(path, what, expected=expected, remedy=_DAMAGED) from None
+    if isinstance(shape, list) and (found := too_large(name, shape)) is not None:
+        raise LoraFileError(path, found[0], expected=found[1], remedy=_DAMAGED)
     if known is None:
         expected = f"one of {', '.join(DTYPES)}"
         raise LoraFileError(path, f"tensor {name!r} has the unknown dtype {dtype!r:.40}", expected=expected)

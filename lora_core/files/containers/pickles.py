@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 import pickletools
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
+from ...checkpoints.archive import archive_fault, is_archive
+from ...checkpoints.limits import too_large, too_many
 from ...errors import LoraFileError
 from .tensorfile import TensorFile, TensorInfo
 
 #: Keys under which trainers put the table of tensors.
 _WRAPPERS = ("state_dict", "lora_state_dict", "module", "model", "lora", "weights")
 
+#: Beyond what any float holds.
+_TOO_LARGE = 2**1023
+
 #: How torch names what it refused to import.
 _FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+
+_DAMAGED = "Download or copy the file again"
 
 #: How much of a pickle is searched for the name of what it calls.
 _MAX_SEARCHED_BYTES = 2**20
@@ -31,12 +39,14 @@ _MAX_SEARCHED_BYTES = 2**20
 def open_pickle(path: Path, num_bytes: int) -> TensorFile:
     """Open a pickle of tensors with torch's `weights_only` loader; nothing in it is ever run."""
     table = _unwrap(path, _load(path))
+    if (found := too_many(len(table))) is not None:
+        raise LoraFileError(path, found[0], expected=found[1], remedy=_DAMAGED)
     tensors, metadata = {}, {}
     for name, value in table.items():
         if not isinstance(name, str):
             raise LoraFileError(path, f"it has a key that is not a text: {name!r:.60}", expected="tensor names")
         if isinstance(value, (int, float)) and name.endswith(".alpha"):
-            value = torch.tensor(value)
+            value = torch.tensor(math.inf if abs(value) >= _TOO_LARGE else value)
         if isinstance(value, Tensor):
             tensors[name] = _plain(path, name, value)
         elif isinstance(value, (str, int, float, bool)):
@@ -56,17 +66,21 @@ def open_pickle(path: Path, num_bytes: int) -> TensorFile:
 
 
 def _load(path: Path) -> Any:
+    is_zip = is_archive(path)
+    if is_zip and (fault := archive_fault(path)):
+        expected, remedy = "an archive as torch.save writes it", "Save it again with torch.save, or as .safetensors"
+        raise LoraFileError(path, fault, expected=expected, remedy=remedy)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch speaks to developers about its own storage classes
             # Only the zip format of torch >= 1.6 can be memory-mapped.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
     except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
         reason = str(error).partition("\n")[0][:120]
         what = f"it is not a readable PyTorch file: {reason or type(error).__name__}"
-        raise LoraFileError(path, what, remedy="Download or copy the file again") from error
+        raise LoraFileError(path, what, remedy=_DAMAGED) from error
 
 
 def _refusal(path: Path, message: str) -> LoraFileError:
@@ -74,7 +88,7 @@ def _refusal(path: Path, message: str) -> LoraFileError:
     called = found[1] if found else _first_import(path)
     if not called:
         what = "it is not a readable PyTorch file: its pickle is damaged or of an unknown kind"
-        return LoraFileError(path, what, remedy="Download or copy the file again")
+        return LoraFileError(path, what, remedy=_DAMAGED)
     what = f"its pickle holds code, not only tensors: it calls {called}"
     remedy = "Do not load it elsewhere; get the LoRA as .safetensors"
     return LoraFileError(path, what, expected="tensors, numbers and texts", remedy=remedy)
@@ -111,6 +125,11 @@ def _unwrap(path: Path, table: Any) -> Mapping[Any, Any]:
 
 def _plain(path: Path, name: str, tensor: Tensor) -> Tensor:
     """Return a tensor that is dense and owns the values it claims to have."""
+    if type(tensor) not in (Tensor, Parameter) or tensor.is_nested:
+        what = f"tensor {name!r} is a {'nested tensor' if tensor.is_nested else type(tensor).__name__}"
+        raise LoraFileError(path, what, expected="plain dense tensors")
+    if (found := too_large(name, tensor.shape)) is not None:
+        raise LoraFileError(path, found[0], expected=found[1], remedy=_DAMAGED)
     tensor = tensor.detach()
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         what = f"tensor {name!r} is stored as {tensor.layout}, {tensor.dtype} on {tensor.device}"

@@ -1,0 +1,28 @@
+"""The ending of the program where it is not done: signals that ask for it, and errors that nobody has foreseen."""
+
+from __future__ import annotations
+
+import signal
+
+from ..checks import first_line
+from ..errors import LoraCoreError
+
+INTERRUPTED = "Interrupted; nothing half-written is left behind."
+
+#: What a system sends to a program that shall end: a stopped service or job, a closed terminal.
+_ENDING = ("SIGTERM", "SIGHUP")
+
+
+def end_as_with_ctrl_c() -> None:
+    """Let the signals that ask a program to end undo what is half-done, unless somebody handles or ignores them."""
+    for name in _ENDING:
+        number = getattr(signal, name, None)  # Windows has one of them
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def unforeseen(error: Exception) -> LoraCoreError:
+    """Return what to say of an error that nobody has foreseen."""
+    what = f"{type(error).__name__}: {first_line(error)}"
+    remedy = "Run it again with --debug before the command to see where it comes from, and report it"
+    return LoraCoreError("lora-core", what, expected="an error of its own words", remedy=remedy)
