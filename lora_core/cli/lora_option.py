@@ -25,7 +25,8 @@ class LoraPath(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return or_embedded(Path(value), str(value))
+        is_completing = ctx is not None and ctx.resilient_parsing  # then nobody reads the file
+        return Path(value) if is_completing else or_embedded(Path(value), str(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return complete_lora(ctx, param, incomplete)

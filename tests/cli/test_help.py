@@ -95,6 +95,7 @@ def test_completion_offers_verbs_options_and_embedded_loras_at_once(shell: str) 
     assert "--lora-folder" in offered("lora-core", "plan", "--lora")
     assert "neon_style" in offered("lora-core", "plan", "--lora", "neon")
     assert "zibbo_character" in offered("lora-core", "inspect", "zib")
+    assert "--plot" in offered("lora-core", "inspect", "neon_style", "--pl")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])  # click asks an installed bash for its version first
