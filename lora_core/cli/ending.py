@@ -10,12 +10,12 @@ from ..errors import LoraCoreError
 INTERRUPTED = "Interrupted; nothing half-written is left behind."
 
 #: What a system sends to a program that shall end: a stopped service or job, a closed terminal.
-_ENDING = ("SIGTERM", "SIGHUP")
+ENDING = ("SIGTERM", "SIGHUP")
 
 
 def end_as_with_ctrl_c() -> None:
     """Let the signals that ask a program to end undo what is half-done, unless somebody handles or ignores them."""
-    for name in _ENDING:
+    for name in ENDING:
         number = getattr(signal, name, None)  # Windows has one of them
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
