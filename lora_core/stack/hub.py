@@ -43,7 +43,8 @@ class Repository:
         if match is None:
             if _ADDRESS.match(text):
                 what, remedy = "is an address, not a file", "Download it and give the path of the file"
-                raise StackError(text, what, expected="a file, or a repository such as owner/name", remedy=remedy)
+                address = _ADDRESS.sub("https://", text)  # pathlib has taken a slash
+                raise StackError(address, what, expected="a file, or a repository such as owner/name", remedy=remedy)
             return None
         if match[2] is None and PurePosixPath(match[1]).suffix.lower() in CONTAINERS:
             return None
