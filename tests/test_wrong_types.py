@@ -95,8 +95,11 @@ CALLS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "settings that are a list": (lambda _: RunSettings(sigmas=3), "sigmas: 3 are no list"),
     "a LoRA that is None": (lambda _: LoraStack().add(None), "stack: None is no LoRA (a path, LoraWeights or LoraEn"),
-    "a stack of texts": (lambda _: LoraStack(["a.safetensors"]), "stack: ['a.safetensors'] are no LoRAs"),
-    "a stack of nothing": (lambda _: LoraStack(None), "stack: None are no LoRAs (a list of LoraEntry)."),
+    "a stack of texts": (
+        lambda _: LoraStack(["a.safetensors"]),
+        "stack: 'a.safetensors' is no row of a stack (LoraEntry). ",
+    ),
+    "a stack of nothing": (lambda _: LoraStack(None), "stack: None is no row of a stack (LoraEntry). "),
     "an entry with a number for a path": (lambda _: LoraEntry("a", 3), "LoRA 'a': path 3 is no path (a text or Path)."),
     "a schedule as text in an entry": (
         lambda _: LoraEntry("a", "b", schedule="fade_out"),

@@ -68,11 +68,17 @@ class GenerationRequest(RunSettings):
         known(self.solver, SOLVERS, "solver", RequestError)
         if self.fps is not None:
             check_fps(self.fps, "fps", RequestError)
-        if self.latents is not None and not isinstance(self.latents, Tensor):
-            raise RequestError("latents", f"{self.latents!r:.60} are none", expected="a tensor (1, C, F, H, W)")
+        if self.latents is not None:
+            self._check_latents()
         if self.denoise != 1 and self.latents is None:
             remedy = "Give latents, or leave denoise at 1"
             raise RequestError("denoise", f"{self.denoise!r} has nothing to start from", remedy=remedy)
+
+    def _check_latents(self) -> None:
+        from torch import Tensor
+
+        if not isinstance(self.latents, Tensor):
+            raise RequestError("latents", f"{self.latents!r:.60} are none", expected="a tensor (1, C, F, H, W)")
 
     def clip(self, spec: ModelSpec) -> Clip:
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""

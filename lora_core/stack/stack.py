@@ -30,12 +30,11 @@ class LoraStack:
     entries: tuple[LoraEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.entries, Iterable) or isinstance(self.entries, str):
-            object.__setattr__(self, "entries", (self.entries,))
-        object.__setattr__(self, "entries", tuple(self.entries))
-        if (odd := next((row for row in self.entries if not isinstance(row, LoraEntry)), None)) is not None:
+        is_one = isinstance(self.entries, str) or not isinstance(self.entries, Iterable)
+        object.__setattr__(self, "entries", (self.entries,) if is_one else tuple(self.entries))
+        if odd := [row for row in self.entries if not isinstance(row, LoraEntry)]:
             remedy = "Build it with LoraStack().add(...) or LoraStack.from_json(...)"
-            raise StackError("stack", f"{odd!r:.60} is no row of a stack", expected="LoraEntry", remedy=remedy)
+            raise StackError("stack", f"{odd[0]!r:.60} is no row of a stack", expected="LoraEntry", remedy=remedy)
         names = [entry.name for entry in self.entries]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

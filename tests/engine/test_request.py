@@ -39,11 +39,11 @@ def test_what_no_model_can_do_is_refused_when_the_request_is_made(settings, mess
     ("spec", "settings", "message"),
     [
         (POCKET, {"height": 100}, "height: 100 is not a multiple of 16 (nearest: 96 or 112)."),
-        (POCKET, {"width": 0}, "width: 0 is out of range (at least 16)."),
-        (POCKET, {"width": 64.0}, "width: 64.0 is not a whole number (at least 16)."),
+        (POCKET, {"width": 0}, "width: 0 is out of range (16 to 16384)."),
+        (POCKET, {"width": 64.0}, "width: 64.0 is not a whole number (16 to 16384)."),
         (TI2V, {"width": 720}, "width: 720 is not a multiple of 32 (nearest: 704 or 736)."),
         (POCKET, {"num_frames": 16}, "num_frames: 16 is not 4 k + 1 (nearest: 13 or 17)."),
-        (POCKET, {"num_frames": 0}, "num_frames: 0 is out of range (at least 1)."),
+        (POCKET, {"num_frames": 0}, "num_frames: 0 is out of range (1 to 4093)."),
         (
             T2V,
             {"image": PICTURE},

@@ -45,7 +45,10 @@ FAULTS = {
     "two names of one thing": ({"path": "a.pt", "lora": "b.pt"}, "'path' is given twice, also as 'lora'"),
     "a file that is no text": ({"path": "a", "weight_name": 5}, "weight_name 5 names no file"),
     "an unknown key": ({"path": "a.pt", "strenght": 1}, r"unknown key 'strenght' \(nearest: 'strength'\)"),
-    "an address": ({"path": "https://civitai.com/models/1"}, "^https://civitai.com/models/1: is an address, not a file"),
+    "an address": (
+        {"path": "https://civitai.com/models/1"},
+        "^https://civitai.com/models/1: is an address, not a file",
+    ),
 }
 
 
