@@ -87,7 +87,12 @@ _EXAMPLES = (
     show_default=True,
     help=".mp4, .gif or .webp, or a folder for PNG frames.",
 )
-@click.option("--json", "record_file", type=click.Path(path_type=Path), help="Write every setting, hash and timing.")
+@click.option(
+    "--json",
+    "record_file",
+    type=click.Path(path_type=Path),
+    help="Write every setting, hash and timing; - for the standard output.",
+)
 def command(
     model_options: ModelOptions,
     lora_options: StackOptions,

@@ -76,7 +76,13 @@ def check(
 
 @command.command("pin", cls=Verb, examples=(_PIN,))
 @stack_options
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The preset to write, JSON.")
+@click.option(
+    "--out",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The preset to write, JSON; - for the standard output.",
+)
 def pin(lora_options: StackOptions, out: Path) -> None:
     """Write a stack as a preset that knows each LoRA by its sha256."""
     if not is_stdout(out):

@@ -100,13 +100,14 @@ class WanVideoGenerator:
         The other file of a pair is found by its name. What is returned tells of every tensor in its `weights.account`.
         """
         entry = LoraEntry(adapter_name or name_of_file(lora_path), Path(lora_path), lora_weight, applies_to)
-        return self._load([entry])[0]
+        return self._load(LoraStack((entry,)))[0]
 
     @typed(StackError)
     def load_multiple_loras(self, loras: Sequence[LoraRow]) -> tuple[LoadedLora, ...]:
         """Load several LoRAs, all of them or, if one is at fault, none; one alone need not stand in a list."""
         rows = [loras] if isinstance(loras, Path) else rows_of(loras, "load_multiple_loras")
-        return self._load([_entry(row, f"LoRA {i}") for i, row in enumerate(rows, 1)])
+        forms = [_form(row, f"load_multiple_loras entry {i}") for i, row in enumerate(rows, 1)]
+        return self._load(LoraStack.from_json(forms, "load_multiple_loras"))
 
     def unload_loras(self, *names: str) -> None:
         """Take LoRAs off the stack by name; all of them when no name is given."""
@@ -130,21 +131,23 @@ class WanVideoGenerator:
     def _read(self, stack: LoraStack) -> LoadedStack:
         return load_stack(stack, self.model.spec, allow_partial=self.allow_partial, download=self.download)
 
-    def _load(self, entries: Sequence[LoraEntry]) -> tuple[LoadedLora, ...]:
-        """Read and check the entries, then put them on the stack; one of the same name gives way in its place."""
-        new = self._read(LoraStack(tuple(entries)))
+    def _load(self, rows: LoraStack) -> tuple[LoadedLora, ...]:
+        """Read and check the rows, then put them on the stack; one of the same name gives way in its place."""
+        new = self._read(rows)
         route(new, self.model.spec)
         with self._changing:
             self.loaded = self.loaded.updated(new)
         return new.loras
 
 
-def _entry(row: Any, where: str) -> LoraEntry:
-    """Read one LoRA of a list."""
+def _form(row: Any, where: str) -> object:
+    """Return one LoRA of a list as stack files have it."""
     if isinstance(row, str | Path):
-        row = {"path": row}
-    if not isinstance(row, Mapping):
+        return str(row)
+    if isinstance(row, list | tuple):
         if not 1 <= len(row) <= len(_COLUMNS):
             raise StackError(where, f"{len(row)} values", expected=f"({', '.join(_COLUMNS)}), or its beginning")
         row = dict(zip(_COLUMNS, row, strict=False))
-    return LoraEntry.from_json({k: str(v) if isinstance(v, Path) else v for k, v in row.items()}, where)
+    if not isinstance(row, Mapping):
+        return row
+    return {key: str(value) if isinstance(value, Path) else value for key, value in row.items()}

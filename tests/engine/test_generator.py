@@ -134,7 +134,10 @@ def test_a_list_with_a_fault_loads_nothing(generator, loras, tmp_path):
 def test_wrong_rows_and_names_are_refused_with_what_was_meant(generator, loras):
     with pytest.raises(StackError, match="'low_noize'"):
         generator.load_specialized_lora(loras["character"], "x", 1.0, "low_noize")
-    with pytest.raises(StackError, match=r"LoRA 1: 5 values \(\(path, name, weight, applies_to\), or its beginning\)"):
+    with pytest.raises(
+        StackError,
+        match=r"load_multiple_loras entry 1: 5 values \(\(path, name, weight, applies_to\), or its beginning\)",
+    ):
         generator.load_multiple_loras([(loras["character"], "x", 1.0, "both", 3)])
     generator.load_specialized_lora(loras["character"], "character")
     with pytest.raises(StackError, match=r"no LoRA is named 'charakter' \(nearest: 'character'\)"):
@@ -166,6 +169,10 @@ def test_embedded_loras_go_by_their_names():
     loaded = generator.load_specialized_lora("neon_style")
     assert (loaded.name, loaded.entry.found_twin) == ("neon_style", True)
     generator.load_multiple_loras([{"path": "speed_6steps"}, ("zibbo_character",)])
+    assert [lora.name for lora in generator.load_multiple_loras(["neon_style", "neon_style"])] == [
+        "neon_style",
+        "neon_style 2",
+    ]
     generator.stack = LoraStack().add("orbit_motion")
     assert [row.name for row in generator.stack] == ["orbit_motion"]
 

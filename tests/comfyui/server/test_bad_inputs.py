@@ -18,7 +18,7 @@ GOOD = "neon_style_high_noise.safetensors"
 # name -> (rows of the stack, words of the message)
 BAD_ROWS: dict[str, tuple[Any, str]] = {
     "malformed JSON": ('[{"path": ', "JSON"),
-    "not a list": ('{"path": 1}', "list"),
+    "not a list": ("5", "list"),
     "a missing file, the nearest named": ([{"path": "neon_stile_high_noise.safetensors"}], GOOD),
     "a path outside of the folders": ([{"path": "../../../secret.safetensors"}], "folder"),
     "an absolute path": ([{"path": "/etc/secret.safetensors"}], "folder"),

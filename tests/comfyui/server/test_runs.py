@@ -108,7 +108,7 @@ def test_a_second_run_with_another_strength_repeats_only_what_follows(comfy: Cli
 
 
 def test_an_interrupt_in_the_middle_leaves_the_next_run_correct(comfy: Client) -> None:
-    workflow = pocket_workflow([SPEED, NEON, ZIBBO], steps=12)
+    workflow = pocket_workflow([SPEED, NEON, ZIBBO], steps=40)
     wanted = digest(comfy, comfy.run(workflow))
     forget(comfy)
     prompt_id = comfy.post_prompt(workflow)
