@@ -14,22 +14,34 @@ from ..errors import StackError
 from ..families.wan.pocket import POCKET_LORAS
 from ..stack.entry import AppliesTo
 from ..stack.finding import or_embedded
+from ..stack.hub import Repository
 
 LORA_FORM = "FILE[:STRENGTH[:APPLIES_TO]]"
 
 
 class LoraPath(click.Path):
-    """A LoRA file, or an embedded LoRA by its name, unless a file of that name is there."""
+    """A LoRA file; where there is none of that name an embedded LoRA, or a file of a repository in the local cache."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         is_completing = ctx is not None and ctx.resilient_parsing  # then nobody reads the file
-        return Path(value) if is_completing else or_embedded(Path(value), str(value))
+        return Path(value) if is_completing else _file_named(str(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return complete_lora(ctx, param, incomplete)
+
+
+def _file_named(text: str) -> Path:
+    file = or_embedded(Path(text), text)
+    repository = None if file.exists() else Repository.of(text)
+    if repository is None or not repository.is_certain:
+        return file
+    if not repository.is_cached:
+        what = "no such file, and the local Hugging Face cache has no such repository"
+        raise StackError(text, what, remedy=f"Check the path, or fetch it with `{repository.command}`")
+    return repository.find("")[0]  # of several files one has to be named
 
 
 def complete_lora(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -68,7 +68,7 @@ class Repository:
             applies_to: the row's, which chooses where the repository has a file for each expert.
             download: fetch what is not in the local cache.
         """
-        names = self._cached() or (self._listed() if download else [])
+        names = self._listed() if download else self._cached()
         if not names:
             raise StackError(
                 self._text, "the repository holds no LoRA file", expected=f"one of {', '.join(CONTAINERS)}"
@@ -108,12 +108,14 @@ class Repository:
         return [] if self.file is not None and self.file not in cached else cached
 
     def _listed(self) -> list[str]:
-        """Return the LoRA files that the hub lists."""
+        """Return the LoRA files that the hub lists, or where it cannot be reached those in the cache."""
         from huggingface_hub import HfApi
 
         try:
             return _loras(HfApi().list_repo_files(self.id))
         except Exception as error:  # the network fails in as many ways as there are
+            if cached := self._cached():
+                return cached
             raise self._unreachable(error) from error
 
     def _path(self, name: str, *, download: bool) -> Path:

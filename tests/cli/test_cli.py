@@ -188,6 +188,8 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
         ),
         (["plan", "--sigmas", "1, 0.5, 0", "--shift", "8"], "Error: --shift: 8 would do nothing beside --sigmas, "),
         (["plan", "--no-verify"], "Error: --no-verify: there is no --stack to verify. Leave it out.\n"),
+        (["inspect", "owner/name"], "Error: owner/name: no such file, and the local Hugging Face cache has no such "),
+        (["inspect", "https://civitai.com/x"], "Error: https://civitai.com/x: is an address, not a file "),
         (["inspect", "missing.safetensors"], "Error: missing.safetensors: there is no such file. "),
         (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
         (["generate", "-p", "x", "--size", "64"], "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480).\n"),
@@ -259,6 +261,9 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_left(run: Run, monkeypatc
         (r"C:\loras\a.safetensors:2", (r"C:\loras\a.safetensors", 2.0, "auto")),
         ("style:v2.safetensors", ("style:v2.safetensors", 1.0, "auto")),
         ("style:v2.safetensors:0.5:both", ("style:v2.safetensors", 0.5, "both")),
+        ("owner/name", ("owner/name", 1.0, "auto")),
+        ("owner/name:0.8:high_noise", ("owner/name", 0.8, "high_noise")),
+        ("owner/name:x.safetensors:0.8", ("owner/name:x.safetensors", 0.8, "auto")),
     ],
 )
 def test_a_lora_option_is_taken_apart_from_its_end(text: str, expected: tuple[str, float, str]) -> None:
