@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path, PurePath
 
@@ -46,8 +46,11 @@ def twin_of(path: Path) -> Path | None:
     path = path.absolute()
     if not expert_words(path.stem) and not expert_words(path.parent.name):
         return None
-    sisters = [folder for folder in _folders_in(path.parent.parent) if _are_sisters(path.parent, folder)]
-    chosen = _choose(path, (file for folder in (path.parent, *sisters) for file in _files_in(folder)))
+    beside = _entries(path.parent.parent)
+    sisters = [folder for folder in beside if _are_sisters(path.parent, folder) and folder.is_dir()]
+    # Names first: a look at every file of a large folder on a network takes seconds.
+    named = (file for folder in (path.parent, *sisters) for file in _entries(folder) if _closeness(path, file))
+    chosen = _choose(path, (file for file in named if file.is_file()))
     return None if chosen is None else Path(chosen)
 
 
@@ -137,7 +140,7 @@ def _are_alike(name: str, other: str) -> bool:
     return _skeleton(name, with_steps=False) == _skeleton(other, with_steps=False)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)
 def _skeleton(name: str, *, with_steps: bool = True) -> tuple[str, ...]:
     """Return the words and numbers of a name, with nothing in the place of those that stand for an expert."""
     tokens = tokens_of(name)
@@ -157,14 +160,6 @@ def _swapped(stem: str, words: Iterable[Word]) -> str:
     for word in sorted(words, key=lambda word: -word.start):
         stem = stem[: word.start] + word.counterpart + stem[word.end :]
     return stem
-
-
-def _files_in(folder: Path) -> Iterator[Path]:
-    return (entry for entry in _entries(folder) if entry.is_file())
-
-
-def _folders_in(folder: Path) -> Iterator[Path]:
-    return (entry for entry in _entries(folder) if entry.is_dir())
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -110,7 +110,7 @@ def expert_words(stem: str) -> list[Word]:
     return [token.word for token in tokens_of(stem) if token.word is not None]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)
 def tokens_of(stem: str) -> tuple[Token, ...]:
     """Take a name apart into words and numbers, in small letters."""
     found = list(_matches(stem))

@@ -9,13 +9,12 @@ from pathlib import Path
 from ..checks import first_few, shape_text, typed
 from ..deltas import fits
 from ..errors import LoraMismatchError, StackError
-from ..experts.words import expert_in_name
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import LoraWeights, outlines_of
 from .entry import LoraEntry
 from .hashes import verify_hashes
 from .loaded import LoadedLora, LoadedStack
-from .row_files import twin_left_out, with_found_files, with_twin
+from .row_files import files_named, twin_left_out, with_found_files, with_twin
 from .stack import LoraStack
 
 #: Reads one file; a host that keeps what it has read brings its own.
@@ -50,7 +49,7 @@ def load_stack(
         raise StackError("load_stack", "allow_partial beside a reader of one's own", remedy="Give it to the reader")
     read_once = cache(read or partial(read_lora, spec=spec, allow_partial=allow_partial))
     rows, loras = [with_found_files(entry, lora_folders, download=download) for entry in stack], []
-    taken = {path for entry in rows for path in (entry.path, entry.low_noise_path) if path is not None}
+    taken = files_named(rows)
     for index, entry in enumerate(rows):
         if entry.enabled:
             verify_hashes([entry])
@@ -66,7 +65,7 @@ def load_stack(
 
 
 def _expert_of(entry: LoraEntry, read: Reader) -> Callable[[], str | None]:
-    return lambda: (entry.path and read(entry.path).expert) or expert_in_name(entry.name)
+    return lambda: None if entry.path is None else read(entry.path).expert
 
 
 def _load(index: int, entry: LoraEntry, read: Reader) -> LoadedLora:

@@ -13,7 +13,7 @@ from ..errors import StackError
 from .entry import LoraEntry, free_name
 from .finding import relative_to_folders
 from .hashes import sha256_of, verify_hashes
-from .row_files import with_found_files, with_twin
+from .row_files import files_named, with_found_files, with_twin
 from .rows import FORM, is_named, rows_of
 
 #: Rows beyond this are a slip of a program.
@@ -67,7 +67,7 @@ def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: S
     """
     file = Path(path)
     found = [with_found_files(entry, lora_folders) for entry in entries]
-    taken = {file for entry in found for file in (entry.path, entry.low_noise_path) if file is not None}
+    taken = files_named(found)
     paired = [_with_its_twin(entry, lora_folders, taken) if entry.enabled else entry for entry in found]
     rows = [_hashed_row(entry, lora_folders, file.parent) for entry in paired]
     write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", file)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import StackError
 from ..experts.twins import twin_of
+from ..experts.words import expert_in_name
 from .entry import LoraEntry
 from .finding import find_lora
 from .hub import Repository
@@ -56,6 +57,11 @@ def _find(
         raise StackError(missing.where, what, expected=missing.expected, remedy=remedy) from missing
 
 
+def files_named(entries: Iterable[LoraEntry]) -> set[Path]:
+    """Return the files that rows name."""
+    return {file for entry in entries for file in (entry.path, entry.low_noise_path) if file is not None}
+
+
 def with_twin(
     entry: LoraEntry,
     lora_folders: Sequence[str | Path],
@@ -70,14 +76,14 @@ def with_twin(
     Args:
         entry: the row, its own file found.
         lora_folders: where its files lie.
-        expert: tells which expert its file says it is for; asked only where there is a twin.
+        expert: tells which expert its file says it is for, else the row's name does; asked only where there is a twin.
         taken: the files that other rows name: they act as those rows say, and are nobody's twin.
     """
     is_alone = entry.low_noise_path is None and entry.low_noise_weights is None
     if entry.path is None or not (entry.find_twin and entry.applies_to == "auto" and is_alone):
         return entry
     twin = twin_of(entry.path)
-    if twin is None or twin in taken or expert() != "high_noise":
+    if twin is None or twin in taken or (expert() or expert_in_name(entry.name)) != "high_noise":
         return entry
     return replace(entry, low_noise_path=find_lora(twin, lora_folders), found_twin=True)
 
