@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "stack": {"families", "files"},
     "plan": {"families", "files", "media", "stack"},
     "sampling": {"families", "apply", "plan"},
-    "engine": {"checkpoints", "families", "media", "sampling", "stack", "plan"},
+    "training": {"checkpoints", "families", "files", "media"},
+    "engine": {"checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
     "pocket": {"families", "files", "plan"},
-    "cli": {"families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"},
+    "cli": {"checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket", "training"},
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.
 KNOWS_WAN = {"families/registry.py", "__init__.py", "cli/options.py", "cli/lora_option.py", "cli/demo.py"}

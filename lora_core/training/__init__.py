@@ -1,0 +1,1 @@
+"""Training: clips in, LoRAs or whole weights of both experts out."""

@@ -1,0 +1,1 @@
+"""Clips: from a folder to a cache of what a network is trained on."""

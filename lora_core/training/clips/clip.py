@@ -1,0 +1,60 @@
+"""A file of a clips folder: what it shows, what is said of it, and why it may not be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a video or picture is, seen as it is shown: turned as its camera was held.
+
+    Attributes:
+        num_frames: frames in it, counted; 1 for a picture.
+        fps: frames per second, the mean over its time stamps; 0 for a picture.
+        seconds: how long it plays; 0 for a picture.
+        width, height: in pixels, upright.
+        fingerprint: sha256 of the file's bytes.
+    """
+
+    num_frames: int
+    fps: float
+    seconds: float
+    width: int
+    height: int
+    fingerprint: str
+
+    @property
+    def is_picture(self) -> bool:
+        return self.fps == 0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One usable file with its captions, the trigger not yet in front.
+
+    Attributes:
+        name: the file's path inside the clips folder, with forward slashes.
+        held_out: what the metadata's `split` says of it; None where nothing does.
+    """
+
+    name: str
+    path: Path
+    captions: tuple[str, ...]
+    probe: Probe
+    held_out: bool | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the doctor says of one file; `problem` and `remedy` are "" where there is nothing to say.
+
+    A file may be used and have a problem all the same, such as a caption that was recovered from another encoding.
+    """
+
+    name: str
+    use: bool
+    problem: str = ""
+    remedy: str = ""
+    clip: Clip | None = None

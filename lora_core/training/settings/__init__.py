@@ -1,0 +1,1 @@
+"""The keys of a training, in groups, each checked when it is built."""

@@ -1,0 +1,58 @@
+"""The keys that say what of a network is trained: an adapter and its form, or everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...checks import finite_number, known, whole_number
+from ...errors import TrainingError
+
+Method = Literal["lora", "qlora", "full"]
+METHODS: tuple[Method, ...] = ("lora", "qlora", "full")
+AdapterKind = Literal["lora", "dora", "loha", "lokr"]
+ADAPTER_KINDS: tuple[AdapterKind, ...] = ("lora", "dora", "loha", "lokr")
+BaseFormat = Literal["as_opened", "nf4", "int8", "fp8"]
+BASE_FORMATS: tuple[BaseFormat, ...] = ("as_opened", "nf4", "int8", "fp8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """What of a network is trained.
+
+    Attributes:
+        method: an adapter (`lora`), an adapter on a quantised base (`qlora`), or all weights (`full`).
+        adapter: the form of the adapter.
+        rank: of the adapter.
+        alpha: the adapter's own scale is alpha / rank; 0 for half the rank.
+        rslora: scale by alpha / sqrt(rank) instead.
+        targets: which layers, as words (`attention`, `linear`), or regular expressions on Wan's own module paths.
+        blocks: which blocks, such as "0-9,20-29"; "" for all.
+        dropout: the share of a LoRA's inputs that are dropped while training.
+        base: how the block weights of a `qlora` base are kept.
+    """
+
+    method: Method = "lora"
+    adapter: AdapterKind = "lora"
+    rank: int = 32
+    alpha: float = 0.0
+    rslora: bool = False
+    targets: tuple[str, ...] = ("linear",)
+    blocks: str = ""
+    dropout: float = 0.0
+    base: BaseFormat = "nf4"
+
+    def __post_init__(self) -> None:
+        known(self.method, METHODS, "method", TrainingError)
+        known(self.adapter, ADAPTER_KINDS, "adapter", TrainingError)
+        known(self.base, BASE_FORMATS, "base", TrainingError)
+        whole_number(self.rank, "rank", TrainingError, low=1)
+        if finite_number(self.alpha, "alpha", TrainingError) < 0:
+            raise TrainingError("alpha", f"{self.alpha:g} is negative", expected="a number above 0, or 0 for rank / 2")
+        if not 0 <= finite_number(self.dropout, "dropout", TrainingError) < 1:
+            raise TrainingError("dropout", f"{self.dropout:g}", expected="0 up to 1, usually at most 0.1")
+
+    @property
+    def used_alpha(self) -> float:
+        """Alpha, half the rank where none is given."""
+        return self.alpha or self.rank / 2
