@@ -5,17 +5,12 @@ The network shares the base's tensors with the opened model and writes to none o
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ...deltas import Delta, Lora
-from ...families.base import ModelSpec
-from ...families.registry import spec_of_module
+from ...deltas import Delta
 from ..settings.adapter import AdapterSettings
 
 #: peft's name for the adapter that is trained.
