@@ -1,0 +1,189 @@
+"""The configuration of a training: every key, from a TOML file, a preset and single settings, checked as a whole."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..checks import first_line, known_keys
+from ..errors import TrainingError
+from .presets import preset_values
+from .settings.adapter import AdapterSettings
+from .settings.clips import ClipSettings
+from .settings.learning import LearningSettings
+from .settings.model import ModelSettings
+from .settings.noise import NoiseSettings
+from .settings.watching import WatchingSettings
+from .unused import unused_key
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: The groups, in the order in which they are written: attribute of TrainConfig -> its class.
+GROUPS: Mapping[str, type] = {
+    "model": ModelSettings,
+    "clips": ClipSettings,
+    "adapter": AdapterSettings,
+    "noise": NoiseSettings,
+    "learning": LearningSettings,
+    "watching": WatchingSettings,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All keys of a training; in files and on the command line they stand side by side, without the groups.
+
+    Attributes:
+        folder: the clips.
+        name: what the files that come out are called.
+        preset: where values come from that nobody gave; "" for the defaults of the keys.
+    """
+
+    folder: Path
+    name: str
+    preset: str = ""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    learning: LearningSettings = field(default_factory=LearningSettings)
+    watching: WatchingSettings = field(default_factory=WatchingSettings)
+
+    def values(self) -> dict[str, Any]:
+        """Return every key with its value, as TOML has it."""
+        own = {"clips": str(self.folder), "name": self.name, "preset": self.preset}
+        grouped = {f.name: getattr(getattr(self, group), f.name) for group, cls in GROUPS.items() for f in fields(cls)}
+        return own | {key: list(value) if isinstance(value, tuple) else value for key, value in grouped.items()}
+
+    def to_toml(self) -> str:
+        """Return the configuration as a file that reads back to it, a heading above each group."""
+        import tomli_w
+
+        values = self.values()
+        own = {key: values[key] for key in ("clips", "name", "preset")}
+        parts = [tomli_w.dumps(own)]
+        for group, cls in GROUPS.items():
+            rows = tomli_w.dumps({f.name: values[f.name] for f in fields(cls)})
+            parts.append(f"# {group}\n{rows}")
+        return "\n".join(parts)
+
+
+@cache
+def all_keys() -> dict[str, tuple[str, Any]]:
+    """Return key -> (its group, the type of its values); "" is the group of those that have none."""
+    keys: dict[str, tuple[str, Any]] = {key: ("", str) for key in ("clips", "name", "preset")}
+    for group, cls in GROUPS.items():
+        for name, kind in typing.get_type_hints(cls).items():
+            keys[name] = (group, kind)
+    return keys
+
+
+def _default(key: str) -> Any:
+    group, _ = all_keys()[key]
+    return getattr(GROUPS[group], key) if group else ""
+
+
+def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfig:
+    """Build a configuration from the keys somebody gave; the preset has the rest, and the defaults what it leaves.
+
+    A key that nobody knows, a value of another kind, and a key that would do nothing beside the others are refused.
+    """
+    keys = all_keys()
+    known_keys(given, keys, where, TrainingError)
+    values = {key: _valued(key, value, keys[key][1]) for key, value in given.items()}
+    for key in ("clips", "name"):
+        if not values.get(key):
+            raise TrainingError(where, f"no {key}", expected=f"{key} = …", remedy="Add it")
+    usual = preset_values(values.get("preset", ""), str(values.get("model", ModelSettings.model)))
+    merged = usual | values
+    grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    for key, value in merged.items():
+        if group := keys[key][0]:
+            grouped[group][key] = value
+    config = TrainConfig(
+        folder=Path(values["clips"]),
+        name=values["name"],
+        preset=values.get("preset", ""),
+        **{group: cls(**grouped[group]) for group, cls in GROUPS.items()},
+    )
+    _check_name(config.name)
+    changed = [key for key, value in values.items() if value != usual.get(key, _default(key))]
+    if (fault := unused_key(config, changed)) is not None:
+        raise TrainingError(fault.key, f"would do nothing {fault.because}", remedy=f"Leave it out, or {fault.instead}")
+    return config
+
+
+def read_config(path: str | Path, settings: Iterable[str] = (), **given: Any) -> TrainConfig:
+    """Read a TOML file; `settings` of the form key=value, and `given` keys, take the place of what it says.
+
+    A relative folder of clips, and the files of the model, are taken from where the file lies.
+    """
+    path = Path(path)
+    values = _read_toml(path)
+    for key in ("clips", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder", "model"):
+        if isinstance(values.get(key), str) and values[key] and (found := path.parent / values[key]).exists():
+            values[key] = str(found)
+    return make_config(values | parse_settings(settings) | given, path.name)
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Return key -> value of texts `key=value`, each value as TOML has it, or as it is where that makes no sense."""
+    values = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise TrainingError("--set", f"{text!r:.60} sets nothing", expected="key=value")
+        values[key.strip()] = _toml_value(value.strip())
+    return values
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise TrainingError(path, f"cannot be read: {error.strerror or error}", remedy="Check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        expected = 'lines such as rank = 32 or clips = "my_clips"'
+        raise TrainingError(path, f"is no TOML: {first_line(error)}", expected=expected) from error
+
+
+def _valued(key: str, value: Any, kind: Any) -> Any:
+    """Return a value as the type of its key has it, or refuse it."""
+    if typing.get_origin(kind) is tuple:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return tuple(items)
+        raise TrainingError(key, f"{value!r:.60} is no list of texts", expected='["…", "…"]')
+    if typing.get_origin(kind) is typing.Literal:
+        kind = str
+    accepted: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str, Path)}
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    if not isinstance(value, accepted[kind]) or (kind is not bool and isinstance(value, bool)):
+        raise TrainingError(key, f"{value!r:.60} is not {names[kind]}", expected=names[kind])
+    return kind(value)
+
+
+def _check_name(name: str) -> None:
+    if not name or name != Path(name).name or name.startswith("."):
+        raise TrainingError("name", f"{name!r} is no name for files", expected="a word such as my_style, without slashes")
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Say how two configurations differ, key by key."""
+    keys = dict.fromkeys((*first, *second))
+    return [f"{key} {first.get(key)!r} there, {second.get(key)!r} here" for key in keys if first.get(key) != second.get(key)]

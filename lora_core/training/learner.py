@@ -1,0 +1,170 @@
+"""One expert in training: its network, its optimiser, and where in its data it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..experts import Expert
+from .averages import Averages
+from .batches import Batch, seed_of
+from .network.trainee import Trainee
+from .objectives.objective import Call, Objective
+from .optimizers import make_optimizer, make_schedule
+from .ranks import Ranks
+from .settings.learning import LearningSettings
+
+#: Batches by number.
+GetBatch = Callable[[int], Batch]
+#: A call of a network, made once it is known which module is called: the trainee's own, or one wrapped for many ranks.
+MakeCall = Callable[[nn.Module], Call]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What is known of one optimiser step."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+    names: tuple[str, ...]
+
+
+class Learner:
+    """One expert in training.
+
+    Attributes:
+        num_steps: optimiser steps done.
+        active: whether its weights are on the compute device.
+    """
+
+    def __init__(
+        self,
+        expert: Expert,
+        trainee: Trainee,
+        make_call: MakeCall,
+        batches: GetBatch,
+        objective: Objective,
+        settings: LearningSettings,
+        *,
+        total_steps: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        ranks: Ranks,
+        bring: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take in everything of an expert; `bring` takes the base's weights to the compute device."""
+        self.expert, self.trainee, self.settings, self.ranks = expert, trainee, settings, ranks
+        self.num_steps = 0
+        self.active = False
+        self._batches, self._objective = batches, objective
+        self._device, self._dtype, self._bring = device, dtype, bring
+        self._bring()
+        self._move(device)
+        optimizer = make_optimizer(list(trainee.weights.values()), settings)
+        self.network, self.optimizer = ranks.prepare(trainee.network, optimizer)
+        self.call = make_call(self.network)
+        self.schedule = make_schedule(getattr(self.optimizer, "optimizer", self.optimizer), settings, total_steps)
+        self.averages = Averages(trainee.weights, settings.ema) if settings.ema else None
+        self.active = True
+
+    def step(self) -> StepResult:
+        """Learn from the next batches, as many as are accumulated in each process."""
+        self.use()
+        self.trainee.network.train()
+        count, lr = self.settings.accumulation, self.schedule.get_last_lr()[0]
+        first = self.num_steps * count * self.ranks.num + self.ranks.index
+        total, names = torch.zeros(()), []
+        for i in range(count):
+            number = first + i * self.ranks.num
+            batch = self._batches(number).to(self._device, self._dtype)
+            names += batch.names
+            is_last = i == count - 1
+            with nullcontext() if is_last else self.ranks.apart(self.network), self._randomness(number):
+                for loss in self._objective(self.call, batch):
+                    self.ranks.backward(loss / count)
+                    total += loss.detach().cpu() / count
+        weights = list(self.trainee.weights.values())
+        norm = self.ranks.clip(weights, self.settings.max_grad_norm or float("inf"))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.num_steps += 1
+        if self.averages is not None:
+            self.averages.update()
+        return StepResult(self.ranks.mean(total.to(self._device)).item(), float(norm), lr, tuple(names))
+
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
+        """Return the loss of a batch, without learning from it."""
+        moved = batch.to(self._device, self._dtype)
+        return sum(loss.item() for loss in self._objective(self.call, moved))
+
+    def use(self) -> None:
+        """Bring network and optimiser to the compute device."""
+        if not self.active:
+            self._bring()
+            self._move(self._device)
+            self.active = True
+
+    def rest(self) -> None:
+        """Take what learns, and what the optimiser keeps of it, off the compute device."""
+        if self.active and self._device.type != "cpu":
+            self._move(torch.device("cpu"))
+        self.active = False
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Let the network be, inside the block, what would be written: without dropout, averaged where it is."""
+        self.use()
+        self.trainee.network.eval()
+        return nullcontext() if self.averages is None else self.averages.applied()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `load_state` needs to go on bit for bit."""
+        return {
+            "num_steps": self.num_steps,
+            "weights": {name: weight.detach().cpu() for name, weight in self.trainee.weights.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "averages": None if self.averages is None else self.averages.state(),
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.use()
+        for name, weight in self.trainee.weights.items():
+            weight.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.num_steps = state["num_steps"]
+        if self.averages is not None:
+            self.averages.load_state(state["averages"])
+
+    def _randomness(self, number: int) -> AbstractContextManager[None]:
+        """Let dropout be a function of the batch's number, and leave the process's own randomness alone."""
+        return _seeded(seed_of(self.settings.seed, self.expert, "dropout", number), self._device)
+
+    def _move(self, device: torch.device) -> None:
+        for weight in self.trainee.weights.values():
+            weight.data = weight.data.to(device)
+        if not hasattr(self, "optimizer"):  # before there is one
+            return
+        for row in self.optimizer.state.values():
+            for name, value in row.items():
+                if isinstance(value, Tensor) and value.device != device and value.ndim:
+                    row[name] = value.to(device)
+        if self.averages is not None:
+            self.averages.move(device)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,28 @@
+"""An objective: the losses of one batch, one after the other, each to be taken back through the network as it comes.
+
+Letters: B batch, C latent channels, F latent frames, H W latent height and width, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+from ...families.condition import Condition
+from ..batches import Batch
+
+
+class Call(Protocol):
+    """One evaluation of the network that learns."""
+
+    def __call__(self, x: Tensor, level: Tensor, condition: Condition) -> Tensor:
+        """Return the velocity (B, C, F, H, W) in float32 at noisy latents x and levels (B,)."""
+
+
+class Objective(Protocol):
+    """What is learnt from a batch."""
+
+    def __call__(self, call: Call, batch: Batch) -> Iterator[Tensor]:
+        """Yield float32 losses, whose sum is the loss of the batch; no graph of one outlives it."""

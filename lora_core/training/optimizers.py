@@ -1,0 +1,102 @@
+"""The optimisers and the course of the learning rate, from libraries that keep them well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..errors import TrainingError
+from .settings.learning import LearningSettings, OptimizerName, ScheduleName
+
+_REMEDY = "Run `pip install 'wanloom[train]'`"
+
+
+def _adamw(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
+    return torch.optim.AdamW(weights, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
+
+
+def _adamw8bit(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise TrainingError("optimizer", "adamw8bit needs the package bitsandbytes", remedy=_REMEDY) from error
+    optimizer: Optimizer = AdamW8bit(weights, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
+    return optimizer
+
+
+def _adafactor(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
+    return torch.optim.Adafactor(weights, settings.lr, weight_decay=settings.weight_decay)
+
+
+def _prodigy(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
+    try:
+        from prodigyopt import Prodigy
+    except ImportError as error:
+        raise TrainingError("optimizer", "prodigy needs the package prodigyopt", remedy=_REMEDY) from error
+    optimizer: Optimizer = Prodigy(
+        weights, settings.lr, weight_decay=settings.weight_decay, safeguard_warmup=True, use_bias_correction=True
+    )
+    return optimizer
+
+
+def _muon(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
+    if not hasattr(torch.optim, "Muon"):
+        what = f"muon needs PyTorch 2.9 or newer, this is {torch.__version__}"
+        raise TrainingError("optimizer", what, remedy="Choose adamw, or update PyTorch")
+    if (other := next((weight for weight in weights if weight.ndim != 2), None)) is not None:
+        what = f"muon is for matrices, and a weight of {other.ndim} dimensions learns too"
+        raise TrainingError("optimizer", what, remedy="Choose adamw")
+    return torch.optim.Muon(weights, settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+
+
+OPTIMIZER_BUILDERS: Mapping[OptimizerName, Callable[[Sequence[nn.Parameter], LearningSettings], Optimizer]] = {
+    "adamw": _adamw,
+    "adamw8bit": _adamw8bit,
+    "adafactor": _adafactor,
+    "prodigy": _prodigy,
+    "muon": _muon,
+}
+
+
+def make_optimizer(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
+    """Return the optimiser that the settings name, for the weights that learn."""
+    return OPTIMIZER_BUILDERS[settings.optimizer](weights, settings)
+
+
+def _constant(progress: float) -> float:
+    return 1.0
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _linear(progress: float) -> float:
+    return 1 - progress
+
+
+#: name -> the share of the highest rate, when a share of the steps behind the warm-up is done.
+COURSES: Mapping[ScheduleName, Callable[[float], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "linear": _linear,
+}
+
+
+def rate_at(step: int, name: ScheduleName, warmup: int, num_steps: int) -> float:
+    """Return the share of the highest learning rate in a step, counted from 0; the last step is above 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return COURSES[name]((step - warmup) / max(1, num_steps - warmup))
+
+
+def make_schedule(optimizer: Optimizer, settings: LearningSettings, num_steps: int) -> LambdaLR:
+    """Return the course of the learning rate over an expert's own steps."""
+    course = partial(rate_at, name=settings.lr_schedule, warmup=settings.warmup, num_steps=num_steps)
+    return LambdaLR(optimizer, course)

@@ -1,0 +1,52 @@
+"""The presets: what people who train style, character, motion and speed LoRAs set, and what the embedded model needs.
+
+The values for published models are those of the field's recipes (rank 32 to 128, alpha half the rank, lr 1e-4 to 3e-4,
+accumulation 4, 2000 to 4000 steps); the embedded model is a thousand times smaller, and learns faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..checks import known
+from ..errors import TrainingError
+from ..families.registry import FAMILIES
+
+_COMMON: dict[str, Any] = {"accumulation": 4, "warmup": 20, "lr_schedule": "constant", "checkpointing": True}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "style": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.1},
+    "character": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 1e-4, "steps": 3000, "caption_dropout": 0.05},
+    "motion": {**_COMMON, "rank": 64, "alpha": 32.0, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.05, "high_share": 0.6},
+    "speed": {**_COMMON, "objective": "speed", "rank": 128, "alpha": 64.0, "lr": 3e-4, "steps": 2000},
+    "quick": {**_COMMON, "rank": 16, "alpha": 8.0, "lr": 3e-4, "steps": 200, "accumulation": 1, "save_every": 100},
+}
+
+_SMALL: dict[str, Any] = {
+    "rank": 8,
+    "alpha": 8.0,
+    "lr": 2e-3,
+    "batch_size": 8,
+    "warmup": 10,
+    "lr_schedule": "cosine",
+    "ema": 0.95,
+    "validate_every": 50,
+    "save_every": 100,
+}
+EMBEDDED_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "style": {**_SMALL, "steps": 400, "caption_dropout": 0.1},
+    "character": {**_SMALL, "steps": 400},
+    "motion": {**_SMALL, "steps": 400},
+    "speed": {**_SMALL, "objective": "speed", "steps": 260, "num_trajectories": 128},
+    "quick": {**_SMALL, "steps": 60, "validate_every": 30, "save_every": 30},
+}
+
+
+def preset_values(name: str, model: str) -> dict[str, Any]:
+    """Return the keys that a preset sets for a model; none without a preset."""
+    if not name:
+        return {}
+    is_embedded = any(model in family.embedded for family in FAMILIES)
+    table = EMBEDDED_PRESETS if is_embedded else PRESETS
+    return dict(table[known(name, table, "preset", TrainingError)])
