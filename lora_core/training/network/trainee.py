@@ -1,20 +1,27 @@
 """A network in training: what of it learns, and the change it has learnt.
 
 The network shares the base's tensors with the opened model and writes to none of them; what is learnt has its own.
+Dtype policy: what learns is float32; the network computes in the dtype it was opened in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from ...deltas import Delta
+from ...deltas import Delta, Full
+from ...errors import TrainingError
+from ...families.base import ModelSpec
+from ...families.registry import spec_of_module
 from ..settings.adapter import AdapterSettings
-
-#: peft's name for the adapter that is trained.
-ADAPTER = "trained"
+from .adapters import adapter_parts, delta_of, inject_adapter
+from .targets import EVERYTHING, Layer, check_rank, chosen_blocks, chosen_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,19 +29,154 @@ class Trainee:
     """A network with parameters that learn.
 
     Attributes:
-        network: called as the base network is.
-        weights: name -> the parameters that learn, float32.
+        network: called as the base network is, with inputs of the dtype it was opened in.
+        weights: name -> the parameters that learn, float32, in the network's order. Names are the model's own: of an
+            adapter `blocks.0.self_attn.q.lora_A`, of the network's own weights those of a checkpoint.
+        base: the network of the opened model, as it was.
+        layers: those with an adapter; empty where the network's own weights learn.
     """
 
     network: nn.Module
     weights: Mapping[str, nn.Parameter]
     settings: AdapterSettings
+    base: nn.Module
+    layers: tuple[Layer, ...] = ()
+    owned: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def deltas(self) -> dict[str, Delta]:
-        """Return target -> the change that the adapter stands for; the tensors are copies."""
-        raise NotImplementedError
+    def deltas(self) -> Mapping[str, Delta]:
+        """Return target -> the change that has been learnt; the tensors are copies on the CPU.
+
+        Where the network's own weights learn, each change is computed when it is looked up, and not kept.
+        """
+        if self.settings.method == "full":
+            return _Differences(self.weights, self.base, spec_of_module(self.base))
+        modules = {layer.target: self.network.get_submodule(layer.path) for layer in self.layers}
+        return {target: delta_of(module, self.settings) for target, module in modules.items()}
+
+    def checkpointing(self, on: bool) -> None:
+        """Keep a block's activations until its backward (off), or compute them again then (on)."""
+        if on:
+            self.network.enable_gradient_checkpointing()  # type: ignore[operator]  # a diffusers model
+        else:
+            self.network.disable_gradient_checkpointing()  # type: ignore[operator]
+
+    def to(self, device: torch.device | str) -> None:
+        """Move what the trainee itself owns; what it shares with the opened model moves with that."""
+        for tensor in chain(self.weights.values(), self.owned.values()):
+            tensor.data = tensor.data.to(device)
 
 
 def make_trainee(network: nn.Module, settings: AdapterSettings, *, seed: int = 0) -> Trainee:
-    """Return a network that learns, beside one of an opened model, which stays as it is."""
-    raise NotImplementedError
+    """Return a network that learns, beside one of an opened model, which stays as it is.
+
+    Args:
+        network: ready on the device it will be trained on.
+        settings: what of it learns.
+        seed: of the untrained adapter; the same seed gives the same bits.
+    """
+    spec = spec_of_module(network)
+    return _MAKERS[settings.method](network, spec, settings, seed)
+
+
+def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
+    layers = chosen_layers(network, spec, settings.targets, settings.blocks)
+    check_rank(settings.rank, layers)
+    shared = sharing_copy(network)
+    inject_adapter(shared, layers, settings, seed)
+    weights = {
+        f"{layer.target}.{name}": parameter
+        for layer in layers
+        for name, parameter in adapter_parts(shared.get_submodule(layer.path)).items()
+    }
+    return Trainee(shared, weights, settings, network, layers)
+
+
+def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
+    raise TrainingError("method", "qlora cannot be trained yet", expected="lora or full")
+
+
+def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
+    learning = _learning_parameters(network, spec, settings)
+    shared = sharing_copy(network)
+    weights = {}
+    for path, name in learning.items():
+        owner_path, _, leaf = path.rpartition(".")
+        owner = shared.get_submodule(owner_path)
+        narrow = getattr(owner, leaf).detach()
+        weights[name] = nn.Parameter(narrow.float().clone())
+        setattr(owner, leaf, weights[name])
+        if narrow.dtype != torch.float32:  # autocast would also narrow what its authors keep wide, such as the time
+            parametrize.register_parametrization(owner, leaf, _Narrowed(narrow.dtype), unsafe=True)
+    return Trainee(shared, weights, settings, network)
+
+
+_MAKERS: Mapping[str, Callable[[nn.Module, ModelSpec, AdapterSettings, int], Trainee]] = {
+    "lora": _make_adapted,
+    "qlora": _make_quantised,
+    "full": _make_full,
+}
+
+
+def sharing_copy(network: nn.Module) -> nn.Module:
+    """Copy a network's modules around the very same parameters and buffers, which so move and rest for both."""
+    memo = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
+    copied: nn.Module = copy.deepcopy(network, memo)
+    return copied
+
+
+def _learning_parameters(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> dict[str, str]:
+    """Return full name in the network -> full name in the model's own words, of the network's weights that learn."""
+    names = {path: _own_name(path, spec) for path, _ in network.named_parameters()}
+    if settings.targets != EVERYTHING:
+        layers = chosen_layers(network, spec, settings.targets, settings.blocks)
+        wanted = {f"{layer.path}.{leaf}" for layer in layers for leaf in ("weight", "bias")}
+        names = {path: name for path, name in names.items() if path in wanted}
+    elif settings.blocks:
+        numbers = chosen_blocks(settings.blocks, spec)
+        names = {p: n for p, n in names.items() if (found := spec.block_of(n)) and found[0] in numbers}
+    for path in names:
+        parameter = network.get_parameter(path)
+        if not parameter.is_floating_point() or parameter.element_size() < 2:
+            what = f"the weights of {names[path]!r} are packed ({parameter.dtype}), and cannot learn themselves"
+            remedy = "Open the model from weights of 16 or 32 bits, or train a LoRA"
+            raise TrainingError("method full", what, remedy=remedy)
+    return names
+
+
+def _own_name(path: str, spec: ModelSpec) -> str:
+    """Return the model's own full name of a parameter."""
+    module_path, _, leaf = path.rpartition(".")
+    if leaf in ("weight", "bias") and (own := spec.find(module_path)):
+        return f"{own}.{leaf}"
+    return spec.find(path) or path
+
+
+class _Narrowed(nn.Module):
+    """A wide weight in the dtype that its network computes in."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.to(self.dtype)
+
+
+class _Differences(Mapping[str, Delta]):
+    """Target -> what a weight that learns now differs by from the base's, computed when it is looked up."""
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], base: nn.Module, spec: ModelSpec) -> None:
+        self._weights = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
+        self._base = base
+        self._spec = spec
+
+    def __getitem__(self, target: str) -> Delta:
+        learnt = self._weights[target].detach().cpu()
+        path, leaf = self._spec.parameter_path(target, self._base)
+        return Full(learnt - self._base.get_submodule(path).get_parameter(leaf).detach().cpu().float())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)

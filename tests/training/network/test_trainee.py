@@ -1,0 +1,133 @@
+"""A network in training: what learns, what stays, and what the change it has learnt means."""
+
+from __future__ import annotations
+
+import copy
+
+import tiny
+import torch
+from torch import Tensor, nn
+
+from lora_core.families.registry import spec_of_module
+from lora_core.families.wan.model import WanModel
+from lora_core.families.wan.open import open_wan
+from lora_core.training.network.trainee import Trainee, make_trainee
+from lora_core.training.settings.adapter import AdapterSettings
+
+LORA = AdapterSettings(rank=4, alpha=3)
+
+
+def call(network: nn.Module, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Run a tiny or pocket network once on a fixed input."""
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(2, network.config["in_channels"], 2, 4, 4, generator=generator).to(dtype)
+    text = torch.randn(2, 16, network.config["text_dim"], generator=generator).to(dtype)
+    return network(x, torch.tensor([900.0, 400.0]), text, return_dict=False)[0]
+
+
+def learn(trainee: Trainee, num_steps: int = 2) -> None:
+    """Take a few large steps."""
+    optimiser = torch.optim.AdamW(trainee.weights.values(), lr=0.02)
+    for _ in range(num_steps):
+        (call(trainee.network) - 1).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+
+def test_an_untrained_adapter_changes_nothing_and_the_base_network_is_left_as_it_was() -> None:
+    base = tiny.transformer()
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    modules = [type(module) for module in base.modules()]
+    trainee = make_trainee(base, LORA)
+    with torch.no_grad():
+        assert torch.equal(call(trainee.network), call(base))
+    learn(trainee)
+    assert [type(module) for module in base.modules()] == modules
+    assert all(torch.equal(tensor, before[name]) for name, tensor in base.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in base.parameters())
+
+
+def test_the_trainee_shares_the_base_weights_and_follows_them_to_rest_and_back() -> None:
+    model: WanModel = open_wan("pocket", offload="experts")
+    trainee = make_trainee(model.expert("high_noise"), LORA)
+    with torch.no_grad():
+        before = call(trainee.network)
+        model.expert("low_noise")
+        assert not model.experts["high_noise"].is_active
+        model.expert("high_noise")
+        assert torch.equal(call(trainee.network), before)
+    shared = trainee.network.get_submodule("blocks.0.attn1.to_q").get_base_layer().weight
+    assert shared is trainee.base.get_submodule("blocks.0.attn1.to_q").weight
+
+
+def test_one_seed_gives_the_same_bits_and_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first, second, other = (make_trainee(tiny.transformer(), LORA, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.get_rng_state(), state)
+    name = "blocks.1.ffn.2.lora_A"
+    assert torch.equal(first.weights[name], second.weights[name])
+    assert not torch.equal(first.weights[name], other.weights[name])
+    assert list(first.weights) == list(second.weights)
+
+
+def test_the_untrained_bits_do_not_depend_on_the_dtype_of_the_base() -> None:
+    wide = make_trainee(pocket(torch.float32), LORA)
+    narrow = make_trainee(pocket(torch.bfloat16), LORA)
+    assert all(weight.dtype == torch.float32 for weight in narrow.weights.values())
+    assert all(torch.equal(weight, wide.weights[name]) for name, weight in narrow.weights.items())
+
+
+def pocket(dtype: torch.dtype) -> nn.Module:
+    return open_wan("pocket", dtype=dtype).expert("high_noise")
+
+
+def test_the_learnt_delta_is_the_scaled_product_and_makes_the_same_output_on_the_base() -> None:
+    trainee = make_trainee(tiny.transformer(), LORA)
+    learn(trainee)
+    deltas = trainee.deltas()
+    name = "blocks.1.cross_attn.v"
+    product = trainee.weights[f"{name}.lora_B"] @ trainee.weights[f"{name}.lora_A"]
+    torch.testing.assert_close(deltas[name].dense(), 3 / 4 * product.detach(), rtol=0, atol=1e-6)
+    merged = copy.deepcopy(trainee.base)
+    spec = spec_of_module(merged)
+    for target, delta in deltas.items():
+        path, leaf = spec.parameter_path(target, merged)
+        merged.get_submodule(path).get_parameter(leaf).data += delta.dense()
+    with torch.no_grad():
+        torch.testing.assert_close(call(merged), call(trainee.network), rtol=1e-5, atol=1e-5)
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    gradients = []
+    for on in (False, True):
+        trainee = make_trainee(tiny.transformer(), LORA)
+        trainee.checkpointing(on)
+        call(trainee.network).square().mean().backward()
+        gradients.append({name: weight.grad for name, weight in trainee.weights.items()})
+    assert any(bool(gradient.any()) for gradient in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name
+
+
+def test_full_training_has_weights_of_its_own_and_tells_the_difference_to_the_base() -> None:
+    base = tiny.transformer()
+    before = base.state_dict()["blocks.0.attn1.to_q.weight"].clone()
+    trainee = make_trainee(base, AdapterSettings(method="full"))
+    assert len(trainee.weights) == len(list(base.parameters()))
+    learn(trainee)
+    assert torch.equal(base.state_dict()["blocks.0.attn1.to_q.weight"], before)
+    weight = trainee.weights["blocks.0.self_attn.q.weight"]
+    deltas = trainee.deltas()
+    assert set(deltas) >= {"blocks.0.modulation", "blocks.0.self_attn.q.bias", "head.head"}
+    torch.testing.assert_close(before + deltas["blocks.0.self_attn.q"].dense(), weight.detach())
+
+
+def test_full_training_of_a_narrow_base_computes_narrow_and_learns_wide() -> None:
+    trainee = make_trainee(pocket(torch.bfloat16), AdapterSettings(method="full", blocks="1"))
+    assert all(weight.dtype == torch.float32 for weight in trainee.weights.values())
+    assert all(name.startswith("blocks.1.") for name in trainee.weights)
+    output = call(trainee.network, torch.bfloat16)
+    output.float().square().mean().backward()
+    assert output.dtype == torch.bfloat16
+    assert all(weight.grad is not None for weight in trainee.weights.values())
