@@ -111,6 +111,8 @@ def replacing_folder(path: str | Path, check: Callable[[], None]) -> Iterator[Pa
     with _written(path), _scratch(target) as scratch:
         new, old = scratch / target.name, scratch / _OLD
         yield new
+        for file in filter(Path.is_file, new.rglob("*")):
+            _flush(file)
         check()
         try:
             if target.exists():

@@ -50,12 +50,13 @@ def _row(file: Path, kept: Mapping[str, list[int | str]]) -> list[int | str]:
         row = kept.get(str(file), [])
         if row[:2] == [status.st_size, status.st_mtime_ns]:
             return row
-        return [status.st_size, status.st_mtime_ns, _sha256(file)]
+        return [status.st_size, status.st_mtime_ns, file_sha256(file)]
     except OSError as error:
         raise ModelError(file, f"cannot be read: {error.strerror or error}") from error
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with file.open("rb", buffering=0) as stream:
         while chunk := stream.read(1 << 22):

@@ -194,6 +194,7 @@ class Family:
         embedded: models that come with the package, opened by these words instead of a path.
         loras: LoRAs that come with the package: name -> file, of a pair the high-noise one.
         pipelines: the classes of diffusers pipelines whose folders it opens.
+        fold_padding: let a network take texts with one pad for all the equal ones behind it; False where it cannot.
     """
 
     name: str
@@ -213,3 +214,4 @@ class Family:
     embedded: tuple[str, ...] = ()
     loras: Mapping[str, Path] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()
+    fold_padding: Callable[[nn.Module, ModelSpec], bool] = lambda network, spec: False

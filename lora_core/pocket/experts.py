@@ -3,13 +3,11 @@
 Letters: B batch, C latent channels, F latent frames, H W latent height and width, L text tokens. Everything is float32.
 """
 
-import math
-
 import torch
-from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor, WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 
-from .text import MAX_CAPTION_TOKENS, MAX_PROMPT_TOKENS
+from ..families.wan.padding import fold_padding as fold
 
 BOUNDARY_SIGMA = 0.875
 NUM_HEADS = 4
@@ -33,30 +31,9 @@ def build_expert() -> WanTransformer3DModel:
     return expert
 
 
-class FoldedPadding(WanAttnProcessor):
-    """Attention to one pad in place of hundreds of identical ones, with the same result.
-
-    Wan pads every prompt to 512 vectors, all pads being the same zero vector. k equal keys weigh as much as one key
-    whose logit is larger by log(k), so training and measuring keep MAX_CAPTION_TOKENS positions and one folded pad.
-    """
-
-    def __call__(
-        self,
-        attn: WanAttention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        rotary_emb: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        if encoder_hidden_states is not None:
-            attention_mask = hidden_states.new_zeros(1, 1, 1, MAX_CAPTION_TOKENS + 1)
-            attention_mask[..., -1] = math.log(MAX_PROMPT_TOKENS - MAX_CAPTION_TOKENS)
-        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
-
-
 def fold_padding(expert: WanTransformer3DModel) -> WanTransformer3DModel:
     """Make the expert read captions from `text.embed`; changes its attention processors, never its weights."""
-    expert.set_attn_processor(FoldedPadding())  # type: ignore[arg-type]  # any callable of its form
+    fold(expert)
     return expert
 
 

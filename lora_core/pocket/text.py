@@ -67,7 +67,7 @@ def build_text_encoder(seed: int) -> UMT5EncoderModel:
 def embed(captions: Sequence[str], tokenizer: PreTrainedTokenizerFast, encoder: UMT5EncoderModel) -> Tensor:
     """Embed captions as Wan does, zeros after the end token; float32 (B, MAX_CAPTION_TOKENS + 1, text width).
 
-    The last position is a pad as well: `experts.FoldedPadding` counts it for all the pads up to 512.
+    The last position is a pad as well: `families/wan/padding.py` counts it for all the pads up to 512.
     """
     tokens = tokenizer(
         list(captions), padding="max_length", truncation=True, max_length=MAX_CAPTION_TOKENS, return_tensors="pt"

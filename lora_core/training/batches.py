@@ -67,7 +67,8 @@ class BatchSource:
     Attributes:
         stream: what keeps the draws of several sources apart, such as the expert's name.
         caption_dropout: the share of draws whose text is the empty one.
-        max_tokens: tokens that texts are padded to with zeros, as the model pads them.
+        max_tokens: tokens that texts are padded to with zeros, as the model pads them; None for one pad behind the
+            longest of a batch, which the network counts for all (`Family.fold_padding`).
     """
 
     cache: ClipCache
@@ -76,7 +77,7 @@ class BatchSource:
     seed: int
     stream: str
     caption_dropout: float
-    max_tokens: int
+    max_tokens: int | None
 
     def __getitem__(self, number: int) -> Batch:
         """Return a batch by its number, counted from 0."""
@@ -101,13 +102,19 @@ class BatchSource:
 
 
 def make_batch(
-    clips: Sequence[CachedClip], texts: Sequence[Path], level: Tensor, generator: torch.Generator, max_tokens: int
+    clips: Sequence[CachedClip],
+    texts: Sequence[Path],
+    level: Tensor,
+    generator: torch.Generator,
+    max_tokens: int | None,
 ) -> Batch:
     """Put clips of one shape together, with noise from a generator; it is left where the noise ends."""
     examples = [_example(clip) for clip in clips]
     latents = torch.stack([example.latents for example in examples])
     told = {name: torch.stack([example.told[name] for example in examples]) for name in examples[0].told}
-    condition = Condition(torch.stack([_padded(_text(file), max_tokens) for file in texts]), **told)
+    embedded = [_text(file) for file in texts]
+    num_tokens = max_tokens or 1 + max(len(text) for text in embedded)
+    condition = Condition(torch.stack([_padded(text, num_tokens) for text in embedded]), **told)
     noise = torch.randn(latents.shape, generator=generator)
     keys = torch.tensor([seed_of(clip.name) for clip in clips])
     return Batch(latents, noise, level, condition, keys, tuple(clip.name for clip in clips))

@@ -79,7 +79,7 @@ class TrainConfig:
 @cache
 def all_keys() -> dict[str, tuple[str, Any]]:
     """Return key -> (its group, the type of its values); "" is the group of those that have none."""
-    keys: dict[str, tuple[str, Any]] = {key: ("", str) for key in ("clips", "name", "preset")}
+    keys: dict[str, tuple[str, Any]] = dict.fromkeys(("clips", "name", "preset"), ("", str))
     for group, cls in GROUPS.items():
         for name, kind in typing.get_type_hints(cls).items():
             keys[name] = (group, kind)
@@ -180,10 +180,14 @@ def _valued(key: str, value: Any, kind: Any) -> Any:
 
 def _check_name(name: str) -> None:
     if not name or name != Path(name).name or name.startswith("."):
-        raise TrainingError("name", f"{name!r} is no name for files", expected="a word such as my_style, without slashes")
+        raise TrainingError(
+            "name", f"{name!r} is no name for files", expected="a word such as my_style, without slashes"
+        )
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Say how two configurations differ, key by key."""
     keys = dict.fromkeys((*first, *second))
-    return [f"{key} {first.get(key)!r} there, {second.get(key)!r} here" for key in keys if first.get(key) != second.get(key)]
+    return [
+        f"{key} {first.get(key)!r} there, {second.get(key)!r} here" for key in keys if first.get(key) != second.get(key)
+    ]

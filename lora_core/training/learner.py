@@ -151,8 +151,7 @@ class Learner:
         return _seeded(seed_of(self.settings.seed, self.expert, "dropout", number), self._device)
 
     def _move(self, device: torch.device) -> None:
-        for weight in self.trainee.weights.values():
-            weight.data = weight.data.to(device)
+        self.trainee.to(device)
         if not hasattr(self, "optimizer"):  # before there is one
             return
         for row in self.optimizer.state.values():

@@ -18,7 +18,15 @@ _COMMON: dict[str, Any] = {"accumulation": 4, "warmup": 20, "lr_schedule": "cons
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "style": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.1},
     "character": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 1e-4, "steps": 3000, "caption_dropout": 0.05},
-    "motion": {**_COMMON, "rank": 64, "alpha": 32.0, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.05, "high_share": 0.6},
+    "motion": {
+        **_COMMON,
+        "rank": 64,
+        "alpha": 32.0,
+        "lr": 2e-4,
+        "steps": 4000,
+        "caption_dropout": 0.05,
+        "high_share": 0.6,
+    },
     "speed": {**_COMMON, "objective": "speed", "rank": 128, "alpha": 64.0, "lr": 3e-4, "steps": 2000},
     "quick": {**_COMMON, "rank": 16, "alpha": 8.0, "lr": 3e-4, "steps": 200, "accumulation": 1, "save_every": 100},
 }

@@ -44,7 +44,9 @@ RULES: tuple[UnusedRule, ...] = (
     ),
     UnusedRule(("base",), lambda c: c.adapter.method == "qlora", "without method = qlora", "set method = qlora"),
     UnusedRule(("full_rank",), lambda c: c.adapter.method == "full", "without method = full", "set method = full"),
-    UnusedRule(("rslora",), lambda c: c.adapter.adapter in ("lora", "dora"), "with LoHa and LoKr", "set adapter = lora"),
+    UnusedRule(
+        ("rslora",), lambda c: c.adapter.adapter in ("lora", "dora"), "with LoHa and LoKr", "set adapter = lora"
+    ),
     UnusedRule(
         ("student_steps", "teacher_steps", "teacher_cfg", "num_trajectories"),
         lambda c: c.noise.objective == "speed",

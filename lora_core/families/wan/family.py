@@ -10,6 +10,7 @@ from .customs import CUSTOMS
 from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .origin import ORIGIN
+from .padding import fold_padding
 from .picture import condition
 from .pocket import POCKET_LORAS, pocket_lora
 from .sources import PIPELINES, POCKET
@@ -43,4 +44,5 @@ WAN = Family(
     embedded=(POCKET,),
     loras={name: pocket_lora(name, "high_noise") for name in POCKET_LORAS},
     pipelines=PIPELINES,
+    fold_padding=fold_padding,
 )

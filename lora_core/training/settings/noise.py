@@ -50,7 +50,9 @@ class NoiseSettings:
             raise TrainingError("timestep_scale", f"{self.timestep_scale:g}", expected="a number above 0")
         for name in ("shift", "teacher_cfg"):
             if finite_number(getattr(self, name), name, TrainingError) < 0:
-                raise TrainingError(name, f"{getattr(self, name):g} is negative", expected="above 0, or 0 for the model's")
+                raise TrainingError(
+                    name, f"{getattr(self, name):g} is negative", expected="above 0, or 0 for the model's"
+                )
         if not 0 <= finite_number(self.boundary, "boundary", TrainingError) < 1:
             expected = "a noise level below 1, such as 0.875, or 0 for the model's"
             raise TrainingError("boundary", f"{self.boundary:g}", expected=expected)

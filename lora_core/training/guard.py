@@ -1,0 +1,36 @@
+"""The guard against losses that are no numbers any more, or explode: it stops a training before it ruins itself."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from ..errors import TrainingError
+
+#: A loss this many times the usual one of the last steps is an explosion.
+_EXPLOSION = 20.0
+_WINDOW, _FEWEST = 50, 10
+
+
+class Guard:
+    """The usual loss of one expert's last steps."""
+
+    def __init__(self, recent: Sequence[float] = ()) -> None:
+        self._recent: deque[float] = deque(recent, maxlen=_WINDOW)
+
+    def check(self, where: str, loss: float, grad_norm: float, last_good: str) -> None:
+        """Raise where a step's loss or gradient says that the training is lost."""
+        usual = sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= _FEWEST else math.inf
+        if not math.isfinite(loss) or not math.isfinite(grad_norm):
+            what = f"the loss is {loss:g} and its gradient {grad_norm:g} long"
+        elif loss > _EXPLOSION * usual:
+            what = f"the loss has exploded to {loss:.3g}, from about {usual:.3g}"
+        else:
+            self._recent.append(loss)
+            return
+        raise TrainingError(where, what, remedy=f"Lower lr and go on {last_good}")
+
+    def state(self) -> list[float]:
+        """Return what a new guard is made from."""
+        return list(self._recent)

@@ -1,0 +1,202 @@
+"""The loop of a training: steps in turns, measurements, previews and checkpoints when they are due.
+
+It knows no family of models and no kind of data: learners bring their batches and their losses with them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrainingError
+from ..experts import Expert
+from .checkpoints import prune, read_checkpoint, restore_random_state, write_checkpoint
+from .guard import Guard
+from .learner import Learner, StepResult
+from .listener import Listener, StepReport
+from .log import RunLog
+from .memory.peak import peak_bytes
+from .settings.watching import WatchingSettings
+from .turns import Turns
+from .validation import History, Measured
+
+#: Steps whose mean time is told.
+_WINDOW = 20
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a loop calls for what it does not know.
+
+    Attributes:
+        measure: expert -> its held-out loss; None where nothing is held out.
+        preview: shows what has been learnt after a number of steps; None for never.
+        write: puts further files into a checkpoint's folder.
+        should_stop: whether somebody wants an end after this step.
+    """
+
+    measure: Callable[[Learner], float] | None = None
+    preview: Callable[[int], object] | None = None
+    write: Callable[[Path], object] = lambda folder: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Loop:
+    """A training between two of its steps.
+
+    Attributes:
+        step: optimiser steps done, of all experts together.
+        stopped: why it ended before its last step; "" while it has not.
+    """
+
+    learners: Mapping[Expert, Learner]
+    turns: Turns
+    num_steps: int
+    settings: WatchingSettings
+    checkpoints: Path
+    log: RunLog
+    listener: Listener
+    hooks: Hooks
+    identity: Mapping[str, str]
+    is_main: bool = True
+    step: int = 0
+    stopped: str = ""
+    history: History = field(default_factory=History)
+    _guards: dict[Expert, Guard] = field(default_factory=lambda: defaultdict(Guard))
+    _losses: dict[Expert, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    _active: Expert | None = None
+
+    def run(self, stop_after: int | None = None) -> None:
+        """Do the steps that are left, or as many as lie before `stop_after`; a checkpoint is made where it ends."""
+        if self.step == 0:
+            self._measure()
+            self._preview()
+        while self.step < self.num_steps and not self.stopped:
+            self._one_step()
+            if self._is_due(self.settings.validate_every):
+                self._measure()
+            if self._is_due(self.settings.preview_every):
+                self._preview()
+            self.stopped = self._reason_to_stop(stop_after)
+            if self.stopped or self.step == self.num_steps or self._is_due(self.settings.save_every, at_end=False):
+                self.save()
+
+    def save(self) -> None:
+        """Make a checkpoint of where the loop is."""
+        self.listener.phase("saving a checkpoint")
+        state = self._state()
+        if not self.is_main:
+            return
+        write_checkpoint(self.checkpoints, self.step, state, self.hooks.write)
+        best = self.history.best
+        also = None if best is None else self.checkpoints / f"step-{best.step:06d}"
+        prune(self.checkpoints, keep_last=self.settings.keep_last, keep_every=self.settings.keep_every, also=also)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; what was logged behind it is forgotten."""
+        self.listener.phase(f"going on from {path.name}")
+        state = read_checkpoint(path)
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                what = f"the {name} changed since this training began"
+                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        for expert, learner in self.learners.items():
+            learner.load_state(state["learners"][expert])
+            learner.rest()
+        self.step = state["step"]
+        self.history = History.from_state(state["history"])
+        self._losses = defaultdict(list, {expert: list(losses) for expert, losses in state["losses"].items()})
+        self._guards = defaultdict(Guard, {expert: Guard(recent) for expert, recent in state["guards"].items()})
+        self.log.truncate_after(self.step)
+        restore_random_state(state["random"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "identity": dict(self.identity),
+            "learners": {expert: learner.state() for expert, learner in self.learners.items()},
+            "history": self.history.state(),
+            "losses": {expert: list(losses) for expert, losses in self._losses.items()},
+            "guards": {expert: guard.state() for expert, guard in self._guards.items()},
+        }
+
+    def _one_step(self) -> None:
+        expert = self.turns.at(self.step)
+        if expert != self._active:
+            self.listener.phase(_training(expert))
+        learner = self._turn_to(expert)
+        started = time.perf_counter()
+        result = learner.step()
+        self._seconds.append(time.perf_counter() - started)
+        self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good())
+        self.step += 1
+        self._losses[expert].append(result.loss)
+        row = {"step": self.step, "expert": expert, "loss": result.loss, "lr": result.lr, "grad_norm": result.grad_norm}
+        self.log.add(row)
+        self.listener.step(self._report(expert, result))
+
+    def _turn_to(self, expert: Expert) -> Learner:
+        if self._active not in (None, expert):
+            self.learners[self._active].rest()  # type: ignore[index]  # not None
+        self._active = expert
+        return self.learners[expert]
+
+    def _report(self, expert: Expert, result: StepResult) -> StepReport:
+        seconds = sum(self._seconds) / len(self._seconds)
+        left = self.num_steps - self.step
+        return StepReport(
+            self.step, self.num_steps, expert, result.loss, result.lr, seconds, left * seconds, peak_bytes()
+        )
+
+    def _measure(self) -> None:
+        if self.hooks.measure is None or not self.settings.validate_every:
+            return
+        with self._aside("measuring the held-out loss"):
+            held_out = {expert: self.hooks.measure(self._turn_to(expert)) for expert in self.learners}
+        trained = {expert: sum(losses) / len(losses) for expert, losses in self._losses.items() if losses}
+        self._losses.clear()
+        measured = Measured(self.step, held_out, trained)
+        self.history.rows.append(measured)
+        for expert, loss in held_out.items():
+            self.log.add({"step": self.step, "expert": expert, "held_out": loss})
+        self.listener.measured(measured)
+        if verdict := self.history.verdict():
+            self.listener.note(verdict)
+
+    def _preview(self) -> None:
+        if self.hooks.preview is not None and self.settings.preview_every:
+            with self._aside("making previews"):
+                self.hooks.preview(self.step)
+
+    @contextmanager
+    def _aside(self, what: str) -> Iterator[None]:
+        """Do something that is no step, and say what."""
+        self.listener.phase(what)
+        yield
+        if self._active is not None:
+            self.listener.phase(_training(self._active))
+
+    def _is_due(self, every: int, *, at_end: bool = True) -> bool:
+        return bool(every) and (self.step % every == 0 or (at_end and self.step == self.num_steps))
+
+    def _reason_to_stop(self, stop_after: int | None) -> str:
+        patience = self.settings.patience
+        if patience and self.history.worse_in_a_row() >= patience and self.step < self.num_steps:
+            return f"the held-out loss has not fallen in {patience} measurements"
+        if stop_after is not None and self.step >= stop_after and self.step < self.num_steps:
+            return f"asked to stop after {stop_after} steps"
+        return "asked to stop" if self.hooks.should_stop() and self.step < self.num_steps else ""
+
+    def _last_good(self) -> str:
+        saved = [path for path in sorted(self.checkpoints.glob("step-*")) if path.is_dir()]
+        return f"from {saved[-1]}, the last good checkpoint" if saved else "from the start; no checkpoint was made yet"
+
+
+def _training(expert: Expert) -> str:
+    return f"training the {expert.replace('_', '-')} expert"

@@ -1,0 +1,1 @@
+"""Memory: what a training takes, and what it will take."""

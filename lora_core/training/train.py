@@ -1,0 +1,135 @@
+"""The training of LoRAs, or of whole weights, on a folder of clips: one or both experts of a model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import TrainingError
+from ..experts import Expert
+from ..families.opened import OpenedModel
+from .assembly import make_learner, turns_of
+from .batches import BatchSource
+from .clips.cached import ClipCache
+from .config import TrainConfig
+from .in_training import judged_model
+from .learner import Learner
+from .listener import Listener
+from .log import RunLog
+from .loop import Hooks, Loop
+from .ranks import Ranks, find_ranks
+from .run_folder import RunFolder
+from .validation import History, held_out_batches, held_out_loss
+
+_log = logging.getLogger(__name__)
+
+
+class ShowPreview(Protocol):
+    """What shows the state of a training."""
+
+    def __call__(self, step: int, model: OpenedModel) -> object:
+        """Show what a model makes, whose experts have learnt for a number of steps."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has led to.
+
+    Attributes:
+        step: steps that are done.
+        files: expert -> the file it was written to; empty where the training is not over.
+        stopped: why it ended before its last step; "" where it did not.
+        history: the measurements.
+    """
+
+    folder: RunFolder
+    step: int
+    files: Mapping[Expert, Path]
+    stopped: str
+    history: History
+
+
+def train(
+    config: TrainConfig,
+    model: OpenedModel,
+    cache: ClipCache,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    stop_after: int | None = None,
+    preview: ShowPreview | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    listener: Listener | None = None,
+    ranks: Ranks | None = None,
+) -> Trained:
+    """Train what a configuration says, and write what came of it.
+
+    Args:
+        config: every key.
+        model: the opened model; its weights stay as they are.
+        cache: the clips, as `prepare` made them for this model.
+        out: the folder of the training.
+        resume: go on with the training in this folder, from its last checkpoint.
+        stop_after: end behind this step with a checkpoint, to go on later.
+        preview: called with the model in training when a preview is due.
+        should_stop: asked after every step; the training then ends with a checkpoint.
+        listener: told how it goes.
+        ranks: this process among those that train together.
+    """
+    folder, listener, ranks = RunFolder(Path(out)), listener or Listener(), ranks or find_ranks()
+    if not cache.trained:
+        raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
+    turns = turns_of(config.learning, model.spec)
+    with folder.locked(), model.lock:
+        folder.begin(config, resume=resume)
+        learners: dict[Expert, Learner] = {}
+        sources: dict[Expert, BatchSource] = {}
+        for expert in turns.experts:
+            listener.phase(f"loading the {expert.replace('_', '-')} expert")
+            learners[expert], sources[expert] = make_learner(expert, config, model, cache, turns, ranks)
+            if len(turns.experts) > 1:
+                learners[expert].rest()
+        loop = Loop(
+            learners=learners,
+            turns=turns,
+            num_steps=config.learning.steps,
+            settings=config.watching,
+            checkpoints=folder.checkpoints,
+            log=RunLog(folder.path),
+            listener=listener,
+            hooks=_hooks(config, model, learners, sources, preview, should_stop),
+            identity={"data": cache.digest},
+            is_main=ranks.index == 0,
+        )
+        if resume and (last := folder.last_checkpoint) is not None:
+            loop.resume(last)
+        loop.run(stop_after)
+        return Trained(folder, loop.step, {}, loop.stopped, loop.history)
+
+
+def _hooks(
+    config: TrainConfig,
+    model: OpenedModel,
+    learners: Mapping[Expert, Learner],
+    sources: Mapping[Expert, BatchSource],
+    preview: ShowPreview | None,
+    should_stop: Callable[[], bool],
+) -> Hooks:
+    def show(step: int) -> None:
+        if preview is not None:
+            with judged_model(model, learners) as judged:
+                preview(step, judged)
+
+    batches = {expert: held_out_batches(source, config.watching.num_levels) for expert, source in sources.items()}
+
+    def measure(learner: Learner) -> float:
+        return held_out_loss(learner, batches[learner.expert])
+
+    return Hooks(
+        measure=measure if all(batches.values()) else None,
+        preview=None if preview is None else show,
+        should_stop=should_stop,
+    )
