@@ -87,7 +87,8 @@ def prune(folder: Path, *, keep_last: int, keep_every: int, also: Path | None) -
 
 def random_state() -> dict[str, Any]:
     """Return the state of every source of random numbers in the process."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    numpy_state: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = numpy_state
     version, numbers, gauss = random.getstate()
     return {
         "python": [version, list(numbers), gauss],

@@ -20,7 +20,7 @@ class ModelInTraining:
         self._model, self._learners = model, learners
 
     def expert(self, name: Expert) -> nn.Module:
-        """Return an expert's network as it is now, ready on the compute device; the others leave it where they have to."""
+        """Return an expert's network as it is now, ready on the compute device."""
         if name not in self._learners:
             return self._model.expert(name)
         if self._model.offload != "none":
@@ -40,4 +40,4 @@ def judged_model(model: OpenedModel, learners: Mapping[Expert, Learner]) -> Iter
     with ExitStack() as stack:
         for learner in learners.values():
             stack.enter_context(learner.judged())
-        yield ModelInTraining(model, learners)  # type: ignore[misc]  # the rest of the protocol is the model's own
+        yield ModelInTraining(model, learners)

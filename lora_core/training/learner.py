@@ -79,7 +79,7 @@ class Learner:
         self.trainee.network.train()
         count, lr = self.settings.accumulation, self.schedule.get_last_lr()[0]
         first = self.num_steps * count * self.ranks.num + self.ranks.index
-        total, names = torch.zeros(()), []
+        total, names = torch.zeros(()), list[str]()
         for i in range(count):
             number = first + i * self.ranks.num
             batch = self._batches(number).to(self._device, self._dtype)
@@ -97,13 +97,14 @@ class Learner:
         self.num_steps += 1
         if self.averages is not None:
             self.averages.update()
-        return StepResult(self.ranks.mean(total.to(self._device)).item(), float(norm), lr, tuple(names))
+        loss = self.ranks.mean(total.to(self._device)).item()
+        return StepResult(loss, float(norm), float(lr), tuple(names))
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """Return the loss of a batch, without learning from it."""
         moved = batch.to(self._device, self._dtype)
-        return sum(loss.item() for loss in self._objective(self.call, moved))
+        return float(sum(loss.item() for loss in self._objective(self.call, moved)))
 
     def use(self) -> None:
         """Bring network and optimiser to the compute device."""

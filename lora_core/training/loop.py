@@ -142,8 +142,8 @@ class Loop:
         self.listener.step(self._report(expert, result))
 
     def _turn_to(self, expert: Expert) -> Learner:
-        if self._active not in (None, expert):
-            self.learners[self._active].rest()  # type: ignore[index]  # not None
+        if self._active is not None and self._active != expert:
+            self.learners[self._active].rest()
         self._active = expert
         return self.learners[expert]
 

@@ -17,7 +17,7 @@ _COMMON: dict[str, Any] = {"accumulation": 4, "warmup": 20, "lr_schedule": "cons
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "style": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.1},
-    "character": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 1e-4, "steps": 3000, "caption_dropout": 0.05},
+    "character": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 1e-4, "steps": 3000},
     "motion": {
         **_COMMON,
         "rank": 64,

@@ -55,7 +55,7 @@ class Alone:
         return network, optimizer
 
     def backward(self, loss: Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     def apart(self, network: nn.Module) -> AbstractContextManager[None]:
         return nullcontext()

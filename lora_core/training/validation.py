@@ -84,8 +84,9 @@ class History:
         falls = bool(common) and sum(last.trained[e] for e in common) < sum(before.trained[e] for e in common)
         if rises and falls:
             return (
-                f"overfit: the loss on trained clips falls, that on held-out clips has risen since step {self.best.step}"
-                f" (from {self.best.score:.4f} to {last.score:.4f}). Use that checkpoint, a lower rank or more clips"
+                "overfit: the loss on trained clips falls, and that on held-out clips has risen since step "
+                f"{self.best.step} (from {self.best.score:.4f} to {last.score:.4f}). "
+                "Use that checkpoint, a lower rank or more clips"
             )
         if self.worse_in_a_row() >= 3:
             return (
