@@ -40,16 +40,12 @@ def inject_adapter(network: nn.Module, layers: tuple[Layer, ...], settings: Adap
     with quietly():
         from peft import inject_adapter_in_model
 
-        from .fast_lora import make_fast  # imports peft
-
     config = FORMS[settings.adapter].config(settings, [layer.path for layer in layers])
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(config, network, ADAPTER)
     generator = torch.Generator().manual_seed(seed)
     for layer in layers:
-        module = network.get_submodule(layer.path)
-        _draw(module, generator)
-        make_fast(module)
+        _draw(network.get_submodule(layer.path), generator)
 
 
 def adapter_parts(module: nn.Module) -> dict[str, nn.Parameter]:

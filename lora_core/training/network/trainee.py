@@ -83,8 +83,7 @@ def make_trainee(network: nn.Module, settings: AdapterSettings, *, seed: int = 0
 def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
     layers = _layers_with_adapter(network, spec, settings)
     shared = sharing_copy(network)
-    inject_adapter(shared, layers, settings, seed)
-    return Trainee(shared, _adapter_weights(shared, layers), settings, network, layers)
+    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers)
 
 
 def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
@@ -92,8 +91,7 @@ def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettin
     own = sharing_copy(network)
     pack_layers(own, block_layers(network, spec), settings.base)
     own_tensors(own, network)
-    inject_adapter(own, layers, settings, seed)
-    return Trainee(own, _adapter_weights(own, layers), settings, network, layers)
+    return Trainee(own, _new_adapter(own, layers, settings, seed), settings, network, layers)
 
 
 def _layers_with_adapter(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> tuple[Layer, ...]:
@@ -102,12 +100,19 @@ def _layers_with_adapter(network: nn.Module, spec: ModelSpec, settings: AdapterS
     return layers
 
 
-def _adapter_weights(network: nn.Module, layers: tuple[Layer, ...]) -> dict[str, nn.Parameter]:
-    return {
-        f"{layer.target}.{name}": parameter
-        for layer in layers
-        for name, parameter in adapter_parts(network.get_submodule(layer.path)).items()
-    }
+def _new_adapter(
+    network: nn.Module, layers: tuple[Layer, ...], settings: AdapterSettings, seed: int
+) -> dict[str, nn.Parameter]:
+    """Put an untrained adapter into a network, and return what of it learns."""
+    inject_adapter(network, layers, settings, seed)
+    from .fast_lora import make_fast  # imports peft
+
+    weights = {}
+    for layer in layers:
+        module = network.get_submodule(layer.path)
+        weights.update({f"{layer.target}.{name}": part for name, part in adapter_parts(module).items()})
+        make_fast(module)
+    return weights
 
 
 def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
