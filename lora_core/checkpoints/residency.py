@@ -16,6 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .quiet import quietly
+
 Offload = Literal["none", "experts", "blocks"]
 OFFLOADS: tuple[Offload, ...] = ("none", "experts", "blocks")
 
@@ -174,7 +176,8 @@ def offline() -> Iterator[None]:
         os.environ.update(_FLAGS)
         hub.HF_HUB_OFFLINE = True
         try:
-            yield
+            with quietly():
+                yield
         finally:
             hub.HF_HUB_OFFLINE = hub_before
             for name, value in before.items():

@@ -13,16 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...deltas import Delta, Lora
-from ...errors import TrainingError
-from ..settings.adapter import AdapterSettings
+from ...checkpoints.quiet import quietly
+from ...deltas import Delta, Dora, LoHa, LoKr, Lora
+from ..settings.adapter import AdapterKind, AdapterSettings
 from .targets import Layer
 
 #: peft's name for the adapter that is trained.
 ADAPTER = "trained"
-
-#: A layer's own adapter parameters, by peft's name without the adapter's -> what they are.
-Parts = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,14 @@ class Form:
 
 def inject_adapter(network: nn.Module, layers: tuple[Layer, ...], settings: AdapterSettings, seed: int) -> None:
     """Put an untrained adapter beside each of the layers; drawn on the CPU, so it is the same on every device."""
-    from peft import inject_adapter_in_model
+    with quietly():
+        from peft import inject_adapter_in_model
 
-    form = FORMS[settings.adapter]
+    config = FORMS[settings.adapter].config(settings, [layer.path for layer in layers])
     with torch.random.fork_rng(devices=[]):
-        inject_adapter_in_model(form.config(settings, [layer.path for layer in layers]), network, ADAPTER)
+        inject_adapter_in_model(config, network, ADAPTER)
     generator = torch.Generator().manual_seed(seed)
     for layer in layers:
-        for parameter in adapter_parts(network.get_submodule(layer.path)).values():
-            parameter.data = parameter.data.float()
         _draw(network.get_submodule(layer.path), generator)
 
 
@@ -72,13 +68,21 @@ def delta_of(module: nn.Module, settings: AdapterSettings) -> Delta:
     return FORMS[settings.adapter].delta(tensors, adapter_scale(settings))
 
 
-def _draw(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw anew what is not zero: peft draws in the base's dtype. Zeros make the untrained adapter change nothing."""
-    for parameter in adapter_parts(module).values():
-        if parameter.ndim > 1 and bool(parameter.data.any()):
+def _draw(module: Any, generator: torch.Generator) -> None:
+    """Draw anew, in float32, what peft drew in the base's dtype; what it left zero makes the adapter change nothing."""
+    for name, parameter in adapter_parts(module).items():
+        parameter.data = parameter.data.float()
+        if name == _MAGNITUDE:
+            parameter.data = torch.linalg.norm(module.get_base_layer().weight.detach().float(), dim=1)
+        elif bool(parameter.data.any()):
             drawn = torch.empty(parameter.shape)
             nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
             parameter.data.copy_(drawn)
+
+
+# ------------------------------------------------------------------------------------------- the forms
+
+_MAGNITUDE = "lora_magnitude_vector"
 
 
 def _lora_config(settings: AdapterSettings, paths: list[str]) -> Any:
@@ -88,22 +92,46 @@ def _lora_config(settings: AdapterSettings, paths: list[str]) -> Any:
         r=settings.rank,
         lora_alpha=settings.used_alpha,  # type: ignore[arg-type]  # peft says int, and divides it
         use_rslora=settings.rslora,
+        use_dora=settings.adapter == "dora",
         lora_dropout=settings.dropout,
         target_modules=paths,
     )
+
+
+def _loha_config(settings: AdapterSettings, paths: list[str]) -> Any:
+    from peft import LoHaConfig
+
+    return LoHaConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=paths)  # type: ignore[arg-type]
+
+
+def _lokr_config(settings: AdapterSettings, paths: list[str]) -> Any:
+    from peft import LoKrConfig
+
+    return LoKrConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=paths)  # type: ignore[arg-type]
 
 
 def _lora(tensors: Mapping[str, Tensor], scale: float) -> Delta:
     return Lora(tensors["lora_A"], tensors["lora_B"], scale=scale)
 
 
-def _not_yet(settings: AdapterSettings, paths: list[str]) -> Any:
-    raise TrainingError("adapter", f"{settings.adapter} cannot be trained yet", expected="lora")
+def _dora(tensors: Mapping[str, Tensor], scale: float) -> Delta:
+    return Dora(_lora(tensors, scale), tensors[_MAGNITUDE])
 
 
-FORMS: Mapping[str, Form] = {
+def _loha(tensors: Mapping[str, Tensor], scale: float) -> Delta:
+    w1a, w1b, w2a, w2b = (tensors[f"hada_{half}"] for half in ("w1_a", "w1_b", "w2_a", "w2_b"))
+    return LoHa(w1a, w1b, w2a, w2b, scale=scale)
+
+
+def _lokr(tensors: Mapping[str, Tensor], scale: float) -> Delta:
+    w1, w1a, w1b, w2, w2a, w2b = (tensors.get(f"lokr_{p}") for p in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"))
+    return LoKr(w1, w1a, w1b, w2, w2a, w2b, scale=scale)
+
+
+#: Adapter -> its form. What a row cannot do is refused by `AdapterSettings`.
+FORMS: Mapping[AdapterKind, Form] = {
     "lora": Form(_lora_config, _lora),
-    "dora": Form(_not_yet, _lora),
-    "loha": Form(_not_yet, _lora),
-    "lokr": Form(_not_yet, _lora),
+    "dora": Form(_lora_config, _dora),
+    "loha": Form(_loha_config, _loha),
+    "lokr": Form(_lokr_config, _lokr),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -21,7 +21,8 @@ from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
 from ..settings.adapter import AdapterSettings
 from .adapters import adapter_parts, delta_of, inject_adapter
-from .targets import EVERYTHING, Layer, check_rank, chosen_blocks, chosen_layers
+from .packed import pack_layers
+from .targets import EVERYTHING, Layer, block_layers, check_rank, chosen_blocks, chosen_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,6 @@ class Trainee:
     settings: AdapterSettings
     base: nn.Module
     layers: tuple[Layer, ...] = ()
-    owned: Mapping[str, Tensor] = field(default_factory=dict)
 
     def deltas(self) -> Mapping[str, Delta]:
         """Return target -> the change that has been learnt; the tensors are copies on the CPU.
@@ -62,8 +62,10 @@ class Trainee:
 
     def to(self, device: torch.device | str) -> None:
         """Move what the trainee itself owns; what it shares with the opened model moves with that."""
-        for tensor in chain(self.weights.values(), self.owned.values()):
-            tensor.data = tensor.data.to(device)
+        shared = _tensor_ids(self.base)
+        for tensor in chain(self.network.parameters(), self.network.buffers()):
+            if id(tensor) not in shared:
+                tensor.data = tensor.data.to(device)
 
 
 def make_trainee(network: nn.Module, settings: AdapterSettings, *, seed: int = 0) -> Trainee:
@@ -79,20 +81,38 @@ def make_trainee(network: nn.Module, settings: AdapterSettings, *, seed: int = 0
 
 
 def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
-    layers = chosen_layers(network, spec, settings.targets, settings.blocks)
-    check_rank(settings.rank, layers)
+    layers = _layers_with_adapter(network, spec, settings)
     shared = sharing_copy(network)
-    inject_adapter(shared, layers, settings, seed)
-    weights = {
-        f"{layer.target}.{name}": parameter
-        for layer in layers
-        for name, parameter in adapter_parts(shared.get_submodule(layer.path)).items()
-    }
-    return Trainee(shared, weights, settings, network, layers)
+    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers)
 
 
 def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
-    raise TrainingError("method", "qlora cannot be trained yet", expected="lora or full")
+    layers = _layers_with_adapter(network, spec, settings)
+    own = sharing_copy(network)
+    pack_layers(own, block_layers(network, spec), settings.base)
+    own_tensors(own, network)
+    return Trainee(own, _new_adapter(own, layers, settings, seed), settings, network, layers)
+
+
+def _layers_with_adapter(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> tuple[Layer, ...]:
+    layers = chosen_layers(network, spec, settings.targets, settings.blocks)
+    check_rank(settings.rank, layers)
+    return layers
+
+
+def _new_adapter(
+    network: nn.Module, layers: tuple[Layer, ...], settings: AdapterSettings, seed: int
+) -> dict[str, nn.Parameter]:
+    """Put an untrained adapter into a network, and return what of it learns."""
+    inject_adapter(network, layers, settings, seed)
+    from .fast_lora import make_fast  # imports peft
+
+    weights = {}
+    for layer in layers:
+        module = network.get_submodule(layer.path)
+        weights.update({f"{layer.target}.{name}": part for name, part in adapter_parts(module).items()})
+        make_fast(module)
+    return weights
 
 
 def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
@@ -122,6 +142,22 @@ def sharing_copy(network: nn.Module) -> nn.Module:
     memo = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
     copied: nn.Module = copy.deepcopy(network, memo)
     return copied
+
+
+def own_tensors(network: nn.Module, base: nn.Module) -> None:
+    """Give a network copies of all tensors that it shares with the base, which may then be let go."""
+    shared = _tensor_ids(base)
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in shared:
+                setattr(module, name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if id(buffer) in shared:
+                setattr(module, name, buffer.clone())
+
+
+def _tensor_ids(network: nn.Module) -> frozenset[int]:
+    return frozenset(id(tensor) for tensor in chain(network.parameters(), network.buffers()))
 
 
 def _learning_parameters(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> dict[str, str]:

@@ -51,6 +51,20 @@ class AdapterSettings:
             raise TrainingError("alpha", f"{self.alpha:g} is negative", expected="a number above 0, or 0 for rank / 2")
         if not 0 <= finite_number(self.dropout, "dropout", TrainingError) < 1:
             raise TrainingError("dropout", f"{self.dropout:g}", expected="0 up to 1, usually at most 0.1")
+        self._check_form()
+
+    def _check_form(self) -> None:
+        """Raise where something is asked of a form of adapter that it cannot do."""
+        asked = {"rslora": self.rslora, "dropout": self.dropout > 0}
+        for name, is_asked in asked.items():
+            if is_asked and self.adapter not in ("lora", "dora"):
+                remedy = f"Leave {name} out, or choose another adapter"
+                raise TrainingError(name, f"{self.adapter} has none", expected="adapter lora or dora", remedy=remedy)
+        if self.method == "qlora" and self.base == "as_opened":
+            formats = ", ".join(name for name in BASE_FORMATS if name != "as_opened")
+            raise TrainingError(
+                "base", "qlora is a LoRA on a quantised base", expected=formats, remedy="Or choose the method lora"
+            )
 
     @property
     def used_alpha(self) -> float:

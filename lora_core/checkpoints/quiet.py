@@ -1,0 +1,25 @@
+"""Quiet while other libraries are imported: the complaint of one about what nothing here uses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Whose complaint, and a word of it: bitsandbytes misses an optional kernel that would only speed inference up.
+_LOGGER, _WORD = "bitsandbytes.backends.cpu.ops", "gemm_4bit"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Let what is imported inside not complain; diffusers, transformers and peft import bitsandbytes if it is there."""
+    log = logging.getLogger(_LOGGER)
+    log.addFilter(_is_no_complaint)
+    try:
+        yield
+    finally:
+        log.removeFilter(_is_no_complaint)
+
+
+def _is_no_complaint(record: logging.LogRecord) -> bool:
+    return _WORD not in str(record.msg)
