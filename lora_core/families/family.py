@@ -194,6 +194,7 @@ class Family:
         embedded: models that come with the package, opened by these words instead of a path.
         loras: LoRAs that come with the package: name -> file, of a pair the high-noise one.
         pipelines: the classes of diffusers pipelines whose folders it opens.
+        header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
     name: str
@@ -213,3 +214,4 @@ class Family:
     embedded: tuple[str, ...] = ()
     loras: Mapping[str, Path] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()
+    header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..family import Family, Naming
+from .config import stating_metadata
 from .customs import CUSTOMS
 from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
@@ -43,4 +44,5 @@ WAN = Family(
     embedded=(POCKET,),
     loras={name: pocket_lora(name, "high_noise") for name in POCKET_LORAS},
     pipelines=PIPELINES,
+    header=stating_metadata,
 )
