@@ -12,8 +12,8 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
@@ -22,7 +22,7 @@ from .errors import OutputError
 STDOUT = ("-", "/dev/stdout")
 
 _MARKED = re.compile(r"\..*\.wanloom-[0-9a-f]{12}", re.DOTALL)
-_LOCK, _OLD = ".wanloom-lock", ".wanloom-old"
+_LOCK, _OLD, _BEFORE = ".wanloom-lock", ".wanloom-old", ".wanloom-before"
 #: What every file system in use allows a name.
 _MAX_NAME_BYTES = 255
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -101,6 +101,48 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
+
+
+@contextmanager
+def replacing_all(paths: Sequence[str | Path]) -> Iterator[tuple[Path, ...]]:
+    """Do for files that belong together what `replacing` does for one: all take their places, or none does.
+
+    A kill between two renames is the one thing that can leave some new and some old, each of them whole.
+    """
+    targets = [check_target(path) for path in paths]
+    with _written(Path(paths[0])), ExitStack() as held:
+        scratches = [held.enter_context(_scratch(target)) for target in targets]
+        new = tuple(scratch / target.name for scratch, target in zip(scratches, targets, strict=True))
+        for temporary in new:
+            temporary.touch()
+        yield new
+        for temporary in new:
+            _flush(temporary)
+        old = [_kept(target, scratch) for target, scratch in zip(targets, scratches, strict=True)]
+        with ExitStack() as undo:
+            for temporary, target, before in zip(new, targets, old, strict=True):
+                os.replace(temporary, target)
+                undo.callback(_put_back, target, before)
+            undo.pop_all()
+
+
+def _kept(target: Path, scratch: Path) -> Path | None:
+    """Keep what a file is now in a scratch folder, as a second name for it where the system has such; None of none."""
+    if not target.exists():
+        return None
+    kept = scratch / _BEFORE
+    try:
+        os.link(target, kept)
+    except OSError:
+        shutil.copy2(target, kept)
+    return kept
+
+
+def _put_back(target: Path, before: Path | None) -> None:
+    if before is None:
+        target.unlink()
+    else:
+        os.replace(before, target)
 
 
 @contextmanager

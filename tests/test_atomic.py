@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lora_core.atomic import check_target, replacing, replacing_folder, write_text
+from lora_core.atomic import check_target, replacing, replacing_all, replacing_folder, write_text
 from lora_core.errors import OutputError
 
 
@@ -145,3 +145,28 @@ def test_text_goes_to_a_file_or_to_the_standard_output(tmp_path, capsys):
     for name in ("-", "/dev/stdout"):
         write_text("{}\n", name)
         assert capsys.readouterr().out == "{}\n"
+
+
+def test_files_that_belong_together_take_their_places_together(tmp_path):
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("old")
+    with replacing_all([first, second]) as new:
+        for file in new:
+            file.write_text(f"new {file.name}")
+        assert (first.read_text(), second.exists()) == ("old", False)
+    assert (first.read_text(), second.read_text()) == ("new a.txt", "new b.txt")
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("before", ["old", None])
+def test_where_the_last_cannot_take_its_place_the_others_give_theirs_back(tmp_path, before):
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    if before is not None:
+        first.write_text(before)
+    with pytest.raises(OutputError, match="cannot be written"), replacing_all([first, second]) as new:
+        for file in new:
+            file.write_text("new")
+        (second / "in the way").mkdir(parents=True)  # after the look at what is there
+    assert (first.read_text() if first.exists() else None) == before
+    assert second.is_dir()
+    assert names(tmp_path) == (["a.txt", "b.txt"] if before else ["b.txt"])

@@ -195,6 +195,7 @@ class Family:
         loras: LoRAs that come with the package: name -> file, of a pair the high-noise one.
         pipelines: the classes of diffusers pipelines whose folders it opens.
         fold_padding: let a network take texts with one pad for all the equal ones behind it; False where it cannot.
+        header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
     name: str
@@ -215,3 +216,4 @@ class Family:
     loras: Mapping[str, Path] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()
     fold_padding: Callable[[nn.Module, ModelSpec], bool] = lambda network, spec: False
+    header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 Purpose = Literal["speed", "style", "character", "motion", "quality", ""]
+PURPOSES: tuple[Purpose, ...] = tuple(purpose for purpose in get_args(Purpose) if purpose)
 
 #: The metadata entry in which this project states the purpose.
-_KEY = "kind"
+KIND_KEY = "kind"
 
 #: Word in a file's name -> purpose, the most telling first. `\d-?steps` is how distilled LoRAs call themselves.
 _NAMES: tuple[tuple[str, Purpose], ...] = (
@@ -34,7 +35,7 @@ def purpose_of(metadata: Mapping[str, str], stem: str, folder: str = "") -> Purp
 
     Published pairs are folders with a `high_noise_model.safetensors` and its twin, so the folder speaks last.
     """
-    stated = next((purpose for purpose in get_args(Purpose) if purpose and metadata.get(_KEY) == purpose), None)
+    stated = next((purpose for purpose in PURPOSES if metadata.get(KIND_KEY) == purpose), None)
     if stated is not None:
         return stated
     names = (stem, *(metadata.get(key, "") for key in _TITLES), folder)

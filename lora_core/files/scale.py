@@ -22,6 +22,8 @@ from .containers.tensorfile import TensorFile
 
 CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"
+#: The alpha of all modules, as kohya's trainers state it.
+KOHYA_ALPHA = "ss_network_alpha"
 
 #: Metadata entries that hold a whole configuration in JSON, the surest first.
 _CONFIG_KEYS = (METADATA_KEY, "lora_config")
@@ -97,7 +99,7 @@ def scale_from_metadata(file: TensorFile, *, from_kohya: bool, low_noise: bool) 
     scale = _from_config(file.path, f"metadata {next(iter(entries), '')}", _of_network(entries, low_noise))
     if scale.states_alpha:
         return scale
-    if from_kohya and _number(file.metadata.get("ss_network_alpha")):  # 0 and "None" mean "the rank" to kohya
+    if from_kohya and _number(file.metadata.get(KOHYA_ALPHA)):  # 0 and "None" mean "the rank" to kohya
         return _from_kohya(file)
     return None
 
@@ -154,9 +156,9 @@ def _from_kohya(file: TensorFile) -> Scale:
     metadata = file.metadata
     arguments = metadata.get("ss_network_args", "")
     stabilised = re.search(r'"?rs_lora"?\s*[:=]\s*"?true', arguments, re.IGNORECASE) is not None
-    alpha = _checked(file.path, "metadata ss_network_alpha", metadata["ss_network_alpha"])
+    alpha = _checked(file.path, f"metadata {KOHYA_ALPHA}", metadata[KOHYA_ALPHA])
     rank = _number(metadata.get("ss_network_dim"))
-    return Scale("metadata ss_network_alpha", alpha, int(rank) if rank else None, rank_stabilised=stabilised)
+    return Scale(f"metadata {KOHYA_ALPHA}", alpha, int(rank) if rank else None, rank_stabilised=stabilised)
 
 
 def _from_config(path: Path, source: str, config: Mapping[str, Any]) -> Scale:

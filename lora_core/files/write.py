@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..atomic import replacing
 from ..checks import known, typed
-from ..deltas import Delta
+from ..deltas import Delta, Full
 from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
 from ..families.base import ModelSpec
@@ -24,8 +24,8 @@ from .dialects import DIALECTS, WriteDialect
 from .encode import encode, stored_form
 from .expert import EXPERT_KEY
 from .read import read_lora
-from .scale import CONFIG_NAME, METADATA_KEY, states_scale
-from .weights import LoraWeights
+from .scale import CONFIG_NAME, KOHYA_ALPHA, METADATA_KEY, states_scale
+from .weights import LoraWeights, outlines_of
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def write_lora(
     stated = _stated_ranks(tensors) if dialect == "diffusers" else {}
     _make_folder(path)
     with replacing(path) as temporary:
-        _save(tensors, temporary, _metadata(weights, stated | dict(metadata or {})))
+        _save(tensors, temporary, _metadata(weights, dialect, stated | dict(metadata or {})))
         _compare(weights, temporary, path)
     if config is not None:
         with replacing(path.parent / CONFIG_NAME) as temporary:
@@ -100,12 +100,21 @@ def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return owned
 
 
-def _metadata(weights: LoraWeights, extra: Mapping[str, str]) -> dict[str, str]:
+def _metadata(weights: LoraWeights, dialect: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata to write: no entry that would scale the tensors once more, and the expert if it is known."""
     kept = {key: value for key, value in weights.metadata.items() if not states_scale(key)}
     expert = {EXPERT_KEY: weights.expert} if weights.expert in EXPERTS else {}
     entries = {"format": "pt", **kept, **expert, **extra}
+    if not _all_have_alpha(weights, dialect):
+        entries.pop(KOHYA_ALPHA, None)
     return {str(key): str(value) for key, value in entries.items()}
+
+
+def _all_have_alpha(weights: LoraWeights, dialect: str) -> bool:
+    """Say whether every delta is stored with an alpha of its own; readers give the others kohya's from the metadata."""
+    halves = (weights.deltas, weights.low_noise_deltas or {})
+    deltas = (delta for half in halves for delta in outlines_of(half).values() if not isinstance(delta, Full))
+    return DIALECTS[dialect].has_alpha and all(stored_form(delta).rank is not None for delta in deltas)
 
 
 def _compare(weights: LoraWeights, written: Path, path: Path) -> None:

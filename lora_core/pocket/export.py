@@ -1,6 +1,5 @@
 """Export of the pocket assets: single files in Wan's own naming, half precision, readable by ComfyUI and `open_wan`."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,18 +13,17 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from ..atomic import replacing
 from ..deltas import Delta, Lora
 from ..experts import Expert
+from ..families.wan.config import stating_metadata
 from ..families.wan.names import to_native
 from ..families.wan.vae_names import vae_to_native
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
-from .experts import NUM_HEADS, TEXT_WIDTH
 from .train_loras import LoraTensors
 
 
 def write_expert(expert: WanTransformer3DModel, path: Path) -> None:
-    """Write one expert; the `config` entry tells ComfyUI's loader what shapes cannot tell."""
-    config = {"num_heads": NUM_HEADS, "text_dim": TEXT_WIDTH}
-    _write(expert.state_dict(), to_native, path, {"config": json.dumps({"transformer": config})})
+    """Write one expert with the metadata that tell loaders what shapes cannot."""
+    _write(expert.state_dict(), to_native, path, stating_metadata(expert))
 
 
 def write_vae(vae: AutoencoderKLWan, path: Path) -> None:

@@ -77,7 +77,7 @@ class Learner:
         """Learn from the next batches, as many as are accumulated in each process."""
         self.use()
         self.trainee.network.train()
-        count, lr = self.settings.accumulation, self.schedule.get_last_lr()[0]
+        count, lr = self.settings.accumulation, float(self.schedule.get_last_lr()[0])
         first = self.num_steps * count * self.ranks.num + self.ranks.index
         total, names = torch.zeros(()), list[str]()
         for i in range(count):
@@ -97,8 +97,8 @@ class Learner:
         self.num_steps += 1
         if self.averages is not None:
             self.averages.update()
-        loss = self.ranks.mean(total.to(self._device)).item()
-        return StepResult(loss, float(norm), float(lr), tuple(names))
+        loss = float(self.ranks.mean(total.to(self._device)))
+        return StepResult(loss, float(norm), lr, tuple(names))
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:

@@ -151,6 +151,19 @@ def test_scale_in_the_metadata_is_not_applied_again(tmp_path: Path) -> None:
             assert_same(first.deltas[target], back.deltas[target])
 
 
+@pytest.mark.parametrize("dialect", ["comfyui", "peft"])
+def test_kohyas_alpha_in_the_metadata_is_not_kept_for_a_delta_that_has_none_of_its_own(
+    dialect: str, tmp_path: Path
+) -> None:
+    """PEFT's LoHa has kohya's names without alphas, and a LoKr in full has no rank to divide one by."""
+    metadata = {"ss_network_alpha": "2", "ss_network_dim": "4", "note": "kept"}
+    delta = random_deltas.lokr((512, 128)) if dialect == "comfyui" else random_deltas.loha((512, 128))
+    path = write_lora(weights({FFN: delta}, metadata=metadata), tmp_path / "x.safetensors", dialect=dialect)
+    back = read_lora(path, spec=POCKET)
+    assert_same(delta, back.deltas[FFN])
+    assert back.metadata["note"] == "kept"
+
+
 def test_bias_differences_ride_on_the_lora_of_their_weight(tmp_path: Path) -> None:
     pair = {Q: Lora(torch.randn(4, 128), torch.randn(128, 4), None, 0.5), f"{Q}.bias": Full(torch.randn(128))}
     for dialect in DIALECTS:

@@ -6,11 +6,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
 from ..base import ModelSpec
 from .latents import LATENT_MEAN, LATENT_STD
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: Every published Wan transformer has heads of this width; others state their head count in the file's metadata.
 _HEAD_WIDTH = 128
@@ -58,6 +61,13 @@ def _num_heads(width: int, metadata: Mapping[str, str], where: object) -> int:
         )
         raise ModelError(where, what, remedy=remedy)
     return num_heads
+
+
+def stating_metadata(network: nn.Module) -> dict[str, str]:
+    """Return the metadata that tell `transformer_config`, and ComfyUI, what they cannot read off the shapes."""
+    config: Any = network.config
+    stated = {"num_heads": config["num_attention_heads"], "text_dim": config["text_dim"]}
+    return {"config": json.dumps({"transformer": stated})}
 
 
 def stated_config(metadata: Mapping[str, str], where: object) -> dict[str, Any]:

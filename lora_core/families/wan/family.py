@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..family import Family, Naming
+from .config import stating_metadata
 from .customs import CUSTOMS
 from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
@@ -45,4 +46,5 @@ WAN = Family(
     loras={name: pocket_lora(name, "high_noise") for name in POCKET_LORAS},
     pipelines=PIPELINES,
     fold_padding=fold_padding,
+    header=stating_metadata,
 )
