@@ -1,0 +1,79 @@
+"""The diagnosis of a clips folder: what the doctor found of each of its files, and whether a run may start from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...checks import first_few
+from ...errors import DatasetError
+from ..settings.clips import ClipSettings
+from .clip import Clip, Finding
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found in a clips folder.
+
+    Attributes:
+        findings: one for each clip in the order of their names, and one for each row of a list that names none.
+        settings: what the clips were held against.
+        fps: the rate that videos are resampled to.
+        ignored: why -> files that are no clips.
+        notes: what else people should know.
+    """
+
+    folder: Path
+    findings: tuple[Finding, ...]
+    settings: ClipSettings
+    fps: float
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """What can be used."""
+        return tuple(finding.clip for finding in self.findings if finding.clip is not None)
+
+    @property
+    def left_out(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.use)
+
+    def kinds(self) -> dict[str, int]:
+        """Return kind of fault -> how many files have it, the most frequent first."""
+        return dict(Counter(kind for finding in self.findings for kind in finding.kinds).most_common())
+
+    def check(self) -> None:
+        """Raise where nothing is left to use, or more than the allowed share of the files is left out."""
+        num_left_out, num_files = len(self.left_out), len(self.findings)
+        remedy = "Mend them as the report says"
+        if num_left_out == num_files:
+            what = f"none of its {num_files} files can be used: {self._first_left_out()}"
+            raise DatasetError(self.folder, what, remedy=remedy)
+        if num_left_out > self.settings.max_bad * num_files:
+            what = f"{num_left_out} of its {num_files} files are left out: {self._first_left_out()}"
+            expected = f"at most {self.settings.max_bad:.0%}"
+            raise DatasetError(self.folder, what, expected=expected, remedy=f"{remedy}, or raise max_bad")
+
+    def _first_left_out(self) -> str:
+        return first_few((f"{finding.name} {finding.problem}" for finding in self.left_out), between="; ")
+
+
+def bucket_notes(
+    buckets: Mapping[str, Sequence[str]], batch_size: int = 1, wanted: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Say which buckets are empty, or too small to fill one batch.
+
+    Args:
+        buckets: bucket -> the names of its clips.
+        batch_size: how many clips of one bucket a step takes.
+        wanted: buckets that were asked for.
+    """
+    notes = [f"the bucket {bucket} is empty: no clip is nearest to it" for bucket in wanted if not buckets.get(bucket)]
+    for bucket, names in buckets.items():
+        if 0 < len(names) < batch_size:
+            clips = f"{len(names)} clip{'s' if len(names) > 1 else ''}"
+            notes.append(f"the bucket {bucket} has {clips} for batches of {batch_size}: {first_few(names)}")
+    return tuple(notes)

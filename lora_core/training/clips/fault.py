@@ -1,0 +1,85 @@
+"""A fault of a file in a clips folder: of which kind it is, whether the file is used all the same, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What faults of one kind have in common.
+
+    Attributes:
+        remedy: what to do, where a fault does not say itself.
+        leaves_out: whether a file with such a fault is not used.
+    """
+
+    remedy: str
+    leaves_out: bool = True
+
+
+_SAVE_AGAIN = "Copy or download it again, or remove it"
+
+#: Every kind of fault; `docs/training.md` lists them for people.
+KINDS: dict[str, Kind] = {
+    # the file
+    "empty": Kind(_SAVE_AGAIN),
+    "unreadable": Kind("Convert it to .mp4 or .png, or remove it"),
+    "cut_short": Kind(_SAVE_AGAIN),
+    "damaged": Kind(_SAVE_AGAIN),
+    "no_video": Kind("Export it again with its picture, or remove it"),
+    "mislabelled": Kind("Rename it"),
+    "missing": Kind("Correct the name, or remove the row"),
+    # what it shows
+    "changing_size": Kind("Convert it to one size"),
+    "too_short": Kind("Take a longer clip, or lower min_frames"),
+    "black": Kind("Remove it"),
+    "one_colour": Kind("Remove it"),
+    "frozen": Kind("Save one frame of it as a picture, or remove it"),
+    "partly_blank": Kind("Cut that part away", leaves_out=False),
+    "enlarged": Kind("Take a larger original, lower the resolution, or raise max_upscale"),
+    "unusual_speed": Kind("Check that it plays at its true speed", leaves_out=False),
+    "oblong_pixels": Kind("Convert it to square pixels", leaves_out=False),
+    "duplicate": Kind("Remove one of the two"),
+    # what is said of it
+    "no_caption": Kind("Write one, or set default_caption or caption_from_trigger"),
+    "empty_caption": Kind("Write one, or set default_caption or caption_from_trigger"),
+    "caption_given": Kind("Write one that says what is special about it", leaves_out=False),
+    "unreadable_caption": Kind("Save it as UTF-8"),
+    "not_utf8": Kind("Check its letters, and save it as UTF-8", leaves_out=False),
+    "two_captions": Kind("Keep one of them"),
+    "two_splits": Kind("Keep one of them"),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with one file.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        text: what is wrong, with its values, in a few words.
+        own_remedy: what to do, where that is not what is always done.
+    """
+
+    kind: str
+    text: str
+    own_remedy: str = ""
+
+    @property
+    def remedy(self) -> str:
+        return self.own_remedy or KINDS[self.kind].remedy
+
+    @property
+    def leaves_out(self) -> bool:
+        return KINDS[self.kind].leaves_out
+
+
+class UnusableClipError(DatasetError):
+    """A video or picture that cannot be read as one; `fault` says so in the terms of a report."""
+
+    def __init__(self, where: object, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(where, fault.text, remedy=fault.remedy)

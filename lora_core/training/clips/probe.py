@@ -1,0 +1,50 @@
+"""The probe of a video or picture: the whole file is decoded once, at a low cost, and what it is is told."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePath
+
+from .clip import Probe
+from .ending import missing_end
+from .fault import Fault, UnusableClipError
+from .glance import colour
+from .layout import PICTURE_SUFFIXES
+from .probe_picture import probe_picture
+from .probe_video import probe_video
+
+_CHUNK = 1 << 20
+
+
+def probe(path: Path, background: str = "000000") -> Probe:
+    """Return what a video or picture is, read to its end; raise `UnusableClipError` where it is not whole.
+
+    Args:
+        path: the file; as what it is read is decided by how its name ends.
+        background: what transparency shows, as red, green, blue in hexadecimal.
+    """
+    shown = colour(background)
+    try:
+        if not path.stat().st_size:
+            raise UnusableClipError(path, Fault("empty", "is empty: 0 bytes"))
+        missing = missing_end(path)
+        if missing:
+            raise UnusableClipError(path, Fault("cut_short", f"is cut short: {missing}"))
+        fingerprint = _sha256(path)
+    except OSError as error:
+        raise UnusableClipError(path, Fault("unreadable", f"cannot be read: {error.strerror or error}")) from error
+    read = probe_picture if is_read_as_picture(path) else probe_video
+    return read(path, fingerprint, shown)
+
+
+def is_read_as_picture(path: PurePath) -> bool:
+    """Say whether a file is one for Pillow, which knows how the frames of a GIF build on each other."""
+    return path.suffix.lower() in (*PICTURE_SUFFIXES, ".gif")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

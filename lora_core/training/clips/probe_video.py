@@ -1,0 +1,200 @@
+"""The probe of a video: decoded by FFmpeg to its last frame, each looked at in passing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .clip import Probe
+from .fault import Fault, UnusableClipError
+from .glance import SIDE, Glance, before, glances, summed_up
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+#: Decoders that know the transparency of a WebM; the usual ones drop it.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+#: What counts as the rate of a file that says nothing of it.
+_USUAL_RATE = 25.0
+#: How much of the stated time may be missing at the end: whole frames, or a share of a long film.
+_MISSING_FRAMES, _MISSING_SHARE = 3, 0.02
+
+
+@dataclass
+class _Tally:
+    """What is counted while a file is decoded."""
+
+    end: float = 0.0
+    num_cut: int = 0
+    num_damaged: int = 0
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+    turned: bool = False
+
+
+def probe_video(path: Path, fingerprint: str, background: Sequence[int]) -> Probe:
+    """Return what a video is."""
+    import av
+
+    tally = _Tally()
+    try:
+        with opened(path) as container:
+            stream = _video_of(container, path)
+            seen = sorted(glances(_thumbnails(container, stream, background, tally)), key=_time)
+            stated, rate = _stated_seconds(container, stream), float(stream.average_rate or _USUAL_RATE)
+            aspect = float(stream.sample_aspect_ratio or 1)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UnusableClipError(path, _unreadable(error)) from error
+    fault = _fault(seen, tally, stated, rate)
+    if fault is not None:
+        raise UnusableClipError(path, fault)
+    (width, height), aspect = next(iter(tally.sizes)), aspect or 1.0
+    if tally.turned:
+        width, height, aspect = height, width, 1 / aspect
+    return summed_up(seen, (width, height), fingerprint, rate=rate, aspect=aspect)
+
+
+def opened(path: Path) -> InputContainer:
+    """Open a video file, and of what it may refer to nothing but files."""
+    import av
+
+    # With its whole path no name is taken for an address; bytes that are no text occur in the wild, in titles.
+    return av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
+
+
+def _time(glance: Glance) -> float:
+    return glance.time
+
+
+def _video_of(container: InputContainer, path: Path) -> VideoStream:
+    """Return the stream that is looked at; raise where the file is no video after all."""
+    form = container.format.name
+    if form.endswith("_pipe") or form == "image2":
+        kind = form.removesuffix("_pipe").upper()
+        suffix = "its own ending" if form == "image2" else f".{form.removesuffix('_pipe')}"
+        raise UnusableClipError(
+            path, Fault("mislabelled", f"is a {kind} picture, named {path.suffix}", f"Rename it to {suffix}")
+        )
+    if not container.streams.video:
+        others = sorted({stream.type for stream in container.streams})
+        raise UnusableClipError(
+            path, Fault("no_video", f"holds no video, only {' and '.join(others) or 'an empty shell'}")
+        )
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise UnusableClipError(path, Fault("unreadable", "is coded in a way that FFmpeg cannot read"))
+    return stream
+
+
+# ---------------------------------------------------------------- frames
+
+
+def _thumbnails(
+    container: InputContainer, stream: VideoStream, background: Sequence[int], tally: _Tally
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (its time stamp in seconds, thumbnail) of each frame, in the order in which they are shown."""
+    from av.video.reformatter import VideoReformatter
+
+    small = VideoReformatter()
+    step = 1 / float(stream.average_rate or _USUAL_RATE)
+    time = -step
+    for frame in _decoded(container, stream, tally):
+        time = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else time + step
+        if not tally.sizes:
+            tally.turned = _is_turned(frame)
+        tally.sizes.add((frame.width, frame.height))
+        tally.num_damaged += frame.is_corrupt
+        yield time, _thumbnail(small, frame, background)
+
+
+def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> Iterator[av.VideoFrame]:
+    """Yield all frames; what cannot be decoded is counted."""
+    import av
+
+    decoder = _decoder(stream)
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base:
+            tally.end = max(tally.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is not stream:
+            continue
+        tally.num_cut += packet.is_corrupt
+        try:
+            frames = _frames(packet, decoder)
+        except av.error.EOFError:  # said by some decoders at the end
+            continue
+        except av.FFmpegError:
+            tally.num_damaged += 1
+            continue
+        yield from frames
+
+
+def _frames(packet: Packet, decoder: Any) -> list[av.VideoFrame]:
+    if decoder is None:
+        return packet.decode()
+    return decoder.decode(packet if packet.size else None)
+
+
+def _decoder(stream: VideoStream) -> Any:
+    """Return a decoder that knows of transparency where the stream has some, or None for the stream's own."""
+    import av
+
+    says_alpha = any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
+    name = _ALPHA_DECODERS.get(stream.codec_context.name) if says_alpha else None
+    return av.CodecContext.create(name, "r") if name in av.codecs_available else None
+
+
+def _thumbnail(small: Any, frame: av.VideoFrame, background: Sequence[int]) -> np.ndarray:
+    has_alpha = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
+    form = "rgba" if has_alpha else "rgb24"
+    pixels = small.reformat(frame, SIDE, SIDE, form, interpolation="AREA").to_ndarray()
+    return before(pixels, background) if has_alpha else pixels
+
+
+def _is_turned(frame: av.VideoFrame) -> bool:
+    """Say whether a frame is shown on its side, by the matrix of libavutil's display.h."""
+    found: Any = frame.side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return False
+    numbers = np.frombuffer(bytes(found), np.int32)
+    return abs(int(numbers[1])) > abs(int(numbers[0]))
+
+
+# ---------------------------------------------------------------- faults
+
+
+def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
+    """Return how long the file says it is; 0 where it says nothing."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1e6
+
+
+def _fault(seen: Sequence[Glance], tally: _Tally, stated: float, rate: float) -> Fault | None:
+    """Return what is wrong with a video that could be opened."""
+    missing = stated - tally.end
+    if tally.num_cut or missing > max(_MISSING_FRAMES / rate, _MISSING_SHARE * stated):
+        return Fault("cut_short", f"is cut short: {tally.end:.2f} of {stated:.2f} s are there")
+    if not seen:
+        return Fault("unreadable", "holds no frame that can be decoded")
+    if tally.num_damaged:
+        return Fault("damaged", f"is damaged: {tally.num_damaged} of its frames cannot be decoded well")
+    if len(tally.sizes) > 1:
+        first, second = (f"{width}x{height}" for width, height in sorted(tally.sizes)[:2])
+        return Fault("changing_size", f"changes its size on the way, {first} and {second}")
+    return None
+
+
+def _unreadable(error: Exception) -> Fault:
+    import av
+
+    if isinstance(error, UnusableClipError):
+        return error.fault
+    if isinstance(error, av.error.InvalidDataError):
+        return Fault("unreadable", "is no video that FFmpeg can read")
+    return Fault("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}")

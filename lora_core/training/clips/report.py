@@ -1,0 +1,128 @@
+"""The report on a clips folder: one row for each file, for people or as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ...checks import shown
+from .clip import Finding
+from .diagnosis import Diagnosis
+
+_COLUMNS = ("", "file", "frames", "fps", "seconds", "size", "bucket", "captions")
+_RIGHT = {"frames", "fps", "seconds"}
+_MAX_NAME, _MAX_CAPTION = 60, 60
+
+
+def table(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None, *, only_problems: bool = False) -> str:
+    """Return the report for people.
+
+    Args:
+        diagnosis: what was found.
+        buckets: name of a clip -> the bucket it is in, where that is known.
+        only_problems: leave out the rows of clips that nothing is said of.
+    """
+    chosen = [finding for finding in diagnosis.findings if finding.problem or not only_problems]
+    rows = [_COLUMNS, *(_row(finding, (buckets or {}).get(finding.name, "")) for finding in chosen)]
+    kept = [index for index, name in enumerate(_COLUMNS) if name != "bucket" or buckets]
+    widths = {index: max(len(row[index]) for row in rows) for index in kept}
+    lines = []
+    for row, finding in zip(rows, (None, *chosen), strict=True):
+        cells = (_padded(row[index], widths[index], _COLUMNS[index]) for index in kept)
+        lines.append("  ".join(cells).rstrip())
+        if finding is not None and finding.problem:
+            lines.append(f"    {finding.problem}")
+            lines.append(f"    -> {finding.remedy}")
+    return "\n".join([*(lines if chosen else []), *_summary(diagnosis)])
+
+
+def as_json(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the report as plain values, for JSON."""
+    buckets = buckets or {}
+    return {
+        "folder": str(diagnosis.folder),
+        "files": [_plain(finding, buckets.get(finding.name)) for finding in diagnosis.findings],
+        "totals": totals(diagnosis),
+        "settings": {**asdict(diagnosis.settings), "target_fps": diagnosis.fps},
+        "ignored": {why: list(names) for why, names in diagnosis.ignored.items()},
+        "notes": list(diagnosis.notes),
+    }
+
+
+def totals(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the counts of a report."""
+    clips = diagnosis.clips
+    return {
+        "files": len(diagnosis.findings),
+        "used": len(clips),
+        "left_out": len(diagnosis.left_out),
+        "used_with_problem": sum(finding.use and bool(finding.problem) for finding in diagnosis.findings),
+        "videos": sum(not clip.probe.is_picture for clip in clips),
+        "pictures": sum(clip.probe.is_picture for clip in clips),
+        "seconds": round(sum(clip.probe.seconds for clip in clips), 3),
+        "captions": sum(len(clip.captions) for clip in clips),
+        "held_out": sum(bool(clip.held_out) for clip in clips),
+        "ignored": sum(map(len, diagnosis.ignored.values())),
+        "problems": diagnosis.kinds(),
+    }
+
+
+def _row(finding: Finding, bucket: str) -> tuple[str, ...]:
+    probe = finding.probe
+    frames = ("", "", "", "") if probe is None else (str(probe.num_frames), *_speed(finding), _size(finding))
+    name = finding.name if len(finding.name) <= _MAX_NAME else f"…{finding.name[1 - _MAX_NAME :]}"
+    mark = "out" if not finding.use else "!" if finding.problem else "ok"
+    return mark, name, *frames, bucket, _captions(finding)
+
+
+def _speed(finding: Finding) -> tuple[str, str]:
+    probe = finding.probe
+    return ("", "") if probe is None or probe.is_picture else (f"{probe.fps:.4g}", f"{probe.seconds:.2f}")
+
+
+def _size(finding: Finding) -> str:
+    return f"{finding.probe.width}x{finding.probe.height}" if finding.probe else ""
+
+
+def _captions(finding: Finding) -> str:
+    """Return the first caption, and how many more there are."""
+    if not finding.captions:
+        return ""
+    first, *others = finding.captions
+    return f"{shown(first, _MAX_CAPTION)}{f' and {len(others)} more' if others else ''}"
+
+
+def _padded(cell: str, width: int, column: str) -> str:
+    return cell.rjust(width) if column in _RIGHT else cell.ljust(width)
+
+
+def _summary(diagnosis: Diagnosis) -> list[str]:
+    counts = totals(diagnosis)
+    videos = f"{counts['videos']} videos of {counts['seconds']:.1f} s"
+    holding = f"{videos}, {counts['pictures']} pictures, {counts['captions']} captions"
+    lines = [f"{counts['used']} of {counts['files']} files are used: {holding}; {counts['left_out']} are left out"]
+    if counts["problems"]:
+        kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["problems"].items())
+        lines.append(f"problems: {kinds}")
+    return [*lines, *(f"note: {note}" for note in diagnosis.notes)]
+
+
+def _plain(finding: Finding, bucket: str | None) -> dict[str, Any]:
+    probe, clip = finding.probe, finding.clip
+    return {
+        "file": finding.name,
+        "use": finding.use,
+        "problem": finding.problem or None,
+        "remedy": finding.remedy or None,
+        "kinds": list(finding.kinds),
+        "caption": finding.captions[0] if finding.captions else None,
+        "captions": list(finding.captions),
+        "frames": probe.num_frames if probe else None,
+        "fps": round(probe.fps, 4) if probe else None,
+        "seconds": round(probe.seconds, 4) if probe else None,
+        "size": [probe.width, probe.height] if probe else None,
+        "bucket": bucket,
+        "held_out": clip.held_out if clip else None,
+        "sha256": probe.fingerprint if probe else None,
+    }
