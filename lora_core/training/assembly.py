@@ -72,6 +72,10 @@ class _NetworkCall:
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
 
+def _nothing() -> None:
+    """Bring nothing: networks of `qlora` and `full` own all their tensors."""
+
+
 def make_learner(
     expert: Expert, config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, ranks: Ranks
 ) -> tuple[Learner, BatchSource]:
@@ -102,6 +106,6 @@ def make_learner(
         device=model.device,
         dtype=model.dtype,
         ranks=ranks,
-        bring=partial(model.expert, expert),
+        bring=partial(model.expert, expert) if config.adapter.method == "lora" else _nothing,
     )
     return learner, batches

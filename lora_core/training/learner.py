@@ -97,8 +97,8 @@ class Learner:
         self.num_steps += 1
         if self.averages is not None:
             self.averages.update()
-        loss = float(self.ranks.mean(total.to(self._device)))
-        return StepResult(loss, float(norm), lr, tuple(names))
+        mean = self.ranks.mean(total.to(self._device))
+        return StepResult(mean.item(), float(norm), lr, tuple(names))
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..experts import Expert
-from .checkpoints import prune, read_checkpoint, restore_random_state, write_checkpoint
+from .checkpoints import checkpoint_name, prune, read_checkpoint, restore_random_state, write_checkpoint
 from .guard import Guard
 from .learner import Learner, StepResult
 from .listener import Listener, StepReport
@@ -53,6 +53,7 @@ class Loop:
     Attributes:
         step: optimiser steps done, of all experts together.
         stopped: why it ended before its last step; "" while it has not.
+        is_over: whether nothing is left to do: all steps are done, or the held-out loss has long been falling no more.
     """
 
     learners: Mapping[Expert, Learner]
@@ -67,6 +68,7 @@ class Loop:
     is_main: bool = True
     step: int = 0
     stopped: str = ""
+    is_over: bool = False
     history: History = field(default_factory=History)
     _guards: dict[Expert, Guard] = field(default_factory=lambda: defaultdict(Guard))
     _losses: dict[Expert, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -85,8 +87,18 @@ class Loop:
             if self._is_due(self.settings.preview_every):
                 self._preview()
             self.stopped = self._reason_to_stop(stop_after)
-            if self.stopped or self.step == self.num_steps or self._is_due(self.settings.save_every, at_end=False):
+            if self.stopped or self.step == self.num_steps or self._is_to_be_kept():
                 self.save()
+        self.is_over = self.is_over or self.step == self.num_steps
+
+    def load_best(self) -> None:
+        """Let the learners be what they were when the held-out loss was least, if that checkpoint is there."""
+        best = self.history.best
+        path = None if best is None else self.checkpoints / checkpoint_name(best.step)
+        if path is not None and path.is_dir():
+            state = read_checkpoint(path)
+            for expert, learner in self.learners.items():
+                learner.load_state(state["learners"][expert])
 
     def save(self) -> None:
         """Make a checkpoint of where the loop is."""
@@ -96,7 +108,7 @@ class Loop:
             return
         write_checkpoint(self.checkpoints, self.step, state, self.hooks.write)
         best = self.history.best
-        also = None if best is None else self.checkpoints / f"step-{best.step:06d}"
+        also = None if best is None else self.checkpoints / checkpoint_name(best.step)
         prune(self.checkpoints, keep_last=self.settings.keep_last, keep_every=self.settings.keep_every, also=also)
 
     def resume(self, path: Path) -> None:
@@ -185,9 +197,16 @@ class Loop:
     def _is_due(self, every: int, *, at_end: bool = True) -> bool:
         return bool(every) and (self.step % every == 0 or (at_end and self.step == self.num_steps))
 
+    def _is_to_be_kept(self) -> bool:
+        """Say whether a checkpoint is due, or this step was just found to be the best so far."""
+        best = self.history.best
+        is_best = best is not None and best.step == self.step and self.settings.save_every > 0
+        return is_best or self._is_due(self.settings.save_every, at_end=False)
+
     def _reason_to_stop(self, stop_after: int | None) -> str:
         patience = self.settings.patience
         if patience and self.history.worse_in_a_row() >= patience and self.step < self.num_steps:
+            self.is_over = True
             return f"the held-out loss has not fallen in {patience} measurements"
         if stop_after is not None and self.step >= stop_after and self.step < self.num_steps:
             return f"asked to stop after {stop_after} steps"

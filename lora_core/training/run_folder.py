@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "teacher"
 
     @property
+    def record(self) -> Path:
+        """What a finished training has led to."""
+        return self.path / "result.json"
+
+    @property
     def plot(self) -> Path:
         return self.path / "loss.png"
 

@@ -21,6 +21,7 @@ from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
 from .ranks import Ranks, find_ranks
+from .result import facts_of, read_record, write_adapters, write_all_weights, write_record
 from .run_folder import RunFolder
 from .validation import History, held_out_batches, held_out_loss
 
@@ -85,6 +86,9 @@ def train(
     turns = turns_of(config.learning, model.spec)
     with folder.locked(), model.lock:
         folder.begin(config, resume=resume)
+        if resume and (done := read_record(folder.record)) is not None:
+            listener.note(f"the training in {folder.path} is over already")
+            return Trained(folder, config.learning.steps, done, "", History())
         learners: dict[Expert, Learner] = {}
         sources: dict[Expert, BatchSource] = {}
         for expert in turns.experts:
@@ -107,7 +111,26 @@ def train(
         if resume and (last := folder.last_checkpoint) is not None:
             loop.resume(last)
         loop.run(stop_after)
-        return Trained(folder, loop.step, {}, loop.stopped, loop.history)
+        files = _finish(config, model, cache, loop, folder) if loop.is_over and loop.is_main else {}
+        return Trained(folder, loop.step, files, loop.stopped, loop.history)
+
+
+def _finish(
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, loop: Loop, folder: RunFolder
+) -> dict[Expert, Path]:
+    """Write what was learnt: at the last step, or where the held-out loss was least if that ended the training."""
+    if loop.stopped:
+        loop.load_best()
+    loop.listener.phase("writing the result")
+    facts = facts_of(config, model, cache, loop.learners, loop.history)
+    if config.adapter.method == "full":
+        files = write_all_weights(loop.learners, folder.path, config.name, facts, model)
+    else:
+        files = write_adapters(loop.learners, folder.path, config.name, facts)
+    best = loop.history.best
+    told = {"steps": loop.step, "stopped": loop.stopped, "best_step": None if best is None else best.step}
+    write_record(folder.record, files, told)
+    return files
 
 
 def _hooks(

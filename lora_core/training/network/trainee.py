@@ -53,6 +53,10 @@ class Trainee:
         modules = {layer.target: self.network.get_submodule(layer.path) for layer in self.layers}
         return {target: delta_of(module, self.settings) for target, module in modules.items()}
 
+    def own_name(self, path: str) -> str:
+        """Return the model's own full name of a parameter of the base network."""
+        return _own_name(path, spec_of_module(self.base))
+
     def checkpointing(self, on: bool) -> None:
         """Keep a block's activations until its backward (off), or compute them again then (on)."""
         if on:
@@ -127,6 +131,7 @@ def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, s
         setattr(owner, leaf, weights[name])
         if narrow.dtype != torch.float32:  # autocast would also narrow what its authors keep wide, such as the time
             parametrize.register_parametrization(owner, leaf, _Narrowed(narrow.dtype), unsafe=True)
+    own_tensors(shared, network)
     return Trainee(shared, weights, settings, network)
 
 
