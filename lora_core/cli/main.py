@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "Write a LoRA file in another dialect.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
     "stack": "Check a stack file or preset.",
+    "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",
     "demo": "Run the main job on the embedded pocket model and show what each LoRA does.",
 }
 

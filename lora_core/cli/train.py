@@ -1,0 +1,137 @@
+"""The command `train`: LoRAs, or whole weights, of both experts from a folder of clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import TrainingError
+from .console import console
+from .ending import asked_to_end
+from .verb import Verb
+
+if TYPE_CHECKING:
+    from ..families.opened import OpenedModel
+    from ..training.clips.prepare import Prepared
+    from ..training.config import TrainConfig
+    from ..training.settings.model import ModelSettings
+    from ..training.train import Trained
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    "train",
+    cls=Verb,
+    examples=("lora-core train --clips examples/clips --preset quick --set steps=4 -o out/quick",),
+)
+@click.argument("config_file", type=_PATH, required=False, metavar="[CONFIG.toml]")
+@click.option("--clips", help="The folder of clips with captions.")
+@click.option("--preset", help="style, character, motion, speed or quick; single keys take its place.")
+@click.option("--model", help="pocket, a diffusers folder, or the high expert's file.")
+@click.option("--name", help="What the files are called; by default as the folder OUT.")
+@click.option("--out", "-o", type=_PATH, required=True, help="The folder of the training; its result comes into it.")
+@click.option("--steps", type=int, help="Steps in all, of both experts together.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key; see docs/training.md.")
+@click.option("--cache", type=_PATH, help="Where encoded clips are kept; by default in the folder of clips.")
+@click.option("--resume", is_flag=True, help="Go on with the training in OUT.")
+@click.option("--stop-after", type=click.IntRange(min=1), metavar="STEP", help="End behind a step, to go on later.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print every key and the memory it will take; train nothing.")
+def command(
+    config_file: Path | None,
+    out: Path,
+    settings: tuple[str, ...],
+    cache: Path | None,
+    resume: bool,
+    stop_after: int | None,
+    only_plan: bool,
+    **given: Any,
+) -> None:
+    """Train LoRAs, or whole weights, of one or both experts on a folder of clips.
+
+    Keys come from CONFIG.toml, a preset and --set, the later before the earlier; --resume alone takes those of OUT.
+    """
+    from ..training.ranks import find_ranks
+    from ..training.train import train
+
+    config = _config(config_file, settings, {key: value for key, value in given.items() if value is not None}, out)
+    ranks = find_ranks()
+    model = open_model(config.model, ranks.device)
+    console().note(config.to_toml())
+    if only_plan:
+        return
+    from .training_status import TrainingStatus
+
+    with TrainingStatus(console()).shown() as status, asked_to_end() as should_stop:
+        status.phase("preparing the clips")
+        prepared = _prepare(config, model, cache, status.progress)
+        for note in prepared.notes:
+            status.note(note)
+        trained = train(
+            config,
+            model,
+            prepared.cache,
+            out,
+            resume=resume,
+            stop_after=stop_after,
+            preview=_previews(config, model, prepared, out),
+            should_stop=should_stop,
+            listener=status,
+            ranks=ranks,
+        )
+    _tell(trained)
+    if should_stop():
+        click.get_current_context().exit(130)
+
+
+def _config(config_file: Path | None, settings: tuple[str, ...], given: dict[str, Any], out: Path) -> TrainConfig:
+    """Return the configuration from a file or the shell; of a training that exists, its own where nothing is said."""
+    from ..training.config import make_config, parse_settings, read_config
+    from ..training.run_folder import RunFolder
+
+    stored = RunFolder(out).config
+    if config_file is None and "clips" not in given and stored.is_file():
+        return read_config(stored, settings, **given)
+    if config_file is not None:
+        return read_config(config_file, settings, **({"name": out.name} if "name" not in given else {}), **given)
+    if "clips" not in given:
+        raise TrainingError("train", "no clips", expected="a CONFIG.toml, or --clips FOLDER", remedy="Give one")
+    return make_config({"name": out.resolve().name, **given, **parse_settings(settings)}, "train")
+
+
+def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
+    """Open the model that is trained; only headers are read. One expert at a time is on the device."""
+    import torch
+
+    from ..families.registry import opener
+
+    dtype = None if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    pieces = ("low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
+    given: dict[str, Any] = {piece: value for piece in pieces if (value := getattr(settings, piece))}
+    return opener(settings.model)(
+        settings.model, dtype=dtype, device=device or settings.device, offload="experts", **given
+    )
+
+
+def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, progress: Any) -> Prepared:
+    from ..training.clips.prepare import prepare
+
+    return prepare(config.folder, model, config.clips, cache=cache, progress=progress)
+
+
+def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path) -> Any:
+    from ..engine.previews import make_previews
+    from ..training.run_folder import RunFolder
+
+    return make_previews(RunFolder(out).previews, model, config.watching, prepared.cache.trained)
+
+
+def _tell(trained: Trained) -> None:
+    folder = trained.folder.path
+    for expert, file in trained.files.items():
+        console().result(f"{file}: {expert}")
+    if not trained.files:
+        console().result(f"{trained.step} steps are done: {trained.stopped}")
+        console().result(f"go on with: lora-core train -o {folder} --resume")

@@ -1,0 +1,98 @@
+"""What the command line shows of a training: a line that moves in a terminal, lines one below the other elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from ..training.listener import Listener, StepReport
+from ..training.validation import Measured
+from .console import Console
+
+#: Seconds between two lines where nothing can move.
+_PAUSE = 10.0
+
+
+class TrainingStatus(Listener):
+    """A training's phase, step, speed, time left, loss and memory.
+
+    The spinner and the clock of a phase run on by themselves, so that it shows for how long nothing else has moved.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._moves = console.err.is_terminal and not console.quiet
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[told]}"),
+        )
+        self._bars = Progress(*columns, console=console.err, disable=not self._moves)
+        self._tasks: dict[str, TaskID] = {}
+        self._phase: TaskID | None = None
+        self._last_line = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[TrainingStatus]:
+        """Show it inside the block."""
+        with self._bars:
+            yield self
+
+    def phase(self, what: str) -> None:
+        if not self._moves:
+            self._console.note(f"{what} …")
+            return
+        if self._phase is not None:
+            self._bars.remove_task(self._phase)
+        self._phase = self._bars.add_task(what, total=None, told="")
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total, told="")
+        task = self._tasks[what]
+        speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
+        told = f"{speed:.1f}/s, {_time((total - done) / speed)} left" if speed and done < total else ""
+        self._bars.update(task, completed=done, total=total, told=told)
+        if not self._moves and (done == total or self._is_time_for_a_line()):
+            self._console.note(f"{what}: {done} of {total}")
+
+    def step(self, report: StepReport) -> None:
+        told = (
+            f"{report.expert.removesuffix('_noise')} loss {report.loss:.4f}, {report.seconds:.2f} s/step, "
+            f"{_time(report.remaining)} left, {report.num_bytes / 2**30:.1f} GiB"
+        )
+        self.progress_of_steps(report.step, report.num_steps, told)
+
+    def progress_of_steps(self, step: int, num_steps: int, told: str) -> None:
+        """Show how far the training is."""
+        if "steps" not in self._tasks:
+            self._tasks["steps"] = self._bars.add_task("steps", total=num_steps, told="")
+        self._bars.update(self._tasks["steps"], completed=step, total=num_steps, told=told)
+        if not self._moves and (step == num_steps or self._is_time_for_a_line()):
+            self._console.note(f"step {step} of {num_steps}: {told}")
+
+    def measured(self, measured: Measured) -> None:
+        losses = ", ".join(f"{expert.removesuffix('_noise')} {loss:.4f}" for expert, loss in measured.held_out.items())
+        self._console.note(f"held-out loss after step {measured.step}: {losses}")
+
+    def note(self, text: str) -> None:
+        self._console.note(text)
+
+    def _is_time_for_a_line(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_line < _PAUSE:
+            return False
+        self._last_line = now
+        return True
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

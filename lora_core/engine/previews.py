@@ -1,0 +1,137 @@
+"""Previews of a training: videos of the same prompts and noise, made with what has been learnt so far."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..families.opened import OpenedModel
+from ..media.contact_sheet import contact_sheet
+from ..media.video import read_video, save_video
+from ..training.clips.cached import CachedClip, read_example
+from ..training.settings.watching import WatchingSettings
+from .generate import generate, to_frames
+from .request import GenerationRequest
+
+_log = logging.getLogger(__name__)
+#: Small clips are enlarged to about this height, so that people can see them.
+_HEIGHT_PX = 256
+#: How many captions are shown where no prompts are given.
+_NUM_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Previews:
+    """What is previewed, and where to.
+
+    Attributes:
+        folder: of the videos, `step-000100/1.mp4`; the sheets lie in it.
+        prompts: one video each.
+        num_frames, height, width: of the videos, those of the clips in training.
+        pictures: the first and the last picture that videos have, for models that begin with one; taken in turn.
+    """
+
+    folder: Path
+    prompts: tuple[str, ...]
+    settings: WatchingSettings
+    num_frames: int
+    height: int
+    width: int
+    pictures: tuple[tuple[Image.Image, Image.Image], ...] = ()
+
+    def __call__(self, step: int, model: OpenedModel) -> Path:
+        """Make the videos of a step, and draw the sheet anew with them; returns the sheet."""
+        for number, prompt in enumerate(self.prompts, 1):
+            video = generate(model, self._request(number, prompt, model))
+            scale = max(1, _HEIGHT_PX // self.height)
+            save_video(video.frames, self._file(step, number), video.fps, scale=scale)
+        return self.draw_sheet()
+
+    def draw_sheet(self) -> Path:
+        """Draw all steps that have been previewed, one below the other; returns the sheet."""
+        path = self.folder / "sheet.png"
+        rows = [(step, number) for step in self._steps() for number in range(1, len(self.prompts) + 1)]
+        return self._draw(rows, path, "previews, step by step")
+
+    def compare(self, steps: Sequence[int]) -> Path | None:
+        """Draw some steps prompt by prompt, to choose a checkpoint by; None where none of them was previewed."""
+        there = self._steps()
+        wanted = [step for step in there if step in set(steps) or step == 0]
+        if not wanted:
+            return None
+        rows = [(step, number) for number in range(1, len(self.prompts) + 1) for step in wanted]
+        return self._draw(rows, self.folder / "compare.png", "checkpoints, on the same noise")
+
+    def _request(self, number: int, prompt: str, model: OpenedModel) -> GenerationRequest:
+        spec, settings = model.spec, self.settings
+        first, last = self.pictures[(number - 1) % len(self.pictures)] if self.pictures else (None, None)
+        return GenerationRequest(
+            prompt,
+            negative_prompt=settings.preview_negative,
+            num_steps=settings.preview_steps or spec.default_num_steps,
+            cfg=settings.preview_cfg or spec.default_cfg,
+            shift=spec.default_shift,
+            seed=settings.preview_seed,
+            num_frames=self.num_frames,
+            height=self.height,
+            width=self.width,
+            image=first,
+            last_image=last if spec.first_and_last else None,
+        )
+
+    def _draw(self, rows: Sequence[tuple[int, int]], path: Path, title: str) -> Path:
+        clips, labels = [], []
+        for step, number in rows:
+            frames = self._frames(step, number)
+            if frames is not None:
+                clips.append(frames)
+                labels.append(f"{'base' if step == 0 else f'step {step}'}\n{self.prompts[number - 1]}")
+        return contact_sheet(clips, labels, path, title=title)
+
+    def _frames(self, step: int, number: int) -> np.ndarray | None:
+        file = self._file(step, number)
+        return read_video(file)[0] if file.is_file() else None
+
+    def _steps(self) -> list[int]:
+        found = sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
+        return [int(name.removeprefix("step-")) for name in found]
+
+    def _file(self, step: int, number: int) -> Path:
+        return self.folder / f"step-{step:06d}" / f"{number}.mp4"
+
+
+def make_previews(
+    folder: Path, model: OpenedModel, settings: WatchingSettings, clips: Sequence[CachedClip]
+) -> Previews | None:
+    """Return the previews that the settings ask for, or None where they ask for none.
+
+    Args:
+        folder: where to.
+        model: the model; what previews need of it is looked for now.
+        settings: what is shown, and how often.
+        clips: those in training. Previews have the size of the first; where no prompts are given they show the
+            captions of the first few, and a model that begins with a picture begins with theirs.
+    """
+    if not settings.preview_every:
+        return None
+    needs_picture = model.spec.image_conditioned
+    model.require(text=True, vae=True, picture=needs_picture)
+    by_caption = {clip.captions[0]: clip for clip in reversed(clips)}
+    shown = list(reversed(by_caption.values()))[:_NUM_SHOWN]
+    prompts = settings.preview_prompts or tuple(clip.captions[0] for clip in shown)
+    pictures = tuple(_ends_of(clip, model) for clip in shown) if needs_picture else ()
+    stride, (_, frames, rows, columns) = model.spec.vae_stride, clips[0].shape
+    num_frames = (frames - 1) * stride[0] + 1
+    return Previews(folder, prompts, settings, num_frames, rows * stride[1], columns * stride[2], pictures)
+
+
+def _ends_of(clip: CachedClip, model: OpenedModel) -> tuple[Image.Image, Image.Image]:
+    """Return the first and the last picture of a clip, as the trainer sees them."""
+    latents = read_example(clip).latents[None]
+    frames = to_frames(model.vae_decode(model.denormalise(latents)))
+    return Image.fromarray(frames[0]), Image.fromarray(frames[-1])
