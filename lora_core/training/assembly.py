@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -20,12 +21,23 @@ from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
 from .network.trainee import make_trainee
-from .objectives.objective import Call
+from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
 from .settings.learning import LearningSettings
 from .settings.noise import NoiseSettings
+from .teacher import LessonSource, Teacher
 from .turns import Turns
+
+
+class Source(Protocol):
+    """Where an expert's batches come from."""
+
+    def __getitem__(self, number: int) -> Material:
+        """Return a batch by its number, counted from 0; there is no last one."""
+
+    def held_out(self, num_levels: int) -> tuple[Material, ...]:
+        """Return the batches to measure with, the same every time; none where nothing is held out."""
 
 
 def chosen_experts(choice: str, spec: ModelSpec) -> tuple[Expert, ...]:
@@ -77,29 +89,19 @@ def _nothing() -> None:
 
 
 def make_learner(
-    expert: Expert, config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, ranks: Ranks
-) -> tuple[Learner, BatchSource]:
-    """Return an expert's learner at its first step, on the compute device, and where its batches come from."""
+    expert: Expert, config: TrainConfig, model: OpenedModel, source: Source, turns: Turns, ranks: Ranks
+) -> Learner:
+    """Return an expert's learner at its first step, on the compute device."""
     trainee = make_trainee(model.expert(expert), config.adapter, seed=config.learning.seed)
-    is_folded = family_of(model.spec).fold_padding(trainee.network, model.spec)
+    if text_tokens(model) is None:
+        family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
         trainee.checkpointing(True)
-    levels = levels_of(config.noise, model.spec).of(expert, boundary_of(config.noise, model.spec))
-    batches = BatchSource(
-        cache=cache,
-        levels=levels,
-        batch_size=config.learning.batch_size,
-        seed=config.learning.seed,
-        stream=expert,
-        caption_dropout=config.noise.caption_dropout,
-        max_tokens=None if is_folded else model.max_tokens,
-    )
-    make_call: Callable[[nn.Module], Call] = partial(_NetworkCall, spec=model.spec)
-    learner = Learner(
+    return Learner(
         expert,
         trainee,
-        make_call,
-        batches.__getitem__,
+        partial(_NetworkCall, spec=model.spec),
+        source.__getitem__,
         OBJECTIVES[config.noise.objective],
         config.learning,
         total_steps=turns.count(expert, config.learning.steps),
@@ -108,4 +110,50 @@ def make_learner(
         ranks=ranks,
         bring=partial(model.expert, expert) if config.adapter.method == "lora" else _nothing,
     )
-    return learner, batches
+
+
+def make_sources(
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, teacher: Teacher | None
+) -> dict[Expert, Source]:
+    """Return where each expert's batches come from: clips, or the runs of a teacher."""
+    learning, noise = config.learning, config.noise
+    if teacher is not None:
+        return {expert: LessonSource(teacher, expert, learning.batch_size, learning.seed) for expert in turns.experts}
+    levels, boundary = levels_of(noise, model.spec), boundary_of(noise, model.spec)
+    return {
+        expert: BatchSource(
+            cache=cache,
+            levels=levels.of(expert, boundary),
+            batch_size=learning.batch_size,
+            seed=learning.seed,
+            stream=expert,
+            caption_dropout=noise.caption_dropout,
+            max_tokens=text_tokens(model),
+        )
+        for expert in turns.experts
+    }
+
+
+def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, folder: Path) -> Teacher | None:
+    """Return the teacher of a `speed` training, whose runs are kept in a folder; None for other objectives."""
+    noise, spec = config.noise, model.spec
+    if noise.objective != "speed":
+        return None
+    cfg = (noise.teacher_cfg, noise.teacher_cfg) if noise.teacher_cfg else spec.default_cfg
+    return Teacher(
+        folder=folder,
+        cache=cache,
+        noise=noise,
+        shift=noise.shift or spec.default_shift,
+        boundary=boundary_of(noise, spec),
+        cfg=cfg,
+        seed=config.learning.seed,
+        max_tokens=text_tokens(model),
+        make_call=partial(_NetworkCall, spec=spec),
+        fold=family_of(spec).fold_padding,
+    )
+
+
+def text_tokens(model: OpenedModel) -> int | None:
+    """Return how many tokens texts are padded to; None where the network counts one pad for all."""
+    return None if family_of(model.spec).folds_padding(model.spec) else model.max_tokens

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from ..experts import Expert
 from .averages import Averages
-from .batches import Batch, seed_of
+from .batches import seed_of
 from .network.trainee import Trainee
-from .objectives.objective import Call, Objective
+from .objectives.objective import Call, Material, Objective
 from .optimizers import make_optimizer, make_schedule
 from .ranks import Ranks
 from .settings.learning import LearningSettings
 
 #: Batches by number.
-GetBatch = Callable[[int], Batch]
+GetBatch = Callable[[int], Material]
 #: A call of a network, made once it is known which module is called: the trainee's own, or one wrapped for many ranks.
 MakeCall = Callable[[nn.Module], Call]
 
@@ -101,7 +101,7 @@ class Learner:
         return StepResult(mean.item(), float(norm), lr, tuple(names))
 
     @torch.no_grad()
-    def loss(self, batch: Batch) -> float:
+    def loss(self, batch: Material) -> float:
         """Return the loss of a batch, without learning from it."""
         moved = batch.to(self._device, self._dtype)
         return float(sum(loss.item() for loss in self._objective(self.call, moved)))

@@ -11,8 +11,7 @@ from typing import Protocol
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import make_learner, turns_of
-from .batches import BatchSource
+from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .in_training import judged_model
@@ -23,7 +22,7 @@ from .loop import Hooks, Loop
 from .ranks import Ranks, find_ranks
 from .result import facts_of, read_record, write_adapters, write_all_weights, write_record
 from .run_folder import RunFolder
-from .validation import History, held_out_batches, held_out_loss
+from .validation import History, held_out_loss
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +89,13 @@ def train(
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
         learners: dict[Expert, Learner] = {}
-        sources: dict[Expert, BatchSource] = {}
+        teacher = make_teacher(config, model, cache, folder.teacher)
+        if teacher is not None:
+            teacher.record(model, config.learning.batch_size, listener.progress)
+        sources = make_sources(config, model, cache, turns, teacher)
         for expert in turns.experts:
             listener.phase(f"loading the {expert.replace('_', '-')} expert")
-            learners[expert], sources[expert] = make_learner(expert, config, model, cache, turns, ranks)
+            learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
             if len(turns.experts) > 1:
                 learners[expert].rest()
         loop = Loop(
@@ -137,7 +139,7 @@ def _hooks(
     config: TrainConfig,
     model: OpenedModel,
     learners: Mapping[Expert, Learner],
-    sources: Mapping[Expert, BatchSource],
+    sources: Mapping[Expert, Source],
     preview: ShowPreview | None,
     should_stop: Callable[[], bool],
 ) -> Hooks:
@@ -146,7 +148,7 @@ def _hooks(
             with judged_model(model, learners) as judged:
                 preview(step, judged)
 
-    batches = {expert: held_out_batches(source, config.watching.num_levels) for expert, source in sources.items()}
+    batches = {expert: source.held_out(config.watching.num_levels) for expert, source in sources.items()}
 
     def measure(learner: Learner) -> float:
         return held_out_loss(learner, batches[learner.expert])
