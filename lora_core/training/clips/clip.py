@@ -16,6 +16,11 @@ class Probe:
         seconds: how long it plays; 0 for a picture.
         width, height: in pixels, upright.
         fingerprint: sha256 of the file's bytes.
+        num_blank: frames that are of one colour all over.
+        brightest: the highest level of red, green or blue in any frame, 0 to 255.
+        change: by how much of the 255 levels any place of any frame differs from the first frame.
+        longest_gap: the longest time that one frame is shown, in seconds; the last one aside.
+        pixel_aspect: width of a pixel over its height, upright.
     """
 
     num_frames: int
@@ -24,6 +29,11 @@ class Probe:
     width: int
     height: int
     fingerprint: str
+    num_blank: int = 0
+    brightest: int = 255
+    change: int = 255
+    longest_gap: float = 0.0
+    pixel_aspect: float = 1.0
 
     @property
     def is_picture(self) -> bool:
@@ -51,6 +61,12 @@ class Finding:
     """What the doctor says of one file; `problem` and `remedy` are "" where there is nothing to say.
 
     A file may be used and have a problem all the same, such as a caption that was recovered from another encoding.
+
+    Attributes:
+        clip: what is used; None of a file that is left out.
+        probe: what the file is, where it could be read.
+        captions: what is said of it, used or not.
+        kinds: the kinds of its faults, as `fault.KINDS` has them.
     """
 
     name: str
@@ -58,3 +74,6 @@ class Finding:
     problem: str = ""
     remedy: str = ""
     clip: Clip | None = None
+    probe: Probe | None = None
+    captions: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
