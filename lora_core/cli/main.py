@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": "Make a video from a prompt, a model and a stack of LoRAs.",
     "inspect": "Show what is in a LoRA file and what of it fits a model.",
     "convert": "Write a LoRA file in another dialect.",
+    "extract": "Write the difference of two checkpoints as a LoRA.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
     "stack": "Check a stack file or preset.",
     "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",
