@@ -63,11 +63,11 @@ def _no_picture(path: Path) -> Fault:
     """Say of what Pillow does not know whether it is a video by another name."""
     import av
 
-    from .probe_video import opened
+    from .probe_video import is_of_pictures, opened
 
     try:
         with opened(path) as container:
-            known = bool(container.streams.video) and not container.format.name.endswith("_pipe")
+            known = bool(container.streams.video) and not is_of_pictures(container)
     except (av.FFmpegError, OSError):
         known = False
     if not known:

@@ -99,13 +99,17 @@ def _padded(cell: str, width: int, column: str) -> str:
 
 def _summary(diagnosis: Diagnosis) -> list[str]:
     counts = totals(diagnosis)
-    videos = f"{counts['videos']} videos of {counts['seconds']:.1f} s"
-    holding = f"{videos}, {counts['pictures']} pictures, {counts['captions']} captions"
+    videos = f"{_number(counts['videos'], 'video')} of {counts['seconds']:.1f} s"
+    holding = f"{videos}, {_number(counts['pictures'], 'picture')}, {_number(counts['captions'], 'caption')}"
     lines = [f"{counts['used']} of {counts['files']} files are used: {holding}; {counts['left_out']} are left out"]
     if counts["problems"]:
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["problems"].items())
         lines.append(f"problems: {kinds}")
     return [*lines, *(f"note: {note}" for note in diagnosis.notes)]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _plain(finding: Finding, bucket: str | None) -> dict[str, Any]:

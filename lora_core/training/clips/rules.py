@@ -17,7 +17,7 @@ _GAP_SECONDS, _GAP_FRAMES = 0.5, 4
 #: The highest level of a frame that counts as black.
 _BLACK = 32
 #: By how many of the 255 levels the frames of a still clip differ once they are compressed.
-_STILL = 6
+_STILL = 12
 #: The share of frames of one colour from which it is told.
 _PARTLY = 0.25
 #: By how much of a frame the last one may lie behind the end of a clip, whose mean rate is never quite exact.
@@ -89,9 +89,8 @@ def _unusual_speed(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fau
     if not _SLOWEST <= probe.fps <= _FASTEST:
         return Fault("unusual_speed", f"has {probe.fps:.4g} frames per second")
     if probe.longest_gap > max(_GAP_SECONDS, _GAP_FRAMES / probe.fps):
-        return Fault(
-            "unusual_speed", f"one of its frames stands for {probe.longest_gap:.2f} s, {probe.fps:.3g} a second do"
-        )
+        what = f"one of its frames stands for {probe.longest_gap:.2f} s, the mean one for {1 / probe.fps:.2f} s"
+        return Fault("unusual_speed", what)
     return None
 
 
