@@ -22,8 +22,6 @@ _STILL = 12
 _PARTLY = 0.25
 #: By how much of a frame the last one may lie behind the end of a clip, whose mean rate is never quite exact.
 _SLACK = 0.25
-#: By how much pixels may be oblong for the rounding of a size.
-_SQUARE = 0.02
 
 Rule = Callable[[Probe, ClipSettings, ModelSpec], Fault | None]
 
@@ -94,10 +92,4 @@ def _unusual_speed(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fau
     return None
 
 
-def _oblong(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
-    if math.isclose(probe.pixel_aspect, 1.0, rel_tol=_SQUARE):
-        return None
-    return Fault("oblong_pixels", f"its pixels are {probe.pixel_aspect:.2f} times as wide as high, and taken as square")
-
-
-_RULES: tuple[Rule, ...] = (_too_short, _blank, _frozen, _enlarged, _unusual_speed, _oblong)
+_RULES: tuple[Rule, ...] = (_too_short, _blank, _frozen, _enlarged, _unusual_speed)
