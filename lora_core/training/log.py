@@ -1,21 +1,197 @@
-"""stub, replaced on merge."""
+"""The log of a run: one row a step, as JSON lines and as CSV, whole after any crash and cut where a run is resumed.
+
+The JSON lines are the log; the CSV is the same for spreadsheets, made anew from them when the log is opened.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+
+from ..atomic import replacing_all
+from ..checks import first_line, known, known_keys, whole_number
+from ..errors import OutputError, TrainingError
+from ..experts import EXPERTS, Expert
+
+JSON_NAME, CSV_NAME = "log.jsonl", "log.csv"
+_FULL = "Free space, then resume the run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRow:
+    """What one step of the optimiser did.
+
+    Attributes:
+        step: of the run, from 1.
+        expert: which one it trained.
+        loss: the mean over its batches; NaN where it was not finite.
+        learning_rate: what it was taken with.
+        gradient_norm: of all weights that learn, before clipping.
+        held_out_high_noise, held_out_low_noise: the loss on the clips kept for validation, where it was taken.
+        seconds: how long the step took.
+        memory_bytes: the most that was in use on the device, or by the process on the CPU.
+    """
+
+    step: int
+    expert: Expert
+    loss: float
+    learning_rate: float
+    gradient_norm: float | None = None
+    held_out_high_noise: float | None = None
+    held_out_low_noise: float | None = None
+    seconds: float | None = None
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        whole_number(self.step, "step", TrainingError, low=1)
+        known(self.expert, EXPERTS, "expert", TrainingError)
+
+    def held_out(self, expert: Expert) -> float | None:
+        """Return the loss of an expert on the clips kept for validation, None where it was not taken."""
+        return self.held_out_high_noise if expert == "high_noise" else self.held_out_low_noise
+
+    def entries(self) -> dict[str, str | int | float | None]:
+        """Return the row as it is written: numbers that are not finite are None."""
+        return {key: None if _is_wild(value) else value for key, value in asdict(self).items()}
+
+
+COLUMNS = tuple(field.name for field in fields(LogRow))
 
 
 class RunLog:
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "log.jsonl"
+    """The log in a run's folder, open for further rows.
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        with self.file.open("a") as f:
-            f.write(json.dumps(row) + "\n")
+    A last line that a crash left half-written is dropped when the log is opened.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._rows = list(read_log(self.folder))
+        self._files: tuple[io.FileIO, ...] = ()
+        self._rewrite()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def rows(self) -> tuple[LogRow, ...]:
+        """All rows, those of earlier sessions too."""
+        return tuple(self._rows)
+
+    @property
+    def last_step(self) -> int:
+        """The step of the last row; 0 for an empty log."""
+        return self._rows[-1].step if self._rows else 0
+
+    def append(self, row: LogRow) -> None:
+        """Add the row of the next step; it is with the system when this returns, whatever becomes of the program."""
+        if row.step <= self.last_step:
+            what = f"step {row.step} is logged behind step {self.last_step}"
+            raise TrainingError(self.folder / JSON_NAME, what, remedy="Truncate the log to the step to go on from")
+        try:
+            for file, line in zip(self._files, (_json_line(row), _csv_line(row)), strict=True):
+                if file.write(line) < len(line):  # what had room is there, and is dropped when the log is opened next
+                    raise OSError("the disk is full")
+        except OSError as error:
+            self.close()
+            what = f"cannot be written: {error}"
+            raise OutputError(self.folder / JSON_NAME, what, remedy=_FULL) from error
+        self._rows.append(row)
 
     def truncate_after(self, step: int) -> None:
-        rows = [r for r in self.file.read_text().splitlines() if json.loads(r)["step"] <= step]
-        self.file.write_text("".join(r + "\n" for r in rows))
+        """Drop the rows of later steps, which a run that is resumed from `step` will take again."""
+        kept = [row for row in self._rows if row.step <= step]
+        if len(kept) < len(self._rows):
+            self._rows = kept
+            self._rewrite()
+
+    def close(self) -> None:
+        """Close the files; what was appended is in them already."""
+        for file in self._files:
+            file.close()
+        self._files = ()
+
+    def _rewrite(self) -> None:
+        """Write both files from the rows where they are not so already, and open them for more."""
+        self.close()
+        paths = (self.folder / JSON_NAME, self.folder / CSV_NAME)
+        wanted = (b"".join(map(_json_line, self._rows)), _CSV_HEADER + b"".join(map(_csv_line, self._rows)))
+        if any(_content(path) != content for path, content in zip(paths, wanted, strict=True)):
+            with replacing_all(paths) as new:
+                for file, content in zip(new, wanted, strict=True):
+                    file.write_bytes(content)
+        try:
+            self._files = tuple(path.open("ab", buffering=0) for path in paths)
+        except OSError as error:
+            raise OutputError(paths[0], f"cannot be written: {error}", remedy="Choose another folder") from error
+
+
+def read_log(folder: str | Path) -> tuple[LogRow, ...]:
+    """Read the rows of a run's log; without one there are none, and a half-written last line is none."""
+    path = Path(folder) / JSON_NAME
+    *whole, _ = (_content(path) or b"").split(b"\n")  # what stands behind the last line break was cut short
+    rows: list[LogRow] = []
+    for number, line in enumerate(whole, start=1):
+        row = _row(line, f"{path} line {number}")
+        if rows and row.step <= rows[-1].step:
+            raise _damaged(f"{path} line {number}", f"step {row.step} stands behind step {rows[-1].step}")
+        rows.append(row)
+    return tuple(rows)
+
+
+def _row(line: bytes, where: str) -> LogRow:
+    try:
+        entries = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(where, f"is no JSON: {first_line(error)}") from error
+    if not isinstance(entries, dict) or not isinstance(entries.get("step"), int):
+        raise _damaged(where, "is no row of a log")
+    known_keys(entries, COLUMNS, where, TrainingError)
+    if missing := [key for key in ("expert", "loss", "learning_rate") if key not in entries]:
+        raise _damaged(where, f"has no {missing[0]}")
+    wild = {key: math.nan for key in ("loss", "learning_rate") if entries[key] is None}
+    return LogRow(**{**entries, **wild})
+
+
+def _damaged(where: str, what: str) -> TrainingError:
+    return TrainingError(where, what, remedy="Remove the line and those behind it, or move the log away")
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(path, f"cannot be read: {error}", remedy="Choose another folder") from error
+
+
+def _json_line(row: LogRow) -> bytes:
+    return json.dumps(row.entries(), allow_nan=False).encode() + b"\n"
+
+
+def _csv_text(cells: list[object]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+def _csv_line(row: LogRow) -> bytes:
+    return _csv_text(["" if value is None else value for value in row.entries().values()])
+
+
+def _is_wild(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+_CSV_HEADER = _csv_text(list(COLUMNS))
