@@ -20,7 +20,8 @@ from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
-from .network.trainee import make_trainee
+from .network.place import Place
+from .network.trainee import OWNING, Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
@@ -84,6 +85,16 @@ class _NetworkCall:
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
 
+def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel) -> Trainee:
+    """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
+    seed = config.learning.seed
+    if config.adapter.method not in OWNING:
+        return make_trainee(model.expert(expert), config.adapter, seed=seed)
+    stored = model.at_rest(expert)
+    place = Place(model.device, stored.dtypes)
+    return make_trainee(stored.module, config.adapter, seed=seed, place=place)
+
+
 def _nothing() -> None:
     """Bring nothing: networks of `qlora` and `full` own all their tensors."""
 
@@ -92,7 +103,7 @@ def make_learner(
     expert: Expert, config: TrainConfig, model: OpenedModel, source: Source, turns: Turns, ranks: Ranks
 ) -> Learner:
     """Return an expert's learner at its first step, on the compute device."""
-    trainee = make_trainee(model.expert(expert), config.adapter, seed=config.learning.seed)
+    trainee = _trainee(expert, config, model)
     if text_tokens(model) is None:
         family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
@@ -108,7 +119,7 @@ def make_learner(
         device=model.device,
         dtype=model.dtype,
         ranks=ranks,
-        bring=partial(model.expert, expert) if config.adapter.method == "lora" else _nothing,
+        bring=partial(model.expert, expert) if config.adapter.method not in OWNING else _nothing,
     )
 
 

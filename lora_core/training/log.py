@@ -90,12 +90,12 @@ class RunLog:
 
     @property
     def last_step(self) -> int:
-        """The step of the last row; -1 for an empty log."""
-        return self._rows[-1].step if self._rows else -1
+        """The step of the last row; 0 for an empty log."""
+        return self._rows[-1].step if self._rows else 0
 
     def append(self, row: LogRow) -> None:
         """Add the row of the next step; it is with the system when this returns, whatever becomes of the program."""
-        if row.step <= self.last_step:
+        if self._rows and row.step <= self.last_step:
             what = f"step {row.step} is logged behind step {self.last_step}"
             raise TrainingError(self.folder / JSON_NAME, what, remedy="Truncate the log to the step to go on from")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -85,12 +86,15 @@ def train(
     if not cache.trained:
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
     turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
-    with folder.locked(), model.lock:
+    with folder.locked(), model.lock, ExitStack() as stack:
         folder.begin(config, resume=resume)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
-        loop = _make_loop(config, model, cache, folder, ranks, listener, preview, should_stop)
+        log = stack.enter_context(RunLog(folder.path))
+        loop = _make_loop(config, model, cache, folder, log, ranks, listener, preview, should_stop)
+        for tracker in loop.trackers:
+            stack.callback(tracker.close)
         if resume and (last := folder.last_checkpoint) is not None:
             loop.resume(last)
         loop.run(stop_after)
@@ -103,6 +107,7 @@ def _make_loop(
     model: OpenedModel,
     cache: ClipCache,
     folder: RunFolder,
+    log: RunLog,
     ranks: Ranks,
     listener: Listener,
     preview: ShowPreview | None,
@@ -120,8 +125,7 @@ def _make_loop(
         learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
-    log = RunLog(folder.path)
-    run = Run(folder.path, config.name, config.values(), max(0, log.last_step))
+    run = Run(folder.path, config.name, config.values(), log.last_step)
     return Loop(
         learners=learners,
         turns=turns,
