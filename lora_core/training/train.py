@@ -20,7 +20,7 @@ from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
 from .ranks import Ranks, find_ranks
-from .result import facts_of, read_record, write_adapters, write_all_weights, write_record
+from .result import facts_of, read_record, write_adapters, write_all_weights, write_low_rank, write_record
 from .run_folder import RunFolder
 from .validation import History, held_out_loss
 
@@ -125,7 +125,13 @@ def _finish(
         loop.load_best()
     loop.listener.phase("writing the result")
     facts = facts_of(config, model, cache, loop.learners, loop.history)
-    if config.adapter.method == "full":
+    rank = config.watching.full_rank
+    if config.adapter.method == "full" and rank:
+        progress = loop.listener.progress
+        files, losses = write_low_rank(loop.learners, folder.path, config.name, facts, rank, progress)
+        for text in losses:
+            loop.listener.note(text)
+    elif config.adapter.method == "full":
         files = write_all_weights(loop.learners, folder.path, config.name, facts, model)
     else:
         files = write_adapters(loop.learners, folder.path, config.name, facts)
