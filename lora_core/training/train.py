@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from ..families.opened import OpenedModel
 from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
+from .environment import write_environment
 from .in_training import judged_model
 from .learner import Learner
 from .listener import Listener
@@ -23,7 +25,7 @@ from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
 from .result import facts_of, read_record, write_adapters, write_all_weights, write_low_rank, write_record
 from .run_folder import RunFolder
-from .trackers import Run, open_tracker
+from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
 
 _log = logging.getLogger(__name__)
@@ -91,9 +93,12 @@ def train(
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
         loop = _make_loop(config, model, cache, folder, ranks, listener, preview, should_stop)
-        if resume and (last := folder.last_checkpoint) is not None:
+        if (last := folder.last_checkpoint) is not None:
             loop.resume(last)
-        loop.run(stop_after)
+        else:
+            loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
+        with _tracked(config, folder, loop) as loop.trackers:
+            loop.run(stop_after)
         files = _finish(config, model, cache, loop, folder) if loop.is_over and loop.is_main else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
@@ -120,21 +125,31 @@ def _make_loop(
         learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
-    log = RunLog(folder.path)
-    run = Run(folder.path, config.name, config.values(), max(0, log.last_step))
     return Loop(
         learners=learners,
         turns=turns,
         num_steps=config.learning.steps,
         settings=config.watching,
         checkpoints=folder.checkpoints,
-        log=log,
+        log=RunLog(folder.path),
         listener=listener,
         hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
         identity={"data": cache.digest},
-        trackers=tuple(open_tracker(name, run) for name in config.watching.trackers),
         is_main=ranks.index == 0,
     )
+
+
+@contextmanager
+def _tracked(config: TrainConfig, folder: RunFolder, loop: Loop) -> Iterator[tuple[Tracker, ...]]:
+    """Give the trackers that were asked for while the loop goes on from where it is, and note what it runs on."""
+    run = Run(folder.path, config.name, config.values(), loop.step)
+    with ExitStack() as opened:
+        trackers = tuple(open_tracker(name, run) for name in config.watching.trackers if loop.is_main)
+        for tracker in trackers:
+            opened.callback(tracker.close)
+        if loop.is_main:
+            write_environment(folder.path)
+        yield trackers
 
 
 def _finish(
