@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from ..families.opened import OpenedModel
 from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
+from .environment import write_environment
 from .in_training import judged_model
 from .learner import Learner
 from .listener import Listener
@@ -22,9 +23,9 @@ from .log import RunLog
 from .loop import Hooks, Loop
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
-from .result import facts_of, read_record, write_adapters, write_all_weights, write_record
+from .result import facts_of, read_record, write_adapters, write_all_weights, write_low_rank, write_record
 from .run_folder import RunFolder
-from .trackers import Run, open_tracker
+from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
 
 _log = logging.getLogger(__name__)
@@ -86,18 +87,18 @@ def train(
     if not cache.trained:
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
     turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
-    with folder.locked(), model.lock, ExitStack() as stack:
+    with folder.locked(), model.lock:
         folder.begin(config, resume=resume)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
-        log = stack.enter_context(RunLog(folder.path))
-        loop = _make_loop(config, model, cache, folder, log, ranks, listener, preview, should_stop)
-        for tracker in loop.trackers:
-            stack.callback(tracker.close)
-        if resume and (last := folder.last_checkpoint) is not None:
+        loop = _make_loop(config, model, cache, folder, ranks, listener, preview, should_stop)
+        if (last := folder.last_checkpoint) is not None:
             loop.resume(last)
-        loop.run(stop_after)
+        else:
+            loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
+        with _tracked(config, folder, loop) as loop.trackers:
+            loop.run(stop_after)
         files = _finish(config, model, cache, loop, folder) if loop.is_over and loop.is_main else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
@@ -107,7 +108,6 @@ def _make_loop(
     model: OpenedModel,
     cache: ClipCache,
     folder: RunFolder,
-    log: RunLog,
     ranks: Ranks,
     listener: Listener,
     preview: ShowPreview | None,
@@ -125,20 +125,31 @@ def _make_loop(
         learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
-    run = Run(folder.path, config.name, config.values(), log.last_step)
     return Loop(
         learners=learners,
         turns=turns,
         num_steps=config.learning.steps,
         settings=config.watching,
         checkpoints=folder.checkpoints,
-        log=log,
+        log=RunLog(folder.path),
         listener=listener,
         hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
         identity={"data": cache.digest},
-        trackers=tuple(open_tracker(name, run) for name in config.watching.trackers),
         is_main=ranks.index == 0,
     )
+
+
+@contextmanager
+def _tracked(config: TrainConfig, folder: RunFolder, loop: Loop) -> Iterator[tuple[Tracker, ...]]:
+    """Give the trackers that were asked for while the loop goes on from where it is, and note what it runs on."""
+    run = Run(folder.path, config.name, config.values(), loop.step)
+    with ExitStack() as opened:
+        trackers = tuple(open_tracker(name, run) for name in config.watching.trackers if loop.is_main)
+        for tracker in trackers:
+            opened.callback(tracker.close)
+        if loop.is_main:
+            write_environment(folder.path)
+        yield trackers
 
 
 def _finish(
@@ -149,7 +160,13 @@ def _finish(
         loop.load_best()
     loop.listener.phase("writing the result")
     facts = facts_of(config, model, cache, loop.learners, loop.history)
-    if config.adapter.method == "full":
+    rank = config.watching.full_rank
+    if config.adapter.method == "full" and rank:
+        progress = loop.listener.progress
+        files, losses = write_low_rank(loop.learners, folder.path, config.name, facts, rank, progress)
+        for text in losses:
+            loop.listener.note(text)
+    elif config.adapter.method == "full":
         files = write_all_weights(loop.learners, folder.path, config.name, facts, model)
     else:
         files = write_adapters(loop.learners, folder.path, config.name, facts)
