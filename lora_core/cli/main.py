@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": "Show what is in a LoRA file and what of it fits a model.",
     "convert": "Write a LoRA file in another dialect.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
+    "prepare": "Examine a folder of clips, and encode it into a cache for training.",
     "stack": "Check a stack file or preset.",
     "demo": "Run the main job on the embedded pocket model and show what each LoRA does.",
 }
