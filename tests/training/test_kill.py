@@ -73,7 +73,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
     def fill_up(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match="cannot be written: .*No space left on device"):
+    with pytest.raises(OutputError, match=r"cannot be written: .*No space left on device"):
         write_checkpoint(tmp_path, 2, state_of(2), fill_up)
     assert [step_of(path) for path in checkpoints_in(tmp_path)] == [1]
     assert read_checkpoint(tmp_path / "step-000001")["step"] == 1
