@@ -297,7 +297,7 @@ def test_the_size_and_rate_wanted_are_those_of_the_model(tmp_path):
     assert found.kinds == ("too_short", "enlarged")
     assert found.problem == (
         "is too short: 1.06 s make 25 frames at 24 fps, 121 are needed; "
-        "would be enlarged 14.8 times from 64x64, at most 2"
+        "would be enlarged 15.0 times from 64x64, at most 2"
     )
 
 
