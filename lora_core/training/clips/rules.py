@@ -44,6 +44,12 @@ def _too_short(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault |
     return Fault("too_short", what)
 
 
+def _picture(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
+    if not (probe.is_picture and spec.image_conditioned):
+        return None
+    return Fault("picture", f"is a picture, of which {spec.title} is told all there is to learn")
+
+
 def _blank(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     if probe.num_blank < probe.num_frames:
         if probe.num_blank < _PARTLY * probe.num_frames:
@@ -79,4 +85,4 @@ def _unusual_speed(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fau
     return None
 
 
-_RULES: tuple[Rule, ...] = (_too_short, _blank, _frozen, _enlarged, _unusual_speed)
+_RULES: tuple[Rule, ...] = (_too_short, _picture, _blank, _frozen, _enlarged, _unusual_speed)

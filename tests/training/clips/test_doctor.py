@@ -130,7 +130,7 @@ def test_every_fault_is_named_and_decides_whether_the_file_is_used(diagnosis, na
 
 
 def test_every_kind_of_fault_is_tried_here():
-    assert {kind for kind, _ in EXPECTED.values()} | {"caption_given"} == set(KINDS)
+    assert {kind for kind, _ in EXPECTED.values()} | {"caption_given", "picture"} == set(KINDS)
 
 
 def test_what_has_no_fault_is_used_and_nothing_is_missing_from_the_findings(hospital, diagnosis):
@@ -282,6 +282,14 @@ def test_a_clip_is_long_enough_at_the_rate_it_is_resampled_to(tmp_path, num_fram
 def test_a_picture_is_never_too_short(tmp_path):
     Image.fromarray(moving(1)[0]).save(caption(tmp_path / "a.png"))
     assert found_in(tmp_path)["a.png"].use
+
+
+def test_image_models_are_not_trained_on_pictures_and_it_is_said(tmp_path):
+    Image.fromarray(moving(1)[0]).save(caption(tmp_path / "a.png"))
+    caption(write_clip(tmp_path / "b.mp4"))
+    found = found_in(tmp_path, spec=replace(POCKET, image_conditioned=True, title="Some I2V"))
+    assert found["a.png"].problem == "is a picture, of which Some I2V is told all there is to learn"
+    assert [finding.use for finding in found.values()] == [False, True]
 
 
 @pytest.mark.parametrize(("settings", "use"), [({}, True), ({"max_upscale": 1.5}, False), ({"resolution": 96}, False)])
