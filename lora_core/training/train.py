@@ -12,7 +12,7 @@ from typing import Protocol
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
+from .assembly import Source, check_layers, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -25,6 +25,7 @@ from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
 from .result import facts_of, read_record, write_adapters, write_all_weights, write_low_rank, write_record
 from .run_folder import RunFolder
+from .slots import check_slots
 from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
 
@@ -56,6 +57,13 @@ class Trained:
     history: History
 
 
+def check_training(config: TrainConfig, model: OpenedModel, out: str | Path, *, resume: bool = False) -> None:
+    """Raise what `train` would raise of a configuration, a model and a folder, before any work is done for it."""
+    RunFolder(Path(out)).check(config, resume=resume)
+    check_slots(model)
+    check_layers(config, model)
+
+
 def train(
     config: TrainConfig,
     model: OpenedModel,
@@ -65,6 +73,7 @@ def train(
     resume: bool = False,
     stop_after: int | None = None,
     preview: ShowPreview | None = None,
+    on_begin: Callable[[RunFolder], object] = lambda folder: None,
     should_stop: Callable[[], bool] = lambda: False,
     listener: Listener | None = None,
     ranks: Ranks | None = None,
@@ -79,6 +88,7 @@ def train(
         resume: go on with the training in this folder, from its last checkpoint.
         stop_after: end behind this step with a checkpoint, to go on later.
         preview: called with the model in training when a preview is due.
+        on_begin: called with the folder of a new training once no other one can write into it.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
@@ -86,9 +96,11 @@ def train(
     folder, listener, ranks = RunFolder(Path(out)), listener or Listener(), ranks or find_ranks()
     if not cache.trained:
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-    turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
+    check_training(config, model, out, resume=resume)  # what cannot work is said before anything is written
     with folder.locked(), model.lock:
         folder.begin(config, resume=resume)
+        if not resume:
+            on_begin(folder)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
