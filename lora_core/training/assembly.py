@@ -108,6 +108,8 @@ def make_learner(
         family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
         trainee.checkpointing(True)
+    if config.learning.compile:
+        trainee.compile()
     return Learner(
         expert,
         trainee,

@@ -67,6 +67,10 @@ class Trainee:
         else:
             self.network.disable_gradient_checkpointing()  # type: ignore[operator]
 
+    def compile(self) -> None:
+        """Let torch.compile make the blocks faster; the first steps, with each new shape, take long."""
+        self.network.compile_repeated_blocks()  # type: ignore[operator]  # a diffusers model
+
     def to(self, device: torch.device | str) -> None:
         """Move what the trainee itself owns; what it shares with the opened model moves with that."""
         shared = _tensor_ids(self.base)
