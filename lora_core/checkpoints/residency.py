@@ -102,6 +102,12 @@ class Piece:
                 self._is_active = True
             return network.module
 
+    def at_rest(self) -> Network:
+        """Return the network as it is stored, without taking it onto the device."""
+        with self.residence.lock:
+            self.rest()
+            return self._open()
+
     def rest(self) -> None:
         """Give the device's memory back; tensors at rest are the stored ones, bit for bit."""
         if self._grain != "whole":

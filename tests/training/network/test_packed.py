@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from pathlib import Path
 
 import pytest
 import tiny
@@ -79,7 +80,7 @@ def test_layers_without_an_adapter_are_packed_all_the_same() -> None:
 
 @pytest.mark.parametrize(("base", "share"), [("nf4", 0.3), ("int8", 0.55), ("fp8", 0.55)])
 def test_packed_weights_weigh_a_share_of_float16(base: BaseFormat, share: float) -> None:
-    layer = PackedLinear(torch.randn(256, 512), None, base, torch.float16)
+    layer = PackedLinear(torch.randn(256, 512).half(), None, base)
     num_bytes = sum(t.numel() * t.element_size() for t in (*layer.parameters(), *layer.buffers()))
     assert num_bytes < share * 2 * 256 * 512
 
@@ -96,7 +97,7 @@ def test_the_opened_model_may_be_released_while_a_packed_network_trains() -> Non
 
 
 def test_no_unpacked_weight_is_kept_for_the_backward() -> None:
-    layer = PackedLinear(torch.randn(512, 512), None, "nf4", torch.float32)
+    layer = PackedLinear(torch.randn(512, 512), None, "nf4")
     x = torch.randn(2, 512, requires_grad=True)
     with MemoryMeter() as meter:
         y = layer(x)
@@ -125,7 +126,7 @@ def test_a_row_of_zeros_stays_zero() -> None:
     weight = torch.randn(4, 64)
     weight[1] = 0
     for base in FORMATS:
-        unpacked_weight = PackedLinear(weight, None, base, torch.float32).weight
+        unpacked_weight = PackedLinear(weight, None, base).weight
         assert torch.isfinite(unpacked_weight).all()
         assert not unpacked_weight[1].any()
 
@@ -134,3 +135,45 @@ def test_a_missing_bitsandbytes_is_said_with_the_way_to_install_it(monkeypatch: 
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(TrainingError, match=r"pip install 'wanloom\[train\]'"):
         make_trainee(tiny.transformer(), settings("nf4"))
+
+
+def test_a_network_at_rest_packs_to_the_same_bits_and_never_comes_onto_the_device() -> None:
+    model = open_wan("pocket", dtype=torch.bfloat16)
+    piece = model.experts["high_noise"]
+    rested = make_trainee(piece.at_rest(), settings("nf4"), device="cpu")
+    assert not piece.is_active
+    placed = make_trainee(model.expert("high_noise"), settings("nf4"))
+    ours, theirs = rested.network.state_dict(), placed.network.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(
+        torch.equal(tensor, theirs[name]) and tensor.dtype == theirs[name].dtype for name, tensor in ours.items()
+    )
+
+
+@pytest.mark.parametrize("form", ["scaled", "comfy_quant"])
+def test_a_lora_on_a_checkpoint_of_8_bits_learns_as_on_its_unpacked_weights(tmp_path: Path, form: str) -> None:
+    files = tiny.save_files(tmp_path)
+    tiny.save_fp8(tiny.transformer(), files.high, form)
+    base = open_wan(files.high, **files.arguments()).expert("high_noise")
+    trainee = make_trainee(base, AdapterSettings(rank=4))
+    wide = copy.deepcopy(tiny.transformer())
+    wide.load_state_dict({**wide.state_dict(), **widened(base)})
+    twin = make_trainee(wide, AdapterSettings(rank=4))
+    for each in (trainee, twin):
+        stir(each)
+    ours, theirs = gradients(trainee), gradients(twin)
+    assert max(float((ours[name] - theirs[name]).norm() / theirs[name].norm()) for name in theirs) < 1e-3
+    with pytest.raises(TrainingError, match=r"dora has to read the weight of 'blocks.0.self_attn.q', which is packed"):
+        make_trainee(base, AdapterSettings(rank=4, adapter="dora"))
+    with pytest.raises(TrainingError, match=r"are packed .*, and cannot learn themselves"):
+        make_trainee(base, AdapterSettings(method="full"))
+    assert make_trainee(base, settings("nf4", "dora")).deltas()
+
+
+def widened(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return all tensors of a network, its 8-bit weights widened."""
+    state = {name: tensor.float() for name, tensor in network.state_dict().items()}
+    for path, module in network.named_modules():
+        if hasattr(module, "dequantised_weight"):
+            state[f"{path}.weight"] = module.dequantised_weight(torch.float32)
+    return state

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
+import pytest
 import tiny
 import torch
 from torch import nn
 from trainees import call, learn, with_deltas
 
+from lora_core.errors import TrainingError
 from lora_core.families.wan.model import WanModel
 from lora_core.families.wan.open import open_wan
 from lora_core.training.network.trainee import make_trainee
@@ -108,3 +112,31 @@ def test_full_training_of_a_narrow_base_computes_narrow_and_learns_wide() -> Non
     output.float().square().mean().backward()
     assert output.dtype == torch.bfloat16
     assert all(weight.grad is not None for weight in trainee.weights.values())
+
+
+def test_a_whole_network_at_rest_learns_without_its_base_on_the_device() -> None:
+    model = open_wan("pocket", dtype=torch.bfloat16)
+    piece = model.experts["low_noise"]
+    trainee = make_trainee(piece.at_rest(), AdapterSettings(method="full"), device="cpu")
+    call(trainee.network, torch.bfloat16).float().square().mean().backward()
+    assert not piece.is_active
+    assert all(weight.grad is not None for weight in trainee.weights.values())
+    with torch.no_grad():
+        torch.testing.assert_close(
+            call(trainee.network, torch.bfloat16), call(model.expert("low_noise"), torch.bfloat16)
+        )
+
+
+def test_a_lora_shares_the_base_in_use_and_takes_none_at_rest() -> None:
+    with pytest.raises(TrainingError, match="method lora: it shares the weights of the opened model"):
+        make_trainee(open_wan("pocket").experts["low_noise"].at_rest(), LORA)
+
+
+def test_a_network_with_offloaded_blocks_is_refused(some_accelerator: None) -> None:
+    from diffusers.hooks import apply_group_offloading
+
+    network = copy.deepcopy(tiny.transformer())
+    cpu = torch.device("cpu")
+    apply_group_offloading(network, cpu, cpu, "block_level", 1)
+    with pytest.raises(TrainingError, match="offload blocks: a network whose blocks come and go"):
+        make_trainee(network, LORA)
