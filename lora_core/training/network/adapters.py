@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...checkpoints.quiet import quietly
 from ...deltas import Delta, Dora, LoHa, LoKr, Lora
 from ..settings.adapter import AdapterKind, AdapterSettings
+from .sharing import gathered
 from .targets import Layer
 
 #: peft's name for the adapter that is trained.
@@ -64,7 +65,7 @@ def adapter_scale(settings: AdapterSettings) -> float:
 
 def delta_of(module: nn.Module, settings: AdapterSettings) -> Delta:
     """Return the change that one of peft's layers has learnt; its tensors are copies on the CPU."""
-    tensors = {name: parameter.detach().cpu().clone() for name, parameter in adapter_parts(module).items()}
+    tensors = {name: gathered(parameter) for name, parameter in adapter_parts(module).items()}
     return FORMS[settings.adapter].delta(tensors, adapter_scale(settings))
 
 

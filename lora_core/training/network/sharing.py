@@ -6,7 +6,7 @@ import copy
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...checkpoints.residency import Network
 from ...errors import TrainingError
@@ -37,3 +37,11 @@ def own_tensors(copied: nn.Module, base: Network, device: torch.device | str | N
 def tensor_ids(network: nn.Module) -> frozenset[int]:
     """Return what tells a network's tensors from others."""
     return frozenset(id(tensor) for tensor in chain(network.parameters(), network.buffers()))
+
+
+def gathered(parameter: Tensor) -> Tensor:
+    """Return a copy of a parameter on the CPU; one that FSDP has cut up is put together, which all processes must do."""
+    whole = parameter.detach()
+    if hasattr(whole, "full_tensor"):
+        whole = whole.full_tensor()
+    return whole.to("cpu", copy=True)

@@ -16,6 +16,7 @@ from ...deltas import Delta, Full
 from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ..settings.adapter import AdapterSettings
+from .sharing import gathered
 from .targets import EVERYTHING, chosen_blocks, chosen_layers
 
 
@@ -57,7 +58,7 @@ class Differences(Mapping[str, Delta]):
         self._spec = spec
 
     def __getitem__(self, target: str) -> Delta:
-        learnt = self._weights[target].detach().cpu()
+        learnt = gathered(self._weights[target])
         path, leaf = self._spec.parameter_path(target, self._base)
         return Full(learnt - self._base.get_submodule(path).get_parameter(leaf).detach().cpu().float())
 
