@@ -40,7 +40,7 @@ def tensor_ids(network: nn.Module) -> frozenset[int]:
 
 
 def gathered(parameter: Tensor) -> Tensor:
-    """Return a copy of a parameter on the CPU; one that FSDP has cut up is put together, which all processes must do."""
+    """Return a copy of a parameter on the CPU; what FSDP cut up is put together, which every process has to do."""
     whole = parameter.detach()
     if hasattr(whole, "full_tensor"):
         whole = whole.full_tensor()
