@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import sys
-from pathlib import Path
 
 import pytest
 import tiny
@@ -148,32 +147,3 @@ def test_a_network_at_rest_packs_to_the_same_bits_and_never_comes_onto_the_devic
     assert all(
         torch.equal(tensor, theirs[name]) and tensor.dtype == theirs[name].dtype for name, tensor in ours.items()
     )
-
-
-@pytest.mark.parametrize("form", ["scaled", "comfy_quant"])
-def test_a_lora_on_a_checkpoint_of_8_bits_learns_as_on_its_unpacked_weights(tmp_path: Path, form: str) -> None:
-    files = tiny.save_files(tmp_path)
-    tiny.save_fp8(tiny.transformer(), files.high, form)
-    base = open_wan(files.high, **files.arguments()).expert("high_noise")
-    trainee = make_trainee(base, AdapterSettings(rank=4))
-    wide = copy.deepcopy(tiny.transformer())
-    wide.load_state_dict({**wide.state_dict(), **widened(base)})
-    twin = make_trainee(wide, AdapterSettings(rank=4))
-    for each in (trainee, twin):
-        stir(each)
-    ours, theirs = gradients(trainee), gradients(twin)
-    assert max(float((ours[name] - theirs[name]).norm() / theirs[name].norm()) for name in theirs) < 1e-3
-    with pytest.raises(TrainingError, match=r"dora has to read the weight of 'blocks.0.self_attn.q', which is packed"):
-        make_trainee(base, AdapterSettings(rank=4, adapter="dora"))
-    with pytest.raises(TrainingError, match=r"are packed .*, and cannot learn themselves"):
-        make_trainee(base, AdapterSettings(method="full"))
-    assert make_trainee(base, settings("nf4", "dora")).deltas()
-
-
-def widened(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return all tensors of a network, its 8-bit weights widened."""
-    state = {name: tensor.float() for name, tensor in network.state_dict().items()}
-    for path, module in network.named_modules():
-        if hasattr(module, "dequantised_weight"):
-            state[f"{path}.weight"] = module.dequantised_weight(torch.float32)
-    return state
