@@ -20,7 +20,6 @@ from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
-from .network.place import Place
 from .network.trainee import OWNING, Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
@@ -90,9 +89,7 @@ def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel) -> Trainee
     seed = config.learning.seed
     if config.adapter.method not in OWNING:
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
-    stored = model.at_rest(expert)
-    place = Place(model.device, stored.dtypes)
-    return make_trainee(stored.module, config.adapter, seed=seed, place=place)
+    return make_trainee(model.at_rest(expert), config.adapter, seed=seed, device=model.device)
 
 
 def _nothing() -> None:

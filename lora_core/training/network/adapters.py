@@ -6,6 +6,7 @@ Dtype policy: an adapter's parameters are float32, whatever the base's are.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ...checkpoints.quiet import quietly
 from ...deltas import Delta, Dora, LoHa, LoKr, Lora
 from ..settings.adapter import AdapterKind, AdapterSettings
+from .sharing import gathered
 from .targets import Layer
 
 #: peft's name for the adapter that is trained.
@@ -64,7 +66,7 @@ def adapter_scale(settings: AdapterSettings) -> float:
 
 def delta_of(module: nn.Module, settings: AdapterSettings) -> Delta:
     """Return the change that one of peft's layers has learnt; its tensors are copies on the CPU."""
-    tensors = {name: parameter.detach().cpu().clone() for name, parameter in adapter_parts(module).items()}
+    tensors = {name: gathered(parameter) for name, parameter in adapter_parts(module).items()}
     return FORMS[settings.adapter].delta(tensors, adapter_scale(settings))
 
 
@@ -85,6 +87,11 @@ def _draw(module: Any, generator: torch.Generator) -> None:
 _MAGNITUDE = "lora_magnitude_vector"
 
 
+def _exactly(paths: list[str]) -> str:
+    """Return a pattern of these paths; peft would also take every path that one of a list is the end of."""
+    return "|".join(re.escape(path) for path in paths)
+
+
 def _lora_config(settings: AdapterSettings, paths: list[str]) -> Any:
     from peft import LoraConfig
 
@@ -94,20 +101,20 @@ def _lora_config(settings: AdapterSettings, paths: list[str]) -> Any:
         use_rslora=settings.rslora,
         use_dora=settings.adapter == "dora",
         lora_dropout=settings.dropout,
-        target_modules=paths,
+        target_modules=_exactly(paths),
     )
 
 
 def _loha_config(settings: AdapterSettings, paths: list[str]) -> Any:
     from peft import LoHaConfig
 
-    return LoHaConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=paths)  # type: ignore[arg-type]
+    return LoHaConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=_exactly(paths))  # type: ignore[arg-type]
 
 
 def _lokr_config(settings: AdapterSettings, paths: list[str]) -> Any:
     from peft import LoKrConfig
 
-    return LoKrConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=paths)  # type: ignore[arg-type]
+    return LoKrConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=_exactly(paths))  # type: ignore[arg-type]
 
 
 def _lora(tensors: Mapping[str, Tensor], scale: float) -> Delta:
