@@ -85,7 +85,7 @@ class _NetworkCall:
 
 
 def _nothing() -> None:
-    """Bring nothing: networks of `qlora` and `full` own all their tensors."""
+    """Bring nothing: networks of `qlora` and `full`, and those shared out, own all their tensors."""
 
 
 def make_learner(
@@ -108,7 +108,7 @@ def make_learner(
         device=model.device,
         dtype=model.dtype,
         ranks=ranks,
-        bring=partial(model.expert, expert) if config.adapter.method == "lora" else _nothing,
+        bring=partial(model.expert, expert) if config.adapter.method == "lora" and not ranks.is_sharded else _nothing,
     )
 
 

@@ -66,11 +66,13 @@ COLUMNS = tuple(field.name for field in fields(LogRow))
 class RunLog:
     """The log in a run's folder, open for further rows.
 
-    A last line that a crash left half-written is dropped when the log is opened.
+    A last line that a crash left half-written is dropped when the log is opened. One that does not write knows what
+    is in the log of a process that trains beside this one, for it is told the same.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, writes: bool = True) -> None:
         self.folder = Path(folder)
+        self._writes = writes
         self._rows = list(read_log(self.folder))
         self._files: tuple[io.FileIO, ...] = ()
         self._rewrite()
@@ -98,6 +100,9 @@ class RunLog:
         if row.step <= self.last_step:
             what = f"step {row.step} is logged behind step {self.last_step}"
             raise TrainingError(self.folder / JSON_NAME, what, remedy="Truncate the log to the step to go on from")
+        self._rows.append(row)
+        if not self._writes:
+            return
         try:
             for file, line in zip(self._files, (_json_line(row), _csv_line(row)), strict=True):
                 if file.write(line) < len(line):  # what had room is there, and is dropped when the log is opened next
@@ -105,8 +110,8 @@ class RunLog:
         except OSError as error:
             self.close()
             what = f"cannot be written: {error}"
+            self._rows.pop()
             raise OutputError(self.folder / JSON_NAME, what, remedy=_FULL) from error
-        self._rows.append(row)
 
     def truncate_after(self, step: int) -> None:
         """Drop the rows of later steps, which a run that is resumed from `step` will take again."""
@@ -124,6 +129,8 @@ class RunLog:
     def _rewrite(self) -> None:
         """Write both files from the rows where they are not so already, and open them for more."""
         self.close()
+        if not self._writes:
+            return
         paths = (self.folder / JSON_NAME, self.folder / CSV_NAME)
         wanted = (b"".join(map(_json_line, self._rows)), _CSV_HEADER + b"".join(map(_csv_line, self._rows)))
         if any(_content(path) != content for path, content in zip(paths, wanted, strict=True)):

@@ -21,6 +21,7 @@ from .learner import Learner, StepResult
 from .listener import Listener, StepReport
 from .log import RunLog
 from .memory.peak import peak_bytes
+from .ranks import Alone, Ranks
 from .settings.watching import WatchingSettings
 from .turns import Turns
 from .validation import History, Measured
@@ -65,7 +66,7 @@ class Loop:
     listener: Listener
     hooks: Hooks
     identity: Mapping[str, str]
-    is_main: bool = True
+    ranks: Ranks = field(default_factory=Alone)
     step: int = 0
     stopped: str = ""
     is_over: bool = False
@@ -101,11 +102,14 @@ class Loop:
                 learner.load_state(state["learners"][expert])
 
     def save(self) -> None:
-        """Make a checkpoint of where the loop is."""
+        """Make a checkpoint of where the loop is; the main process does, and the others wait for it."""
         self.listener.phase("saving a checkpoint")
         state = self._state()
-        if not self.is_main:
-            return
+        with self.ranks.as_one():
+            if self.ranks.is_main:
+                self._write(state)
+
+    def _write(self, state: Mapping[str, Any]) -> None:
         write_checkpoint(self.checkpoints, self.step, state, self.hooks.write)
         best = self.history.best
         also = None if best is None else self.checkpoints / checkpoint_name(best.step)
@@ -210,7 +214,8 @@ class Loop:
             return f"the held-out loss has not fallen in {patience} measurements"
         if stop_after is not None and self.step >= stop_after and self.step < self.num_steps:
             return f"asked to stop after {stop_after} steps"
-        return "asked to stop" if self.hooks.should_stop() and self.step < self.num_steps else ""
+        is_asked = self.ranks.any(self.hooks.should_stop())
+        return "asked to stop" if is_asked and self.step < self.num_steps else ""
 
     def _last_good(self) -> str:
         saved = [path for path in sorted(self.checkpoints.glob("step-*")) if path.is_dir()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
 from .ranks import Ranks, find_ranks
-from .result import facts_of, read_record, write_adapters, write_all_weights, write_record
+from .result import facts_of, give_parts, read_record, write_adapters, write_all_weights, write_record
 from .run_folder import RunFolder
 from .validation import History, held_out_loss
 
@@ -74,24 +75,30 @@ def train(
         out: the folder of the training.
         resume: go on with the training in this folder, from its last checkpoint.
         stop_after: end behind this step with a checkpoint, to go on later.
-        preview: called with the model in training when a preview is due.
+        preview: called with the model in training when a preview is due; by the main process, and by all where each
+            has but a part of the weights.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
     """
-    folder, listener, ranks = RunFolder(Path(out)), listener or Listener(), ranks or find_ranks()
+    folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
+    listener = listener if listener and ranks.is_main else Listener()
     if not cache.trained:
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
     turns = turns_of(config.learning, model.spec)
-    with folder.locked(), model.lock:
-        folder.begin(config, resume=resume)
+    with ExitStack() as held, model.lock:
+        with ranks.as_one():
+            if ranks.is_main:
+                held.enter_context(folder.locked())
+                folder.begin(config, resume=resume)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
         learners: dict[Expert, Learner] = {}
         teacher = make_teacher(config, model, cache, folder.teacher)
-        if teacher is not None:
-            teacher.record(model, config.learning.batch_size, listener.progress)
+        with ranks.as_one():
+            if teacher is not None and ranks.is_main:
+                teacher.record(model, config.learning.batch_size, listener.progress)
         sources = make_sources(config, model, cache, turns, teacher)
         for expert in turns.experts:
             listener.phase(f"loading the {expert.replace('_', '-')} expert")
@@ -104,16 +111,18 @@ def train(
             num_steps=config.learning.steps,
             settings=config.watching,
             checkpoints=folder.checkpoints,
-            log=RunLog(folder.path),
+            log=RunLog(folder.path, writes=ranks.is_main),
             listener=listener,
-            hooks=_hooks(config, model, learners, sources, preview, should_stop),
-            identity={"data": cache.digest},
-            is_main=ranks.index == 0,
+            hooks=_hooks(
+                config, model, learners, sources, preview if ranks.is_main or ranks.is_sharded else None, should_stop
+            ),
+            identity={"data": cache.digest, "number of processes": str(ranks.num)},
+            ranks=ranks,
         )
         if resume and (last := folder.last_checkpoint) is not None:
             loop.resume(last)
         loop.run(stop_after)
-        files = _finish(config, model, cache, loop, folder) if loop.is_over and loop.is_main else {}
+        files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
 
@@ -123,6 +132,9 @@ def _finish(
     """Write what was learnt: at the last step, or where the held-out loss was least if that ended the training."""
     if loop.stopped:
         loop.load_best()
+    if not loop.ranks.is_main:
+        give_parts(loop.learners)
+        return {}
     loop.listener.phase("writing the result")
     facts = facts_of(config, model, cache, loop.learners, loop.history)
     if config.adapter.method == "full":

@@ -20,6 +20,7 @@ from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
 from ..settings.adapter import AdapterSettings
+from ..shards import whole
 from .adapters import adapter_parts, delta_of, inject_adapter
 from .packed import pack_layers
 from .targets import EVERYTHING, Layer, block_layers, check_rank, chosen_blocks, chosen_layers
@@ -50,8 +51,20 @@ class Trainee:
         """
         if self.settings.method == "full":
             return _Differences(self.weights, self.base, spec_of_module(self.base))
-        modules = {layer.target: self.network.get_submodule(layer.path) for layer in self.layers}
-        return {target: delta_of(module, self.settings) for target, module in modules.items()}
+        learnt = self.learnt()
+        parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
+        return {
+            target: delta_of({name: learnt[f"{target}.{name}"] for name in names}, self.settings)
+            for target, names in parts.items()
+        }
+
+    def learnt(self, *, keep: bool = True) -> dict[str, Tensor]:
+        """Return copies on the CPU of what learns, by its name.
+
+        Of a network that is shared out among processes each has to ask; one that does not `keep` them gets none.
+        """
+        tensors = {name: whole(weight, keep=keep) for name, weight in self.weights.items()}
+        return {name: tensor.clone() for name, tensor in tensors.items() if tensor is not None}
 
     def own_name(self, path: str) -> str:
         """Return the model's own full name of a parameter of the base network."""
@@ -64,11 +77,11 @@ class Trainee:
         else:
             self.network.disable_gradient_checkpointing()  # type: ignore[operator]
 
-    def to(self, device: torch.device | str) -> None:
-        """Move what the trainee itself owns; what it shares with the opened model moves with that."""
+    def to(self, device: torch.device | str, may_move: Callable[[Tensor], bool] = lambda tensor: True) -> None:
+        """Move what the trainee itself owns and may move; what it shares with the opened model moves with that."""
         shared = _tensor_ids(self.base)
         for tensor in chain(self.network.parameters(), self.network.buffers()):
-            if id(tensor) not in shared:
+            if id(tensor) not in shared and may_move(tensor):
                 tensor.data = tensor.data.to(device)
 
 
@@ -212,7 +225,7 @@ class _Differences(Mapping[str, Delta]):
         self._spec = spec
 
     def __getitem__(self, target: str) -> Delta:
-        learnt = self._weights[target].detach().cpu()
+        learnt = whole(self._weights[target])
         path, leaf = self._spec.parameter_path(target, self._base)
         return Full(learnt - self._base.get_submodule(path).get_parameter(leaf).detach().cpu().float())
 
