@@ -27,9 +27,9 @@ class LogRow:
     """What one step of the optimiser did.
 
     Attributes:
-        step: of the run, from 1.
+        step: of the run, from 1; 0 for what was measured before the first.
         expert: which one it trained.
-        loss: the mean over its batches; NaN where it was not finite.
+        loss: the mean over its batches; NaN where it was not finite, None where nothing was trained.
         learning_rate: what it was taken with.
         gradient_norm: of all weights that learn, before clipping.
         held_out_high_noise, held_out_low_noise: the loss on the clips kept for validation, where it was taken.
@@ -39,8 +39,8 @@ class LogRow:
 
     step: int
     expert: Expert
-    loss: float
-    learning_rate: float
+    loss: float | None = None
+    learning_rate: float | None = None
     gradient_norm: float | None = None
     held_out_high_noise: float | None = None
     held_out_low_noise: float | None = None
@@ -48,7 +48,7 @@ class LogRow:
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        whole_number(self.step, "step", TrainingError, low=1)
+        whole_number(self.step, "step", TrainingError, low=0)
         known(self.expert, EXPERTS, "expert", TrainingError)
 
     def held_out(self, expert: Expert) -> float | None:
@@ -92,8 +92,8 @@ class RunLog:
 
     @property
     def last_step(self) -> int:
-        """The step of the last row; 0 for an empty log."""
-        return self._rows[-1].step if self._rows else 0
+        """The step of the last row; -1 for an empty log."""
+        return self._rows[-1].step if self._rows else -1
 
     def append(self, row: LogRow) -> None:
         """Add the row of the next step; it is with the system when this returns, whatever becomes of the program."""

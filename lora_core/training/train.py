@@ -20,9 +20,11 @@ from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
+from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
 from .result import facts_of, give_parts, read_record, write_adapters, write_all_weights, write_record
 from .run_folder import RunFolder
+from .trackers import Run, open_tracker
 from .validation import History, held_out_loss
 
 _log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ def train(
     listener = listener if listener and ranks.is_main else Listener()
     if not cache.trained:
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-    turns = turns_of(config.learning, model.spec)
+    turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
     with ExitStack() as held, model.lock:
         with ranks.as_one():
             if ranks.is_main:
@@ -94,36 +96,53 @@ def train(
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
-        learners: dict[Expert, Learner] = {}
-        teacher = make_teacher(config, model, cache, folder.teacher)
-        with ranks.as_one():
-            if teacher is not None and ranks.is_main:
-                teacher.record(model, config.learning.batch_size, listener.progress)
-        sources = make_sources(config, model, cache, turns, teacher)
-        for expert in turns.experts:
-            listener.phase(f"loading the {expert.replace('_', '-')} expert")
-            learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
-            if len(turns.experts) > 1:
-                learners[expert].rest()
-        loop = Loop(
-            learners=learners,
-            turns=turns,
-            num_steps=config.learning.steps,
-            settings=config.watching,
-            checkpoints=folder.checkpoints,
-            log=RunLog(folder.path, writes=ranks.is_main),
-            listener=listener,
-            hooks=_hooks(
-                config, model, learners, sources, preview if ranks.is_main or ranks.is_sharded else None, should_stop
-            ),
-            identity={"data": cache.digest, "number of processes": str(ranks.num)},
-            ranks=ranks,
-        )
+        shown = preview if ranks.is_main or ranks.is_sharded else None
+        loop = _make_loop(config, model, cache, folder, ranks, listener, shown, should_stop)
         if resume and (last := folder.last_checkpoint) is not None:
             loop.resume(last)
         loop.run(stop_after)
         files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
+
+
+def _make_loop(
+    config: TrainConfig,
+    model: OpenedModel,
+    cache: ClipCache,
+    folder: RunFolder,
+    ranks: Ranks,
+    listener: Listener,
+    preview: ShowPreview | None,
+    should_stop: Callable[[], bool],
+) -> Loop:
+    """Put together what is trained, at its first step."""
+    turns = turns_of(config.learning, model.spec)
+    teacher = make_teacher(config, model, cache, folder.teacher)
+    with ranks.as_one():
+        if teacher is not None and ranks.is_main:
+            teacher.record(model, config.learning.batch_size, listener.progress)
+    sources = make_sources(config, model, cache, turns, teacher)
+    learners: dict[Expert, Learner] = {}
+    for expert in turns.experts:
+        listener.phase(f"loading the {expert.replace('_', '-')} expert")
+        learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
+        if len(turns.experts) > 1:
+            learners[expert].rest()
+    log = RunLog(folder.path, writes=ranks.is_main)
+    run = Run(folder.path, config.name, config.values(), max(0, log.last_step))
+    return Loop(
+        learners=learners,
+        turns=turns,
+        num_steps=config.learning.steps,
+        settings=config.watching,
+        checkpoints=folder.checkpoints,
+        log=log,
+        listener=listener,
+        hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
+        identity={"data": cache.digest, "number of processes": str(ranks.num)},
+        trackers=tuple(open_tracker(name, run) for name in config.watching.trackers if ranks.is_main),
+        ranks=ranks,
+    )
 
 
 def _finish(
@@ -149,6 +168,7 @@ def _finish(
 
 def _hooks(
     config: TrainConfig,
+    folder: RunFolder,
     model: OpenedModel,
     learners: Mapping[Expert, Learner],
     sources: Mapping[Expert, Source],
@@ -160,6 +180,9 @@ def _hooks(
             with judged_model(model, learners) as judged:
                 preview(step, judged)
 
+    def draw(log: RunLog) -> None:
+        save_loss_plot(log.rows, folder.plot, title=config.name)
+
     batches = {expert: source.held_out(config.watching.num_levels) for expert, source in sources.items()}
 
     def measure(learner: Learner) -> float:
@@ -168,5 +191,6 @@ def _hooks(
     return Hooks(
         measure=measure if all(batches.values()) else None,
         preview=None if preview is None else show,
+        draw=draw,
         should_stop=should_stop,
     )

@@ -32,7 +32,7 @@ class Bucket:
 
 def bucket_of(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Bucket:
     """Return the bucket of a clip: the nearest aspect, and as many frames as are wanted and there."""
-    aspect = math.log(probe.pixel_aspect * probe.width / probe.height)
+    aspect = math.log(probe.width / probe.height)
     sizes = sizes_of(settings.resolution, spec)
     height, width = min(sizes, key=lambda size: abs(math.log(size[1] / size[0]) - aspect))
     if probe.is_picture:

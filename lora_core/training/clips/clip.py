@@ -14,12 +14,13 @@ class Probe:
         num_frames: frames in it, counted; 1 for a picture.
         fps: frames per second, the mean over its time stamps; 0 for a picture.
         seconds: how long it plays; 0 for a picture.
-        width, height: in square pixels, upright.
+        width, height: in pixels, upright.
         fingerprint: sha256 of the file's bytes.
         num_blank: frames that are of one colour all over.
         brightest: the highest level of red, green or blue in any frame, 0 to 255.
         change: by how much of the 255 levels any place of any frame differs from the first frame.
         longest_gap: the longest time that one frame is shown, in seconds; the last one aside.
+        pixel_aspect: width of a pixel over its height, upright.
     """
 
     num_frames: int
@@ -32,6 +33,7 @@ class Probe:
     brightest: int = 255
     change: int = 255
     longest_gap: float = 0.0
+    pixel_aspect: float = 1.0
 
     @property
     def is_picture(self) -> bool:

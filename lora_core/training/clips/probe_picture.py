@@ -38,7 +38,7 @@ def probe_picture(path: Path, fingerprint: str, background: Sequence[int]) -> Pr
     except _DAMAGE as error:
         raise UnusableClipError(path, _damage(error)) from error
     size = (height, width) if is_sideways else (width, height)
-    return summed_up(seen, size, fingerprint, 1000 / _USUAL_DURATION if moves else 0.0)
+    return summed_up(seen, size, fingerprint, rate=1000 / _USUAL_DURATION if moves else 0.0)
 
 
 def _thumbnails(picture: Image.Image, background: Sequence[int]) -> Iterator[tuple[float, np.ndarray]]:

@@ -54,9 +54,10 @@ def probe_video(path: Path, fingerprint: str, background: Sequence[int]) -> Prob
     fault = _fault(seen, tally, stated, rate)
     if fault is not None:
         raise UnusableClipError(path, fault)
-    ((columns, height),) = tally.sizes
-    width = max(1, round(columns * aspect))
-    return summed_up(seen, (height, width) if tally.turned else (width, height), fingerprint, rate)
+    ((width, height),) = tally.sizes
+    if tally.turned:
+        width, height, aspect = height, width, 1 / aspect
+    return summed_up(seen, (width, height), fingerprint, rate=rate, aspect=aspect)
 
 
 def opened(path: Path) -> InputContainer:

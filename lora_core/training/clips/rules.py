@@ -74,7 +74,7 @@ def _frozen(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | No
 
 def _enlarged(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     side = settings.resolution or math.sqrt(spec.default_clip.height * spec.default_clip.width)
-    factor = side / math.sqrt(probe.height * probe.width)
+    factor = side / math.sqrt(probe.height * probe.width * probe.pixel_aspect)
     if factor <= settings.max_upscale * (1 + 1e-6):
         return None
     what = f"would be enlarged {factor:.1f} times from {probe.width}x{probe.height}, at most {settings.max_upscale:g}"
