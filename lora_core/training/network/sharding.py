@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .trainee import Trainee
 
@@ -23,6 +24,7 @@ def shard(trainee: Trainee, device: torch.device, num: int) -> Trainee:
     paths = {id(parameter): path for path, parameter in network.named_parameters()}
     learning = {name: paths[id(weight)] for name, weight in trainee.weights.items()}
     _part_from_base(network)
+    network.register_forward_hook(_own_output)
     mesh = init_device_mesh(device.type, (num,))
     for block in _blocks(network):
         fully_shard(block, mesh=mesh)
@@ -44,3 +46,8 @@ def _part_from_base(network: nn.Module) -> None:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
         for name, buffer in list(module.named_buffers(recurse=False)):
             module._buffers[name] = buffer.detach()
+
+
+def _own_output(network: nn.Module, inputs: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return an output that is no view of another tensor: torch hangs on it what gathers the weights for the backward."""
+    return tuple(tensor.clone() for tensor in output)
