@@ -102,6 +102,13 @@ class Piece:
                 self._is_active = True
             return network.module
 
+    def at_rest(self) -> Network:
+        """Return the network at rest, its tensors as they are stored; who wants it elsewhere makes copies."""
+        with self.residence.lock:
+            network = self._open()
+            self.rest()
+            return network
+
     def rest(self) -> None:
         """Give the device's memory back; tensors at rest are the stored ones, bit for bit."""
         if self._grain != "whole":

@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "Write a LoRA file in another dialect.",
     "extract": "Write the difference of two checkpoints as a LoRA.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
+    "prepare": "Examine a folder of clips, and encode it into a cache for training.",
     "stack": "Check a stack file or preset.",
     "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",
     "demo": "Run the main job on the embedded pocket model and show what each LoRA does.",

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.residency import Offload
+from ..checkpoints.residency import Network, Offload
 from ..experts import Expert
 from .base import ModelSpec
 
@@ -54,6 +54,9 @@ class OpenedModel(Networks, Protocol):
     @property
     def files(self) -> Mapping[str, Path]:
         """What each piece was opened from."""
+
+    def at_rest(self, name: Expert) -> Network:
+        """Return an expert's network as it is stored, off the compute device; its tensors may be files."""
 
     @property
     def max_tokens(self) -> int:

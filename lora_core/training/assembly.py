@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
@@ -20,7 +21,8 @@ from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
-from .network.trainee import make_trainee
+from .network.place import Place
+from .network.trainee import OWNING, Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
@@ -84,15 +86,32 @@ class _NetworkCall:
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
 
+def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ranks) -> Trainee:
+    """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
+    seed = config.learning.seed
+    if _is_lent(config, ranks):
+        return make_trainee(model.expert(expert), config.adapter, seed=seed)
+    stored = model.at_rest(expert)
+    # What is shared out goes to the device block by block; packing is work for the device, and leaves little.
+    device = torch.device("cpu") if ranks.is_sharded and config.adapter.method != "qlora" else model.device
+    place = Place(device, stored.dtypes)
+    return make_trainee(stored.module, config.adapter, seed=seed, place=place)
+
+
+def _is_lent(config: TrainConfig, ranks: Ranks) -> bool:
+    """Say whether what is trained computes with the opened model's own tensors, which have to be brought."""
+    return config.adapter.method not in OWNING and not ranks.is_sharded
+
+
 def _nothing() -> None:
-    """Bring nothing: networks of `qlora` and `full`, and those shared out, own all their tensors."""
+    """Bring nothing: other networks own all their tensors."""
 
 
 def make_learner(
     expert: Expert, config: TrainConfig, model: OpenedModel, source: Source, turns: Turns, ranks: Ranks
 ) -> Learner:
     """Return an expert's learner at its first step, on the compute device."""
-    trainee = make_trainee(model.expert(expert), config.adapter, seed=config.learning.seed)
+    trainee = _trainee(expert, config, model, ranks)
     if text_tokens(model) is None:
         family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
@@ -108,7 +127,7 @@ def make_learner(
         device=model.device,
         dtype=model.dtype,
         ranks=ranks,
-        bring=partial(model.expert, expert) if config.adapter.method == "lora" and not ranks.is_sharded else _nothing,
+        bring=partial(model.expert, expert) if _is_lent(config, ranks) else _nothing,
     )
 
 

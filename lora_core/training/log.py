@@ -11,7 +11,6 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 
 from ..atomic import replacing_all
 from ..checks import first_line, known, known_keys, whole_number
@@ -19,7 +18,6 @@ from ..errors import OutputError, TrainingError
 from ..experts import EXPERTS, Expert
 
 JSON_NAME, CSV_NAME = "log.jsonl", "log.csv"
-_FULL = "Free space, then resume the run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ COLUMNS = tuple(field.name for field in fields(LogRow))
 
 
 class RunLog:
-    """The log in a run's folder, open for further rows.
+    """The log in a run's folder, to which rows are added.
 
     A last line that a crash left half-written is dropped when the log is opened. One that does not write knows what
     is in the log of a process that trains beside this one, for it is told the same.
@@ -74,16 +72,7 @@ class RunLog:
         self.folder = Path(folder)
         self._writes = writes
         self._rows = list(read_log(self.folder))
-        self._files: tuple[io.FileIO, ...] = ()
         self._rewrite()
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def rows(self) -> tuple[LogRow, ...]:
@@ -92,26 +81,18 @@ class RunLog:
 
     @property
     def last_step(self) -> int:
-        """The step of the last row; -1 for an empty log."""
-        return self._rows[-1].step if self._rows else -1
+        """The step of the last row; 0 for an empty log."""
+        return self._rows[-1].step if self._rows else 0
 
     def append(self, row: LogRow) -> None:
         """Add the row of the next step; it is with the system when this returns, whatever becomes of the program."""
-        if row.step <= self.last_step:
+        if self._rows and row.step <= self.last_step:
             what = f"step {row.step} is logged behind step {self.last_step}"
-            raise TrainingError(self.folder / JSON_NAME, what, remedy="Truncate the log to the step to go on from")
+            raise TrainingError(self._paths[0], what, remedy="Truncate the log to the step to go on from")
+        if self._writes:
+            for path, line in zip(self._paths, (_json_line(row), _csv_line(row)), strict=True):
+                _append(path, line)
         self._rows.append(row)
-        if not self._writes:
-            return
-        try:
-            for file, line in zip(self._files, (_json_line(row), _csv_line(row)), strict=True):
-                if file.write(line) < len(line):  # what had room is there, and is dropped when the log is opened next
-                    raise OSError("the disk is full")
-        except OSError as error:
-            self.close()
-            what = f"cannot be written: {error}"
-            self._rows.pop()
-            raise OutputError(self.folder / JSON_NAME, what, remedy=_FULL) from error
 
     def truncate_after(self, step: int) -> None:
         """Drop the rows of later steps, which a run that is resumed from `step` will take again."""
@@ -120,27 +101,19 @@ class RunLog:
             self._rows = kept
             self._rewrite()
 
-    def close(self) -> None:
-        """Close the files; what was appended is in them already."""
-        for file in self._files:
-            file.close()
-        self._files = ()
+    @property
+    def _paths(self) -> tuple[Path, Path]:
+        return self.folder / JSON_NAME, self.folder / CSV_NAME
 
     def _rewrite(self) -> None:
-        """Write both files from the rows where they are not so already, and open them for more."""
-        self.close()
+        """Write both files from the rows, where they are not so already."""
         if not self._writes:
             return
-        paths = (self.folder / JSON_NAME, self.folder / CSV_NAME)
         wanted = (b"".join(map(_json_line, self._rows)), _CSV_HEADER + b"".join(map(_csv_line, self._rows)))
-        if any(_content(path) != content for path, content in zip(paths, wanted, strict=True)):
-            with replacing_all(paths) as new:
+        if any(_content(path) != content for path, content in zip(self._paths, wanted, strict=True)):
+            with replacing_all(self._paths) as new:
                 for file, content in zip(new, wanted, strict=True):
                     file.write_bytes(content)
-        try:
-            self._files = tuple(path.open("ab", buffering=0) for path in paths)
-        except OSError as error:
-            raise OutputError(paths[0], f"cannot be written: {error}", remedy="Choose another folder") from error
 
 
 def read_log(folder: str | Path) -> tuple[LogRow, ...]:
@@ -166,8 +139,19 @@ def _row(line: bytes, where: str) -> LogRow:
     known_keys(entries, COLUMNS, where, TrainingError)
     if missing := [key for key in ("expert", "loss", "learning_rate") if key not in entries]:
         raise _damaged(where, f"has no {missing[0]}")
-    wild = {key: math.nan for key in ("loss", "learning_rate") if entries[key] is None}
-    return LogRow(**{**entries, **wild})
+    if entries["loss"] is None and entries["learning_rate"] is not None:
+        entries["loss"] = math.nan
+    return LogRow(**entries)
+
+
+def _append(path: Path, line: bytes) -> None:
+    try:
+        with path.open("ab", buffering=0) as file:
+            if file.write(line) < len(line):  # what had room is there, and is dropped when the log is opened next
+                raise OSError("the disk is full")
+    except OSError as error:
+        remedy = "Free space, then resume the run"
+        raise OutputError(path, f"cannot be written: {error}", remedy=remedy) from error
 
 
 def _damaged(where: str, what: str) -> TrainingError:

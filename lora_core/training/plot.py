@@ -37,7 +37,7 @@ def draw_losses(rows: Sequence[LogRow], *, title: str = "", width: float = 10.0)
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    experts = [expert for expert in EXPERTS if any(row.expert == expert for row in rows)]
+    experts = [e for e in EXPERTS if any(row.expert == e or row.held_out(e) is not None for row in rows)]
     if not experts:
         raise TrainingError("loss plot", "the log has no row yet", remedy="Train a step first")
     with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
@@ -77,7 +77,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def _draw_expert(axes: Axes, rows: Sequence[LogRow], expert: Expert, *, is_only: bool) -> None:
-    own = [row for row in rows if row.expert == expert]
+    own = [row for row in rows if row.expert == expert and row.loss is not None]
     steps = np.array([row.step for row in own])
     losses = np.array([row.loss for row in own], dtype=float)
     colour = _COLOURS[expert]
@@ -103,10 +103,10 @@ def _draw_held_out(axes: Axes, held_out: Sequence[tuple[int, float]]) -> None:
 def _limit(axes: Axes, losses: np.ndarray, held_out: Sequence[float]) -> None:
     """Show nearly all losses and every held-out one."""
     finite = losses[np.isfinite(losses)]
-    if not len(finite):
+    shown = [*(np.percentile(finite, _SHOWN) if len(finite) else ()), *held_out]
+    if not shown:
         return
-    low, high = np.percentile(finite, _SHOWN)
-    low, high = min([low, *held_out]), max([high, *held_out])
+    low, high = min(shown), max(shown)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     axes.set_ylim(low - margin, high + margin)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from ..checkpoints.hashes import file_sha256, hashes_of
 from ..experts import Expert
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
+from ..files.extract import extract_lora
 from ..files.purpose import Purpose
+from ..progress import Progress
 from .assembly import boundary_of, levels_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
@@ -82,6 +85,20 @@ def write_adapters(learners: Mapping[Expert, Learner], folder: Path, name: str, 
         with learner.judged():
             deltas[expert] = learner.trainee.deltas()
     return write_pair(deltas, folder, name, facts)
+
+
+def write_low_rank(
+    learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts, rank: int, progress: Progress
+) -> tuple[dict[Expert, Path], list[str]]:
+    """Write a LoRA of a rank in the place of all weights; return the files, and what each of them loses."""
+    made = {}
+    for expert, learner in learners.items():
+        with learner.judged():
+            made[expert] = extract_lora(learner.trainee.deltas(), rank, progress=progress, where=expert)
+    experts = {e: replace(own, relative_error=made[e].error) for e, own in facts.experts.items()}
+    deltas = {expert: extraction.weights.deltas for expert, extraction in made.items()}
+    files = write_pair(deltas, folder, name, replace(facts, experts=experts))
+    return files, [f"{files[expert].name}: {extraction.text()}" for expert, extraction in made.items()]
 
 
 def write_all_weights(

@@ -23,7 +23,7 @@ def whole(value: Any, *, keep: bool = True) -> Any:
     if not isinstance(value, Tensor):
         return value
     tensor: Any = value.detach()
-    if _is_part(tensor):
+    if is_part(tensor):
         tensor = tensor.full_tensor()
     return tensor.cpu() if keep else None
 
@@ -31,13 +31,13 @@ def whole(value: Any, *, keep: bool = True) -> Any:
 def parted(value: Tensor, like: Tensor) -> Tensor:
     """Return of a whole tensor what `like` is of another of its shape: this process's part, or all of it."""
     moved, part = value.to(like.device), cast(Any, like)
-    if not _is_part(like):
+    if not is_part(like):
         return moved
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(moved, part.device_mesh, part.placements)
 
 
-def _is_part(tensor: Tensor) -> bool:
+def is_part(tensor: Tensor) -> bool:
     """Say whether a tensor is one of torch's distributed ones; the class is not imported where nothing is shared."""
     return hasattr(tensor, "full_tensor")

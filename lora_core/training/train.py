@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from ..families.opened import OpenedModel
 from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
+from .environment import write_environment
 from .in_training import judged_model
 from .learner import Learner
 from .listener import Listener
@@ -22,9 +23,17 @@ from .log import RunLog
 from .loop import Hooks, Loop
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
-from .result import facts_of, give_parts, read_record, write_adapters, write_all_weights, write_record
+from .result import (
+    facts_of,
+    give_parts,
+    read_record,
+    write_adapters,
+    write_all_weights,
+    write_low_rank,
+    write_record,
+)
 from .run_folder import RunFolder
-from .trackers import Run, open_tracker
+from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
 
 _log = logging.getLogger(__name__)
@@ -98,9 +107,12 @@ def train(
             return Trained(folder, config.learning.steps, done, "", History())
         shown = preview if ranks.is_main or ranks.is_sharded else None
         loop = _make_loop(config, model, cache, folder, ranks, listener, shown, should_stop)
-        if resume and (last := folder.last_checkpoint) is not None:
+        if (last := folder.last_checkpoint) is not None:
             loop.resume(last)
-        loop.run(stop_after)
+        else:
+            loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
+        with _tracked(config, folder, loop) as loop.trackers:
+            loop.run(stop_after)
         files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
@@ -128,21 +140,31 @@ def _make_loop(
         learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
-    log = RunLog(folder.path, writes=ranks.is_main)
-    run = Run(folder.path, config.name, config.values(), max(0, log.last_step))
     return Loop(
         learners=learners,
         turns=turns,
         num_steps=config.learning.steps,
         settings=config.watching,
         checkpoints=folder.checkpoints,
-        log=log,
+        log=RunLog(folder.path, writes=ranks.is_main),
         listener=listener,
         hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
         identity={"data": cache.digest, "number of processes": str(ranks.num)},
-        trackers=tuple(open_tracker(name, run) for name in config.watching.trackers if ranks.is_main),
         ranks=ranks,
     )
+
+
+@contextmanager
+def _tracked(config: TrainConfig, folder: RunFolder, loop: Loop) -> Iterator[tuple[Tracker, ...]]:
+    """Give the trackers that were asked for while the loop goes on from where it is, and note what it runs on."""
+    run = Run(folder.path, config.name, config.values(), loop.step)
+    with ExitStack() as opened:
+        trackers = tuple(open_tracker(name, run) for name in config.watching.trackers if loop.ranks.is_main)
+        for tracker in trackers:
+            opened.callback(tracker.close)
+        if loop.ranks.is_main:
+            write_environment(folder.path)
+        yield trackers
 
 
 def _finish(
@@ -156,7 +178,13 @@ def _finish(
         return {}
     loop.listener.phase("writing the result")
     facts = facts_of(config, model, cache, loop.learners, loop.history)
-    if config.adapter.method == "full":
+    rank = config.watching.full_rank
+    if config.adapter.method == "full" and rank:
+        progress = loop.listener.progress
+        files, losses = write_low_rank(loop.learners, folder.path, config.name, facts, rank, progress)
+        for text in losses:
+            loop.listener.note(text)
+    elif config.adapter.method == "full":
         files = write_all_weights(loop.learners, folder.path, config.name, facts, model)
     else:
         files = write_adapters(loop.learners, folder.path, config.name, facts)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lora_core.checkpoints.residency import Network
 from lora_core.experts import EXPERTS, Expert
 from lora_core.families.base import UNKNOWN_SHAPE, DefaultClip, ModelSpec, target_of
 from lora_core.families.condition import Condition
@@ -112,6 +113,9 @@ class ToyModel:
 
     def expert(self, name: Expert) -> nn.Module:
         return self.networks[name]
+
+    def at_rest(self, name: Expert) -> Network:
+        return Network(self.networks[name])
 
     def require(self, **pieces: bool) -> None: ...
 

@@ -11,7 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from lora_core import open_wan
+from lora_core.cli.train import open_model
 from lora_core.training.config import make_config
 from lora_core.training.ranks import find_ranks
 from lora_core.training.train import train
@@ -20,9 +20,9 @@ from lora_core.training.train import train
 def main() -> None:
     ranks = find_ranks()
     cache = pickle.loads(Path(sys.argv[1]).read_bytes())
-    model = open_wan("pocket", offload="experts")
     for out, settings, options in json.loads(sys.argv[2]):
-        train(make_config(settings), model, cache, out, ranks=ranks, **options)
+        config = make_config(settings)
+        train(config, open_model(config.model, ranks.device), cache, out, ranks=ranks, **options)
     ranks.leave()
 
 

@@ -35,9 +35,9 @@ def contents(folder: Path) -> list[bytes]:
 
 
 def write(folder: Path, last: int) -> None:
-    with RunLog(folder) as log:
-        for step in range(log.last_step + 1, last + 1):
-            log.append(row(step, gradient_norm=0.5, held_out_low_noise=0.1 if step % 3 == 0 else None))
+    log = RunLog(folder)
+    for step in range(max(1, log.last_step + 1), last + 1):
+        log.append(row(step, gradient_norm=0.5, held_out_low_noise=0.1 if step % 3 == 0 else None))
 
 
 def test_rows_are_read_back_bit_for_bit_from_both_files(tmp_path: Path) -> None:
@@ -62,8 +62,7 @@ def test_a_log_cut_anywhere_goes_on_behind_its_last_whole_row(tmp_path: Path, na
     file = tmp_path / name
     for size in range(0, len(file.read_bytes()), 7):
         file.write_bytes(file.read_bytes()[:size])
-        with RunLog(tmp_path) as log:
-            steps = [r.step for r in log.rows]
+        steps = [r.step for r in RunLog(tmp_path).rows]
         assert steps == list(range(1, len(steps) + 1))
         assert name == "log.jsonl" or len(steps) == 5  # the CSV is made again from the lines
         write(tmp_path, 5)
@@ -85,29 +84,31 @@ def test_a_killed_program_leaves_every_row_that_it_was_told_is_written(tmp_path:
         time.sleep(pause)
         child.send_signal(signal.SIGKILL)
         told = [1, *(int(line) for line in child.communicate()[0].split("\n")[:-1])]
-        with RunLog(folder) as log:
-            assert told[-1] <= log.last_step <= told[-1] + 1
+        log = RunLog(folder)
+        assert told[-1] <= log.last_step <= told[-1] + 1
         assert len(contents(folder)[1].splitlines()) == 1 + log.last_step
 
 
 def test_a_resumed_log_equals_the_straight_one(tmp_path: Path) -> None:
     write(tmp_path / "straight", 9)
     write(tmp_path / "resumed", 7)
-    with RunLog(tmp_path / "resumed") as log:
-        log.truncate_after(4)  # where the checkpoint is
-        assert log.last_step == 4
-        assert contents(tmp_path / "resumed")[0].count(b"\n") == 4
-        log.append(row(5, gradient_norm=0.5))
+    log = RunLog(tmp_path / "resumed")
+    log.truncate_after(4)  # where the checkpoint is
+    assert log.last_step == 4
+    assert contents(tmp_path / "resumed")[0].count(b"\n") == 4
+    log.append(row(5, gradient_norm=0.5))
     write(tmp_path / "resumed", 9)
     assert contents(tmp_path / "resumed") == contents(tmp_path / "straight")
     assert sorted(path.name for path in (tmp_path / "resumed").iterdir()) == ["log.csv", "log.jsonl"]
 
 
-def test_a_loss_that_is_not_finite_is_logged_and_read_as_such(tmp_path: Path) -> None:
-    with RunLog(tmp_path) as log:
-        log.append(row(1, loss=math.inf, gradient_norm=math.nan))
+def test_a_loss_that_is_not_finite_is_logged_as_such_and_none_as_none(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    log.append(LogRow(step=0, expert="low_noise", held_out_low_noise=0.5))
+    log.append(row(1, loss=math.inf, gradient_norm=math.nan))
     assert b"NaN" not in contents(tmp_path)[0]
-    (found,) = read_log(tmp_path)
+    measured, found = read_log(tmp_path)
+    assert (measured.loss, measured.held_out_low_noise) == (None, 0.5)
     assert math.isnan(found.loss)
     assert found.gradient_norm is None
 
@@ -124,8 +125,7 @@ def message(make) -> str:
 
 def test_steps_only_go_up(tmp_path: Path) -> None:
     write(tmp_path, 3)
-    with RunLog(tmp_path) as log:
-        said = message(lambda: log.append(row(3)))
+    said = message(lambda: RunLog(tmp_path).append(row(3)))
     assert said == (
         f"{tmp_path / 'log.jsonl'}: step 3 is logged behind step 3. Truncate the log to the step to go on from."
     )
@@ -154,15 +154,15 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_and_leaves_the_rows_before(tmp_path: Path) -> None:
     write(tmp_path, 2)
     room = len(contents(tmp_path)[0]) + 20
-    with RunLog(tmp_path) as log, files_of_at_most(room):
+    log = RunLog(tmp_path)
+    with files_of_at_most(room):
         said = message(lambda: log.append(row(3)))
-        assert (log.last_step, said.startswith(f"{tmp_path / 'log.jsonl'}: cannot be written: ")) == (2, True)
-        assert said.endswith("Free space, then resume the run.")
-    before = contents(tmp_path)[0]
-    assert len(before) == room  # a piece of the third row
-    with RunLog(tmp_path) as log:
-        assert log.last_step == 2
-        log.append(row(3))
+    assert (log.last_step, said.startswith(f"{tmp_path / 'log.jsonl'}: cannot be written: ")) == (2, True)
+    assert said.endswith("Free space, then resume the run.")
+    assert len(contents(tmp_path)[0]) == room  # a piece of the third row
+    log = RunLog(tmp_path)
+    assert log.last_step == 2
+    log.append(row(3))
     assert [r.step for r in read_log(tmp_path)] == [1, 2, 3]
 
 
@@ -190,6 +190,11 @@ def test_one_row_and_losses_that_are_not_finite_can_be_drawn(tmp_path: Path) -> 
     figure = draw_losses([row(2), row(4, loss=math.nan), row(6)])
     assert "not finite" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     save_loss_plot([row(2, loss=math.nan)], tmp_path / "none.png")
+    before = LogRow(step=0, expert="low_noise", held_out_high_noise=0.4, held_out_low_noise=0.5)
+    figure = draw_losses([before, row(1), row(2)])
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts()]
+    assert (labels.count("held out"), "not finite" in labels) == (2, False)
+    save_loss_plot([before], tmp_path / "measured.png")
     assert message(lambda: draw_losses([])) == "loss plot: the log has no row yet. Train a step first."
 
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ...checkpoints.residency import Offload, Piece, Residence
+from ...checkpoints.residency import Network, Offload, Piece, Residence
 from ...errors import ModelError
 from ...experts import EXPERTS, Expert
 from ..base import ModelSpec
@@ -76,11 +76,11 @@ class WanModel:
 
     def expert(self, name: Expert) -> nn.Module:
         """Return the expert's network, ready on the compute device; with offloading all others leave it first."""
-        piece = self.experts.get(name)
-        if piece is None:
-            have = " and ".join(self.experts)
-            raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
-        return piece.use()
+        return self._expert(name).use()
+
+    def at_rest(self, name: Expert) -> Network:
+        """Return the expert's network as it is stored, off the compute device."""
+        return self._expert(name).at_rest()
 
     def require(self, *, text: bool = False, vae: bool = False, picture: bool = False) -> None:
         """Raise unless the pieces asked for are there, as far as the model needs them; to be called before work."""
@@ -135,6 +135,13 @@ class WanModel:
     def release(self) -> None:
         """Take every network off the compute device; the next use brings it back."""
         self.residence.release()
+
+    def _expert(self, name: Expert) -> Piece:
+        piece = self.experts.get(name)
+        if piece is None:
+            have = " and ".join(self.experts)
+            raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
+        return piece
 
     def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         channels = self.spec.latent_channels

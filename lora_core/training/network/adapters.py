@@ -73,7 +73,7 @@ def _draw(module: Any, generator: torch.Generator) -> None:
         parameter.data = parameter.data.float()
         if name == _MAGNITUDE:
             parameter.data = torch.linalg.norm(module.get_base_layer().weight.detach().float(), dim=1)
-        elif bool(parameter.data.any()):
+        elif not parameter.is_meta and bool(parameter.data.any()):
             drawn = torch.empty(parameter.shape)
             nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
             parameter.data.copy_(drawn)

@@ -19,6 +19,7 @@ from ...checkpoints.fp8 import dequantise
 from ...checkpoints.quiet import quietly
 from ...errors import TrainingError
 from ..settings.adapter import BaseFormat
+from .place import HERE, Place
 from .targets import Layer
 
 #: Packed weight and the statistics it is unpacked with, by name.
@@ -56,9 +57,7 @@ class PackedLinear(nn.Linear):
         self._statistics = tuple(parts)
         for name, tensor in parts.items():
             self.register_buffer(name, tensor)
-        self.register_parameter(
-            "bias", None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
-        )
+        self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]  # the parameter of an ordinary layer
@@ -94,23 +93,28 @@ class _FrozenLinear(torch.autograd.Function):
         return dy @ ctx.layer.dequantised_weight(dy.dtype), None
 
 
-def pack_layers(network: nn.Module, layers: tuple[Layer, ...], base_format: BaseFormat) -> None:
-    """Put a packed layer in the place of each of the layers, one after the other."""
+def pack_layers(network: nn.Module, layers: tuple[Layer, ...], base_format: BaseFormat, place: Place = HERE) -> None:
+    """Put a packed layer in the place of each of the layers, one by one; each weight is packed where it goes."""
     if base_format == "nf4":
         bitsandbytes()
     for layer in layers:
         parent_path, _, leaf = layer.path.rpartition(".")
         parent = network.get_submodule(parent_path)
         plain: Any = getattr(parent, leaf)
-        if hasattr(plain, "dequantised_weight"):
-            weight = plain.dequantised_weight(torch.float32)
-        elif plain.weight.is_floating_point():
-            weight = plain.weight.detach()
-        else:
-            what = f"the weight of {layer.target!r} is packed already, as {type(plain.weight).__name__}"
-            raise TrainingError("method qlora", what, remedy="Open the model from weights of 16 bits, or train a lora")
-        dtype = plain.bias.dtype if plain.bias is not None else plain.weight.dtype
-        setattr(parent, leaf, PackedLinear(weight, plain.bias, base_format, dtype))
+        setattr(parent, leaf, _packed(plain, layer, base_format, place))
+
+
+def _packed(plain: Any, layer: Layer, base_format: BaseFormat, place: Place) -> PackedLinear:
+    bias = None if plain.bias is None else place.copy(f"{layer.path}.bias", plain.bias)
+    if hasattr(plain, "dequantised_weight"):
+        moved: Any = place.module(plain)
+        weight = moved.dequantised_weight(torch.float32)
+    elif plain.weight.is_floating_point():
+        weight = place.bring(f"{layer.path}.weight", plain.weight)
+    else:
+        what = f"the weight of {layer.target!r} is packed already, as {type(plain.weight).__name__}"
+        raise TrainingError("method qlora", what, remedy="Open the model from weights of 16 bits, or train a lora")
+    return PackedLinear(weight, bias, base_format, weight.dtype if bias is None else bias.dtype)
 
 
 # ------------------------------------------------------------------------------------------- the packings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import torch
@@ -19,10 +19,11 @@ from ...deltas import Delta, Full
 from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
-from ..settings.adapter import AdapterSettings
-from ..shards import whole
+from ..settings.adapter import AdapterSettings, Method
+from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
 from .packed import pack_layers
+from .place import HERE, Place
 from .targets import EVERYTHING, Layer, block_layers, check_rank, chosen_blocks, chosen_layers
 
 
@@ -36,6 +37,7 @@ class Trainee:
             adapter `blocks.0.self_attn.q.lora_A`, of the network's own weights those of a checkpoint.
         base: the network of the opened model, as it was.
         layers: those with an adapter; empty where the network's own weights learn.
+        dtypes: of the base, the dtype that each tensor computes in, where it is stored in another.
     """
 
     network: nn.Module
@@ -43,6 +45,7 @@ class Trainee:
     settings: AdapterSettings
     base: nn.Module
     layers: tuple[Layer, ...] = ()
+    dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
 
     def deltas(self) -> Mapping[str, Delta]:
         """Return target -> the change that has been learnt; the tensors are copies on the CPU.
@@ -50,7 +53,9 @@ class Trainee:
         Where the network's own weights learn, each change is computed when it is looked up, and not kept.
         """
         if self.settings.method == "full":
-            return _Differences(self.weights, self.base, spec_of_module(self.base))
+            is_sharded = any(map(is_part, self.weights.values()))
+            weights = self.learnt() if is_sharded else self.weights  # all processes give their parts in the same order
+            return _Differences(weights, self.base, spec_of_module(self.base), Place(dtypes=self.dtypes))
         learnt = self.learnt()
         parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
         return {
@@ -85,30 +90,40 @@ class Trainee:
                 tensor.data = tensor.data.to(device)
 
 
-def make_trainee(network: nn.Module, settings: AdapterSettings, *, seed: int = 0) -> Trainee:
+#: The methods whose trainees own every tensor and share none with the opened model, which may so stay at rest.
+OWNING: frozenset[Method] = frozenset({"qlora", "full"})
+
+
+def make_trainee(
+    network: nn.Module, settings: AdapterSettings, *, seed: int = 0, place: Place | None = None
+) -> Trainee:
     """Return a network that learns, beside one of an opened model, which stays as it is.
 
     Args:
-        network: ready on the device it will be trained on.
+        network: ready on the device it will be trained on; with a place it may be at rest.
         settings: what of it learns.
         seed: of the untrained adapter; the same seed gives the same bits.
+        place: for a network at rest, where it will be trained, and the dtypes it computes in. The tensors of the
+            network that is returned are then other objects than the base's, though they may share what is in them.
     """
     spec = spec_of_module(network)
-    return _MAKERS[settings.method](network, spec, settings, seed)
+    return _MAKERS[settings.method](network, spec, settings, seed, place or HERE)
 
 
-def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
+def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
     layers = _layers_with_adapter(network, spec, settings)
     shared = sharing_copy(network)
-    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers)
+    if place is not HERE:
+        _lend_tensors(shared, place)
+    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers, place.dtypes)
 
 
-def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
+def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
     layers = _layers_with_adapter(network, spec, settings)
     own = sharing_copy(network)
-    pack_layers(own, block_layers(network, spec), settings.base)
-    own_tensors(own, network)
-    return Trainee(own, _new_adapter(own, layers, settings, seed), settings, network, layers)
+    pack_layers(own, block_layers(network, spec), settings.base, place)
+    own_tensors(own, network, place)
+    return Trainee(own, _new_adapter(own, layers, settings, seed), settings, network, layers, place.dtypes)
 
 
 def _layers_with_adapter(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> tuple[Layer, ...]:
@@ -132,23 +147,23 @@ def _new_adapter(
     return weights
 
 
-def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int) -> Trainee:
+def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
     learning = _learning_parameters(network, spec, settings)
     shared = sharing_copy(network)
     weights = {}
     for path, name in learning.items():
         owner_path, _, leaf = path.rpartition(".")
         owner = shared.get_submodule(owner_path)
-        narrow = getattr(owner, leaf).detach()
-        weights[name] = nn.Parameter(narrow.float().clone())
+        narrow = place.copy(path, getattr(owner, leaf))
+        weights[name] = nn.Parameter(narrow.float())
         setattr(owner, leaf, weights[name])
         if narrow.dtype != torch.float32:  # autocast would also narrow what its authors keep wide, such as the time
             parametrize.register_parametrization(owner, leaf, _Narrowed(narrow.dtype), unsafe=True)
-    own_tensors(shared, network)
-    return Trainee(shared, weights, settings, network)
+    own_tensors(shared, network, place)
+    return Trainee(shared, weights, settings, network, dtypes=place.dtypes)
 
 
-_MAKERS: Mapping[str, Callable[[nn.Module, ModelSpec, AdapterSettings, int], Trainee]] = {
+_MAKERS: Mapping[Method, Callable[[nn.Module, ModelSpec, AdapterSettings, int, Place], Trainee]] = {
     "lora": _make_adapted,
     "qlora": _make_quantised,
     "full": _make_full,
@@ -162,16 +177,27 @@ def sharing_copy(network: nn.Module) -> nn.Module:
     return copied
 
 
-def own_tensors(network: nn.Module, base: nn.Module) -> None:
+def own_tensors(network: nn.Module, base: nn.Module, place: Place = HERE) -> None:
     """Give a network copies of all tensors that it shares with the base, which may then be let go."""
     shared = _tensor_ids(base)
-    for module in network.modules():
+    for path, module in network.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in shared:
-                setattr(module, name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+                copied = place.copy(f"{path}.{name}".lstrip("."), parameter)
+                setattr(module, name, nn.Parameter(copied, requires_grad=False))
         for name, buffer in module.named_buffers(recurse=False):
             if id(buffer) in shared:
-                setattr(module, name, buffer.clone())
+                setattr(module, name, place.copy("", buffer))
+
+
+def _lend_tensors(network: nn.Module, place: Place) -> None:
+    """Let a network hold a base's tensors as objects of its own, in the place; those already there are not copied."""
+    for path, module in network.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            brought = place.bring(f"{path}.{name}".lstrip("."), parameter)
+            setattr(module, name, nn.Parameter(brought, requires_grad=False))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, place.bring("", buffer))
 
 
 def _tensor_ids(network: nn.Module) -> frozenset[int]:
@@ -219,15 +245,17 @@ class _Narrowed(nn.Module):
 class _Differences(Mapping[str, Delta]):
     """Target -> what a weight that learns now differs by from the base's, computed when it is looked up."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], base: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], base: nn.Module, spec: ModelSpec, place: Place) -> None:
+        self._place = place
         self._weights = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
         self._base = base
         self._spec = spec
 
     def __getitem__(self, target: str) -> Delta:
-        learnt = whole(self._weights[target])
+        learnt = self._weights[target].detach().cpu()
         path, leaf = self._spec.parameter_path(target, self._base)
-        return Full(learnt - self._base.get_submodule(path).get_parameter(leaf).detach().cpu().float())
+        stored = self._base.get_submodule(path).get_parameter(leaf)
+        return Full(learnt - self._place.bring(f"{path}.{leaf}".lstrip("."), stored).cpu().float())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
