@@ -108,8 +108,8 @@ class Learner:
 
     def use(self) -> None:
         """Bring network and optimiser to the compute device."""
+        self._bring()  # other pieces of the model may have sent it away
         if not self.active:
-            self._bring()
             self._move(self._device)
             self.active = True
 

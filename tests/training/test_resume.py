@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 from training.pocket_clips import neon_clips, pocket
 
+from lora_core import GenerationRequest, generate, open_wan
 from lora_core.errors import OutputError, TrainingError
+from lora_core.families.opened import OpenedModel
 from lora_core.training.checkpoints import checkpoints_in
 from lora_core.training.clips.cached import ClipCache
 from lora_core.training.config import TrainConfig, make_config
@@ -178,3 +180,21 @@ def test_a_stop_that_is_asked_for_finishes_the_step_and_saves(clips: ClipCache, 
     trained = run(clips, tmp_path, config(), should_stop=lambda: next(asked))
     assert (trained.step, trained.stopped) == (2, "asked to stop")
     assert [path.name for path in checkpoints_in(tmp_path / "checkpoints")] == ["step-000002"]
+
+
+def test_previews_may_use_every_piece_of_a_model_that_keeps_one_on_the_device(clips: ClipCache, tmp_path: Path) -> None:
+    """Text encoder and VAE send the experts away, and the training brings back what it needs."""
+    model = open_wan("pocket", offload="experts")
+    seen: list[tuple[int, float]] = []
+
+    def preview(step: int, judged: OpenedModel) -> None:
+        request = GenerationRequest("a red circle moves up", num_steps=2, cfg=1.0, height=32, width=32, num_frames=5)
+        seen.append((step, generate(judged, request).latents.abs().sum().item()))
+
+    shown = train(config(preview_every=2, lr=1e-2), model, clips, tmp_path / "shown", preview=preview)
+    unseen = run(clips, tmp_path / "unseen", config(lr=1e-2))
+    assert [step for step, _ in seen] == [0, 2, 4, 6]
+    assert len({total for _, total in seen}) == 4
+    for expert, file in unseen.files.items():
+        one, other = load_file(file), load_file(shown.files[expert])
+        assert all(torch.equal(one[name], other[name]) for name in one)
