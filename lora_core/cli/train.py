@@ -61,15 +61,17 @@ def command(
         ranks = find_ranks()
         if not ranks.is_main:
             click.get_current_context().obj = Console(quiet=True)
-        with ranks.as_one():
-            config = _config(config_file, settings, given, out)
-            model = open_model(config.model, ranks.device)
-        console().note(config.to_toml())
-        if not only_plan:
-            _train(config, model, cache, out, resume, stop_after, ranks)
+        with ranks.in_touch():
+            with ranks.as_one():
+                config = _config(config_file, settings, given, out)
+                model = open_model(config.model, ranks.device)
+            console().note(config.to_toml())
+            is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks)
         ranks.leave()
     except FailedElsewhere:
         click.get_current_context().exit(1)
+    if is_ended:
+        click.get_current_context().exit(130)
 
 
 def _train(
@@ -80,8 +82,8 @@ def _train(
     resume: bool,
     stop_after: int | None,
     ranks: Ranks,
-) -> None:
-    """Prepare the clips, train, and say what came of it."""
+) -> bool:
+    """Prepare the clips, train, and say what came of it; return whether somebody has asked for an end."""
     from ..training.train import train
     from .training_status import TrainingStatus
 
@@ -108,9 +110,7 @@ def _train(
         )
     if ranks.is_main:
         _tell(trained)
-    if should_stop():
-        ranks.leave()
-        click.get_current_context().exit(130)
+    return should_stop()
 
 
 def _config(config_file: Path | None, settings: tuple[str, ...], given: dict[str, Any], out: Path) -> TrainConfig:

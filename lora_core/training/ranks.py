@@ -82,6 +82,9 @@ class Ranks(Protocol):
     def as_one(self) -> AbstractContextManager[None]:
         """Leave the block when every process is through it; an error in one is the end of it in all."""
 
+    def in_touch(self) -> AbstractContextManager[None]:
+        """Say in plain words, where the block ends by it, that others are not there any more."""
+
     def leave(self) -> None:
         """Part from the others at the end."""
 
@@ -111,6 +114,9 @@ class Alone:
         return flag
 
     def as_one(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def in_touch(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def leave(self) -> None:
@@ -172,6 +178,16 @@ class Replicated:
         if error is not None and first == self.index:
             raise error
         raise FailedElsewhere(f"process {self.index}", f"process {first} has failed") from error
+
+    @contextmanager
+    def in_touch(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # gloo has no class for its errors
+            if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+                raise
+            remedy = "Look for the error of another process, which came first"
+            raise TrainingError(f"process {self.index}", "has lost the others", remedy=remedy) from error
 
     def leave(self) -> None:
         self._state.destroy_process_group()
