@@ -96,6 +96,8 @@ def _train(
             prepared = _prepare(config, model, cache, status.progress)
         for note in prepared.notes:
             status.note(note)
+        with ranks.as_one():
+            previews = _previews(config, model, prepared, out, writes=ranks.is_main)
         trained = train(
             config,
             model,
@@ -103,7 +105,7 @@ def _train(
             out,
             resume=resume,
             stop_after=stop_after,
-            preview=_previews(config, model, prepared, out, writes=ranks.is_main),
+            preview=previews,
             should_stop=should_stop,
             listener=status,
             ranks=ranks,

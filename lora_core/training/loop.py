@@ -122,11 +122,8 @@ class Loop:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; what was logged behind it is forgotten."""
         self.listener.phase(f"going on from {path.name}")
-        state = read_checkpoint(path)
-        for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
-                what = f"the {name} changed since this training began"
-                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        with self.ranks.as_one():
+            state = self._read(path)
         for expert, learner in self.learners.items():
             learner.load_state(state["learners"][expert])
             learner.rest()
@@ -136,6 +133,14 @@ class Loop:
         self._guards = defaultdict(Guard, {expert: Guard(recent) for expert, recent in state["guards"].items()})
         self.log.truncate_after(self.step)
         restore_random_state(state["random"])
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state = read_checkpoint(path)
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                what = f"the {name} changed since this training began"
+                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        return state
 
     def _state(self) -> dict[str, Any]:
         return {

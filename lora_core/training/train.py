@@ -94,11 +94,11 @@ def train(
     """
     folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
     listener = listener if listener and ranks.is_main else Listener()
-    if not cache.trained:
-        raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-    turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
     with ExitStack() as held, model.lock:
         with ranks.as_one():
+            if not cache.trained:
+                raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
+            turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
             if ranks.is_main:
                 held.enter_context(folder.locked())
                 folder.begin(config, resume=resume)
