@@ -119,10 +119,16 @@ def write_all_weights(
 @torch.no_grad()
 def full_state(trainee: Trainee) -> dict[str, Tensor]:
     """Return all parameters of a network of which some have learnt; copies on the CPU, under the family's names."""
-    learnt = {name: weight.detach().cpu().clone() for name, weight in trainee.weights.items()}
     spec = spec_of_module(trainee.base)
     base = {own_name(path, spec): parameter.detach().cpu() for path, parameter in trainee.base.named_parameters()}
-    return base | learnt
+    return base | trainee.learnt()
+
+
+def give_parts(learners: Mapping[Expert, Learner]) -> None:
+    """Do what another process needs of this one while it writes: give it this one's part of what was learnt."""
+    for learner in learners.values():
+        with learner.judged():
+            learner.trainee.learnt(keep=False)
 
 
 def write_record(path: Path, files: Mapping[Expert, Path], told: Mapping[str, Any]) -> None:

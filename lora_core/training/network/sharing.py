@@ -6,7 +6,7 @@ import copy
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...checkpoints.residency import Network
 from ...errors import TrainingError
@@ -34,14 +34,21 @@ def own_tensors(copied: nn.Module, base: Network, device: torch.device | str | N
                 setattr(module, name, nn.Parameter(own, requires_grad=False) if name in module._parameters else own)
 
 
+def lent_copy(base: Network) -> nn.Module:
+    """Copy a network at rest, in the dtypes it computes in; its tensors are other objects, with the same in them.
+
+    So the copy may go elsewhere, tensor by tensor, and the base stays at rest.
+    """
+    copied = sharing_copy(base.module)
+    for path, module in copied.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            dtype = base.dtypes.get(f"{path}.{name}" if path else name, parameter.dtype)
+            setattr(module, name, nn.Parameter(parameter.detach().to(dtype), requires_grad=False))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, buffer.detach())
+    return copied
+
+
 def tensor_ids(network: nn.Module) -> frozenset[int]:
     """Return what tells a network's tensors from others."""
     return frozenset(id(tensor) for tensor in chain(network.parameters(), network.buffers()))
-
-
-def gathered(parameter: Tensor) -> Tensor:
-    """Return a copy of a parameter on the CPU; what FSDP cut up is put together, which every process has to do."""
-    whole = parameter.detach()
-    if hasattr(whole, "full_tensor"):
-        whole = whole.full_tensor()
-    return whole.to("cpu", copy=True)

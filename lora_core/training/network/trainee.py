@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...checkpoints.residency import Network
 from ...deltas import Delta
@@ -20,6 +20,7 @@ from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
 from ..settings.adapter import AdapterSettings, Method
+from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
 from .packed import PackedLinear, pack_layers
 from .sharing import own_tensors, sharing_copy, tensor_ids
@@ -56,9 +57,22 @@ class Trainee:
         Where the network's own weights learn, each change is computed when it is looked up, and not kept.
         """
         if self.settings.method == "full":
-            return Differences(self.weights, self.base, spec_of_module(self.base))
-        modules = {layer.target: self.network.get_submodule(layer.path) for layer in self.layers}
-        return {target: delta_of(module, self.settings) for target, module in modules.items()}
+            is_sharded = any(map(is_part, self.weights.values()))  # then all have to look up the same
+            return Differences(self.learnt() if is_sharded else self.weights, self.base, spec_of_module(self.base))
+        learnt = self.learnt()
+        parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
+        return {
+            target: delta_of({name: learnt[f"{target}.{name}"] for name in names}, self.settings)
+            for target, names in parts.items()
+        }
+
+    def learnt(self, *, keep: bool = True) -> dict[str, Tensor]:
+        """Return copies on the CPU of what learns, by its name.
+
+        Of a network that is shared out among processes each has to ask; one that does not `keep` them gets none.
+        """
+        tensors = {name: whole(weight, keep=keep) for name, weight in self.weights.items()}
+        return {name: tensor.clone() for name, tensor in tensors.items() if tensor is not None}
 
     def checkpointing(self, on: bool) -> None:
         """Keep a block's activations until its backward (off), or compute them again then (on)."""
@@ -71,11 +85,11 @@ class Trainee:
         """Let torch.compile make the blocks faster; the first steps, with each new shape, take long."""
         self.network.compile_repeated_blocks()  # type: ignore[operator]  # a diffusers model
 
-    def to(self, device: torch.device | str) -> None:
-        """Move what the trainee itself owns; what it shares with the opened model moves with that."""
+    def to(self, device: torch.device | str, may_move: Callable[[Tensor], bool] = lambda tensor: True) -> None:
+        """Move what the trainee itself owns and may move; what it shares with the opened model moves with that."""
         shared = tensor_ids(self.base)
         for tensor in chain(self.network.parameters(), self.network.buffers()):
-            if id(tensor) not in shared:
+            if id(tensor) not in shared and may_move(tensor):
                 tensor.data = tensor.data.to(device)
 
 

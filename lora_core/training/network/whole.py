@@ -16,7 +16,6 @@ from ...deltas import Delta, Full
 from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ..settings.adapter import AdapterSettings
-from .sharing import gathered
 from .targets import EVERYTHING, chosen_blocks, chosen_layers
 
 
@@ -52,13 +51,13 @@ class _Narrowed(nn.Module):
 class Differences(Mapping[str, Delta]):
     """Target -> what a weight that learns now differs by from the base's, computed when it is looked up."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], base: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], base: nn.Module, spec: ModelSpec) -> None:
         self._weights = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
         self._base = base
         self._spec = spec
 
     def __getitem__(self, target: str) -> Delta:
-        learnt = gathered(self._weights[target])
+        learnt = self._weights[target].detach().cpu()
         path, leaf = self._spec.parameter_path(target, self._base)
         return Full(learnt - self._base.get_submodule(path).get_parameter(leaf).detach().cpu().float())
 

@@ -18,9 +18,9 @@ from trainees import call, gradients, learn, stir, with_deltas
 from lora_core.errors import TrainingError
 from lora_core.families.wan.model import WanModel
 from lora_core.families.wan.open import open_wan
-from lora_core.training.network.sharing import gathered
 from lora_core.training.network.trainee import make_trainee
 from lora_core.training.settings.adapter import METHODS, AdapterSettings, Method
+from lora_core.training.shards import whole
 
 LORA = AdapterSettings(rank=4, alpha=3)
 
@@ -167,6 +167,6 @@ def test_what_learns_keeps_its_names_and_gradients_when_the_network_is_sharded(m
     expected = gradients(plain)
     (call(sharded.network) - 1).square().mean().backward()
     for name, weight in sharded.weights.items():
-        torch.testing.assert_close(gathered(weight.grad), expected[name])
+        torch.testing.assert_close(whole(weight.grad), expected[name])
     ours, theirs = sharded.deltas(), plain.deltas()
     assert all(torch.equal(ours[target].dense(), theirs[target].dense()) for target in theirs)
