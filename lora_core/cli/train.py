@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrainingError
-from .console import console
+from .console import Console, console
 from .ending import asked_to_end
 from .examination import show_examination
 from .set_option import set_option
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..families.opened import OpenedModel
     from ..training.clips.prepare import Prepared
     from ..training.config import TrainConfig
+    from ..training.ranks import Ranks
     from ..training.run_folder import RunFolder
     from ..training.settings.model import ModelSettings
     from ..training.train import Trained
@@ -58,24 +59,52 @@ def command(
 
     Keys come from CONFIG.toml, a preset and --set, the later before the earlier; --resume alone takes those of OUT.
     """
-    from ..training.ranks import find_ranks
-    from ..training.train import check_training, train
+    from ..training.ranks import FailedElsewhere, find_ranks
 
     given = {key: value for key, value in given.items() if value is not None}
-    config = _config(config_file, settings, given, out, resume=resume)
-    ranks = find_ranks()
-    model = open_model(config.model, ranks.device)
-    console().note(config.to_toml())
-    if only_plan:
-        return
-    check_training(config, model, out, resume=resume)
+    try:
+        ranks = find_ranks()
+        if not ranks.is_main:
+            click.get_current_context().obj = Console(quiet=True)
+        with ranks.in_touch():
+            with ranks.as_one():
+                config = _config(config_file, settings, given, out, resume=resume)
+                model = open_model(config.model, ranks.device)
+            console().note(config.to_toml())
+            is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks)
+        ranks.leave()
+    except FailedElsewhere:
+        click.get_current_context().exit(1)
+    if is_ended:
+        click.get_current_context().exit(130)
+
+
+def _train(
+    config: TrainConfig,
+    model: OpenedModel,
+    cache: Path | None,
+    out: Path,
+    resume: bool,
+    stop_after: int | None,
+    ranks: Ranks,
+) -> bool:
+    """Prepare the clips, train, and say what came of it; return whether somebody has asked for an end."""
+    from ..training.train import check_training, train
     from .training_status import TrainingStatus
 
-    with TrainingStatus(console()).shown() as status, asked_to_end() as should_stop:
+    is_launched = ranks.num > 1
+    with TrainingStatus(console()).shown() as status, asked_to_end(twice=is_launched) as should_stop:
+        with ranks.as_one():
+            check_training(config, model, out, resume=resume)
         status.phase("preparing the clips")
-        prepared = _prepare(config, model, cache, status)
+        with ranks.as_one():
+            prepared = _prepare(config, model, cache, status) if ranks.is_main else None
+        if prepared is None:  # all is encoded by now
+            prepared = _prepare(config, model, cache, status)
         for note in prepared.notes:
             status.note(note)
+        with ranks.as_one():
+            previews = _previews(config, model, prepared, out, writes=ranks.is_main)
         trained = train(
             config,
             model,
@@ -83,15 +112,15 @@ def command(
             out,
             resume=resume,
             stop_after=stop_after,
-            preview=_previews(config, model, prepared, out),
+            preview=previews,
             on_begin=partial(_draw_clips, model=model, prepared=prepared, status=status),
             should_stop=should_stop,
             listener=status,
             ranks=ranks,
         )
-    _tell(trained)
-    if should_stop():
-        click.get_current_context().exit(130)
+    if ranks.is_main:
+        _tell(trained)
+    return should_stop()
 
 
 def _config(
@@ -124,6 +153,9 @@ def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
     dtype = None if settings.dtype == "auto" else getattr(torch, settings.dtype)
     pieces = ("low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
     given: dict[str, Any] = {piece: value for piece in pieces if (value := getattr(settings, piece))}
+    if device is not None and settings.device not in ("auto", device.type):
+        what = f"{settings.device!r}, and the launcher gives each process its own"
+        raise TrainingError("device", what, expected="auto", remedy="Leave it out")
     return opener(settings.model)(
         settings.model, dtype=dtype, device=device or settings.device, offload="experts", **given
     )
@@ -151,11 +183,11 @@ def _draw_clips(folder: RunFolder, model: OpenedModel, prepared: Prepared, statu
     status.note(f"the clips as they are trained on: {folder.sheet}")
 
 
-def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path) -> Any:
+def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path, *, writes: bool) -> Any:
     from ..engine.previews import make_previews
     from ..training.run_folder import RunFolder
 
-    return make_previews(RunFolder(out).previews, model, config.watching, prepared.cache.trained)
+    return make_previews(RunFolder(out).previews, model, config.watching, prepared.cache.trained, writes=writes)
 
 
 def _tell(trained: Trained) -> None:

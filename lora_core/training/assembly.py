@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
-from .network.place import Place
+from .network.sharing import lent_copy
 from .network.targets import check_rank, chosen_layers
 from .network.trainee import OWNING, Trainee, make_trainee
 from .objectives.objective import Material
@@ -96,29 +96,40 @@ class _NetworkCall:
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
 
-def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel) -> Trainee:
+def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ranks) -> Trainee:
     """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
     seed = config.learning.seed
-    if config.adapter.method not in OWNING:
+    if _is_lent(config, ranks):
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
     stored = model.at_rest(expert)
-    place = Place(model.device, stored.dtypes)
-    return make_trainee(stored.module, config.adapter, seed=seed, place=place)
+    if config.adapter.method == "lora":
+        return replace(make_trainee(lent_copy(stored), config.adapter, seed=seed), base=stored.module)
+    # What is shared out goes to the device block by block; packing is work for the device, and leaves little.
+    stays = ranks.is_sharded and config.adapter.method == "full"
+    return make_trainee(stored, config.adapter, seed=seed, device="cpu" if stays else model.device)
+
+
+def _is_lent(config: TrainConfig, ranks: Ranks) -> bool:
+    """Say whether what is trained computes with the opened model's own tensors, which have to be brought."""
+    return config.adapter.method not in OWNING and not ranks.is_sharded
 
 
 def _nothing() -> None:
-    """Bring nothing: networks of `qlora` and `full` own all their tensors."""
+    """Bring nothing: other networks own all their tensors."""
 
 
 def make_learner(
     expert: Expert, config: TrainConfig, model: OpenedModel, source: Source, turns: Turns, ranks: Ranks
 ) -> Learner:
     """Return an expert's learner at its first step, on the compute device."""
-    trainee = _trainee(expert, config, model)
+    with ranks.as_one():
+        trainee = _trainee(expert, config, model, ranks)
     if text_tokens(model) is None:
         family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
         trainee.checkpointing(True)
+    if config.learning.compile:
+        trainee.compile()
     return Learner(
         expert,
         trainee,
@@ -130,7 +141,7 @@ def make_learner(
         device=model.device,
         dtype=model.dtype,
         ranks=ranks,
-        bring=partial(model.expert, expert) if config.adapter.method not in OWNING else _nothing,
+        bring=partial(model.expert, expert) if _is_lent(config, ranks) else _nothing,
     )
 
 

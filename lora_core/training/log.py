@@ -64,11 +64,13 @@ COLUMNS = tuple(field.name for field in fields(LogRow))
 class RunLog:
     """The log in a run's folder, to which rows are added.
 
-    A last line that a crash left half-written is dropped when the log is opened.
+    A last line that a crash left half-written is dropped when the log is opened. One that does not write knows what
+    is in the log of a process that trains beside this one, for it is told the same.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, writes: bool = True) -> None:
         self.folder = Path(folder)
+        self._writes = writes
         self._rows = list(read_log(self.folder))
         self._rewrite()
 
@@ -87,8 +89,9 @@ class RunLog:
         if self._rows and row.step <= self.last_step:
             what = f"step {row.step} is logged behind step {self.last_step}"
             raise TrainingError(self._paths[0], what, remedy="Truncate the log to the step to go on from")
-        for path, line in zip(self._paths, (_json_line(row), _csv_line(row)), strict=True):
-            _append(path, line)
+        if self._writes:
+            for path, line in zip(self._paths, (_json_line(row), _csv_line(row)), strict=True):
+                _append(path, line)
         self._rows.append(row)
 
     def truncate_after(self, step: int) -> None:
@@ -104,6 +107,8 @@ class RunLog:
 
     def _rewrite(self) -> None:
         """Write both files from the rows, where they are not so already."""
+        if not self._writes:
+            return
         wanted = (b"".join(map(_json_line, self._rows)), _CSV_HEADER + b"".join(map(_csv_line, self._rows)))
         if any(_content(path) != content for path, content in zip(self._paths, wanted, strict=True)):
             with replacing_all(self._paths) as new:

@@ -21,6 +21,7 @@ from .learner import Learner, StepResult
 from .listener import Listener, StepReport
 from .log import LogRow, RunLog
 from .memory.peak import peak_bytes
+from .ranks import Alone, Ranks
 from .settings.watching import WatchingSettings
 from .trackers import Tracker
 from .turns import Turns
@@ -69,7 +70,7 @@ class Loop:
     hooks: Hooks
     identity: Mapping[str, str]
     trackers: Sequence[Tracker] = ()
-    is_main: bool = True
+    ranks: Ranks = field(default_factory=Alone)
     step: int = 0
     stopped: str = ""
     is_over: bool = False
@@ -105,11 +106,14 @@ class Loop:
                 learner.load_state(state["learners"][expert])
 
     def save(self) -> None:
-        """Make a checkpoint of where the loop is."""
+        """Make a checkpoint of where the loop is; the main process does, and the others wait for it."""
         self.listener.phase("saving a checkpoint")
         state = self._state()
-        if not self.is_main:
-            return
+        with self.ranks.as_one():
+            if self.ranks.is_main:
+                self._write(state)
+
+    def _write(self, state: Mapping[str, Any]) -> None:
         write_checkpoint(self.checkpoints, self.step, state, self.hooks.write)
         best = self.history.best
         also = None if best is None else self.checkpoints / checkpoint_name(best.step)
@@ -118,11 +122,8 @@ class Loop:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; what was logged behind it is forgotten."""
         self.listener.phase(f"going on from {path.name}")
-        state = read_checkpoint(path)
-        for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
-                what = f"the {name} changed since this training began"
-                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        with self.ranks.as_one():
+            state = self._read(path)
         for expert, learner in self.learners.items():
             learner.load_state(state["learners"][expert])
             learner.rest()
@@ -132,6 +133,14 @@ class Loop:
         self._guards = defaultdict(Guard, {expert: Guard(recent) for expert, recent in state["guards"].items()})
         self.log.truncate_after(self.step)
         restore_random_state(state["random"])
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state = read_checkpoint(path)
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                what = f"the {name} changed since this training began"
+                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        return state
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -150,7 +159,11 @@ class Loop:
         started = time.perf_counter()
         result = learner.step()
         self._seconds.append(time.perf_counter() - started)
-        self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good())
+        try:
+            self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good())
+        except TrainingError:
+            with self.ranks.as_one():  # all see the same, and one tells of it
+                raise
         self.step += 1
         self._losses[expert].append(result.loss)
         report = self._report(expert, result)
@@ -169,7 +182,8 @@ class Loop:
         self.log.append(row)
         for tracker in self.trackers:
             tracker.log(row)
-        if row.held_out_low_noise is not None or row.held_out_high_noise is not None or self.step == self.num_steps:
+        is_measured = row.held_out_low_noise is not None or row.held_out_high_noise is not None
+        if self.ranks.is_main and (is_measured or self.step == self.num_steps):
             self.hooks.draw(self.log)
 
     def _turn_to(self, expert: Expert) -> Learner:
@@ -229,7 +243,8 @@ class Loop:
             return f"the held-out loss has not fallen in {patience} measurements"
         if stop_after is not None and self.step >= stop_after and self.step < self.num_steps:
             return f"asked to stop after {stop_after} steps"
-        return "asked to stop" if self.hooks.should_stop() and self.step < self.num_steps else ""
+        is_asked = self.ranks.any(self.hooks.should_stop())
+        return "asked to stop" if is_asked and self.step < self.num_steps else ""
 
     def _last_good(self) -> str:
         saved = [path for path in sorted(self.checkpoints.glob("step-*")) if path.is_dir()]

@@ -16,7 +16,7 @@ from ..atomic import write_text
 from ..checkpoints.hashes import file_sha256, hashes_of
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from ..families.registry import family_of
+from ..families.registry import family_of, spec_of_module
 from ..files.extract import extract_lora
 from ..files.purpose import Purpose
 from ..progress import Progress
@@ -26,6 +26,7 @@ from .config import TrainConfig
 from .facts import ExpertFacts, RunFacts
 from .learner import Learner
 from .network.trainee import Trainee
+from .network.whole import own_name
 from .output import write_pair, write_weights
 from .validation import History
 
@@ -118,9 +119,16 @@ def write_all_weights(
 @torch.no_grad()
 def full_state(trainee: Trainee) -> dict[str, Tensor]:
     """Return all parameters of a network of which some have learnt; copies on the CPU, under the family's names."""
-    learnt = {name: weight.detach().cpu().clone() for name, weight in trainee.weights.items()}
-    base = {trainee.own_name(path): parameter.detach().cpu() for path, parameter in trainee.base.named_parameters()}
-    return base | learnt
+    spec = spec_of_module(trainee.base)
+    base = {own_name(path, spec): parameter.detach().cpu() for path, parameter in trainee.base.named_parameters()}
+    return base | trainee.learnt()
+
+
+def give_parts(learners: Mapping[Expert, Learner]) -> None:
+    """Do what another process needs of this one while it writes: give it this one's part of what was learnt."""
+    for learner in learners.values():
+        with learner.judged():
+            learner.trainee.learnt(keep=False)
 
 
 def write_record(path: Path, files: Mapping[Expert, Path], told: Mapping[str, Any]) -> None:

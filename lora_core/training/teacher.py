@@ -22,7 +22,7 @@ from ..families.opened import OpenedModel
 from .batches import make_batch, seed_of
 from .clips.cached import CachedClip, ClipCache
 from .levels import grid
-from .network.trainee import sharing_copy
+from .network.sharing import sharing_copy
 from .objectives.objective import Call
 from .objectives.speed import Trajectories
 from .settings.noise import NoiseSettings

@@ -23,7 +23,15 @@ from .log import RunLog
 from .loop import Hooks, Loop
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
-from .result import facts_of, read_record, write_adapters, write_all_weights, write_low_rank, write_record
+from .result import (
+    facts_of,
+    give_parts,
+    read_record,
+    write_adapters,
+    write_all_weights,
+    write_low_rank,
+    write_record,
+)
 from .run_folder import RunFolder
 from .slots import check_slots
 from .trackers import Run, Tracker, open_tracker
@@ -60,6 +68,10 @@ class Trained:
 def check_training(config: TrainConfig, model: OpenedModel, out: str | Path, *, resume: bool = False) -> None:
     """Raise what `train` would raise of a configuration, a model and a folder, before any work is done for it."""
     RunFolder(Path(out)).check(config, resume=resume)
+    _check_network(config, model)
+
+
+def _check_network(config: TrainConfig, model: OpenedModel) -> None:
     check_slots(model)
     check_layers(config, model)
 
@@ -87,31 +99,37 @@ def train(
         out: the folder of the training.
         resume: go on with the training in this folder, from its last checkpoint.
         stop_after: end behind this step with a checkpoint, to go on later.
-        preview: called with the model in training when a preview is due.
-        on_begin: called with the folder of a new training once no other one can write into it.
+        preview: called with the model in training when a preview is due; by the main process, and by all where each
+            has but a part of the weights.
+        on_begin: called with the folder of a new training, by the main process, once no other training can write there.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
     """
-    folder, listener, ranks = RunFolder(Path(out)), listener or Listener(), ranks or find_ranks()
-    if not cache.trained:
-        raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-    check_training(config, model, out, resume=resume)  # what cannot work is said before anything is written
-    with folder.locked(), model.lock:
-        folder.begin(config, resume=resume)
-        if not resume:
-            on_begin(folder)
+    folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
+    listener = listener if listener and ranks.is_main else Listener()
+    with ExitStack() as held, model.lock:
+        with ranks.as_one():
+            if not cache.trained:
+                raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
+            _check_network(config, model)  # what cannot work is said before anything is written
+            if ranks.is_main:
+                held.enter_context(folder.locked())
+                folder.begin(config, resume=resume)
+                if not resume:
+                    on_begin(folder)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
-        loop = _make_loop(config, model, cache, folder, ranks, listener, preview, should_stop)
+        shown = preview if ranks.is_main or ranks.is_sharded else None
+        loop = _make_loop(config, model, cache, folder, ranks, listener, shown, should_stop)
         if (last := folder.last_checkpoint) is not None:
             loop.resume(last)
         else:
             loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
         with _tracked(config, folder, loop) as loop.trackers:
             loop.run(stop_after)
-        files = _finish(config, model, cache, loop, folder) if loop.is_over and loop.is_main else {}
+        files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
 
@@ -128,8 +146,9 @@ def _make_loop(
     """Put together what is trained, at its first step."""
     turns = turns_of(config.learning, model.spec)
     teacher = make_teacher(config, model, cache, folder.teacher)
-    if teacher is not None:
-        teacher.record(model, config.learning.batch_size, listener.progress)
+    with ranks.as_one():
+        if teacher is not None and ranks.is_main:
+            teacher.record(model, config.learning.batch_size, listener.progress)
     sources = make_sources(config, model, cache, turns, teacher)
     learners: dict[Expert, Learner] = {}
     for expert in turns.experts:
@@ -143,11 +162,11 @@ def _make_loop(
         num_steps=config.learning.steps,
         settings=config.watching,
         checkpoints=folder.checkpoints,
-        log=RunLog(folder.path),
+        log=RunLog(folder.path, writes=ranks.is_main),
         listener=listener,
         hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
-        identity={"data": cache.digest},
-        is_main=ranks.index == 0,
+        identity={"data": cache.digest, "number of processes": str(ranks.num)},
+        ranks=ranks,
     )
 
 
@@ -156,10 +175,10 @@ def _tracked(config: TrainConfig, folder: RunFolder, loop: Loop) -> Iterator[tup
     """Give the trackers that were asked for while the loop goes on from where it is, and note what it runs on."""
     run = Run(folder.path, config.name, config.values(), loop.step)
     with ExitStack() as opened:
-        trackers = tuple(open_tracker(name, run) for name in config.watching.trackers if loop.is_main)
+        trackers = tuple(open_tracker(name, run) for name in config.watching.trackers if loop.ranks.is_main)
         for tracker in trackers:
             opened.callback(tracker.close)
-        if loop.is_main:
+        if loop.ranks.is_main:
             write_environment(folder.path)
         yield trackers
 
@@ -170,6 +189,9 @@ def _finish(
     """Write what was learnt: at the last step, or where the held-out loss was least if that ended the training."""
     if loop.stopped:
         loop.load_best()
+    if not loop.ranks.is_main:
+        give_parts(loop.learners)
+        return {}
     loop.listener.phase("writing the result")
     facts = facts_of(config, model, cache, loop.learners, loop.history)
     rank = config.watching.full_rank

@@ -15,9 +15,13 @@ _NOTICED = 0.005
 
 
 def held_out_loss(learner: Learner, batches: Sequence[Material]) -> float:
-    """Return the mean loss over held-out clips and levels of what an expert would be written as."""
+    """Return the mean loss over held-out clips and levels of what an expert would be written as.
+
+    Every process measures all, for networks that are shared out need them all, and is told the same number.
+    """
     with learner.judged():
-        return sum(learner.loss(batch) for batch in batches) / len(batches)
+        loss = sum(learner.loss(batch) for batch in batches) / len(batches)
+    return learner.ranks.mean(loss)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from ...checkpoints.fp8 import dequantise
 from ...checkpoints.quiet import quietly
 from ...errors import TrainingError
 from ..settings.adapter import BaseFormat
-from .place import HERE, Place
 from .targets import Layer
 
 #: Packed weight and the statistics it is unpacked with, by name.
@@ -47,11 +46,11 @@ class PackedLinear(nn.Linear):
 
     packed: nn.Parameter
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, base_format: BaseFormat, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, base_format: BaseFormat) -> None:
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape
         self.base_format = base_format
-        self.dtype = dtype
+        self.dtype = weight.dtype
         parts = PACKINGS[base_format].pack(weight)
         self.packed = nn.Parameter(parts.pop("packed"), requires_grad=False)
         self._statistics = tuple(parts)
@@ -93,28 +92,43 @@ class _FrozenLinear(torch.autograd.Function):
         return dy @ ctx.layer.dequantised_weight(dy.dtype), None
 
 
-def pack_layers(network: nn.Module, layers: tuple[Layer, ...], base_format: BaseFormat, place: Place = HERE) -> None:
-    """Put a packed layer in the place of each of the layers, one by one; each weight is packed where it goes."""
+def pack_layers(
+    network: nn.Module,
+    layers: tuple[Layer, ...],
+    base_format: BaseFormat,
+    dtypes: Mapping[str, torch.dtype],
+    device: torch.device | str | None = None,
+) -> None:
+    """Put a packed layer in the place of each of the layers, one after the other.
+
+    Args:
+        network: a copy, whose own layers may be replaced.
+        layers: of it.
+        base_format: how to pack.
+        dtypes: full name of a weight -> the dtype it computes in, where that is not what it is stored in.
+        device: where the packed layers shall be.
+    """
     if base_format == "nf4":
         bitsandbytes()
     for layer in layers:
         parent_path, _, leaf = layer.path.rpartition(".")
         parent = network.get_submodule(parent_path)
         plain: Any = getattr(parent, leaf)
-        setattr(parent, leaf, _packed(plain, layer, base_format, place))
+        weight = _unpacked(plain, layer)
+        dtype = dtypes.get(f"{layer.path}.weight", weight.dtype)
+        bias = None if plain.bias is None else plain.bias.detach().to(device, dtype, copy=True)
+        setattr(parent, leaf, PackedLinear(weight.to(device, dtype), bias, base_format))
 
 
-def _packed(plain: Any, layer: Layer, base_format: BaseFormat, place: Place) -> PackedLinear:
-    bias = None if plain.bias is None else place.copy(f"{layer.path}.bias", plain.bias)
-    if hasattr(plain, "dequantised_weight"):
-        moved: Any = place.module(plain)
-        weight = moved.dequantised_weight(torch.float32)
-    elif plain.weight.is_floating_point():
-        weight = place.bring(f"{layer.path}.weight", plain.weight)
-    else:
-        what = f"the weight of {layer.target!r} is packed already, as {type(plain.weight).__name__}"
+def _unpacked(layer: Any, named: Layer) -> Tensor:
+    """Return a layer's weight in the dtype it computes in, widened where the checkpoint had it packed."""
+    if hasattr(layer, "dequantised_weight"):
+        weight: Tensor = layer.dequantised_weight(torch.float32 if layer.bias is None else layer.bias.dtype)
+        return weight
+    if not layer.weight.is_floating_point():
+        what = f"the weight of {named.target!r} is packed already, as {type(layer.weight).__name__}"
         raise TrainingError("method qlora", what, remedy="Open the model from weights of 16 bits, or train a lora")
-    return PackedLinear(weight, bias, base_format, weight.dtype if bias is None else bias.dtype)
+    return layer.weight.detach()
 
 
 # ------------------------------------------------------------------------------------------- the packings
