@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...checks import first_few
+from ...checks import counted, first_few
 from ...errors import DatasetError
 from ..settings.clips import ClipSettings
 from .clip import Clip, Finding
@@ -57,7 +57,7 @@ class Diagnosis:
             expected = f"at most {self.settings.max_bad:.0%}"
             raise DatasetError(self.folder, what, expected=expected, remedy=f"{remedy}, or raise max_bad")
         if (num_clips := len(self.clips)) < self.settings.min_clips:
-            what = f"{num_clips} clip{'' if num_clips == 1 else 's'} can be used"
+            what = f"{counted(num_clips, 'clip')} can be used"
             if num_left_out:
                 what += f", {num_left_out} left out: {self._first_left_out()}"
             remedy = f"Add clips, or set min_clips to {num_clips}"
@@ -80,6 +80,6 @@ def bucket_notes(
     notes = [f"the bucket {bucket} is empty: no clip is nearest to it" for bucket in wanted if not buckets.get(bucket)]
     for bucket, names in buckets.items():
         if 0 < len(names) < batch_size:
-            clips = f"{len(names)} clip{'s' if len(names) > 1 else ''}"
+            clips = counted(len(names), "clip")
             notes.append(f"the bucket {bucket} has {clips} for batches of {batch_size}: {first_few(names)}")
     return tuple(notes)
