@@ -60,6 +60,7 @@ def command(
     Keys come from CONFIG.toml, a preset and --set, the later before the earlier; --resume alone takes those of OUT.
     """
     from ..training.ranks import FailedElsewhere, find_ranks
+    from ..training.train import check_training
 
     given = {key: value for key, value in given.items() if value is not None}
     try:
@@ -70,6 +71,7 @@ def command(
             with ranks.as_one():
                 config = _config(config_file, settings, given, out, resume=resume)
                 model = open_model(config.model, ranks.device)
+                check_training(config, model, out, resume=resume)
             console().note(config.to_toml())
             is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks)
         ranks.leave()

@@ -12,7 +12,7 @@ from typing import Protocol
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import Source, check_layers, make_learner, make_sources, make_teacher, turns_of
+from .assembly import Source, boundary_of, check_layers, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -72,6 +72,8 @@ def check_training(config: TrainConfig, model: OpenedModel, out: str | Path, *, 
 
 
 def _check_network(config: TrainConfig, model: OpenedModel) -> None:
+    turns_of(config.learning, model.spec)
+    boundary_of(config.noise, model.spec)
     check_slots(model)
     check_layers(config, model)
 
