@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,11 @@ def test_every_fault_is_named_and_decides_whether_the_file_is_used(diagnosis, na
     assert finding.problem
     assert finding.remedy
     assert (finding.clip is not None) == finding.use
+
+
+def test_every_kind_of_fault_is_told_of_in_the_documentation():
+    text = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
 
 
 def test_every_kind_of_fault_is_tried_here():
