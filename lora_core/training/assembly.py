@@ -75,10 +75,9 @@ def boundary_of(noise: NoiseSettings, spec: ModelSpec) -> float | None:
 
 
 def check_layers(config: TrainConfig, model: OpenedModel) -> None:
-    """Raise where an expert has no turn, or none of the layers that are to learn, or one too small for the rank."""
-    turns, adapter = turns_of(config.learning, model.spec), config.adapter
-    boundary_of(config.noise, model.spec)
-    network = model.at_rest(turns.experts[0]).module
+    """Raise where none of the layers are there that are to learn, or one is too small for the rank."""
+    adapter = config.adapter
+    network = model.at_rest(chosen_experts(config.learning.experts, model.spec)[0]).module
     layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.blocks)
     if adapter.method != "full":
         check_rank(adapter.rank, layers)

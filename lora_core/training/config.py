@@ -188,7 +188,7 @@ def _valued(key: str, value: Any, kind: Any) -> Any:
     accepted: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str, Path)}
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     if not isinstance(value, accepted[kind]) or (kind is not bool and isinstance(value, bool)):
-        raise TrainingError(key, f"{value!r:.60} is not {names[kind]}", expected=names[kind])
+        raise TrainingError(key, f"{value!r:.60} is not {names[kind]}")
     return kind(value)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..atomic import replacing
+from ..checkpoints.saving import save_tensors
 from ..experts import Expert, expert_at
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
@@ -218,7 +219,5 @@ def _read_states(file: Path) -> Tensor:
 
 
 def _write_states(states: Tensor, file: Path) -> None:
-    from safetensors.torch import save_file
-
     with replacing(file) as temporary:
-        save_file({"states": states.contiguous()}, temporary)
+        save_tensors({"states": states.contiguous()}, temporary, {})

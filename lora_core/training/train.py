@@ -68,10 +68,14 @@ class Trained:
 def check_training(config: TrainConfig, model: OpenedModel, out: str | Path, *, resume: bool = False) -> None:
     """Raise what `train` would raise of a configuration, a model and a folder, before any work is done for it."""
     RunFolder(Path(out)).check(config, resume=resume)
-    check_slots(model)
-    check_layers(config, model)
+    _check_network(config, model)
+
+
+def _check_network(config: TrainConfig, model: OpenedModel) -> None:
     turns_of(config.learning, model.spec)
     boundary_of(config.noise, model.spec)
+    check_slots(model)
+    check_layers(config, model)
 
 
 def train(
@@ -99,7 +103,7 @@ def train(
         stop_after: end behind this step with a checkpoint, to go on later.
         preview: called with the model in training when a preview is due; by the main process, and by all where each
             has but a part of the weights.
-        on_begin: called with the folder of a new training once no other one can write into it.
+        on_begin: called with the folder of a new training, by the main process, once no other training can write there.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
@@ -110,7 +114,7 @@ def train(
         with ranks.as_one():
             if not cache.trained:
                 raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-            check_training(config, model, out, resume=resume)  # what cannot work is said before anything is written
+            _check_network(config, model)  # what cannot work is said before anything is written
             if ranks.is_main:
                 held.enter_context(folder.locked())
                 folder.begin(config, resume=resume)

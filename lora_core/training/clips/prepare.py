@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...atomic import real_target, write_text
+from ...checks import counted
 from ...families.base import ModelSpec
 from ...families.opened import OpenedModel
 from ...progress import Progress
@@ -112,7 +113,7 @@ def bucket_lines(buckets: dict[str, str], batch_size: int = 1) -> tuple[str, ...
     for name, bucket in buckets.items():
         names.setdefault(bucket, []).append(name)
     counts = Counter({bucket: len(clips) for bucket, clips in names.items()}).most_common()
-    lines = (f"bucket {bucket}: {count} clip{'s' if count > 1 else ''}" for bucket, count in counts)
+    lines = (f"bucket {bucket}: {counted(count, 'clip')}" for bucket, count in counts)
     return (*lines, *bucket_notes(names, batch_size))
 
 

@@ -197,7 +197,7 @@ def test_the_report_is_plain_json(diagnosis):
 def test_a_folder_of_good_clips_is_examined_without_a_word(tmp_path):
     good_clip(tmp_path)
     seen = []
-    diagnosis = examine(tmp_path, ClipSettings(), POCKET, lambda *note: seen.append(note))
+    diagnosis = examine(tmp_path, ClipSettings(min_clips=1), POCKET, lambda *note: seen.append(note))
     assert [clip.name for clip in diagnosis.clips] == ["good.mp4"]
     assert seen == [(1, 1, "clips examined")]
 
@@ -213,13 +213,13 @@ def test_more_than_the_chosen_share_of_bad_files_stops_the_run(tmp_path):
     )
     with pytest.raises(DatasetError, match=message):
         examine(tmp_path, ClipSettings(), POCKET)
-    assert len(examine(tmp_path, ClipSettings(max_bad=0.7), POCKET).clips) == 1
+    assert len(examine(tmp_path, ClipSettings(max_bad=0.7, min_clips=1), POCKET).clips) == 1
     assert len(diagnose(tmp_path, ClipSettings(), POCKET).clips) == 1
 
 
 def test_a_folder_where_all_is_bad_is_refused_whatever_share_is_allowed(tmp_path):
     caption(tmp_path / "a.mp4").touch()
-    with pytest.raises(DatasetError, match=r"none of its 1 files can be used: a\.mp4 is empty: 0 bytes"):
+    with pytest.raises(DatasetError, match=r"its only file cannot be used: a\.mp4 is empty: 0 bytes"):
         examine(tmp_path, ANY, POCKET)
 
 
