@@ -165,6 +165,13 @@ def replacing_folder(path: str | Path, check: Callable[[], None]) -> Iterator[Pa
                 os.replace(old, target)
 
 
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder at once for all who look at its name, however the program ends meanwhile."""
+    path = Path(path)
+    with _written(path), _scratch(path) as scratch:
+        os.replace(path, scratch / path.name)
+
+
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
     """Say of what goes wrong that the path cannot be written."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..atomic import replacing_folder
+from ..atomic import remove_folder, replacing_folder
 from ..checkpoints.hashes import file_sha256
 from ..checks import first_line
 from ..errors import TrainingError
@@ -81,8 +79,7 @@ def prune(folder: Path, *, keep_last: int, keep_every: int, also: Path | None) -
     paths = checkpoints_in(folder)
     for path in paths[:-keep_last]:
         if path != also and not (keep_every and step_of(path) % keep_every == 0):
-            with suppress(FileNotFoundError):
-                shutil.rmtree(path)
+            remove_folder(path)
 
 
 def random_state() -> dict[str, Any]:

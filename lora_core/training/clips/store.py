@@ -20,8 +20,8 @@ from ...atomic import replacing
 from ...checkpoints.hashes import hashes_of
 from ...families.opened import OpenedModel
 from ..settings.clips import ClipSettings
+from .background import parse_colour
 from .encode import LATENTS, TEXT
-from .frames import parse_colour
 from .takes import Take
 from .variants import Variant
 

@@ -130,7 +130,7 @@ def test_every_fault_is_named_and_decides_whether_the_file_is_used(diagnosis, na
 
 
 def test_every_kind_of_fault_is_tried_here():
-    assert {kind for kind, _ in EXPECTED.values()} | {"caption_given"} == set(KINDS)
+    assert {kind for kind, _ in EXPECTED.values()} | {"caption_given", "picture"} == set(KINDS)
 
 
 def test_what_has_no_fault_is_used_and_nothing_is_missing_from_the_findings(hospital, diagnosis):
@@ -284,6 +284,14 @@ def test_a_picture_is_never_too_short(tmp_path):
     assert found_in(tmp_path)["a.png"].use
 
 
+def test_image_models_are_not_trained_on_pictures_and_it_is_said(tmp_path):
+    Image.fromarray(moving(1)[0]).save(caption(tmp_path / "a.png"))
+    caption(write_clip(tmp_path / "b.mp4"))
+    found = found_in(tmp_path, spec=replace(POCKET, image_conditioned=True, title="Some I2V"))
+    assert found["a.png"].problem == "is a picture, of which Some I2V is told all there is to learn"
+    assert [finding.use for finding in found.values()] == [False, True]
+
+
 @pytest.mark.parametrize(("settings", "use"), [({}, True), ({"max_upscale": 1.5}, False), ({"resolution": 96}, False)])
 def test_how_much_a_clip_is_enlarged_is_told_of_its_area(tmp_path, settings, use):
     caption(write_clip(tmp_path / "a.mp4", moving(width=48, height=24)))
@@ -297,7 +305,7 @@ def test_the_size_and_rate_wanted_are_those_of_the_model(tmp_path):
     assert found.kinds == ("too_short", "enlarged")
     assert found.problem == (
         "is too short: 1.06 s make 25 frames at 24 fps, 121 are needed; "
-        "would be enlarged 14.8 times from 64x64, at most 2"
+        "would be enlarged 15.0 times from 64x64, at most 2"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,17 @@ from filmed import film, moving, scene
 from PIL import Image
 
 from lora_core.cli import main
-from lora_core.errors import DatasetError, ModelError, OutputError, TrainingError
+from lora_core.errors import ModelError, OutputError, TrainingError
 from lora_core.families.opened import OpenedModel
 from lora_core.families.registry import spec_named
 from lora_core.families.wan.open import open_wan
 from lora_core.training.clips.cached import read_text
 from lora_core.training.clips.clip import Clip, Probe
-from lora_core.training.clips.prepare import CACHE_NAME, bucket_lines, buckets_of, plan_takes, prepare
+from lora_core.training.clips.prepare import CACHE_NAME, bucket_lines, buckets_of, prepare
 from lora_core.training.settings.clips import ClipSettings
 
 Run = Callable[..., tuple[int, str, str]]
-POCKET, I2V = spec_named("wan-pocket"), spec_named("wan2.2-i2v-a14b")
+POCKET = spec_named("wan-pocket")
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +106,6 @@ def test_a_model_without_encoders_is_an_error_before_any_work(folder: Path, tmp_
 def clip(name: str, num_frames: int, fps: float) -> Clip:
     seconds = num_frames / fps if fps else 0.0
     return Clip(name, Path(name), ("a ball",), Probe(num_frames, fps, seconds, 640, 480, name))
-
-
-def test_image_models_are_not_trained_on_pictures_and_it_is_said() -> None:
-    clips = [clip("a.mp4", 90, 16), clip("b.png", 1, 0)]
-    takes, notes = plan_takes(clips, ClipSettings(), I2V)
-    assert [take.clip.name for take in takes] == ["a.mp4"]
-    assert "left out, pictures, of which Wan 2.2 I2V A14B is told all there is to learn: b.png" in notes
-    with pytest.raises(DatasetError, match=r"Wan 2\.2 I2V A14B: nothing is left to train on; left out, pictures"):
-        plan_takes(clips[1:], ClipSettings(), I2V)
-    assert len(plan_takes(clips, ClipSettings(), replace(I2V, image_conditioned=False))[0]) == 2
 
 
 def test_each_bucket_is_counted_and_those_that_fill_no_batch_are_named() -> None:
