@@ -46,7 +46,7 @@ FULL = {key: value for key, value in SMALL.items() if key not in ("rank", "targe
 TRAININGS: Mapping[str, dict[str, Any]] = {
     "lora": SMALL | {"dropout": 0.3, "accumulation": 2, "ema": 0.9, "checkpointing": True},
     "qlora": SMALL | {"method": "qlora", "base": "int8"},
-    "all weights": FULL | {"lr": 1e-4, "dtype": "bfloat16"},
+    "all weights": FULL | {"lr": 1e-4},
     "speed": SMALL | {"objective": "speed", "num_trajectories": 2, "teacher_steps": 6},
 }
 #: How processes are told to work together.
