@@ -14,13 +14,14 @@ from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
-from ..families.registry import family_of
+from ..families.registry import family_of, spec_of_module
 from .batches import BatchSource
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
 from .network.sharing import lent_copy
+from .network.targets import check_rank, chosen_layers
 from .network.trainee import OWNING, Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
@@ -71,6 +72,16 @@ def boundary_of(noise: NoiseSettings, spec: ModelSpec) -> float | None:
     if noise.boundary and spec.boundary is None:
         raise TrainingError("boundary", f"{spec.title} has one expert, for all noise levels", remedy="Leave it out")
     return None if spec.boundary is None else noise.boundary or spec.boundary
+
+
+def check_layers(config: TrainConfig, model: OpenedModel) -> None:
+    """Raise where an expert has no turn, or none of the layers that are to learn, or one too small for the rank."""
+    turns, adapter = turns_of(config.learning, model.spec), config.adapter
+    boundary_of(config.noise, model.spec)
+    network = model.at_rest(turns.experts[0]).module
+    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.blocks)
+    if adapter.method != "full":
+        check_rank(adapter.rank, layers)
 
 
 @dataclass(frozen=True, eq=False)

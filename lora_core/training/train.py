@@ -12,7 +12,7 @@ from typing import Protocol
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
+from .assembly import Source, boundary_of, check_layers, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -33,6 +33,7 @@ from .result import (
     write_record,
 )
 from .run_folder import RunFolder
+from .slots import check_slots
 from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
 
@@ -64,6 +65,15 @@ class Trained:
     history: History
 
 
+def check_training(config: TrainConfig, model: OpenedModel, out: str | Path, *, resume: bool = False) -> None:
+    """Raise what `train` would raise of a configuration, a model and a folder, before any work is done for it."""
+    RunFolder(Path(out)).check(config, resume=resume)
+    check_slots(model)
+    check_layers(config, model)
+    turns_of(config.learning, model.spec)
+    boundary_of(config.noise, model.spec)
+
+
 def train(
     config: TrainConfig,
     model: OpenedModel,
@@ -73,6 +83,7 @@ def train(
     resume: bool = False,
     stop_after: int | None = None,
     preview: ShowPreview | None = None,
+    on_begin: Callable[[RunFolder], object] = lambda folder: None,
     should_stop: Callable[[], bool] = lambda: False,
     listener: Listener | None = None,
     ranks: Ranks | None = None,
@@ -88,6 +99,7 @@ def train(
         stop_after: end behind this step with a checkpoint, to go on later.
         preview: called with the model in training when a preview is due; by the main process, and by all where each
             has but a part of the weights.
+        on_begin: called with the folder of a new training once no other one can write into it.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
@@ -98,10 +110,12 @@ def train(
         with ranks.as_one():
             if not cache.trained:
                 raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-            turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
+            check_training(config, model, out, resume=resume)  # what cannot work is said before anything is written
             if ranks.is_main:
                 held.enter_context(folder.locked())
                 folder.begin(config, resume=resume)
+                if not resume:
+                    on_begin(folder)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())

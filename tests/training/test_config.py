@@ -88,7 +88,7 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], text: str) -> No
 
 
 def test_a_setting_without_a_value_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"--set: 'rank' sets nothing \(key=value\)"):
+    with pytest.raises(TrainingError, match=r"--set: 'rank' sets nothing \(KEY=VALUE\)"):
         parse_settings(["rank"])
 
 

@@ -20,12 +20,9 @@ from .clip import Clip
 from .diagnosis import Diagnosis, bucket_notes
 from .doctor import examine
 from .encode import caption_notes
-from .layout import NO_CLIPS
+from .layout import CACHE_NAME, NO_CLIPS
 from .store import store_for
 from .takes import Take, takes_of
-
-#: What the cache of a clips folder is called inside it; hidden, and so never taken for clips.
-CACHE_NAME = ".wanloom-cache"
 
 
 @dataclass(frozen=True, eq=False)

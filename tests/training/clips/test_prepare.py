@@ -18,7 +18,8 @@ from lora_core.families.registry import spec_named
 from lora_core.families.wan.open import open_wan
 from lora_core.training.clips.cached import read_text
 from lora_core.training.clips.clip import Clip, Probe
-from lora_core.training.clips.prepare import CACHE_NAME, bucket_lines, buckets_of, prepare
+from lora_core.training.clips.layout import CACHE_NAME
+from lora_core.training.clips.prepare import bucket_lines, buckets_of, prepare
 from lora_core.training.settings.clips import ClipSettings
 
 Run = Callable[..., tuple[int, str, str]]
@@ -72,6 +73,7 @@ def test_the_cache_lies_in_the_folder_and_is_never_taken_for_clips(model: Opened
     again = prepare(folder, model, SETTINGS, progress=lambda *report: told.append(report))
     assert again.cache.digest == first.cache.digest
     assert {what for _, _, what in told} == {"clips examined"}
+    assert not any("left aside" in note for note in again.diagnosis.notes)
     inside = prepare(folder, model, SETTINGS, cache=folder / "kept")
     assert inside.cache.digest == first.cache.digest
     assert len(prepare(folder, model, SETTINGS).diagnosis.findings) == 4
