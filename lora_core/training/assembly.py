@@ -73,6 +73,11 @@ class _NetworkCall:
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
 
+def network_call(network: nn.Module, spec: ModelSpec) -> Call:
+    """Return the call of a network of a model."""
+    return _NetworkCall(network, spec)
+
+
 def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel) -> Trainee:
     """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
     seed = config.learning.seed
@@ -105,7 +110,7 @@ def make_learner(
         caption_dropout=config.noise.caption_dropout,
         max_tokens=None if is_folded else model.max_tokens,
     )
-    make_call: Callable[[nn.Module], Call] = partial(_NetworkCall, spec=model.spec)
+    make_call: Callable[[nn.Module], Call] = partial(network_call, spec=model.spec)
     learner = Learner(
         expert,
         trainee,

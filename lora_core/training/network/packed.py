@@ -55,6 +55,7 @@ class PackedLinear(nn.Linear):
         parts = PACKINGS[base_format].pack(weight)
         self.packed = nn.Parameter(parts.pop("packed"), requires_grad=False)
         self._statistics = tuple(parts)
+        self._used_on: torch.device | None = None
         for name, tensor in parts.items():
             self.register_buffer(name, tensor)
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
@@ -66,7 +67,31 @@ class PackedLinear(nn.Linear):
     def dequantised_weight(self, dtype: torch.dtype) -> Tensor:
         """Return the weight (O, I) the layer stands for."""
         parts = {"packed": self.packed.data, **{name: getattr(self, name) for name in self._statistics}}
+        if self._used_on is not None:
+            parts = {name: part.to(self._used_on, non_blocking=True, copy=True) for name, part in parts.items()}
         return PACKINGS[self.base_format].unpack(parts, (self.out_features, self.in_features), dtype)
+
+    def keep_off(self, device: torch.device) -> None:
+        """Keep the packed weight in system memory, and bring it to a device whenever it is used.
+
+        Sound in a backward pass too, which holds no weight but asks for it again.
+        """
+        self._used_on = device
+        if device.type == "meta":
+            return
+        for tensor in self.parts_off():
+            tensor.data = tensor.data.cpu().pin_memory() if device.type == "cuda" else tensor.data.cpu()
+
+    def parts_off(self) -> tuple[Tensor, ...]:
+        """Return what stays in system memory when the network goes to a device."""
+        if self._used_on is None:
+            return ()
+        return (self.packed, *(getattr(self, name) for name in self._statistics))
+
+    @property
+    def num_packed_bytes(self) -> int:
+        """The bytes of the weight as it is kept, statistics included."""
+        return self.packed.nbytes + sum(getattr(self, name).nbytes for name in self._statistics)
 
     def forward(self, x: Tensor) -> Tensor:
         return frozen_linear(x, self)
@@ -93,15 +118,28 @@ class _FrozenLinear(torch.autograd.Function):
         return dy @ ctx.layer.dequantised_weight(dy.dtype), None
 
 
-def pack_layers(network: nn.Module, layers: tuple[Layer, ...], base_format: BaseFormat, place: Place = HERE) -> None:
-    """Put a packed layer in the place of each of the layers, one after the other; each weight is packed where it goes."""
+def pack_layers(
+    network: nn.Module,
+    layers: tuple[Layer, ...],
+    base_format: BaseFormat,
+    place: Place = HERE,
+    *,
+    offload: bool = False,
+) -> None:
+    """Put a packed layer in the place of each of the layers, one after the other, each packed where it goes.
+
+    With `offload` packed weights go back to system memory at once, and are brought to the place when they are used.
+    """
     if base_format == "nf4":
         bitsandbytes()
     for layer in layers:
         parent_path, _, leaf = layer.path.rpartition(".")
         parent = network.get_submodule(parent_path)
         plain: Any = getattr(parent, leaf)
-        setattr(parent, leaf, _packed(plain, layer, base_format, place))
+        packed = _packed(plain, layer, base_format, place)
+        if offload:
+            packed.keep_off(place.device or packed.packed.device)
+        setattr(parent, leaf, packed)
 
 
 def _packed(plain: Any, layer: Layer, base_format: BaseFormat, place: Place) -> PackedLinear:
@@ -126,8 +164,12 @@ _BLOCK, _OUTER_BLOCK = 64, 256
 
 def _pack_nf4(weight: Tensor) -> dict[str, Tensor]:
     """Pack to 4-bit normal floats with doubly quantised scales (Dettmers et al. 2023, arXiv 2305.14314, section 3)."""
-    quantise = bitsandbytes().functional.quantize_4bit
-    packed, state = quantise(weight.contiguous(), blocksize=_BLOCK, compress_statistics=True, quant_type="nf4")
+    functional = bitsandbytes().functional
+    if weight.is_meta:  # the library remembers its map for scales on the device of the first use
+        functional.quantize_blockwise(torch.zeros(_OUTER_BLOCK))
+    packed, state = functional.quantize_4bit(
+        weight.contiguous(), blocksize=_BLOCK, compress_statistics=True, quant_type="nf4"
+    )
     return {
         "packed": packed,
         "scales": state.absmax,

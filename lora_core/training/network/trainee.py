@@ -21,7 +21,7 @@ from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
 from ..settings.adapter import AdapterSettings, Method
 from .adapters import adapter_parts, delta_of, inject_adapter
-from .packed import pack_layers
+from .packed import PackedLinear, pack_layers
 from .place import HERE, Place
 from .targets import EVERYTHING, Layer, block_layers, check_rank, chosen_blocks, chosen_layers
 
@@ -68,10 +68,14 @@ class Trainee:
             self.network.disable_gradient_checkpointing()  # type: ignore[operator]
 
     def to(self, device: torch.device | str) -> None:
-        """Move what the trainee itself owns; what it shares with the opened model moves with that."""
-        shared = _tensor_ids(self.base)
+        """Move what the trainee itself owns; what it shares with the opened model moves with that.
+
+        Packed weights that are kept in system memory stay there.
+        """
+        packed = (module for module in self.network.modules() if isinstance(module, PackedLinear))
+        staying = _tensor_ids(self.base) | {id(part) for module in packed for part in module.parts_off()}
         for tensor in chain(self.network.parameters(), self.network.buffers()):
-            if id(tensor) not in shared:
+            if id(tensor) not in staying:
                 tensor.data = tensor.data.to(device)
 
 
@@ -103,7 +107,7 @@ def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings
 def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
     layers = _layers_with_adapter(network, spec, settings)
     own = sharing_copy(network)
-    pack_layers(own, block_layers(network, spec), settings.base, place)
+    pack_layers(own, block_layers(network, spec), settings.base, place, offload=settings.offload)
     own_tensors(own, network, place)
     return Trainee(own, _new_adapter(own, layers, settings, seed), settings, network, layers, place.dtypes)
 
