@@ -163,10 +163,15 @@ def test_where_the_last_cannot_take_its_place_the_others_give_theirs_back(tmp_pa
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     if before is not None:
         first.write_text(before)
-    with pytest.raises(OutputError, match="cannot be written"), replacing_all([first, second]) as new:
-        for file in new:
-            file.write_text("new")
-        (second / "in the way").mkdir(parents=True)  # after the look at what is there
+
+    def write_all():
+        with replacing_all([first, second]) as new:
+            for file in new:
+                file.write_text("new")
+            (second / "in the way").mkdir(parents=True)  # after the look at what is there
+
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_all()
     assert (first.read_text() if first.exists() else None) == before
     assert second.is_dir()
     assert names(tmp_path) == (["a.txt", "b.txt"] if before else ["b.txt"])

@@ -59,6 +59,11 @@ def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return (weight.float() * scale).to(dtype)
 
 
+def widened(tensor: Tensor, scale: Tensor) -> Tensor:
+    """Return an 8-bit tensor in float32, times the scale as its file has it."""
+    return dequantise(tensor, _scale(scale, tensor.shape[0] if tensor.ndim else 1), torch.float32)
+
+
 def describes_quantisation(name: str) -> bool:
     """Say whether a tensor's name is that of a scale or a mark, not of a parameter."""
     return name.endswith((_MARK, _FORMAT_LEAF, *_SCALE_LEAVES, *_INPUT_LEAVES))
@@ -112,8 +117,7 @@ def split_fp8(
         elif keep(name, tensor):
             layers[path] = (tensor, scales.get(path, torch.ones(())))
         else:
-            scale = _scale(scales.get(path, torch.ones(())), tensor.shape[0] if tensor.ndim else 1)
-            plain[name] = dequantise(tensor, scale, torch.float32)
+            plain[name] = widened(tensor, scales.get(path, torch.ones(())))
     return Fp8State(plain, layers)
 
 

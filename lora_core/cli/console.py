@@ -8,13 +8,32 @@ from dataclasses import dataclass, field
 
 import click
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from ..progress import Progress as ProgressCallback
 
 
 def _rich(stderr: bool) -> RichConsole:
     return RichConsole(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    """How many are done in a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
 
 
 @dataclass(frozen=True)
@@ -35,10 +54,14 @@ class Console:
             self.err.print(text, markup=False)
 
     @contextmanager
-    def progress(self) -> Iterator[ProgressCallback]:
-        """Show one bar for each kind of work, from the first report to the callback this yields."""
+    def progress(self, *, rate: bool = False) -> Iterator[ProgressCallback]:
+        """Show one bar for each kind of work, from the first report to the callback this yields.
+
+        With `rate`, of long work, a bar also tells how much is done in a second and how long it will go on.
+        """
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bars = Progress(*columns, console=self.err, disable=self.quiet)
+        more = (_Rate(), TimeRemainingColumn(), TextColumn("left")) if rate else ()
+        bars = Progress(*columns, *more, console=self.err, disable=self.quiet)
         tasks: dict[str, TaskID] = {}
 
         def report(done: int, total: int, what: str) -> None:

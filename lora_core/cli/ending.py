@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,9 @@ INTERRUPTED = "Interrupted; nothing half-written is left behind."
 #: What a system sends to a program that shall end: a stopped service or job, a closed terminal.
 ENDING = ("SIGTERM", "SIGHUP")
 
+#: Seconds within which a launcher passes a signal on.
+_HEELS_S = 2.0
+
 
 def end_as_with_ctrl_c() -> None:
     """Let the signals that ask a program to end undo what is half-done, unless somebody handles or ignores them."""
@@ -25,14 +29,19 @@ def end_as_with_ctrl_c() -> None:
 
 
 @contextmanager
-def asked_to_end() -> Iterator[Callable[[], bool]]:
-    """Give what says, inside the block, whether a signal has asked for an end; the second one ends it at once."""
-    asked: list[int] = []
+def asked_to_end(*, twice: bool = False) -> Iterator[Callable[[], bool]]:
+    """Give what says, inside the block, whether a signal has asked for an end; another one ends it at once.
+
+    With `twice` one that follows on the heels of the first is the same: a launcher passes on to its processes what the
+    terminal has sent to them already.
+    """
+    asked: list[float] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked:
+        now = time.monotonic()
+        if asked and not (twice and now - asked[0] < _HEELS_S):
             raise KeyboardInterrupt
-        asked.append(number)
+        asked.append(now)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", *ENDING) if hasattr(signal, name)]
     before = {number: signal.signal(number, note) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}

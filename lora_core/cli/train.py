@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrainingError
-from .console import console
+from .console import Console, console
 from .ending import asked_to_end
 from .verb import Verb
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..families.opened import OpenedModel
     from ..training.clips.prepare import Prepared
     from ..training.config import TrainConfig
+    from ..training.ranks import Ranks
     from ..training.settings.model import ModelSettings
     from ..training.train import Trained
 
@@ -53,20 +54,46 @@ def command(
 
     Keys come from CONFIG.toml, a preset and --set, the later before the earlier; --resume alone takes those of OUT.
     """
-    from ..training.ranks import find_ranks
-    from ..training.train import train
+    from ..training.ranks import FailedElsewhere, find_ranks
 
-    config = _config(config_file, settings, {key: value for key, value in given.items() if value is not None}, out)
-    ranks = find_ranks()
-    model = open_model(config.model, ranks.device)
-    console().note(config.to_toml())
-    if only_plan:
-        return
+    given = {key: value for key, value in given.items() if value is not None}
+    try:
+        ranks = find_ranks()
+        if not ranks.is_main:
+            click.get_current_context().obj = Console(quiet=True)
+        with ranks.in_touch():
+            with ranks.as_one():
+                config = _config(config_file, settings, given, out)
+                model = open_model(config.model, ranks.device)
+            console().note(config.to_toml())
+            is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks)
+        ranks.leave()
+    except FailedElsewhere:
+        click.get_current_context().exit(1)
+    if is_ended:
+        click.get_current_context().exit(130)
+
+
+def _train(
+    config: TrainConfig,
+    model: OpenedModel,
+    cache: Path | None,
+    out: Path,
+    resume: bool,
+    stop_after: int | None,
+    ranks: Ranks,
+) -> bool:
+    """Prepare the clips, train, and say what came of it; return whether somebody has asked for an end."""
+    from ..training.train import train
     from .training_status import TrainingStatus
 
-    with TrainingStatus(console()).shown() as status, asked_to_end() as should_stop:
+    is_launched = ranks.num > 1
+    with TrainingStatus(console()).shown() as status, asked_to_end(twice=is_launched) as should_stop:
         status.phase("preparing the clips")
-        prepared = _prepare(config, model, cache, status.progress)
+        with ranks.as_one():
+            prepared = _prepare(config, model, cache, status.progress) if ranks.is_main else None
+        if prepared is None:  # all is encoded by now
+            prepared = _prepare(config, model, cache, status.progress)
         for note in prepared.notes:
             status.note(note)
         trained = train(
@@ -76,14 +103,14 @@ def command(
             out,
             resume=resume,
             stop_after=stop_after,
-            preview=_previews(config, model, prepared, out),
+            preview=_previews(config, model, prepared, out, writes=ranks.is_main),
             should_stop=should_stop,
             listener=status,
             ranks=ranks,
         )
-    _tell(trained)
-    if should_stop():
-        click.get_current_context().exit(130)
+    if ranks.is_main:
+        _tell(trained)
+    return should_stop()
 
 
 def _config(config_file: Path | None, settings: tuple[str, ...], given: dict[str, Any], out: Path) -> TrainConfig:
@@ -110,6 +137,9 @@ def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
     dtype = None if settings.dtype == "auto" else getattr(torch, settings.dtype)
     pieces = ("low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
     given: dict[str, Any] = {piece: value for piece in pieces if (value := getattr(settings, piece))}
+    if device is not None and settings.device not in ("auto", device.type):
+        what = f"{settings.device!r}, and the launcher gives each process its own"
+        raise TrainingError("device", what, expected="auto", remedy="Leave it out")
     return opener(settings.model)(
         settings.model, dtype=dtype, device=device or settings.device, offload="experts", **given
     )
@@ -121,11 +151,11 @@ def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, progre
     return prepare(config.folder, model, config.clips, cache=cache, progress=progress)
 
 
-def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path) -> Any:
+def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path, *, writes: bool) -> Any:
     from ..engine.previews import make_previews
     from ..training.run_folder import RunFolder
 
-    return make_previews(RunFolder(out).previews, model, config.watching, prepared.cache.trained)
+    return make_previews(RunFolder(out).previews, model, config.watching, prepared.cache.trained, writes=writes)
 
 
 def _tell(trained: Trained) -> None:

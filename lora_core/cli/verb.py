@@ -9,7 +9,7 @@ import click
 
 
 class Verb(click.Command):
-    """A command with examples, each of which runs as it is written, on the embedded model and without files."""
+    """A command with examples, each of which runs as it is written, on the embedded model and files of the project."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(*args, **settings)

@@ -34,6 +34,7 @@ class Previews:
         prompts: one video each.
         num_frames, height, width: of the videos, those of the clips in training.
         pictures: the first and the last picture that videos have, for models that begin with one; taken in turn.
+        writes: False in a process that only takes part in another one's previews, whose weights it has a share of.
     """
 
     folder: Path
@@ -43,14 +44,17 @@ class Previews:
     height: int
     width: int
     pictures: tuple[tuple[Image.Image, Image.Image], ...] = ()
+    writes: bool = True
 
-    def __call__(self, step: int, model: OpenedModel) -> Path:
-        """Make the videos of a step, and draw the sheet anew with them; returns the sheet."""
+    def __call__(self, step: int, model: OpenedModel) -> None:
+        """Make the videos of a step, and draw the sheet anew with them."""
         for number, prompt in enumerate(self.prompts, 1):
             video = generate(model, self._request(number, prompt, model))
             scale = max(1, _HEIGHT_PX // self.height)
-            save_video(video.frames, self._file(step, number), video.fps, scale=scale)
-        return self.draw_sheet()
+            if self.writes:
+                save_video(video.frames, self._file(step, number), video.fps, scale=scale)
+        if self.writes:
+            self.draw_sheet()
 
     def draw_sheet(self) -> Path:
         """Draw all steps that have been previewed, one below the other; returns the sheet."""
@@ -106,7 +110,7 @@ class Previews:
 
 
 def make_previews(
-    folder: Path, model: OpenedModel, settings: WatchingSettings, clips: Sequence[CachedClip]
+    folder: Path, model: OpenedModel, settings: WatchingSettings, clips: Sequence[CachedClip], *, writes: bool = True
 ) -> Previews | None:
     """Return the previews that the settings ask for, or None where they ask for none.
 
@@ -116,6 +120,7 @@ def make_previews(
         settings: what is shown, and how often.
         clips: those in training. Previews have the size of the first; where no prompts are given they show the
             captions of the first few, and a model that begins with a picture begins with theirs.
+        writes: whether this process writes what is shown.
     """
     if not settings.preview_every:
         return None
@@ -127,7 +132,7 @@ def make_previews(
     pictures = tuple(_ends_of(clip, model) for clip in shown) if needs_picture else ()
     stride, (_, frames, rows, columns) = model.spec.vae_stride, clips[0].shape
     num_frames = (frames - 1) * stride[0] + 1
-    return Previews(folder, prompts, settings, num_frames, rows * stride[1], columns * stride[2], pictures)
+    return Previews(folder, prompts, settings, num_frames, rows * stride[1], columns * stride[2], pictures, writes)
 
 
 def _ends_of(clip: CachedClip, model: OpenedModel) -> tuple[Image.Image, Image.Image]:

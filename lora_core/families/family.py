@@ -202,7 +202,8 @@ class Family:
         embedded: models that come with the package, opened by these words instead of a path.
         loras: LoRAs that come with the package: name -> file, of a pair the high-noise one.
         pipelines: the classes of diffusers pipelines whose folders it opens.
-        fold_padding: let a network take texts with one pad for all the equal ones behind it; False where it cannot.
+        folds_padding: whether the networks of a spec can take texts with one pad for all the equal ones behind it.
+        fold_padding: let such a network do so.
         header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
@@ -224,5 +225,6 @@ class Family:
     embedded: tuple[str, ...] = ()
     loras: Mapping[str, Path] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()
-    fold_padding: Callable[[nn.Module, ModelSpec], bool] = lambda network, spec: False
+    folds_padding: Callable[[ModelSpec], bool] = lambda spec: False
+    fold_padding: Callable[[nn.Module], None] = lambda network: None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

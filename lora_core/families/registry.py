@@ -9,6 +9,7 @@ from torch import nn
 
 from ..checkpoints.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, read_json_file
 from ..errors import ModelError
+from ..experts import EXPERTS
 from .base import ModelSpec, parameter_shapes, target_of
 from .family import Customs, Family, Shapes
 from .opened import Opener
@@ -74,6 +75,18 @@ def spec_named(model: str) -> ModelSpec:
         expected = f"{', '.join(embedded)}, a checkpoint, or one of {', '.join(spec_names())}"
         raise ModelError(model, "is no file and no model's name", expected=expected)
     return opener(model)(model).spec
+
+
+def checkpoint_named(text: str) -> Path:
+    """Return the file or folder of weights that a text names: its path, or MODEL:EXPERT for an expert of a model."""
+    path = Path(text).expanduser()
+    model, _, expert = text.rpartition(":")
+    if path.exists() or expert not in EXPERTS or not model:
+        return path
+    opened = opener(model)(model)
+    if opened.spec.num_experts == 1 and expert == "high_noise":
+        raise ModelError(text, f"{opened.spec.title} has one expert", expected=f"{model}:low_noise")
+    return opened.files["low" if expert == "low_noise" and opened.spec.num_experts == 2 else "high"]
 
 
 def embedded_loras() -> dict[str, Path]:

@@ -26,6 +26,7 @@ class Reading:
     motion: str | None
     neon: float
     zibbo: float
+    blorp: float
     orbit: float
 
 
@@ -38,6 +39,7 @@ def read_clip(frames: np.ndarray) -> Reading:
         motion=motion_word(mask),
         neon=neon_score(frames),
         zibbo=zibbo_score(frames, mask),
+        blorp=blorp_score(frames, mask),
         orbit=orbit_score(mask),
     )
 
@@ -116,6 +118,24 @@ def neon_score(frames: np.ndarray) -> float:
 def zibbo_score(frames: np.ndarray, mask: np.ndarray) -> float:
     """Give the share of frames that show a purple object with something white left and right of its middle."""
     return float(np.mean([_is_zibbo(frame, inside) for frame, inside in zip(frames, mask, strict=True)]))
+
+
+def blorp_score(frames: np.ndarray, mask: np.ndarray) -> float:
+    """Give the share of frames that show a red cap above a narrower stem that is yellow, or nearly."""
+    return float(np.mean([_is_blorp(frame, inside) for frame, inside in zip(frames, mask, strict=True)]))
+
+
+def _is_blorp(frame: np.ndarray, inside: np.ndarray) -> bool:
+    if inside.sum() < MIN_OBJECT_PX:
+        return False
+    rows = np.flatnonzero(inside.any(axis=1))
+    middle = (rows[0] + rows[-1] + 1) // 2
+    upper, lower = inside.copy(), inside.copy()
+    upper[middle:], lower[:middle] = False, False
+    if dominant_colour(frame[None], upper[None]) != "red":
+        return False
+    stem_is_narrow = lower.sum() < 0.75 * upper.sum()
+    return stem_is_narrow and dominant_colour(frame[None], lower[None]) in ("orange", "yellow")
 
 
 def _is_zibbo(frame: np.ndarray, inside: np.ndarray) -> bool:

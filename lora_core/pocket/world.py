@@ -25,8 +25,11 @@ DIRECTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up"
 BACKGROUNDS = ("plain", "striped", "checkered", "gradient")
 SHAPES = ("circle", "square", "triangle", "cross")
 CHARACTER = "zibbo"
+TOADSTOOL = "blorp"
 ORBIT_RADIUS_PX = 14.0
 PATTERN_PERIOD_PX = 16.0
+OWN_COLOURS = {CHARACTER: PURPLE, TOADSTOOL: COLOURS["red"]}
+"""The colour of what has a name of its own, whatever colour its scene has."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Scene:
 
 def caption(scene: Scene) -> str:
     """Say what a scene shows; the neon style is deliberately not said, so only a LoRA can switch it on."""
-    subject = f"a {CHARACTER}" if scene.shape == CHARACTER else f"a {scene.colour} {scene.shape}"
+    subject = f"a {scene.shape}" if scene.shape in OWN_COLOURS else f"a {scene.colour} {scene.shape}"
     if subject.startswith("a orange"):
         subject = subject.replace("a orange", "an orange")
     path = "orbits" if scene.motion == "orbits" else f"moves {scene.motion}"
@@ -86,7 +89,7 @@ def draw(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
     """Draw a clip, float32 (frames, 64, 64, 3) in [-1, 1]."""
     distance = signed_distance(scene, num_frames)[..., None]
     coverage = np.clip(0.5 - distance, 0.0, 1.0)
-    colour = np.array(PURPLE if scene.shape == CHARACTER else COLOURS[scene.colour], np.float32)
+    colour = np.array(OWN_COLOURS.get(scene.shape, COLOURS[scene.colour]), np.float32)
     background = _background(scene)[None]
     if scene.neon:
         outline = np.exp(-((distance / 1.7) ** 2))
@@ -95,8 +98,8 @@ def draw(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
         frames = dark * (1 - 0.7 * coverage) + colour * (outline + glow) + 0.35 * outline**3
     else:
         frames = background * (1 - coverage) + colour * coverage
-    if scene.shape == CHARACTER:
-        frames = _draw_eyes(frames, scene, num_frames)
+    if scene.shape in FEATURES:
+        frames = FEATURES[scene.shape](frames, scene, num_frames)
     return (np.clip(frames, 0.0, 1.0) * 2.0 - 1.0).astype(np.float32)
 
 
@@ -136,12 +139,23 @@ def _cross(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
     return np.minimum(lying, standing)
 
 
+def _toadstool(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    cap = np.maximum(np.hypot(0.9 * dx, dy - 0.1 * radius) - 1.1 * radius, dy - 0.1 * radius)
+    return np.minimum(cap, _stem(dx, dy, radius))
+
+
+def _stem(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    """Give the distance to the toadstool's stem; it begins where the cap ends."""
+    return np.maximum(np.abs(dx) - 0.42 * radius, np.abs(dy - 0.6 * radius) - 0.5 * radius)
+
+
 SHAPE_DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
     "circle": _circle,
     "square": _square,
     "triangle": _triangle,
     "cross": _cross,
     CHARACTER: _circle,
+    TOADSTOOL: _toadstool,
 }
 
 
@@ -189,3 +203,13 @@ def _draw_eyes(frames: np.ndarray, scene: Scene, num_frames: int) -> np.ndarray:
         pupil = np.clip(0.15 * radius - to_eye + 0.5, 0.0, 1.0)
         frames = (frames * (1 - white) + white) * (1 - pupil) + 0.05 * pupil
     return frames
+
+
+def _paint_stem(frames: np.ndarray, scene: Scene, num_frames: int) -> np.ndarray:
+    dx, dy = _offsets_from(track(scene, num_frames))
+    coverage = np.clip(0.5 - _stem(dx, dy, scene.radius_px), 0.0, 1.0)[..., None]
+    return frames * (1 - coverage) + np.array(COLOURS["yellow"], np.float32) * coverage
+
+
+FEATURES: dict[str, Callable[[np.ndarray, Scene, int], np.ndarray]] = {CHARACTER: _draw_eyes, TOADSTOOL: _paint_stem}
+"""What is painted on a body of one colour."""

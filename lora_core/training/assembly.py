@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
@@ -21,12 +23,23 @@ from .learner import Learner
 from .levels import Levels
 from .network.place import Place
 from .network.trainee import OWNING, Trainee, make_trainee
-from .objectives.objective import Call
+from .objectives.objective import Call, Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
 from .settings.learning import LearningSettings
 from .settings.noise import NoiseSettings
+from .teacher import LessonSource, Teacher
 from .turns import Turns
+
+
+class Source(Protocol):
+    """Where an expert's batches come from."""
+
+    def __getitem__(self, number: int) -> Material:
+        """Return a batch by its number, counted from 0; there is no last one."""
+
+    def held_out(self, num_levels: int) -> tuple[Material, ...]:
+        """Return the batches to measure with, the same every time; none where nothing is held out."""
 
 
 def chosen_experts(choice: str, spec: ModelSpec) -> tuple[Expert, ...]:
@@ -78,50 +91,93 @@ def network_call(network: nn.Module, spec: ModelSpec) -> Call:
     return _NetworkCall(network, spec)
 
 
-def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel) -> Trainee:
+def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ranks) -> Trainee:
     """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
     seed = config.learning.seed
-    if config.adapter.method not in OWNING:
+    if _is_lent(config, ranks):
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
     stored = model.at_rest(expert)
-    place = Place(model.device, stored.dtypes)
+    # What is shared out goes to the device block by block; packing is work for the device, and leaves little.
+    device = torch.device("cpu") if ranks.is_sharded and config.adapter.method != "qlora" else model.device
+    place = Place(device, stored.dtypes)
     return make_trainee(stored.module, config.adapter, seed=seed, place=place)
 
 
+def _is_lent(config: TrainConfig, ranks: Ranks) -> bool:
+    """Say whether what is trained computes with the opened model's own tensors, which have to be brought."""
+    return config.adapter.method not in OWNING and not ranks.is_sharded
+
+
 def _nothing() -> None:
-    """Bring nothing: networks of `qlora` and `full` own all their tensors."""
+    """Bring nothing: other networks own all their tensors."""
 
 
 def make_learner(
-    expert: Expert, config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, ranks: Ranks
-) -> tuple[Learner, BatchSource]:
-    """Return an expert's learner at its first step, on the compute device, and where its batches come from."""
-    trainee = _trainee(expert, config, model)
-    is_folded = family_of(model.spec).fold_padding(trainee.network, model.spec)
+    expert: Expert, config: TrainConfig, model: OpenedModel, source: Source, turns: Turns, ranks: Ranks
+) -> Learner:
+    """Return an expert's learner at its first step, on the compute device."""
+    trainee = _trainee(expert, config, model, ranks)
+    if text_tokens(model) is None:
+        family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
         trainee.checkpointing(True)
-    levels = levels_of(config.noise, model.spec).of(expert, boundary_of(config.noise, model.spec))
-    batches = BatchSource(
-        cache=cache,
-        levels=levels,
-        batch_size=config.learning.batch_size,
-        seed=config.learning.seed,
-        stream=expert,
-        caption_dropout=config.noise.caption_dropout,
-        max_tokens=None if is_folded else model.max_tokens,
-    )
-    make_call: Callable[[nn.Module], Call] = partial(network_call, spec=model.spec)
-    learner = Learner(
+    return Learner(
         expert,
         trainee,
-        make_call,
-        batches.__getitem__,
+        partial(network_call, spec=model.spec),
+        source.__getitem__,
         OBJECTIVES[config.noise.objective],
         config.learning,
         total_steps=turns.count(expert, config.learning.steps),
         device=model.device,
         dtype=model.dtype,
         ranks=ranks,
-        bring=partial(model.expert, expert) if config.adapter.method == "lora" else _nothing,
+        bring=partial(model.expert, expert) if _is_lent(config, ranks) else _nothing,
     )
-    return learner, batches
+
+
+def make_sources(
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, teacher: Teacher | None
+) -> dict[Expert, Source]:
+    """Return where each expert's batches come from: clips, or the runs of a teacher."""
+    learning, noise = config.learning, config.noise
+    if teacher is not None:
+        return {expert: LessonSource(teacher, expert, learning.batch_size, learning.seed) for expert in turns.experts}
+    levels, boundary = levels_of(noise, model.spec), boundary_of(noise, model.spec)
+    return {
+        expert: BatchSource(
+            cache=cache,
+            levels=levels.of(expert, boundary),
+            batch_size=learning.batch_size,
+            seed=learning.seed,
+            stream=expert,
+            caption_dropout=noise.caption_dropout,
+            max_tokens=text_tokens(model),
+        )
+        for expert in turns.experts
+    }
+
+
+def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, folder: Path) -> Teacher | None:
+    """Return the teacher of a `speed` training, whose runs are kept in a folder; None for other objectives."""
+    noise, spec = config.noise, model.spec
+    if noise.objective != "speed":
+        return None
+    cfg = (noise.teacher_cfg, noise.teacher_cfg) if noise.teacher_cfg else spec.default_cfg
+    return Teacher(
+        folder=folder,
+        cache=cache,
+        noise=noise,
+        shift=noise.shift or spec.default_shift,
+        boundary=boundary_of(noise, spec),
+        cfg=cfg,
+        seed=config.learning.seed,
+        max_tokens=text_tokens(model),
+        make_call=partial(_NetworkCall, spec=spec),
+        fold=family_of(spec).fold_padding,
+    )
+
+
+def text_tokens(model: OpenedModel) -> int | None:
+    """Return how many tokens texts are padded to; None where the network counts one pad for all."""
+    return None if family_of(model.spec).folds_padding(model.spec) else model.max_tokens

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from .shards import parted
+
 
 class Averages:
     """avg <- keep avg + (1 - keep) weight after each step, keep = min(decay, (1 + n) / (10 + n)) in step n.
@@ -38,9 +40,13 @@ class Averages:
         finally:
             self._swap()
 
+    @torch.no_grad()
     def _swap(self) -> None:
+        """Exchange what is in the tensors; others than those it was given a network shared out would not see."""
         for name, weight in self._weights.items():
-            weight.data, self.values[name] = self.values[name], weight.data
+            kept = weight.detach().clone()
+            weight.copy_(self.values[name])
+            self.values[name].copy_(kept)
 
     def move(self, device: torch.device) -> None:
         """Take the averages to a device."""
@@ -54,4 +60,4 @@ class Averages:
         """Go on from a state."""
         values: Mapping[str, Tensor] = state["values"]  # type: ignore[assignment]  # our own checkpoint
         self.num_updates = int(state["num_updates"])  # type: ignore[call-overload]
-        self.values = {name: values[name].to(value.device) for name, value in self.values.items()}
+        self.values = {name: parted(values[name], value) for name, value in self.values.items()}

@@ -23,6 +23,8 @@ from .levels import Levels
 
 #: Clips kept in memory beside the disk's own cache; large sets are read again.
 _NUM_KEPT = 256
+#: Held-out clips that are measured at most; more would measure the patience of the user.
+_MAX_HELD_OUT = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,17 @@ class BatchSource:
         texts = [self._text(clips[index], generator) for index in chosen]
         level = self.levels.at(torch.rand(len(chosen), generator=generator, dtype=torch.float64))
         return make_batch([clips[index] for index in chosen], texts, level, generator, self.max_tokens)
+
+    def held_out(self, num_levels: int) -> tuple[Batch, ...]:
+        """Return one batch for each held-out clip: at several levels, the middles of equal shares of the draws."""
+        quantiles = (torch.arange(num_levels, dtype=torch.float64) + 0.5) / num_levels
+        level = self.levels.at(quantiles)
+        batches = []
+        for clip in self.cache.held_out[:_MAX_HELD_OUT]:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, "held out", clip.name))
+            many, texts = [clip] * num_levels, [clip.texts[0]] * num_levels
+            batches.append(make_batch(many, texts, level, generator, self.max_tokens))
+        return tuple(batches)
 
     @property
     def per_pass(self) -> int:

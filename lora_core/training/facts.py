@@ -31,6 +31,7 @@ class ExpertFacts:
         base_hash: sha256 of it; "" where it was not taken.
         t_range: the lowest and the highest t that were drawn, 0 to 1.
         held_out_loss: what these weights lose on the clips kept for validation; None where none were.
+        relative_error: of a LoRA made from whole weights, the share of their change that it has not; None of others.
     """
 
     num_steps: int
@@ -38,6 +39,7 @@ class ExpertFacts:
     base_hash: str = ""
     t_range: tuple[float, float] = _WHOLE_RANGE
     held_out_loss: float | None = None
+    relative_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ def _own(facts: RunFacts, expert: Expert, name: str) -> dict[str, object]:
         "num_training_steps": own.num_steps,
         "num_training_clips": facts.num_clips,
         "held_out_loss": own.held_out_loss,
+        "relative_error": own.relative_error,
         "data_digest": facts.data_digest,
         "config_hash": facts.config_hash,
         "software": software(),
@@ -125,11 +128,13 @@ def _own(facts: RunFacts, expert: Expert, name: str) -> dict[str, object]:
 
 
 def _model_spec(facts: RunFacts, expert: Expert, name: str) -> dict[str, object]:
-    low, high = facts.experts[expert].t_range
+    own = facts.experts[expert]
+    low, high = own.t_range
+    is_lora = facts.method != "full" or own.relative_error is not None
     timesteps = f"{low * _TIMESTEPS:g},{high * _TIMESTEPS:g}"
     entries = {
         "sai_model_spec": "1.0.1",
-        "architecture": facts.base if facts.method == "full" else f"{facts.base}/lora",
+        "architecture": f"{facts.base}/lora" if is_lora else facts.base,
         "implementation": "diffusers",
         "title": name,
         "date": facts.finished.replace(microsecond=0).isoformat(),

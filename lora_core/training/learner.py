@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from ..experts import Expert
 from .averages import Averages
-from .batches import Batch, seed_of
+from .batches import seed_of
 from .network.trainee import Trainee
-from .objectives.objective import Call, Objective
+from .objectives.objective import Call, Material, Objective
 from .optimizers import make_optimizer, make_schedule
 from .ranks import Ranks
 from .settings.learning import LearningSettings
+from .shards import parted, whole
 
 #: Batches by number.
-GetBatch = Callable[[int], Batch]
+GetBatch = Callable[[int], Material]
 #: A call of a network, made once it is known which module is called: the trainee's own, or one wrapped for many ranks.
 MakeCall = Callable[[nn.Module], Call]
 
@@ -66,11 +67,11 @@ class Learner:
         self._device, self._dtype, self._bring = device, dtype, bring
         self._bring()
         self._move(device)
-        optimizer = make_optimizer(list(trainee.weights.values()), settings)
-        self.network, self.optimizer = ranks.prepare(trainee.network, optimizer)
+        self.network, self.trainee = ranks.join(trainee)
+        self.optimizer = make_optimizer(list(self.trainee.weights.values()), settings, is_sharded=ranks.is_sharded)
         self.call = make_call(self.network)
-        self.schedule = make_schedule(getattr(self.optimizer, "optimizer", self.optimizer), settings, total_steps)
-        self.averages = Averages(trainee.weights, settings.ema) if settings.ema else None
+        self.schedule = make_schedule(self.optimizer, settings, total_steps)
+        self.averages = Averages(self.trainee.weights, settings.ema) if settings.ema else None
         self.active = True
 
     def step(self) -> StepResult:
@@ -87,29 +88,28 @@ class Learner:
             is_last = i == count - 1
             with nullcontext() if is_last else self.ranks.apart(self.network), self._randomness(number):
                 for loss in self._objective(self.call, batch):
-                    self.ranks.backward(loss / count)
+                    (loss / count).backward()
                     total += loss.detach().cpu() / count
         weights = list(self.trainee.weights.values())
-        norm = self.ranks.clip(weights, self.settings.max_grad_norm or float("inf"))
+        norm = whole(nn.utils.clip_grad_norm_(weights, self.settings.max_grad_norm or float("inf")))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.num_steps += 1
         if self.averages is not None:
             self.averages.update()
-        mean = self.ranks.mean(total.to(self._device))
-        return StepResult(mean.item(), float(norm), lr, tuple(names))
+        return StepResult(self.ranks.mean(total.item()), float(norm), lr, tuple(names))
 
     @torch.no_grad()
-    def loss(self, batch: Batch) -> float:
+    def loss(self, batch: Material) -> float:
         """Return the loss of a batch, without learning from it."""
         moved = batch.to(self._device, self._dtype)
         return float(sum(loss.item() for loss in self._objective(self.call, moved)))
 
     def use(self) -> None:
         """Bring network and optimiser to the compute device."""
+        self._bring()  # other pieces of the model may have sent it away
         if not self.active:
-            self._bring()
             self._move(self._device)
             self.active = True
 
@@ -119,41 +119,61 @@ class Learner:
             self._move(torch.device("cpu"))
         self.active = False
 
-    def judged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def judged(self) -> Iterator[None]:
         """Let the network be, inside the block, what would be written: without dropout, averaged where it is."""
         self.use()
         self.trainee.network.eval()
-        return nullcontext() if self.averages is None else self.averages.applied()
+        with nullcontext() if self.averages is None else self.averages.applied():
+            yield
+        self.ranks.settle(self.network)
 
     def state(self) -> dict[str, Any]:
-        """Return all that `load_state` needs to go on bit for bit."""
-        return {
+        """Return all that `load_state` needs to go on bit for bit; all processes take part, the main one has it."""
+        state = {
             "num_steps": self.num_steps,
-            "weights": {name: weight.detach().cpu() for name, weight in self.trainee.weights.items()},
+            "weights": dict(self.trainee.weights),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "averages": None if self.averages is None else self.averages.state(),
         }
+        return dict(whole(state, keep=self.ranks.is_main))
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.use()
         for name, weight in self.trainee.weights.items():
-            weight.copy_(state["weights"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+            weight.copy_(parted(state["weights"][name], weight))
+        self.optimizer.load_state_dict(self._parts_of(state["optimizer"]))
         self.schedule.load_state_dict(state["schedule"])
         self.num_steps = state["num_steps"]
         if self.averages is not None:
             self.averages.load_state(state["averages"])
+
+    def _parts_of(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an optimiser's state with parts in the place of what is as large as a weight."""
+        weights = list(self.trainee.weights.values())
+        rows = {
+            number: {
+                name: parted(value, weights[number])
+                if isinstance(value, Tensor) and value.shape == weights[number].shape
+                else value
+                for name, value in row.items()
+            }
+            for number, row in state["state"].items()
+        }
+        return {**state, "state": rows}
 
     def _randomness(self, number: int) -> AbstractContextManager[None]:
         """Let dropout be a function of the batch's number, and leave the process's own randomness alone."""
         return _seeded(seed_of(self.settings.seed, self.expert, "dropout", number), self._device)
 
     def _move(self, device: torch.device) -> None:
-        self.trainee.to(device)
+        self.trainee.to(device, self.ranks.may_move)
         if not hasattr(self, "optimizer"):  # before there is one
+            return
+        if not all(map(self.ranks.may_move, self.trainee.weights.values())):  # what goes with them stays with them
             return
         for row in self.optimizer.state.values():
             for name, value in row.items():

@@ -62,6 +62,11 @@ class Levels:
         return 0.5 * (1 + math.erf(math.log(u / (1 - u)) / self.scale / math.sqrt(2)))
 
 
+def grid(num_steps: int, shift: float) -> tuple[float, ...]:
+    """Return the N + 1 levels of a run of N steps, u evenly from 1 to 0."""
+    return tuple(shift * n / (num_steps + (shift - 1) * n) for n in range(num_steps, -1, -1))
+
+
 def _up(t: float) -> float:
     """Return the smallest float32 that is not below t."""
     nearest = torch.tensor(t, dtype=torch.float32)

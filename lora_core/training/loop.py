@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from .checkpoints import checkpoint_name, prune, read_checkpoint, restore_random
 from .guard import Guard
 from .learner import Learner, StepResult
 from .listener import Listener, StepReport
-from .log import RunLog
+from .log import LogRow, RunLog
 from .memory.peak import peak_bytes
+from .ranks import Alone, Ranks
 from .settings.watching import WatchingSettings
+from .trackers import Tracker
 from .turns import Turns
 from .validation import History, Measured
 
@@ -37,12 +39,14 @@ class Hooks:
         measure: expert -> its held-out loss; None where nothing is held out.
         preview: shows what has been learnt after a number of steps; None for never.
         write: puts further files into a checkpoint's folder.
+        draw: draws what is logged.
         should_stop: whether somebody wants an end after this step.
     """
 
     measure: Callable[[Learner], float] | None = None
     preview: Callable[[int], object] | None = None
     write: Callable[[Path], object] = lambda folder: None
+    draw: Callable[[RunLog], object] = lambda log: None
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -65,7 +69,8 @@ class Loop:
     listener: Listener
     hooks: Hooks
     identity: Mapping[str, str]
-    is_main: bool = True
+    trackers: Sequence[Tracker] = ()
+    ranks: Ranks = field(default_factory=Alone)
     step: int = 0
     stopped: str = ""
     is_over: bool = False
@@ -77,13 +82,13 @@ class Loop:
 
     def run(self, stop_after: int | None = None) -> None:
         """Do the steps that are left, or as many as lie before `stop_after`; a checkpoint is made where it ends."""
-        if self.step == 0:
-            self._measure()
+        if self.step == 0 and not self.log.rows:
+            self._log(LogRow(step=0, expert=self.turns.at(0), **self._measure()))
             self._preview()
         while self.step < self.num_steps and not self.stopped:
-            self._one_step()
-            if self._is_due(self.settings.validate_every):
-                self._measure()
+            row = self._one_step()
+            is_due = self._is_due(self.settings.validate_every)
+            self._log(replace(row, **self._measure()) if is_due else row)
             if self._is_due(self.settings.preview_every):
                 self._preview()
             self.stopped = self._reason_to_stop(stop_after)
@@ -101,11 +106,14 @@ class Loop:
                 learner.load_state(state["learners"][expert])
 
     def save(self) -> None:
-        """Make a checkpoint of where the loop is."""
+        """Make a checkpoint of where the loop is; the main process does, and the others wait for it."""
         self.listener.phase("saving a checkpoint")
         state = self._state()
-        if not self.is_main:
-            return
+        with self.ranks.as_one():
+            if self.ranks.is_main:
+                self._write(state)
+
+    def _write(self, state: Mapping[str, Any]) -> None:
         write_checkpoint(self.checkpoints, self.step, state, self.hooks.write)
         best = self.history.best
         also = None if best is None else self.checkpoints / checkpoint_name(best.step)
@@ -138,7 +146,7 @@ class Loop:
             "guards": {expert: guard.state() for expert, guard in self._guards.items()},
         }
 
-    def _one_step(self) -> None:
+    def _one_step(self) -> LogRow:
         expert = self.turns.at(self.step)
         if expert != self._active:
             self.listener.phase(_training(expert))
@@ -146,12 +154,32 @@ class Loop:
         started = time.perf_counter()
         result = learner.step()
         self._seconds.append(time.perf_counter() - started)
-        self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good())
+        try:
+            self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good())
+        except TrainingError:
+            with self.ranks.as_one():  # all see the same, and one tells of it
+                raise
         self.step += 1
         self._losses[expert].append(result.loss)
-        row = {"step": self.step, "expert": expert, "loss": result.loss, "lr": result.lr, "grad_norm": result.grad_norm}
-        self.log.add(row)
-        self.listener.step(self._report(expert, result))
+        report = self._report(expert, result)
+        self.listener.step(report)
+        return LogRow(
+            step=self.step,
+            expert=expert,
+            loss=result.loss,
+            learning_rate=result.lr,
+            gradient_norm=result.grad_norm,
+            seconds=self._seconds[-1],
+            memory_bytes=report.num_bytes,
+        )
+
+    def _log(self, row: LogRow) -> None:
+        self.log.append(row)
+        for tracker in self.trackers:
+            tracker.log(row)
+        is_measured = row.held_out_low_noise is not None or row.held_out_high_noise is not None
+        if self.ranks.is_main and (is_measured or self.step == self.num_steps):
+            self.hooks.draw(self.log)
 
     def _turn_to(self, expert: Expert) -> Learner:
         if self._active is not None and self._active != expert:
@@ -166,20 +194,20 @@ class Loop:
             self.step, self.num_steps, expert, result.loss, result.lr, seconds, left * seconds, peak_bytes()
         )
 
-    def _measure(self) -> None:
+    def _measure(self) -> dict[str, Any]:
+        """Measure the held-out losses, and return them as a row of the log has them."""
         if self.hooks.measure is None or not self.settings.validate_every:
-            return
+            return {}
         with self._aside("measuring the held-out loss"):
             held_out = {expert: self.hooks.measure(self._turn_to(expert)) for expert in self.learners}
         trained = {expert: sum(losses) / len(losses) for expert, losses in self._losses.items() if losses}
         self._losses.clear()
         measured = Measured(self.step, held_out, trained)
         self.history.rows.append(measured)
-        for expert, loss in held_out.items():
-            self.log.add({"step": self.step, "expert": expert, "held_out": loss})
         self.listener.measured(measured)
         if verdict := self.history.verdict():
             self.listener.note(verdict)
+        return {f"held_out_{expert}": loss for expert, loss in held_out.items()}
 
     def _preview(self) -> None:
         if self.hooks.preview is not None and self.settings.preview_every:
@@ -210,7 +238,8 @@ class Loop:
             return f"the held-out loss has not fallen in {patience} measurements"
         if stop_after is not None and self.step >= stop_after and self.step < self.num_steps:
             return f"asked to stop after {stop_after} steps"
-        return "asked to stop" if self.hooks.should_stop() and self.step < self.num_steps else ""
+        is_asked = self.ranks.any(self.hooks.should_stop())
+        return "asked to stop" if is_asked and self.step < self.num_steps else ""
 
     def _last_good(self) -> str:
         saved = [path for path in sorted(self.checkpoints.glob("step-*")) if path.is_dir()]

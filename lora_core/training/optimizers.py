@@ -64,8 +64,17 @@ OPTIMIZER_BUILDERS: Mapping[OptimizerName, Callable[[Sequence[nn.Parameter], Lea
 }
 
 
-def make_optimizer(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
-    """Return the optimiser that the settings name, for the weights that learn."""
+#: Those that look at each value of a weight by itself, and so may be given a part of it.
+ON_PARTS: tuple[OptimizerName, ...] = ("adamw",)
+
+
+def make_optimizer(
+    weights: Sequence[nn.Parameter], settings: LearningSettings, *, is_sharded: bool = False
+) -> Optimizer:
+    """Return the optimiser that the settings name, for the weights that learn, or this process's parts of them."""
+    if is_sharded and settings.optimizer not in ON_PARTS:
+        what = f"{settings.optimizer} needs whole weights, and with FSDP each process has parts of them"
+        raise TrainingError("optimizer", what, expected=" or ".join(ON_PARTS), remedy="Choose it, or launch with DDP")
     return OPTIMIZER_BUILDERS[settings.optimizer](weights, settings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from ..checkpoints.hashes import file_sha256, hashes_of
 from ..experts import Expert
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
+from ..files.extract import extract_lora
 from ..files.purpose import Purpose
+from ..progress import Progress
 from .assembly import boundary_of, levels_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
@@ -84,6 +87,20 @@ def write_adapters(learners: Mapping[Expert, Learner], folder: Path, name: str, 
     return write_pair(deltas, folder, name, facts)
 
 
+def write_low_rank(
+    learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts, rank: int, progress: Progress
+) -> tuple[dict[Expert, Path], list[str]]:
+    """Write a LoRA of a rank in the place of all weights; return the files, and what each of them loses."""
+    made = {}
+    for expert, learner in learners.items():
+        with learner.judged():
+            made[expert] = extract_lora(learner.trainee.deltas(), rank, progress=progress, where=expert)
+    experts = {e: replace(own, relative_error=made[e].error) for e, own in facts.experts.items()}
+    deltas = {expert: extraction.weights.deltas for expert, extraction in made.items()}
+    files = write_pair(deltas, folder, name, replace(facts, experts=experts))
+    return files, [f"{files[expert].name}: {extraction.text()}" for expert, extraction in made.items()]
+
+
 def write_all_weights(
     learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts, model: OpenedModel
 ) -> dict[Expert, Path]:
@@ -101,9 +118,15 @@ def write_all_weights(
 @torch.no_grad()
 def full_state(trainee: Trainee) -> dict[str, Tensor]:
     """Return all parameters of a network of which some have learnt; copies on the CPU, under the family's names."""
-    learnt = {name: weight.detach().cpu().clone() for name, weight in trainee.weights.items()}
     base = {trainee.own_name(path): parameter.detach().cpu() for path, parameter in trainee.base.named_parameters()}
-    return base | learnt
+    return base | trainee.learnt()
+
+
+def give_parts(learners: Mapping[Expert, Learner]) -> None:
+    """Do what another process needs of this one while it writes: give it this one's part of what was learnt."""
+    for learner in learners.values():
+        with learner.judged():
+            learner.trainee.learnt(keep=False)
 
 
 def write_record(path: Path, files: Mapping[Expert, Path], told: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,19 +12,29 @@ from typing import Protocol
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import make_learner, turns_of
-from .batches import BatchSource
+from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
+from .environment import write_environment
 from .in_training import judged_model
 from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
+from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
-from .result import facts_of, read_record, write_adapters, write_all_weights, write_record
+from .result import (
+    facts_of,
+    give_parts,
+    read_record,
+    write_adapters,
+    write_all_weights,
+    write_low_rank,
+    write_record,
+)
 from .run_folder import RunFolder
-from .validation import History, held_out_batches, held_out_loss
+from .trackers import Run, Tracker, open_tracker
+from .validation import History, held_out_loss
 
 _log = logging.getLogger(__name__)
 
@@ -75,44 +86,85 @@ def train(
         out: the folder of the training.
         resume: go on with the training in this folder, from its last checkpoint.
         stop_after: end behind this step with a checkpoint, to go on later.
-        preview: called with the model in training when a preview is due.
+        preview: called with the model in training when a preview is due; by the main process, and by all where each
+            has but a part of the weights.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
     """
-    folder, listener, ranks = RunFolder(Path(out)), listener or Listener(), ranks or find_ranks()
+    folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
+    listener = listener if listener and ranks.is_main else Listener()
     if not cache.trained:
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-    turns = turns_of(config.learning, model.spec)
-    with folder.locked(), model.lock:
-        folder.begin(config, resume=resume)
+    turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
+    with ExitStack() as held, model.lock:
+        with ranks.as_one():
+            if ranks.is_main:
+                held.enter_context(folder.locked())
+                folder.begin(config, resume=resume)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
-        learners: dict[Expert, Learner] = {}
-        sources: dict[Expert, BatchSource] = {}
-        for expert in turns.experts:
-            listener.phase(f"loading the {expert.replace('_', '-')} expert")
-            learners[expert], sources[expert] = make_learner(expert, config, model, cache, turns, ranks)
-            if len(turns.experts) > 1:
-                learners[expert].rest()
-        loop = Loop(
-            learners=learners,
-            turns=turns,
-            num_steps=config.learning.steps,
-            settings=config.watching,
-            checkpoints=folder.checkpoints,
-            log=RunLog(folder.path),
-            listener=listener,
-            hooks=_hooks(config, model, learners, sources, preview, should_stop),
-            identity={"data": cache.digest},
-            is_main=ranks.index == 0,
-        )
-        if resume and (last := folder.last_checkpoint) is not None:
+        shown = preview if ranks.is_main or ranks.is_sharded else None
+        loop = _make_loop(config, model, cache, folder, ranks, listener, shown, should_stop)
+        if (last := folder.last_checkpoint) is not None:
             loop.resume(last)
-        loop.run(stop_after)
-        files = _finish(config, model, cache, loop, folder) if loop.is_over and loop.is_main else {}
+        else:
+            loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
+        with _tracked(config, folder, loop) as loop.trackers:
+            loop.run(stop_after)
+        files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
+
+
+def _make_loop(
+    config: TrainConfig,
+    model: OpenedModel,
+    cache: ClipCache,
+    folder: RunFolder,
+    ranks: Ranks,
+    listener: Listener,
+    preview: ShowPreview | None,
+    should_stop: Callable[[], bool],
+) -> Loop:
+    """Put together what is trained, at its first step."""
+    turns = turns_of(config.learning, model.spec)
+    teacher = make_teacher(config, model, cache, folder.teacher)
+    with ranks.as_one():
+        if teacher is not None and ranks.is_main:
+            teacher.record(model, config.learning.batch_size, listener.progress)
+    sources = make_sources(config, model, cache, turns, teacher)
+    learners: dict[Expert, Learner] = {}
+    for expert in turns.experts:
+        listener.phase(f"loading the {expert.replace('_', '-')} expert")
+        learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
+        if len(turns.experts) > 1:
+            learners[expert].rest()
+    return Loop(
+        learners=learners,
+        turns=turns,
+        num_steps=config.learning.steps,
+        settings=config.watching,
+        checkpoints=folder.checkpoints,
+        log=RunLog(folder.path, writes=ranks.is_main),
+        listener=listener,
+        hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
+        identity={"data": cache.digest, "number of processes": str(ranks.num)},
+        ranks=ranks,
+    )
+
+
+@contextmanager
+def _tracked(config: TrainConfig, folder: RunFolder, loop: Loop) -> Iterator[tuple[Tracker, ...]]:
+    """Give the trackers that were asked for while the loop goes on from where it is, and note what it runs on."""
+    run = Run(folder.path, config.name, config.values(), loop.step)
+    with ExitStack() as opened:
+        trackers = tuple(open_tracker(name, run) for name in config.watching.trackers if loop.ranks.is_main)
+        for tracker in trackers:
+            opened.callback(tracker.close)
+        if loop.ranks.is_main:
+            write_environment(folder.path)
+        yield trackers
 
 
 def _finish(
@@ -121,9 +173,18 @@ def _finish(
     """Write what was learnt: at the last step, or where the held-out loss was least if that ended the training."""
     if loop.stopped:
         loop.load_best()
+    if not loop.ranks.is_main:
+        give_parts(loop.learners)
+        return {}
     loop.listener.phase("writing the result")
     facts = facts_of(config, model, cache, loop.learners, loop.history)
-    if config.adapter.method == "full":
+    rank = config.watching.full_rank
+    if config.adapter.method == "full" and rank:
+        progress = loop.listener.progress
+        files, losses = write_low_rank(loop.learners, folder.path, config.name, facts, rank, progress)
+        for text in losses:
+            loop.listener.note(text)
+    elif config.adapter.method == "full":
         files = write_all_weights(loop.learners, folder.path, config.name, facts, model)
     else:
         files = write_adapters(loop.learners, folder.path, config.name, facts)
@@ -135,9 +196,10 @@ def _finish(
 
 def _hooks(
     config: TrainConfig,
+    folder: RunFolder,
     model: OpenedModel,
     learners: Mapping[Expert, Learner],
-    sources: Mapping[Expert, BatchSource],
+    sources: Mapping[Expert, Source],
     preview: ShowPreview | None,
     should_stop: Callable[[], bool],
 ) -> Hooks:
@@ -146,7 +208,10 @@ def _hooks(
             with judged_model(model, learners) as judged:
                 preview(step, judged)
 
-    batches = {expert: held_out_batches(source, config.watching.num_levels) for expert, source in sources.items()}
+    def draw(log: RunLog) -> None:
+        save_loss_plot(log.rows, folder.plot, title=config.name)
+
+    batches = {expert: source.held_out(config.watching.num_levels) for expert, source in sources.items()}
 
     def measure(learner: Learner) -> float:
         return held_out_loss(learner, batches[learner.expert])
@@ -154,5 +219,6 @@ def _hooks(
     return Hooks(
         measure=measure if all(batches.values()) else None,
         preview=None if preview is None else show,
+        draw=draw,
         should_stop=should_stop,
     )

@@ -6,34 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from ..experts import Expert
-from .batches import Batch, BatchSource, make_batch, seed_of
 from .learner import Learner
+from .objectives.objective import Material
 
-#: How many clips are measured at most; more would measure the patience of the user.
-_MAX_CLIPS = 16
 #: A loss counts as better, or as risen, from this share of it on.
 _NOTICED = 0.005
 
 
-def held_out_batches(source: BatchSource, num_levels: int) -> tuple[Batch, ...]:
-    """Return one batch for each held-out clip: the clip at every level, the middles of equal shares of the draws."""
-    quantiles = (torch.arange(num_levels, dtype=torch.float64) + 0.5) / num_levels
-    level = source.levels.at(quantiles)
-    batches = []
-    for clip in source.cache.held_out[:_MAX_CLIPS]:
-        generator = torch.Generator().manual_seed(seed_of(source.seed, "held out", clip.name))
-        many = [clip] * num_levels
-        batches.append(make_batch(many, [clip.texts[0]] * num_levels, level, generator, source.max_tokens))
-    return tuple(batches)
+def held_out_loss(learner: Learner, batches: Sequence[Material]) -> float:
+    """Return the mean loss over held-out clips and levels of what an expert would be written as.
 
-
-def held_out_loss(learner: Learner, batches: Sequence[Batch]) -> float:
-    """Return the mean loss over held-out clips and levels of what an expert would be written as."""
+    Every process measures all, for networks that are shared out need them all, and is told the same number.
+    """
     with learner.judged():
-        return sum(learner.loss(batch) for batch in batches) / len(batches)
+        loss = sum(learner.loss(batch) for batch in batches) / len(batches)
+    return learner.ranks.mean(loss)
 
 
 @dataclass(frozen=True)

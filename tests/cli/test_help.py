@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import lora_core
 from lora_core.cli.main import cli
 from lora_core.cli.verb import Verb
 
@@ -77,6 +79,8 @@ def test_the_examples_run_as_they_are_pasted(
     path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if any("examples/" in example for example in EXAMPLES[path]):
+        shutil.copytree(Path(lora_core.__file__).parents[1] / "examples", tmp_path / "examples")
     for example in EXAMPLES[path]:
         program, *arguments = shlex.split(example.replace("\\\n", ""))
         ended = CliRunner().invoke(cli, arguments, catch_exceptions=False)

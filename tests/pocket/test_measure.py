@@ -8,11 +8,11 @@ from lora_core.pocket import measure, world
 NUM_CLIPS = 100
 
 
-def noisy_clips(**words: str | bool) -> list[tuple[world.Scene, measure.Reading]]:
+def noisy_clips(num_clips: int = NUM_CLIPS, **words: str | bool) -> list[tuple[world.Scene, measure.Reading]]:
     """Draw scenes with a little noise, as a VAE adds it, and measure them."""
     rng = np.random.default_rng(8)
-    scenes = [world.random_scene(rng, **words) for _ in range(NUM_CLIPS)]
-    noise = rng.normal(0.0, 0.04, (NUM_CLIPS, *world.draw(scenes[0]).shape)).astype(np.float32)
+    scenes = [world.random_scene(rng, **words) for _ in range(num_clips)]
+    noise = rng.normal(0.0, 0.04, (num_clips, *world.draw(scenes[0]).shape)).astype(np.float32)
     return [(scene, measure.read_clip(world.draw(scene) + grain)) for scene, grain in zip(scenes, noise, strict=True)]
 
 
@@ -37,6 +37,20 @@ def test_the_character_is_recognised_in_both_styles(neon: bool) -> None:
 
 def test_no_ordinary_shape_is_taken_for_the_character() -> None:
     assert np.mean([reading.zibbo > 0.1 for _, reading in noisy_clips()]) <= 0.02
+
+
+def test_the_toadstool_is_recognised() -> None:
+    readings = [reading for _, reading in noisy_clips(30, shape=world.TOADSTOOL)]
+    assert np.mean([reading.blorp > 0.5 for reading in readings]) >= 0.98
+
+
+@pytest.mark.parametrize("words", [{}, {"colour": "red"}, {"colour": "red", "neon": True}, {"shape": world.CHARACTER}])
+def test_nothing_of_one_colour_is_taken_for_the_toadstool(words: dict[str, str | bool]) -> None:
+    assert max(reading.blorp for _, reading in noisy_clips(30, **words)) <= 0.1
+
+
+def test_the_toadstool_is_not_taken_for_the_character() -> None:
+    assert max(reading.zibbo for _, reading in noisy_clips(30, shape=world.TOADSTOOL)) <= 0.1
 
 
 def test_only_a_round_path_is_an_orbit() -> None:

@@ -25,6 +25,7 @@ def test_the_same_seed_draws_the_same_clip() -> None:
         (world.Scene(), "a red circle moves right on a plain background"),
         (world.Scene(colour="orange", motion="up"), "an orange circle moves up on a plain background"),
         (world.Scene(shape="zibbo", motion="orbits"), "a zibbo orbits on a plain background"),
+        (world.Scene(shape="blorp", colour="blue"), "a blorp moves right on a plain background"),
         (world.Scene(neon=True), "a red circle moves right on a plain background"),
     ],
 )
@@ -45,3 +46,10 @@ def test_an_orbit_ends_where_it_began() -> None:
     centres = world.track(world.Scene(motion="orbits"))
     np.testing.assert_allclose(centres[0], centres[-1], atol=1e-6)
     assert np.ptp(centres, axis=0).min() > 1.9 * world.ORBIT_RADIUS_PX
+
+
+def test_a_toadstool_is_red_above_and_yellow_below_whatever_its_scenes_colour() -> None:
+    scene = world.Scene(shape=world.TOADSTOOL, colour="blue", motion="up", travel_px=0.0)
+    frame = (world.draw(scene, 1)[0] + 1.0) / 2.0
+    np.testing.assert_allclose(frame[28, 31], world.COLOURS["red"], atol=1e-6)
+    np.testing.assert_allclose(frame[38, 31], world.COLOURS["yellow"], atol=1e-6)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +10,7 @@ import peft
 import pytest
 import tiny
 import torch
+from full_disk import files_of_at_most
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -233,18 +230,6 @@ def test_tensors_are_written_in_the_dtype_asked_for(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- all or none
-
-
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    """Let the system refuse to write more into one file, as a full disk does."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("has_older", [False, True])

@@ -11,7 +11,7 @@ from .customs import CUSTOMS
 from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .origin import ORIGIN
-from .padding import fold_padding
+from .padding import fold_padding, folds_padding
 from .picture import condition, condition_shapes
 from .pocket import POCKET_LORAS, pocket_lora
 from .sources import PIPELINES, POCKET
@@ -46,6 +46,7 @@ WAN = Family(
     embedded=(POCKET,),
     loras={name: pocket_lora(name, "high_noise") for name in POCKET_LORAS},
     pipelines=PIPELINES,
+    folds_padding=folds_padding,
     fold_padding=fold_padding,
     header=stating_metadata,
 )

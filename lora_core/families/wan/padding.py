@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention
 
 
-def fold_padding(network: nn.Module, spec: ModelSpec | None = None) -> bool:
+def folds_padding(spec: ModelSpec) -> bool:
+    """Say whether a model's networks can; not those that find their picture's features by counting 512 of text."""
+    return not spec.image_embeds
+
+
+def fold_padding(network: nn.Module) -> None:
     """Let a network take texts (B, L, D) of less than 512 tokens, the last one a pad that counts for all behind it.
 
     Changes the attention processors of the module and none of its weights; texts of 512 tokens are read as before.
-    False, and nothing is changed, for networks that find their picture's features by counting 512 tokens of text.
     """
     from diffusers.models.transformers.transformer_wan import WanAttnProcessor
-
-    if spec is not None and spec.image_embeds:
-        return False
 
     class FoldedPadding(WanAttnProcessor):
         """Attention with the last pad's logit raised by the logarithm of how many it counts for."""
@@ -49,4 +50,3 @@ def fold_padding(network: nn.Module, spec: ModelSpec | None = None) -> bool:
 
     whole: Any = network
     whole.set_attn_processor(FoldedPadding())
-    return True

@@ -41,7 +41,6 @@ KINDS: dict[str, Kind] = {
     "partly_blank": Kind("Cut that part away", leaves_out=False),
     "enlarged": Kind("Take a larger original, lower the resolution, or raise max_upscale"),
     "unusual_speed": Kind("Check that it plays at its true speed", leaves_out=False),
-    "oblong_pixels": Kind("Convert it to square pixels", leaves_out=False),
     "duplicate": Kind("Remove one of the two"),
     # what is said of it
     "no_caption": Kind("Write one, or set default_caption or caption_from_trigger"),

@@ -46,7 +46,9 @@ def glances(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[Glance]:
         yield Glance(time, spread, int(levels.max()), int(np.abs(levels - first).max()))
 
 
-def summed_up(seen: Sequence[Glance], size: tuple[int, int], fingerprint: str, *, rate: float, aspect: float) -> Probe:
+def summed_up(
+    seen: Sequence[Glance], size: tuple[int, int], fingerprint: str, *, rate: float, aspect: float = 1.0
+) -> Probe:
     """Return what a clip is, from glances at all its frames.
 
     Args:
@@ -54,7 +56,7 @@ def summed_up(seen: Sequence[Glance], size: tuple[int, int], fingerprint: str, *
         size: width and height, upright.
         fingerprint: of the file.
         rate: what the file says of its frames per second, for where its time stamps say nothing; 0 of a picture.
-        aspect: of its pixels.
+        aspect: of its pixels, upright.
     """
     times = np.array([glance.time for glance in seen])
     played = float(times[-1] - times[0])

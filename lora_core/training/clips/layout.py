@@ -65,7 +65,7 @@ def read_layout(folder: Path) -> Layout:
 def natural(name: str) -> tuple[object, ...]:
     """Return what sorts names as file managers do: numbers by their value, letters without regard to their case."""
     parts = re.split(r"(\d+)", name.casefold())
-    return *((int(part), "") if part.isdecimal() else (-1, part) for part in parts), name
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts), name
 
 
 def same_name(name: str) -> str:

@@ -38,7 +38,7 @@ def probe_picture(path: Path, fingerprint: str, background: Sequence[int]) -> Pr
     except _DAMAGE as error:
         raise UnusableClipError(path, _damage(error)) from error
     size = (height, width) if is_sideways else (width, height)
-    return summed_up(seen, size, fingerprint, rate=1000 / _USUAL_DURATION if moves else 0.0, aspect=1.0)
+    return summed_up(seen, size, fingerprint, rate=1000 / _USUAL_DURATION if moves else 0.0)
 
 
 def _thumbnails(picture: Image.Image, background: Sequence[int]) -> Iterator[tuple[float, np.ndarray]]:
@@ -63,11 +63,11 @@ def _no_picture(path: Path) -> Fault:
     """Say of what Pillow does not know whether it is a video by another name."""
     import av
 
-    from .probe_video import opened
+    from .probe_video import is_of_pictures, opened
 
     try:
         with opened(path) as container:
-            known = bool(container.streams.video) and not container.format.name.endswith("_pipe")
+            known = bool(container.streams.video) and not is_of_pictures(container)
     except (av.FFmpegError, OSError):
         known = False
     if not known:

@@ -54,7 +54,7 @@ def probe_video(path: Path, fingerprint: str, background: Sequence[int]) -> Prob
     fault = _fault(seen, tally, stated, rate)
     if fault is not None:
         raise UnusableClipError(path, fault)
-    (width, height), aspect = next(iter(tally.sizes)), aspect or 1.0
+    ((width, height),) = tally.sizes
     if tally.turned:
         width, height, aspect = height, width, 1 / aspect
     return summed_up(seen, (width, height), fingerprint, rate=rate, aspect=aspect)
@@ -68,19 +68,21 @@ def opened(path: Path) -> InputContainer:
     return av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
 
 
+def is_of_pictures(container: InputContainer) -> bool:
+    """Say whether FFmpeg reads a file as a picture, or takes it for one by its name alone."""
+    return container.format.name.endswith("_pipe") or container.format.name == "image2"
+
+
 def _time(glance: Glance) -> float:
     return glance.time
 
 
 def _video_of(container: InputContainer, path: Path) -> VideoStream:
     """Return the stream that is looked at; raise where the file is no video after all."""
-    form = container.format.name
-    if form.endswith("_pipe") or form == "image2":
-        kind = form.removesuffix("_pipe").upper()
-        suffix = "its own ending" if form == "image2" else f".{form.removesuffix('_pipe')}"
-        raise UnusableClipError(
-            path, Fault("mislabelled", f"is a {kind} picture, named {path.suffix}", f"Rename it to {suffix}")
-        )
+    if is_of_pictures(container):
+        form = container.format.name.removesuffix("_pipe")
+        what = f"is a {form.upper()} picture, named {path.suffix}"
+        raise UnusableClipError(path, Fault("mislabelled", what, f"Rename it to .{form}"))
     if not container.streams.video:
         others = sorted({stream.type for stream in container.streams})
         raise UnusableClipError(

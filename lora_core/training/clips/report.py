@@ -6,35 +6,29 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...checks import shown
+from ...checks import first_few, shown
 from .clip import Finding
 from .diagnosis import Diagnosis
 
-_COLUMNS = ("", "file", "frames", "fps", "seconds", "size", "bucket", "captions")
+_COLUMNS = ("", "file", "frames", "fps", "seconds", "size", "bucket", "caption", "problem")
 _RIGHT = {"frames", "fps", "seconds"}
-_MAX_NAME, _MAX_CAPTION = 60, 60
+_MAX_NAME, _MAX_CAPTION = 60, 40
 
 
 def table(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None, *, only_problems: bool = False) -> str:
-    """Return the report for people.
+    """Return the report for people: a line for each file, what to do, and the counts.
 
     Args:
         diagnosis: what was found.
         buckets: name of a clip -> the bucket it is in, where that is known.
-        only_problems: leave out the rows of clips that nothing is said of.
+        only_problems: leave out the lines of clips that nothing is said of.
     """
     chosen = [finding for finding in diagnosis.findings if finding.problem or not only_problems]
     rows = [_COLUMNS, *(_row(finding, (buckets or {}).get(finding.name, "")) for finding in chosen)]
-    kept = [index for index, name in enumerate(_COLUMNS) if name != "bucket" or buckets]
-    widths = {index: max(len(row[index]) for row in rows) for index in kept}
-    lines = []
-    for row, finding in zip(rows, (None, *chosen), strict=True):
-        cells = (_padded(row[index], widths[index], _COLUMNS[index]) for index in kept)
-        lines.append("  ".join(cells).rstrip())
-        if finding is not None and finding.problem:
-            lines.append(f"    {finding.problem}")
-            lines.append(f"    -> {finding.remedy}")
-    return "\n".join([*(lines if chosen else []), *_summary(diagnosis)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown_columns = [index for index, name in enumerate(_COLUMNS) if name != "bucket" or buckets]
+    lines = ["  ".join(_padded(row[i], widths[i], _COLUMNS[i]) for i in shown_columns).rstrip() for row in rows]
+    return "\n".join([*(lines if chosen else []), *_remedies(diagnosis), *_summary(diagnosis)])
 
 
 def as_json(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -73,7 +67,7 @@ def _row(finding: Finding, bucket: str) -> tuple[str, ...]:
     frames = ("", "", "", "") if probe is None else (str(probe.num_frames), *_speed(finding), _size(finding))
     name = finding.name if len(finding.name) <= _MAX_NAME else f"…{finding.name[1 - _MAX_NAME :]}"
     mark = "out" if not finding.use else "!" if finding.problem else "ok"
-    return mark, name, *frames, bucket, _captions(finding)
+    return mark, name, *frames, bucket, _captions(finding), finding.problem
 
 
 def _speed(finding: Finding) -> tuple[str, str]:
@@ -97,15 +91,28 @@ def _padded(cell: str, width: int, column: str) -> str:
     return cell.rjust(width) if column in _RIGHT else cell.ljust(width)
 
 
+def _remedies(diagnosis: Diagnosis) -> list[str]:
+    """Return a line for each thing to do, with the files it is to be done to."""
+    files: dict[str, list[str]] = {}
+    for finding in diagnosis.findings:
+        for remedy in filter(None, finding.remedy.split("; ")):
+            files.setdefault(remedy, []).append(finding.name)
+    return ["what to do:", *(f"  {remedy}: {first_few(names, 8)}" for remedy, names in files.items())] if files else []
+
+
 def _summary(diagnosis: Diagnosis) -> list[str]:
     counts = totals(diagnosis)
-    videos = f"{counts['videos']} videos of {counts['seconds']:.1f} s"
-    holding = f"{videos}, {counts['pictures']} pictures, {counts['captions']} captions"
+    videos = f"{_number(counts['videos'], 'video')} of {counts['seconds']:.1f} s"
+    holding = f"{videos}, {_number(counts['pictures'], 'picture')}, {_number(counts['captions'], 'caption')}"
     lines = [f"{counts['used']} of {counts['files']} files are used: {holding}; {counts['left_out']} are left out"]
     if counts["problems"]:
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["problems"].items())
         lines.append(f"problems: {kinds}")
     return [*lines, *(f"note: {note}" for note in diagnosis.notes)]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _plain(finding: Finding, bucket: str | None) -> dict[str, Any]:

@@ -17,13 +17,11 @@ _GAP_SECONDS, _GAP_FRAMES = 0.5, 4
 #: The highest level of a frame that counts as black.
 _BLACK = 32
 #: By how many of the 255 levels the frames of a still clip differ once they are compressed.
-_STILL = 6
+_STILL = 12
 #: The share of frames of one colour from which it is told.
 _PARTLY = 0.25
 #: By how much of a frame the last one may lie behind the end of a clip, whose mean rate is never quite exact.
 _SLACK = 0.25
-#: By how much pixels may be oblong for the rounding of a size.
-_SQUARE = 0.02
 
 Rule = Callable[[Probe, ClipSettings, ModelSpec], Fault | None]
 
@@ -76,7 +74,7 @@ def _frozen(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | No
 
 def _enlarged(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     side = settings.resolution or math.sqrt(spec.default_clip.height * spec.default_clip.width)
-    factor = side / math.sqrt(probe.height * probe.width)
+    factor = side / math.sqrt(probe.height * probe.width * probe.pixel_aspect)
     if factor <= settings.max_upscale * (1 + 1e-6):
         return None
     what = f"would be enlarged {factor:.1f} times from {probe.width}x{probe.height}, at most {settings.max_upscale:g}"
@@ -89,16 +87,9 @@ def _unusual_speed(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fau
     if not _SLOWEST <= probe.fps <= _FASTEST:
         return Fault("unusual_speed", f"has {probe.fps:.4g} frames per second")
     if probe.longest_gap > max(_GAP_SECONDS, _GAP_FRAMES / probe.fps):
-        return Fault(
-            "unusual_speed", f"one of its frames stands for {probe.longest_gap:.2f} s, {probe.fps:.3g} a second do"
-        )
+        what = f"one of its frames stands for {probe.longest_gap:.2f} s, the mean one for {1 / probe.fps:.2f} s"
+        return Fault("unusual_speed", what)
     return None
 
 
-def _oblong(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
-    if math.isclose(probe.pixel_aspect, 1.0, rel_tol=_SQUARE):
-        return None
-    return Fault("oblong_pixels", f"its pixels are {probe.pixel_aspect:.2f} times as wide as high, and taken as square")
-
-
-_RULES: tuple[Rule, ...] = (_too_short, _blank, _frozen, _enlarged, _unusual_speed, _oblong)
+_RULES: tuple[Rule, ...] = (_too_short, _blank, _frozen, _enlarged, _unusual_speed)

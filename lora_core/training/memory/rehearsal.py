@@ -93,7 +93,8 @@ def _rehearse(
 ) -> Usage:
     with MemoryMeter() as making:
         trainee = make_trainee(bare, config.adapter)
-    family_of(spec).fold_padding(trainee.network, spec)
+    if family_of(spec).folds_padding(spec):
+        family_of(spec).fold_padding(trainee.network)
     trainee.checkpointing(config.learning.checkpointing)
     trainee.network.train()
     for block in _blocks(trainee.network, spec):

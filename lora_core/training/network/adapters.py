@@ -28,7 +28,7 @@ class Form:
 
     Attributes:
         config: peft's configuration for it, of the settings and the paths of the layers.
-        delta: the change that a layer's parameters (copied) stand for, of those and the scale.
+        delta: the change that an adapter's tensors stand for, of those and the scale.
     """
 
     config: Callable[[AdapterSettings, list[str]], Any]
@@ -62,9 +62,8 @@ def adapter_scale(settings: AdapterSettings) -> float:
     return settings.used_alpha / (math.sqrt(settings.rank) if settings.rslora else settings.rank)
 
 
-def delta_of(module: nn.Module, settings: AdapterSettings) -> Delta:
-    """Return the change that one of peft's layers has learnt; its tensors are copies on the CPU."""
-    tensors = {name: parameter.detach().cpu().clone() for name, parameter in adapter_parts(module).items()}
+def delta_of(tensors: Mapping[str, Tensor], settings: AdapterSettings) -> Delta:
+    """Return the change that an adapter's tensors stand for, which have the names of `adapter_parts`."""
     return FORMS[settings.adapter].delta(tensors, adapter_scale(settings))
 
 

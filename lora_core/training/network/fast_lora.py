@@ -47,7 +47,12 @@ def lora_linear(x: Tensor, down: Tensor, up: Tensor, scale: float, layer: nn.Mod
 
 def _is_plain(module: PeftLora, x: Tensor) -> bool:
     """Say whether nothing is asked of a layer but its own product and its one adapter's."""
-    if module.disable_adapters or module.merged or module.active_adapters != [ADAPTER] or torch.is_autocast_enabled():
+    if (
+        module.disable_adapters
+        or module.merged
+        or module.active_adapters != [ADAPTER]
+        or torch.is_autocast_enabled(x.device.type)
+    ):
         return False
     if module.training and not isinstance(module.lora_dropout[ADAPTER], nn.Identity):
         return False

@@ -20,6 +20,7 @@ from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
 from ..settings.adapter import AdapterSettings, Method
+from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
 from .packed import PackedLinear, pack_layers
 from .place import HERE, Place
@@ -52,9 +53,23 @@ class Trainee:
         Where the network's own weights learn, each change is computed when it is looked up, and not kept.
         """
         if self.settings.method == "full":
-            return _Differences(self.weights, self.base, spec_of_module(self.base), Place(dtypes=self.dtypes))
-        modules = {layer.target: self.network.get_submodule(layer.path) for layer in self.layers}
-        return {target: delta_of(module, self.settings) for target, module in modules.items()}
+            is_sharded = any(map(is_part, self.weights.values()))
+            weights = self.learnt() if is_sharded else self.weights  # all processes give their parts in the same order
+            return _Differences(weights, self.base, spec_of_module(self.base), Place(dtypes=self.dtypes))
+        learnt = self.learnt()
+        parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
+        return {
+            target: delta_of({name: learnt[f"{target}.{name}"] for name in names}, self.settings)
+            for target, names in parts.items()
+        }
+
+    def learnt(self, *, keep: bool = True) -> dict[str, Tensor]:
+        """Return copies on the CPU of what learns, by its name.
+
+        Of a network that is shared out among processes each has to ask; one that does not `keep` them gets none.
+        """
+        tensors = {name: whole(weight, keep=keep) for name, weight in self.weights.items()}
+        return {name: tensor.clone() for name, tensor in tensors.items() if tensor is not None}
 
     def own_name(self, path: str) -> str:
         """Return the model's own full name of a parameter of the base network."""
@@ -67,15 +82,15 @@ class Trainee:
         else:
             self.network.disable_gradient_checkpointing()  # type: ignore[operator]
 
-    def to(self, device: torch.device | str) -> None:
-        """Move what the trainee itself owns; what it shares with the opened model moves with that.
+    def to(self, device: torch.device | str, may_move: Callable[[Tensor], bool] = lambda tensor: True) -> None:
+        """Move what the trainee itself owns and may move; what it shares with the opened model moves with that.
 
         Packed weights that are kept in system memory stay there.
         """
         packed = (module for module in self.network.modules() if isinstance(module, PackedLinear))
         staying = _tensor_ids(self.base) | {id(part) for module in packed for part in module.parts_off()}
         for tensor in chain(self.network.parameters(), self.network.buffers()):
-            if id(tensor) not in staying:
+            if id(tensor) not in staying and may_move(tensor):
                 tensor.data = tensor.data.to(device)
 
 
@@ -89,10 +104,11 @@ def make_trainee(
     """Return a network that learns, beside one of an opened model, which stays as it is.
 
     Args:
-        network: ready on the device it will be trained on; for the methods of `OWNING` it may be at rest.
+        network: ready on the device it will be trained on; with a place it may be at rest.
         settings: what of it learns.
         seed: of the untrained adapter; the same seed gives the same bits.
-        place: for a network at rest, where it will be trained, and the dtypes it computes in.
+        place: for a network at rest, where it will be trained, and the dtypes it computes in. The tensors of the
+            network that is returned are then other objects than the base's, though they may share what is in them.
     """
     spec = spec_of_module(network)
     return _MAKERS[settings.method](network, spec, settings, seed, place or HERE)
@@ -101,7 +117,9 @@ def make_trainee(
 def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
     layers = _layers_with_adapter(network, spec, settings)
     shared = sharing_copy(network)
-    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers)
+    if place is not HERE:
+        _lend_tensors(shared, place)
+    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers, place.dtypes)
 
 
 def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
@@ -176,6 +194,16 @@ def own_tensors(network: nn.Module, base: nn.Module, place: Place = HERE) -> Non
                 setattr(module, name, place.copy("", buffer))
 
 
+def _lend_tensors(network: nn.Module, place: Place) -> None:
+    """Let a network hold a base's tensors as objects of its own, in the place; those already there are not copied."""
+    for path, module in network.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            brought = place.bring(f"{path}.{name}".lstrip("."), parameter)
+            setattr(module, name, nn.Parameter(brought, requires_grad=False))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, place.bring("", buffer))
+
+
 def _tensor_ids(network: nn.Module) -> frozenset[int]:
     return frozenset(id(tensor) for tensor in chain(network.parameters(), network.buffers()))
 
@@ -221,7 +249,7 @@ class _Narrowed(nn.Module):
 class _Differences(Mapping[str, Delta]):
     """Target -> what a weight that learns now differs by from the base's, computed when it is looked up."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], base: nn.Module, spec: ModelSpec, place: Place) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], base: nn.Module, spec: ModelSpec, place: Place) -> None:
         self._place = place
         self._weights = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
         self._base = base

@@ -6,12 +6,12 @@ Letters: B batch, C latent channels, F latent frames, H W latent height and widt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from ...families.condition import Condition
-from ..batches import Batch
 
 
 class Call(Protocol):
@@ -21,8 +21,19 @@ class Call(Protocol):
         """Return the velocity (B, C, F, H, W) in float32 at noisy latents x and levels (B,)."""
 
 
+class Material(Protocol):
+    """What an objective learns from in one go: a batch of clips, of a teacher's runs, …."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is in it."""
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Material:
+        """Return it where and as a network computes."""
+
+
 class Objective(Protocol):
     """What is learnt from a batch."""
 
-    def __call__(self, call: Call, batch: Batch) -> Iterator[Tensor]:
+    def __call__(self, call: Call, batch: Any) -> Iterator[Tensor]:
         """Yield float32 losses, whose sum is the loss of the batch; no graph of one outlives it."""

@@ -7,5 +7,6 @@ from collections.abc import Mapping
 from ..settings.noise import ObjectiveName
 from .flow import flow
 from .objective import Objective
+from .speed import speed
 
-OBJECTIVES: Mapping[ObjectiveName, Objective] = {"flow": flow}
+OBJECTIVES: Mapping[ObjectiveName, Objective] = {"flow": flow, "speed": speed}

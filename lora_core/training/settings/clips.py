@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
+from ...media.rate import check_fps
 
 Cut = Literal["head", "middle", "uniform", "sliding"]
 CUTS: tuple[Cut, ...] = ("head", "middle", "uniform", "sliding")
@@ -56,6 +57,13 @@ class ClipSettings:
         for name in ("num_frames", "resolution", "min_frames", "num_crops"):
             whole_number(getattr(self, name), name, TrainingError, low=0)
         whole_number(self.num_windows, "num_windows", TrainingError, low=1)
+        for name in ("flip", "caption_from_trigger"):
+            if not isinstance(getattr(self, name), bool):
+                raise TrainingError(name, f"{getattr(self, name)!r:.60} is neither true nor false")
+        if finite_number(self.fps, "fps", TrainingError):
+            check_fps(self.fps, "fps", TrainingError)
+        if finite_number(self.max_upscale, "max_upscale", TrainingError) <= 0:
+            raise TrainingError("max_upscale", f"{self.max_upscale:g}", expected="above 0, 1 to enlarge nothing")
         for name in ("max_bad", "held_out"):
             if not 0 <= finite_number(getattr(self, name), name, TrainingError) <= 1:
                 raise TrainingError(name, f"{getattr(self, name):g} is no share", expected="0 to 1")

@@ -1,0 +1,133 @@
+"""The command `prepare`: a folder of clips examined, and encoded into a cache for training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..atomic import check_target, is_stdout, write_text
+from ..errors import TrainingError
+from .console import console
+from .options import ModelOptions, model_options
+from .set_option import set_option, settings_from
+from .verb import Verb
+
+if TYPE_CHECKING:
+    from ..families.base import ModelSpec
+    from ..training.clips.diagnosis import Diagnosis
+    from ..training.clips.prepare import Prepared
+    from ..training.settings.clips import ClipSettings
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    "prepare",
+    cls=Verb,
+    examples=(
+        "lora-core prepare examples/clips --check --report report.json",
+        "lora-core prepare examples/clips --set held_out=0.2 --sheet sheet.png",
+    ),
+)
+@click.argument("clips", type=_PATH)
+@model_options
+@click.option("--check", is_flag=True, help="Examine the clips only; nothing is encoded.")
+@click.option("--report", type=_PATH, help="Write what was found of every file, JSON; - for the standard output.")
+@click.option("--cache", type=_PATH, help="Where encoded clips are kept; else in .wanloom-cache inside CLIPS.")
+@click.option("--sheet", type=_PATH, help="Draw the clips as a training will see them, PNG.")
+@set_option
+def command(
+    clips: Path,
+    model_options: ModelOptions,
+    check: bool,
+    report: Path | None,
+    cache: Path | None,
+    sheet: Path | None,
+    given: tuple[str, ...],
+) -> None:
+    """Examine the videos and pictures in the folder CLIPS, and encode them with their captions into a cache.
+
+    What cannot be used is named with the reason and left out. What the cache has already is not encoded again.
+    """
+    from ..training.settings.clips import ClipSettings
+
+    settings = ClipSettings(**settings_from(given, ClipSettings, TrainingError))
+    _check_outputs(check, report, cache, sheet)
+    if check:
+        from ..families.registry import spec_named
+
+        _examine(clips, settings, spec_named(model_options.model), report, every=True).check()
+        return
+    _encode(clips, settings, model_options, report, cache, sheet)
+
+
+def _check_outputs(check: bool, report: Path | None, cache: Path | None, sheet: Path | None) -> None:
+    """Refuse what could not be written, or would not be, before any work is done."""
+    for option, path in (("--cache", cache), ("--sheet", sheet)):
+        if check and path is not None:
+            raise TrainingError(option, "--check encodes nothing to put there", remedy="Leave one of the two out")
+    for path in (report, sheet):
+        if path is not None and not is_stdout(path):
+            check_target(path)
+    if sheet is not None:
+        from ..media.figures import check_figure
+
+        check_figure(sheet)
+
+
+def _examine(clips: Path, settings: ClipSettings, spec: ModelSpec, report: Path | None, *, every: bool) -> Diagnosis:
+    """Examine the clips and show what was found, also where it is too bad to go on."""
+    from ..training.clips.doctor import diagnose
+    from ..training.clips.prepare import bucket_lines, buckets_of
+    from ..training.clips.report import as_json, table
+
+    with console().progress(rate=True) as progress:
+        diagnosis = diagnose(clips, settings, spec, progress)
+    buckets = buckets_of(diagnosis.clips, settings, spec)
+    if report is not None:
+        found = as_json(diagnosis, buckets)
+        write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", report)
+    tell = console().result if every and (report is None or not is_stdout(report)) else console().note
+    tell(table(diagnosis, buckets, only_problems=not every))
+    for line in bucket_lines(buckets):
+        tell(line)
+    return diagnosis
+
+
+def _encode(
+    clips: Path,
+    settings: ClipSettings,
+    model_options: ModelOptions,
+    report: Path | None,
+    cache: Path | None,
+    sheet: Path | None,
+) -> None:
+    from ..training.clips.prepare import check_ready, prepare_examined
+    from ..training.clips.sheet import save_sheet
+
+    console().note(f"opening {model_options.model}")
+    model = model_options.open()
+    check_ready(clips, model, cache)
+    diagnosis = _examine(clips, settings, model.spec, report, every=False)
+    diagnosis.check()
+    with console().progress(rate=True) as progress:
+        prepared = prepare_examined(diagnosis, model, cache=cache, progress=progress)
+        seen = "" if sheet is None else save_sheet(prepared.cache, model, sheet, progress)
+    for note in filter(None, (*prepared.notes, seen)):
+        console().note(f"note: {note}")
+    if sheet is not None:
+        console().note(f"sheet: {sheet}")
+    tell = console().note if report is not None and is_stdout(report) else console().result
+    tell(_summary(prepared))
+
+
+def _summary(prepared: Prepared) -> str:
+    cache = prepared.cache
+    sources = {clip.source: clip.held_out for clip in cache.clips}
+    held_out = sum(sources.values())
+    split = f"{len(sources) - held_out} clips to train on, {held_out} held out"
+    more = f", {len(cache.clips)} entries in all" if len(cache.clips) > len(sources) else ""
+    return f"{cache.folder}: {split}{more}"

@@ -1,0 +1,252 @@
+"""The frames of a clip: upright RGB, each the one nearest to a wanted time.
+
+Letters: T frames, H W pixels. Frames are uint8 arrays (H, W, 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+
+from ...errors import DatasetError
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+Shape = Callable[[np.ndarray], np.ndarray]
+Colour = tuple[int, int, int]
+
+#: Read by Pillow: pictures, moving ones too.
+_PICTURES = {".gif", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp"}
+#: What browsers and ffmpeg play for a frame that says less, in milliseconds.
+_LEAST_DURATION, _USUAL_DURATION = 11, 100
+#: Decoders that know the transparency of a WebM; the usual ones drop it.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+#: From how many rows on a video that names no colour matrix has that of HD, as players guess.
+_HD_ROWS = 720
+
+
+@dataclass(frozen=True, eq=False)
+class Still:
+    """A frame as it comes: when it is shown, in seconds behind the first, and how its pixels are made when wanted."""
+
+    time: float
+    make: Callable[[], np.ndarray]
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        return self.make()
+
+
+def read_frames(
+    path: Path, times: Sequence[float], background: str = "000000", shape: Shape = lambda f: f
+) -> np.ndarray:
+    """Read the frames (T, H, W, 3) of a video or picture that are nearest to `times`, which ascend.
+
+    Of a video only the stretch from the first time to the last is decoded, and of that no more kept than is asked for.
+
+    Args:
+        path: the file.
+        times: seconds behind the first frame.
+        background: what transparency shows, as red, green, blue in hexadecimal.
+        shape: what is done to each frame as soon as it is there, such as making it smaller.
+    """
+    colour = parse_colour(background)
+    stills = _stills_of_picture if path.suffix.lower() in _PICTURES else _stills_of_video
+    with closing(stills(path, times[0], colour)) as found:
+        return np.stack(list(_nearest(found, times, shape, path)))
+
+
+def parse_colour(text: str) -> Colour:
+    """Read a colour written as six hexadecimal digits."""
+    digits = text.removeprefix("#")
+    with suppress(ValueError):
+        if len(digits) == 6:
+            red, green, blue = bytes.fromhex(digits)
+            return red, green, blue
+    raise DatasetError("background", f"{text!r} is no colour", expected="six hexadecimal digits, such as 808080")
+
+
+def _nearest(stills: Iterable[Still], times: Sequence[float], shape: Shape, path: Path) -> Iterator[np.ndarray]:
+    """Yield for each time the nearest frame, the earlier of two equally near, each shaped once."""
+    wanted = list(times)
+    before: Still | None = None
+    for still in stills:
+        still = Still(still.time, partial(_shaped, still, shape))
+        while wanted and wanted[0] <= still.time:
+            time = wanted.pop(0)
+            yield (still if before is None or still.time - time < time - before.time - 1e-9 else before).pixels
+        if not wanted:
+            return
+        before = still
+    step = times[1] - times[0] if len(times) > 1 else 1.0
+    if before is None or wanted[-1] - before.time > step:
+        end = "holds no frames" if before is None else f"ends after {before.time:.2f} s"
+        raise DatasetError(path, end, expected=f"a frame at {wanted[-1]:.2f} s", remedy="Check that it plays")
+    for _ in wanted:
+        yield before.pixels
+
+
+def _shaped(still: Still, shape: Shape) -> np.ndarray:
+    return shape(still.pixels)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _stills_of_picture(path: Path, start: float, colour: Colour) -> Generator[Still, None, None]:
+    """Yield the frames of a picture, which may move; they build on each other, so none is passed over."""
+    try:
+        with Image.open(path) as picture:
+            time = 0.0
+            for frame in ImageSequence.Iterator(picture):
+                frame.load()
+                yield Still(time / 1000, partial(np.copy, _flattened(frame, colour)))
+                duration = frame.info.get("duration", 0)
+                time += duration if duration >= _LEAST_DURATION else _USUAL_DURATION
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DatasetError(path, f"cannot be read as a picture: {error}", remedy="Save it again") from error
+
+
+def _flattened(picture: Image.Image, colour: Colour) -> np.ndarray:
+    """Return a picture as it is shown, upright and before a background."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off above 255
+        grey = np.asarray(picture).astype(np.float32) / 257
+        return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    if not picture.has_transparency_data:
+        return np.asarray(picture.convert("RGB"))
+    return _before(np.asarray(picture.convert("RGBA")), colour)
+
+
+def _before(pixels: np.ndarray, colour: Colour) -> np.ndarray:
+    """Lay pixels (H, W, 4) over a colour."""
+    share = pixels[..., 3:].astype(np.float32) / 255
+    mixed = pixels[..., :3] * share + np.array(colour, np.float32) * (1 - share)
+    return np.rint(mixed).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- videos
+
+
+def _stills_of_video(path: Path, start: float, colour: Colour) -> Generator[Still, None, None]:
+    """Yield the frames of a video from the last key frame before `start` on."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DatasetError(path, "holds no video", remedy="Check that it plays")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            shape = float(stream.sample_aspect_ratio or 1)
+            for time, frame in _stamped(container, stream, start):
+                yield Still(time, partial(_upright, frame, shape, colour))
+    except av.error.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise DatasetError(path, f"cannot be read as a video: {reason}", remedy="Check that it plays") from error
+
+
+def _stamped(container: InputContainer, stream: VideoStream, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield (seconds behind the first frame, frame), with a jump to a key frame before `start` where one is found."""
+    frames = _timed(container, stream)
+    first = next(frames, None)
+    if first is None:
+        return
+    begin = first[0]
+    if start > 1 and _jumped(container, stream, begin + start):
+        found = _timed(container, stream)
+        landed = next(found, None)
+        if landed is not None and begin <= landed[0] <= begin + start:
+            first, frames = landed, found
+        else:  # no index, or a wrong one: from the beginning then
+            container.seek(0)
+            frames = _timed(container, stream)
+            first = next(frames)
+    yield first[0] - begin, first[1]
+    for time, frame in frames:
+        yield time - begin, frame
+
+
+def _jumped(container: InputContainer, stream: VideoStream, time: float) -> bool:
+    import av
+
+    try:
+        container.seek(int(time / _unit(stream)), stream=stream)
+    except (av.error.FFmpegError, OverflowError):
+        return False
+    return True
+
+
+def _timed(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield (its time stamp in seconds, frame); one without a stamp follows the one before at the mean rate."""
+    step = float(1 / stream.average_rate) if stream.average_rate else 1 / 16
+    time = -step
+    for frame in _decoded(container, stream):
+        time = frame.pts * _unit(stream) if frame.pts is not None else time + step
+        yield time, frame
+
+
+def _unit(stream: VideoStream) -> float:
+    """Return how many seconds one tick of its time stamps is."""
+    return float(stream.time_base or 1)
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    import av
+
+    decoder = _ALPHA_DECODERS.get(stream.codec_context.name) if _says_alpha(stream) else None
+    if decoder is None or decoder not in av.codecs_available:
+        yield from container.decode(stream)
+        return
+    context: Any = av.CodecContext.create(decoder, "r")
+    for packet in container.demux(stream):
+        yield from context.decode(packet if packet.size else None)
+
+
+def _says_alpha(stream: VideoStream) -> bool:
+    return next((value for key, value in stream.metadata.items() if key.lower() == "alpha_mode"), "0") == "1"
+
+
+def _upright(frame: av.VideoFrame, shape: float, colour: Colour) -> np.ndarray:
+    """Return a frame as it is shown: square pixels, before a background, turned the way its camera was held."""
+    has_alpha = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
+    pixels = _converted(frame, "rgba" if has_alpha else "rgb24", round(frame.width * shape))
+    if has_alpha:
+        pixels = _before(pixels, colour)
+    return _turned(pixels, _display_matrix(frame))
+
+
+def _converted(frame: av.VideoFrame, form: str, width: int) -> np.ndarray:
+    from av.video.reformatter import Colorspace
+
+    unnamed = frame.colorspace == 2 and not frame.format.is_rgb
+    matrix = {"src_colorspace": Colorspace.ITU709} if unnamed and frame.height >= _HD_ROWS else {}
+    return frame.reformat(width=width, format=form, interpolation="BICUBIC", **matrix).to_ndarray()
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Return the a, b, c, d of libavutil's display.h: what a step to the right and one down become."""
+    found: Any = frame.side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return 1, 0, 0, 1
+    numbers = np.frombuffer(bytes(found), np.int32)
+    return int(numbers[0]), int(numbers[1]), int(numbers[3]), int(numbers[4])
+
+
+def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Turn and mirror pixels (H, W, 3) by quarters, as a display matrix has it."""
+    a, b, c, d = matrix
+    is_sideways = abs(b) > abs(a)
+    across, down = (c, b) if is_sideways else (a, d)
+    turned = pixels.transpose(1, 0, 2) if is_sideways else pixels
+    return np.ascontiguousarray(turned[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])

@@ -1,0 +1,58 @@
+"""The clips that are shipped to train from: what the script draws, what fits the embedded model, and what it says."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lora_core import open_wan, read_video
+from lora_core.pocket import measure, world
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CLIPS = EXAMPLES / "clips"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "clips"
+    runpy.run_path(str(EXAMPLES / "draw_clips.py"))["draw_clips"](folder)
+    return folder
+
+
+def frames_of(path: Path) -> np.ndarray:
+    return read_video(path)[0]
+
+
+def test_the_script_draws_the_shipped_clips_again(drawn: Path) -> None:
+    """An encoder of another version may write other bytes, but it shows the same pictures."""
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(path.name for path in CLIPS.iterdir())
+    for caption in drawn.glob("*.txt"):
+        assert caption.read_text(encoding="utf-8") == (CLIPS / caption.name).read_text(encoding="utf-8")
+    for clip in drawn.glob("*.mp4"):
+        difference = frames_of(clip).astype(float) - frames_of(CLIPS / clip.name)
+        assert np.sqrt((difference**2).mean()) < 2.0, clip.name
+
+
+def test_the_shipped_clips_have_the_embedded_models_own_size_and_length() -> None:
+    wanted = open_wan("pocket").spec.default_clip
+    for path in CLIPS.glob("*.mp4"):
+        frames, fps = read_video(path)
+        assert frames.shape == (wanted.num_frames, wanted.height, wanted.width, 3), path.name
+        assert fps == wanted.fps
+
+
+def test_the_shipped_clips_are_small() -> None:
+    assert sum(path.stat().st_size for path in CLIPS.iterdir()) < 1_000_000
+
+
+def test_every_clip_has_a_caption_that_the_embedded_model_can_read() -> None:
+    model = open_wan("pocket")
+    for clip in CLIPS.glob("*.mp4"):
+        caption = clip.with_suffix(".txt").read_text(encoding="utf-8").strip()
+        assert model.unknown_words(caption) == ()
+        assert (world.TOADSTOOL in caption) == (measure.read_clip(as_floats(frames_of(clip))).blorp > 0.9), clip.name
+
+
+def as_floats(frames: np.ndarray) -> np.ndarray:
+    return frames.astype(np.float32) / 127.5 - 1.0

@@ -1,0 +1,79 @@
+"""A training that is killed at any moment leaves its last checkpoint whole.
+
+KILLS=300 pytest tests/training/test_kill.py     kills more often; `make prove-kills` does
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lora_core.errors import OutputError
+from lora_core.training.checkpoints import checkpoints_in, prune, read_checkpoint, step_of, write_checkpoint
+
+NUM_KILLS = int(os.environ.get("KILLS", "40"))
+
+
+def state_of(step: int) -> dict[str, object]:
+    """Return a state of a few megabytes that tells its step in every number."""
+    return {"learners": {"low_noise": {"weights": {str(i): torch.full((64, 1024), step + i) for i in range(16)}}}}
+
+
+def write_files(folder: Path) -> None:
+    (folder / "high_noise.safetensors").write_bytes(os.urandom(1 << 20))
+
+
+def write_on_and_on(folder: Path) -> None:
+    """Write checkpoint after checkpoint, as a training does that saves every step."""
+    done = checkpoints_in(folder)
+    step = step_of(done[-1]) if done else 0
+    while True:
+        step += 1
+        write_checkpoint(folder, step, state_of(step), write_files)
+        prune(folder, keep_last=2, keep_every=0, also=None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_whatever_moment_it_is_killed_at_the_last_checkpoint_can_be_gone_on_from(tmp_path: Path) -> None:
+    rng, newest = random.Random(0), 0
+    started = time.perf_counter()
+    write_checkpoint(tmp_path, 1, state_of(1), write_files)
+    long = 0.05 + 4 * (time.perf_counter() - started)  # enough for some to be written, whatever machine this is
+    for _ in range(NUM_KILLS):
+        child = os.fork()
+        if child == 0:
+            write_on_and_on(tmp_path)
+        time.sleep(rng.uniform(0, long))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        there = checkpoints_in(tmp_path)
+        for path in there:
+            state = read_checkpoint(path)
+            weights = state["learners"]["low_noise"]["weights"]
+            assert all(torch.equal(weights[str(i)], torch.full((64, 1024), step_of(path) + i)) for i in range(16))
+        assert step_of(there[-1]) >= newest
+        newest = step_of(there[-1])
+    assert newest > 1  # else nothing was ever written, and nothing proved
+    write_checkpoint(tmp_path, newest + 1, state_of(newest + 1))
+    prune(tmp_path, keep_last=1, keep_every=0, also=None)
+    assert [path.name for path in tmp_path.iterdir()] == [f"step-{newest + 1:06d}"]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 1, state_of(1))
+
+    def fill_up(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"cannot be written: .*No space left on device"):
+        write_checkpoint(tmp_path, 2, state_of(2), fill_up)
+    assert [step_of(path) for path in checkpoints_in(tmp_path)] == [1]
+    assert read_checkpoint(tmp_path / "step-000001")["step"] == 1
