@@ -94,6 +94,9 @@ def network_call(network: nn.Module, spec: ModelSpec) -> Call:
 def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ranks) -> Trainee:
     """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
     seed = config.learning.seed
+    if ranks.is_sharded and config.adapter.offload:
+        what = "weights that are shared out among processes cannot be kept in system memory"
+        raise TrainingError("offload", what, remedy="Leave it out; more processes need less memory each")
     if _is_lent(config, ranks):
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
     stored = model.at_rest(expert)

@@ -30,6 +30,7 @@ FREE_KEYS = frozenset(
         "keep_every",
         "trackers",
         "device",
+        "memory_plan",
     }
 )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
+from ..checks import first_line
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import Source, make_learner, make_sources, make_teacher, turns_of
+from .assembly import Source, make_learner, make_sources, make_teacher, text_tokens, turns_of
+from .checkpoints import step_of
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -21,6 +24,11 @@ from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
+from .memory import exhausted
+from .memory.choice import REMEDY, choose
+from .memory.load import load_of_cache
+from .memory.machine import this_machine
+from .memory.plan import AS_ASKED, Plan, plans_from, read_plan, write_plan
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
 from .result import (
@@ -98,6 +106,7 @@ def train(
         raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
     turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
     with ExitStack() as held, model.lock:
+        plans = () if resume else _plans(config, model, cache, ranks, listener)
         with ranks.as_one():
             if ranks.is_main:
                 held.enter_context(folder.locked())
@@ -106,15 +115,94 @@ def train(
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
         shown = preview if ranks.is_main or ranks.is_sharded else None
-        loop = _make_loop(config, model, cache, folder, ranks, listener, shown, should_stop)
-        if (last := folder.last_checkpoint) is not None:
-            loop.resume(last)
-        else:
-            loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
-        with _tracked(config, folder, loop) as loop.trackers:
-            loop.run(stop_after)
-        files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
+        if (last := folder.last_checkpoint) is not None and config.model.memory_plan == "auto":
+            plans = plans_from(read_plan(last)[0], config, on_gpu=model.device.type != "cpu")
+        plans = plans or _plans(config, model, cache, ranks, listener)
+
+        def make_loop(used: TrainConfig) -> Loop:
+            return _make_loop(used, model, cache, folder, ranks, listener, shown, should_stop)
+
+        used, loop = _run(config, plans if ranks.num == 1 else plans[:1], make_loop, folder, listener, stop_after)
+        files = _finish(used, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
+
+
+def _plans(
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, ranks: Ranks, listener: Listener
+) -> tuple[Plan, ...]:
+    """Return the first plan that fits in the memory there is, and those that take less.
+
+    Several processes have to do the same, so what each of them has left decides nothing.
+    """
+    if config.model.memory_plan == "as_asked" or ranks.num > 1:
+        return (AS_ASKED,)
+    listener.phase("predicting the memory")
+    load = load_of_cache(config, model.spec, cache, text_tokens(model))
+    try:
+        choice = choose(config, model, load, this_machine(model.device))
+    except RuntimeError as error:  # PyTorch's, of an operation that cannot be rehearsed
+        listener.note(f"the memory could not be predicted: {first_line(error)}")
+        return plans_from(AS_ASKED, config, on_gpu=model.device.type != "cpu")
+    chosen = choice.chosen or AS_ASKED
+    if chosen != AS_ASKED:
+        listener.note(f"what was asked for takes more memory than is left; the plan is {chosen}\n{choice}")
+    return plans_from(chosen, config, on_gpu=model.device.type != "cpu")
+
+
+def _run(
+    config: TrainConfig,
+    plans: Sequence[Plan],
+    make_loop: Callable[[TrainConfig], Loop],
+    folder: RunFolder,
+    listener: Listener,
+    stop_after: int | None,
+) -> tuple[TrainConfig, Loop]:
+    """Train by the first plan; where the memory runs out go on by the next, from the last whole step.
+
+    Returns:
+        The configuration as the plan has it that led to an end, and the loop at that end.
+    """
+    for plan, following in zip_longest(plans, plans[1:]):
+        used, loop = plan.apply(config), None
+        try:
+            loop = make_loop(used)
+            _begin(loop, folder, plan, used)
+            with _tracked(used, folder, loop) as loop.trackers:
+                loop.run(stop_after)
+            return used, loop
+        except exhausted.ERRORS as error:
+            if not exhausted.is_out_of_memory(error):
+                raise
+            if following is None:
+                what = f"it has run out in the last plan, {plan.name}: {first_line(error)}"
+                raise TrainingError("memory", what, remedy=REMEDY) from error
+        # Only here, behind the error and all that its traceback holds, is there memory again.
+        when = f"after step {loop.step}" if loop is not None and loop.step else "before the first step"
+        listener.note(f"the memory has run out {when}; going on with {following}")
+        if loop is not None and loop.is_whole and loop.step > _last_step(folder):
+            loop.save()
+        loop = None
+        exhausted.give_back()
+    raise AssertionError("the last plan has returned or raised")
+
+
+def _last_step(folder: RunFolder) -> int:
+    """Return the step of the last checkpoint; 0 where there is none."""
+    last = folder.last_checkpoint
+    return 0 if last is None else step_of(last)
+
+
+def _begin(loop: Loop, folder: RunFolder, plan: Plan, used: TrainConfig) -> None:
+    """Let a loop go on from the last checkpoint, if there is one, and tell its plan in those it makes."""
+    loop.hooks = replace(loop.hooks, write=lambda path: write_plan(path, plan, used))
+    if (last := folder.last_checkpoint) is None:
+        loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
+        return
+    _, optimizer = read_plan(last)
+    is_same = optimizer in ("", used.learning.optimizer)
+    if not is_same:
+        loop.listener.note(f"{used.learning.optimizer} begins anew, the weights go on from {last.name}")
+    loop.resume(last, with_optimizer=is_same)
 
 
 def _make_loop(

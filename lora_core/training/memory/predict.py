@@ -89,7 +89,7 @@ class _Rows:
             "gradients": Part(u.learning),
             "optimiser": Part(self._state(), resting * self._state()),
             "average": Part(self._average(), resting * self._average()),
-            "activations": Part(self._workspace(all_at_once=True)),
+            "activations, workspace": Part(self._workspace(all_at_once=True)),
             "a checkpoint's copy": Part(system=u.learning + kept),
             "clips": Part(system=self.load.kept_bytes),
         }
@@ -103,7 +103,7 @@ class _Rows:
             "gradients": Part(system=u.learning),
             "optimiser": Part(system=n * self._state()),
             "average": Part(system=n * self._average()),
-            "activations": Part(system=self._workspace(all_at_once=False)),
+            "activations, workspace": Part(system=self._workspace(all_at_once=False)),
             "clips": Part(system=self.load.kept_bytes),
         }
 
