@@ -104,7 +104,7 @@ class Loop:
         if path is not None and path.is_dir():
             state = read_checkpoint(path)
             for expert, learner in self.learners.items():
-                learner.load_state(state["learners"][expert])
+                learner.load_state(state["learners"][expert], with_optimizer=False)
 
     def save(self) -> None:
         """Make a checkpoint of where the loop is; the main process does, and the others wait for it."""
@@ -120,13 +120,18 @@ class Loop:
         also = None if best is None else self.checkpoints / checkpoint_name(best.step)
         prune(self.checkpoints, keep_last=self.settings.keep_last, keep_every=self.settings.keep_every, also=also)
 
-    def resume(self, path: Path) -> None:
+    @property
+    def is_whole(self) -> bool:
+        """Whether a checkpoint made now would be that of the steps that are done."""
+        return all(learner.is_whole for learner in self.learners.values())
+
+    def resume(self, path: Path, *, with_optimizer: bool = True) -> None:
         """Go on from a checkpoint; what was logged behind it is forgotten."""
         self.listener.phase(f"going on from {path.name}")
         with self.ranks.as_one():
             state = self._read(path)
         for expert, learner in self.learners.items():
-            learner.load_state(state["learners"][expert])
+            learner.load_state(state["learners"][expert], with_optimizer=with_optimizer)
             learner.rest()
         self.step = state["step"]
         self.history = History.from_state(state["history"])
