@@ -73,6 +73,8 @@ def command(
                 model = open_model(config.model, ranks.device)
                 check_training(config, model, out, resume=resume)
             console().note(config.to_toml())
+            if only_plan and ranks.is_main:
+                console().result(memory_plans(config, model))
             is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks)
         ranks.leave()
     except FailedElsewhere:
@@ -161,6 +163,18 @@ def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
     return opener(settings.model)(
         settings.model, dtype=dtype, device=device or settings.device, offload="experts", **given
     )
+
+
+def memory_plans(config: TrainConfig, model: OpenedModel) -> str:
+    """Lay out what each plan would take, for clips as long and large as the configuration lets them be."""
+    from ..training.assembly import turns_of
+    from ..training.memory.choice import look_at
+    from ..training.memory.load import load_of_config
+    from ..training.memory.machine import this_machine
+
+    turns_of(config.learning, model.spec)
+    load = load_of_config(config, model.spec, model.max_tokens)
+    return str(look_at(config, model, load, this_machine(model.device), all_plans=True))
 
 
 def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, status: TrainingStatus) -> Prepared:

@@ -60,6 +60,13 @@ class MakeCondition(Protocol):
         """Return the condition of a clip; `model` is one that the family opened."""
 
 
+class ConditionShapes(Protocol):
+    """The shapes of what a family's network is told of clips, without any of it at hand."""
+
+    def __call__(self, spec: ModelSpec, latents: Shape, num_tokens: int) -> Mapping[str, Shape]:
+        """Return field of `Condition` -> its shape, for latents (B, C, F, H, W) and texts of a number of tokens."""
+
+
 @dataclass(frozen=True, eq=False)
 class Naming:
     """How a family's parameters are spelt elsewhere.
@@ -189,6 +196,7 @@ class Family:
         naming, origin, customs: how its parameters are spelt elsewhere, whose LoRA a file is, what its users know.
         forward: how its networks are called.
         condition: what they are told of prompts and pictures.
+        condition_shapes: how large that is.
         open: how a model is opened.
         prefixes: what stands before its module paths in LoRA files, beside what does for every family.
         embedded: models that come with the package, opened by these words instead of a path.
@@ -211,6 +219,7 @@ class Family:
     customs: Customs
     forward: Forward
     condition: MakeCondition
+    condition_shapes: ConditionShapes
     open: Opener
     prefixes: tuple[Prefix, ...] = ()
     embedded: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from .levels import Levels
 from .network.sharing import lent_copy
 from .network.targets import check_rank, chosen_layers
 from .network.trainee import OWNING, Trainee, make_trainee
-from .objectives.objective import Material
+from .objectives.objective import Call, Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
 from .settings.learning import LearningSettings
@@ -95,9 +95,17 @@ class _NetworkCall:
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
 
+def network_call(network: nn.Module, spec: ModelSpec) -> Call:
+    """Return the call of a network of a model."""
+    return _NetworkCall(network, spec)
+
+
 def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ranks) -> Trainee:
     """Return an expert's trainee; one that owns all its tensors is made of the stored ones, layer by layer."""
     seed = config.learning.seed
+    if ranks.is_sharded and config.adapter.offload:
+        what = "weights that are shared out among processes cannot be kept in system memory"
+        raise TrainingError("offload", what, remedy="Leave it out; more processes need less memory each")
     if _is_lent(config, ranks):
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
     stored = model.at_rest(expert)
@@ -132,7 +140,7 @@ def make_learner(
     return Learner(
         expert,
         trainee,
-        partial(_NetworkCall, spec=model.spec),
+        partial(network_call, spec=model.spec),
         source.__getitem__,
         OBJECTIVES[config.noise.objective],
         config.learning,

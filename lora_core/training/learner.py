@@ -42,6 +42,7 @@ class Learner:
     Attributes:
         num_steps: optimiser steps done.
         active: whether its weights are on the compute device.
+        is_whole: whether it is between two steps; not where one broke off while weights were being changed.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Learner:
         """Take in everything of an expert; `bring` takes the base's weights to the compute device."""
         self.expert, self.trainee, self.settings, self.ranks = expert, trainee, settings, ranks
         self.num_steps = 0
-        self.active = False
+        self.active, self.is_whole = False, True
         self._batches, self._objective = batches, objective
         self._device, self._dtype, self._bring = device, dtype, bring
         self._bring()
@@ -94,12 +95,14 @@ class Learner:
                     total += loss.detach().cpu() / count
         weights = list(self.trainee.weights.values())
         norm = whole(nn.utils.clip_grad_norm_(weights, self.settings.max_grad_norm or float("inf")))
+        self.is_whole = False
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.num_steps += 1
         if self.averages is not None:
             self.averages.update()
+        self.is_whole = True
         return StepResult(self.ranks.mean(total.item()), float(norm), lr, tuple(names))
 
     @torch.no_grad()
@@ -142,12 +145,13 @@ class Learner:
         return dict(whole(state, keep=self.ranks.is_main))
 
     @torch.no_grad()
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+    def load_state(self, state: Mapping[str, Any], *, with_optimizer: bool = True) -> None:
+        """Go on from a state; without what its optimiser knew, where that was another one."""
         self.use()
         for name, weight in self.trainee.weights.items():
             weight.copy_(parted(state["weights"][name], weight))
-        self.optimizer.load_state_dict(self._parts_of(state["optimizer"]))
+        if with_optimizer:
+            self.optimizer.load_state_dict(self._parts_of(state["optimizer"]))
         self.schedule.load_state_dict(state["schedule"])
         self.num_steps = state["num_steps"]
         if self.averages is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..atomic import write_text
 from ..checkpoints.hashes import file_sha256, hashes_of
+from ..deltas import Delta
 from ..experts import Expert
 from ..families.opened import OpenedModel
 from ..families.registry import family_of, spec_of_module
@@ -79,13 +80,18 @@ def facts_of(
     )
 
 
-def write_adapters(learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts) -> dict[Expert, Path]:
-    """Write the adapter of each expert as a LoRA file."""
+def adapters_of(learners: Mapping[Expert, Learner]) -> dict[Expert, Mapping[str, Delta]]:
+    """Return the change that each expert's adapter stands for."""
     deltas = {}
     for expert, learner in learners.items():
         with learner.judged():
             deltas[expert] = learner.trainee.deltas()
-    return write_pair(deltas, folder, name, facts)
+    return deltas
+
+
+def write_adapters(learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts) -> dict[Expert, Path]:
+    """Write the adapter of each expert as a LoRA file."""
+    return write_pair(adapters_of(learners), folder, name, facts)
 
 
 def write_low_rank(

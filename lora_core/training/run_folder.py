@@ -34,6 +34,7 @@ FREE_KEYS = frozenset(
         "keep_every",
         "trackers",
         "device",
+        "memory_plan",
     }
 )
 _LOCK = ".lock"

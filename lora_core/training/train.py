@@ -5,14 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import Source, boundary_of, check_layers, make_learner, make_sources, make_teacher, turns_of
+from .assembly import (
+    Source,
+    boundary_of,
+    check_layers,
+    make_learner,
+    make_sources,
+    make_teacher,
+    turns_of,
+)
+from .attempts import plans_for, run_by_plans
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -21,9 +31,12 @@ from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
+from .memory.plan import plans_from, read_plan
+from .output import write_pair
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
 from .result import (
+    adapters_of,
     facts_of,
     give_parts,
     read_record,
@@ -111,6 +124,7 @@ def train(
     folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
     listener = listener if listener and ranks.is_main else Listener()
     with ExitStack() as held, model.lock:
+        plans = () if resume else plans_for(config, model, cache, ranks, listener)
         with ranks.as_one():
             if not cache.trained:
                 raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
@@ -124,14 +138,19 @@ def train(
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
         shown = preview if ranks.is_main or ranks.is_sharded else None
-        loop = _make_loop(config, model, cache, folder, ranks, listener, shown, should_stop)
-        if (last := folder.last_checkpoint) is not None:
-            loop.resume(last)
-        else:
-            loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
-        with _tracked(config, folder, loop) as loop.trackers:
-            loop.run(stop_after)
-        files = _finish(config, model, cache, loop, folder) if loop.is_over else {}
+        if (last := folder.last_checkpoint) is not None and config.model.memory_plan == "auto":
+            plans = plans_from(read_plan(last)[0], config, on_gpu=model.device.type != "cpu")
+        plans = plans or plans_for(config, model, cache, ranks, listener)
+
+        def make_loop(used: TrainConfig) -> Loop:
+            return _make_loop(used, model, cache, folder, ranks, listener, shown, should_stop)
+
+        def run(used: TrainConfig, loop: Loop) -> None:
+            with _tracked(used, folder, loop) as loop.trackers:
+                loop.run(stop_after)
+
+        used, loop = run_by_plans(config, plans if ranks.num == 1 else plans[:1], make_loop, folder, listener, run)
+        files = _finish(used, model, cache, loop, folder) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
 
@@ -158,7 +177,7 @@ def _make_loop(
         learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
-    return Loop(
+    loop = Loop(
         learners=learners,
         turns=turns,
         num_steps=config.learning.steps,
@@ -170,6 +189,17 @@ def _make_loop(
         identity={"data": cache.digest, "number of processes": str(ranks.num)},
         ranks=ranks,
     )
+    if config.adapter.method != "full":
+        loop.hooks = replace(loop.hooks, write=partial(_adapter_writer, config, model, cache, loop))
+    return loop
+
+
+def _adapter_writer(
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, loop: Loop
+) -> Callable[[Path], dict[Expert, Path]]:
+    """Return what writes the LoRA files as they are now, to be tried before the training is over."""
+    deltas, facts = adapters_of(loop.learners), facts_of(config, model, cache, loop.learners, loop.history)
+    return lambda folder: write_pair(deltas, folder, config.name, facts)
 
 
 @contextmanager

@@ -42,7 +42,9 @@ RULES: tuple[UnusedRule, ...] = (
         "with method = full",
         "set method = lora",
     ),
-    UnusedRule(("base",), lambda c: c.adapter.method == "qlora", "without method = qlora", "set method = qlora"),
+    UnusedRule(
+        ("base", "offload"), lambda c: c.adapter.method == "qlora", "without method = qlora", "set method = qlora"
+    ),
     UnusedRule(("full_rank",), lambda c: c.adapter.method == "full", "without method = full", "set method = full"),
     UnusedRule(
         ("rslora",), lambda c: c.adapter.adapter in ("lora", "dora"), "with LoHa and LoKr", "set adapter = lora"

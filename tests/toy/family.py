@@ -98,6 +98,10 @@ def condition(model: Any, texts: Texts, pictures: Pictures, num_frames: int) -> 
     return Condition(*texts)
 
 
+def condition_shapes(spec: ModelSpec, latents: tuple[int, ...], num_tokens: int) -> dict[str, tuple[int, ...]]:
+    return {"positive": (latents[0], num_tokens, TEXT_WIDTH)}
+
+
 @dataclass(frozen=True, eq=False)
 class ToyModel:
     """An opened Toy: two networks of one file, letters for a text encoder, pooling for a VAE."""
@@ -168,6 +172,7 @@ TOY = Family(
     customs=Customs(distilled_shift=3.0),
     forward=forward,
     condition=condition,
+    condition_shapes=condition_shapes,
     open=open_toy,
     prefixes=(Prefix("toybox.", "toy"),),
 )

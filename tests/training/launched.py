@@ -30,7 +30,7 @@ def main() -> None:
             model = open_model(config.model, ranks.device)
             train(config, model, cache, out, ranks=ranks, should_stop=wants_end, **options)
         except LoraCoreError as error:
-            print(f"{type(error).__name__} in {ranks.index}: {error}")
+            sys.stdout.write(f"{type(error).__name__} in {ranks.index}: {error}\n")
     ranks.leave()
 
 

@@ -12,7 +12,7 @@ from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .origin import ORIGIN
 from .padding import fold_padding, folds_padding
-from .picture import condition
+from .picture import condition, condition_shapes
 from .pocket import POCKET_LORAS, pocket_lora
 from .sources import PIPELINES, POCKET
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
@@ -40,6 +40,7 @@ WAN = Family(
     customs=CUSTOMS,
     forward=forward,
     condition=condition,
+    condition_shapes=condition_shapes,
     open=_open,
     prefixes=LORA_PREFIXES,
     embedded=(POCKET,),

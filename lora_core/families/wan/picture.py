@@ -15,10 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..condition import Condition
-from ..family import Pictures, Texts
+from ..family import Pictures, Shape, Texts
 
 if TYPE_CHECKING:
+    from ..base import ModelSpec
     from .model import WanModel
+
+#: Of one picture: 16 x 16 patches and the class token of ViT-H/14.
+_CLIP_TOKENS = 257
 
 
 def condition(model: WanModel, texts: Texts, pictures: Pictures, num_frames: int) -> Condition:
@@ -37,6 +41,21 @@ def condition(model: WanModel, texts: Texts, pictures: Pictures, num_frames: int
     latents = model.normalise(model.vae_encode(clip))
     channels = image_channels(latents, last_known=last is not None)
     return replace(told, image_channels=channels, image_embeds=_image_embeds(model, first, last))
+
+
+def condition_shapes(spec: ModelSpec, latents: Shape, num_tokens: int) -> dict[str, Shape]:
+    """Return the shapes of what the experts are told of clips that begin with a picture, where they look at one."""
+    batch, channels, num_latent_frames, *size = latents
+    shapes: dict[str, Shape] = {"positive": (batch, num_tokens, spec.shapes["text_embedding.0"][1])}
+    more_channels = spec.shapes["patch_embedding"][1] - channels
+    if more_channels:
+        shapes["image_channels"] = (batch, more_channels, num_latent_frames, *size)
+    if spec.image_embeds:
+        num_features = spec.shapes["img_emb.emb_pos"][1] if spec.first_and_last else _CLIP_TOKENS
+        shapes["image_embeds"] = (batch, num_features, spec.shapes["img_emb.proj.0"][0])
+    if spec.expand_timesteps:
+        shapes["known_frames"] = (batch, channels, 1, *size)
+    return shapes
 
 
 def to_pixels(picture: Image.Image) -> Tensor:

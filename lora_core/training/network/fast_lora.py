@@ -51,7 +51,7 @@ def _is_plain(module: PeftLora, x: Tensor) -> bool:
         module.disable_adapters
         or module.merged
         or module.active_adapters != [ADAPTER]
-        or torch.is_autocast_enabled(x.device.type)
+        or (not x.is_meta and torch.is_autocast_enabled(x.device.type))  # there is none for tensors without data
     ):
         return False
     if module.training and not isinstance(module.lora_dropout[ADAPTER], nn.Identity):

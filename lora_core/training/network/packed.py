@@ -54,6 +54,7 @@ class PackedLinear(nn.Linear):
         parts = PACKINGS[base_format].pack(weight)
         self.packed = nn.Parameter(parts.pop("packed"), requires_grad=False)
         self._statistics = tuple(parts)
+        self._used_on: torch.device | None = None
         for name, tensor in parts.items():
             self.register_buffer(name, tensor)
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
@@ -65,7 +66,31 @@ class PackedLinear(nn.Linear):
     def dequantised_weight(self, dtype: torch.dtype) -> Tensor:
         """Return the weight (O, I) the layer stands for."""
         parts = {"packed": self.packed.data, **{name: getattr(self, name) for name in self._statistics}}
+        if self._used_on is not None:
+            parts = {name: part.to(self._used_on, non_blocking=True, copy=True) for name, part in parts.items()}
         return PACKINGS[self.base_format].unpack(parts, (self.out_features, self.in_features), dtype)
+
+    def keep_off(self, device: torch.device) -> None:
+        """Keep the packed weight in system memory, and bring it to a device whenever it is used.
+
+        Sound in a backward pass too, which holds no weight but asks for it again.
+        """
+        self._used_on = device
+        if device.type == "meta":
+            return
+        for tensor in self.parts_off():
+            tensor.data = tensor.data.cpu().pin_memory() if device.type == "cuda" else tensor.data.cpu()
+
+    def parts_off(self) -> tuple[Tensor, ...]:
+        """Return what stays in system memory when the network goes to a device."""
+        if self._used_on is None:
+            return ()
+        return (self.packed, *(getattr(self, name) for name in self._statistics))
+
+    @property
+    def num_packed_bytes(self) -> int:
+        """The bytes of the weight as it is kept, statistics included."""
+        return self.packed.nbytes + sum(getattr(self, name).nbytes for name in self._statistics)
 
     def forward(self, x: Tensor) -> Tensor:
         return frozen_linear(x, self)
@@ -98,6 +123,8 @@ def pack_layers(
     base_format: BaseFormat,
     dtypes: Mapping[str, torch.dtype],
     device: torch.device | str | None = None,
+    *,
+    offload: bool = False,
 ) -> None:
     """Put a packed layer in the place of each of the layers, one after the other.
 
@@ -107,6 +134,7 @@ def pack_layers(
         base_format: how to pack.
         dtypes: full name of a weight -> the dtype it computes in, where that is not what it is stored in.
         device: where the packed layers shall be.
+        offload: let packed weights go back to system memory at once; they are brought to the device to be used.
     """
     if base_format == "nf4":
         bitsandbytes()
@@ -117,7 +145,10 @@ def pack_layers(
         weight = _unpacked(plain, layer)
         dtype = dtypes.get(f"{layer.path}.weight", weight.dtype)
         bias = None if plain.bias is None else plain.bias.detach().to(device, dtype, copy=True)
-        setattr(parent, leaf, PackedLinear(weight.to(device, dtype), bias, base_format))
+        packed = PackedLinear(weight.to(device, dtype), bias, base_format)
+        if offload:
+            packed.keep_off(packed.packed.device if device is None else torch.device(device))
+        setattr(parent, leaf, packed)
 
 
 def _unpacked(layer: Any, named: Layer) -> Tensor:
@@ -140,8 +171,12 @@ _BLOCK, _OUTER_BLOCK = 64, 256
 
 def _pack_nf4(weight: Tensor) -> dict[str, Tensor]:
     """Pack to 4-bit normal floats with doubly quantised scales (Dettmers et al. 2023, arXiv 2305.14314, section 3)."""
-    quantise = bitsandbytes().functional.quantize_4bit
-    packed, state = quantise(weight.contiguous(), blocksize=_BLOCK, compress_statistics=True, quant_type="nf4")
+    functional = bitsandbytes().functional
+    if weight.is_meta:  # the library remembers its map for scales on the device of the first use
+        functional.quantize_blockwise(torch.zeros(_OUTER_BLOCK))
+    packed, state = functional.quantize_4bit(
+        weight.contiguous(), blocksize=_BLOCK, compress_statistics=True, quant_type="nf4"
+    )
     return {
         "packed": packed,
         "scales": state.absmax,

@@ -86,10 +86,14 @@ class Trainee:
         self.network.compile_repeated_blocks()  # type: ignore[operator]  # a diffusers model
 
     def to(self, device: torch.device | str, may_move: Callable[[Tensor], bool] = lambda tensor: True) -> None:
-        """Move what the trainee itself owns and may move; what it shares with the opened model moves with that."""
-        shared = tensor_ids(self.base)
+        """Move what the trainee itself owns and may move; what it shares with the opened model moves with that.
+
+        Packed weights that are kept in system memory stay there.
+        """
+        packed = (module for module in self.network.modules() if isinstance(module, PackedLinear))
+        staying = tensor_ids(self.base) | {id(part) for module in packed for part in module.parts_off()}
         for tensor in chain(self.network.parameters(), self.network.buffers()):
-            if id(tensor) not in shared and may_move(tensor):
+            if id(tensor) not in staying and may_move(tensor):
                 tensor.data = tensor.data.to(device)
 
 
@@ -145,7 +149,7 @@ def _make_packed(start: _Start) -> Trainee:
     layers = _layers_with_adapter(start)
     copied = sharing_copy(start.base.module)
     packed = block_layers(start.base.module, start.spec)
-    pack_layers(copied, packed, start.settings.base, start.base.dtypes, start.device)
+    pack_layers(copied, packed, start.settings.base, start.base.dtypes, start.device, offload=start.settings.offload)
     own_tensors(copied, start.base, start.device)
     return Trainee(copied, start.base.module, start.settings, _new_adapter(copied, layers, start), layers)
 

@@ -30,6 +30,7 @@ class AdapterSettings:
         blocks: which blocks, such as "0-9,20-29"; "" for all.
         dropout: the share of a LoRA's inputs that are dropped while training.
         base: how the block weights of a `qlora` base are kept.
+        offload: keep them in system memory, and bring each layer's to the compute device whenever it computes.
     """
 
     method: Method = "lora"
@@ -41,6 +42,7 @@ class AdapterSettings:
     blocks: str = ""
     dropout: float = 0.0
     base: BaseFormat = "nf4"
+    offload: bool = False
 
     def __post_init__(self) -> None:
         known(self.method, METHODS, "method", TrainingError)

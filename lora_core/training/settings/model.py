@@ -8,6 +8,8 @@ from typing import Literal
 from ...checks import known
 from ...errors import TrainingError
 
+MemoryPlan = Literal["auto", "as_asked"]
+MEMORY_PLANS: tuple[MemoryPlan, ...] = ("auto", "as_asked")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
 
@@ -23,6 +25,8 @@ class ModelSettings:
         device: auto, cpu, cuda or mps.
         dtype: what the networks compute in; what learns is float32 whatever this says. auto: float32 on the CPU,
             bfloat16 elsewhere.
+        memory_plan: auto changes other keys where the memory does not suffice, the least of a list of changes that
+            does; as_asked never does.
     """
 
     model: str = "pocket"
@@ -33,6 +37,8 @@ class ModelSettings:
     image_encoder: str = ""
     device: str = "auto"
     dtype: Precision = "auto"
+    memory_plan: MemoryPlan = "auto"
 
     def __post_init__(self) -> None:
         known(self.dtype, PRECISIONS, "dtype", TrainingError)
+        known(self.memory_plan, MEMORY_PLANS, "memory_plan", TrainingError)
