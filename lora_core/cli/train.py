@@ -93,13 +93,11 @@ def _train(
     ranks: Ranks,
 ) -> bool:
     """Prepare the clips, train, and say what came of it; return whether somebody has asked for an end."""
-    from ..training.train import check_training, train
+    from ..training.train import train
     from .training_status import TrainingStatus
 
     is_launched = ranks.num > 1
     with TrainingStatus(console()).shown() as status, asked_to_end(twice=is_launched) as should_stop:
-        with ranks.as_one():
-            check_training(config, model, out, resume=resume)
         status.phase("preparing the clips")
         with ranks.as_one():
             prepared = _prepare(config, model, cache, status) if ranks.is_main else None

@@ -126,11 +126,12 @@ def train(
     folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
     listener = listener if listener and ranks.is_main else Listener()
     with ExitStack() as held, model.lock:
-        plans = () if resume else plans_for(config, model, cache, ranks, listener)
         with ranks.as_one():
             if not cache.trained:
                 raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
             _check_network(config, model)  # what cannot work is said before anything is written
+        plans = () if resume else plans_for(config, model, cache, ranks, listener)
+        with ranks.as_one():
             if ranks.is_main:
                 held.enter_context(folder.locked())
                 folder.begin(config, resume=resume)
