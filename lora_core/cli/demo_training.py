@@ -6,12 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lora_core
 
-from ..families.opened import OpenedModel
-from ..progress import Progress
+if TYPE_CHECKING:
+    from ..families.opened import OpenedModel
+    from ..progress import Progress
 
 #: The clips that come with the project; they show what no embedded LoRA knows.
 CLIPS = Path(lora_core.__file__).parents[1] / "examples" / "clips"

@@ -31,7 +31,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(
     "train",
     cls=Verb,
-    examples=("lora-core train --clips examples/clips --preset quick --set steps=4 -o out/quick",),
+    examples=("lora-core train --clips examples/clips --preset quick --steps 4 --set switch_every=1 -o out/quick",),
 )
 @click.argument("config_file", type=_PATH, required=False, metavar="[CONFIG.toml]")
 @click.option("--clips", help="The folder of clips with captions.")

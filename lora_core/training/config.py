@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..checks import first_line, known_keys
+from ..checks import first_line, known_keys, typed
 from ..errors import TrainingError
 from .presets import preset_values
 from .settings.adapter import AdapterSettings
@@ -91,6 +91,7 @@ def _default(key: str) -> Any:
     return getattr(GROUPS[group], key) if group else ""
 
 
+@typed(TrainingError)
 def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfig:
     """Build a configuration from the keys somebody gave; the preset has the rest, and the defaults what it leaves.
 
@@ -121,6 +122,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     return config
 
 
+@typed(TrainingError)
 def read_config(path: str | Path, settings: Iterable[str] = (), **given: Any) -> TrainConfig:
     """Read a TOML file; `settings` of the form key=value, and `given` keys, take the place of what it says.
 

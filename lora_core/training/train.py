@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from ..checks import typed
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
@@ -91,6 +92,7 @@ def _check_network(config: TrainConfig, model: OpenedModel) -> None:
     check_layers(config, model)
 
 
+@typed(TrainingError)
 def train(
     config: TrainConfig,
     model: OpenedModel,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...atomic import real_target, write_text
-from ...checks import counted
+from ...checks import counted, typed
+from ...errors import DatasetError
 from ...families.base import ModelSpec
 from ...families.opened import OpenedModel
 from ...progress import Progress
@@ -45,6 +46,7 @@ def _unheard(done: int, total: int, what: str) -> None:
     """Take no note of progress."""
 
 
+@typed(DatasetError)
 def prepare(
     folder: str | Path,
     model: OpenedModel,
