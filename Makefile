@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench clean test-comfyui test-lowest
+.PHONY: demo test check lint format types bench clean test-comfyui test-lowest prove-kills
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -41,6 +41,10 @@ test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --requirement tests/lowest.txt "pytest>=8.3" "hypothesis>=6.100"
 	PYTHONPATH=. .venv-lowest/bin/python -m pytest -W default
+
+# Kill a training's writing hundreds of times; the suite does it some dozens of times.
+prove-kills: $(VENV)/.dev
+	KILLS=500 $(BIN)/python -m pytest tests/training/test_kill.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stack_overhead.py

@@ -91,7 +91,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = opener(arguments.model)(arguments.model, device=arguments.device)
     clips = examine(arguments.clips, ClipSettings(), model.spec).clips
-    takes, _ = plan_takes(clips, ClipSettings(), model.spec)
+    takes = plan_takes(clips, ClipSettings(), model.spec)
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure(contenders(clips, takes, model, Path(folder) / "cache"), arguments.rounds)
     rates = {name: len(takes) / value for name, value in seconds.items()}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .engine.record import request_from_record, stack_from_record
     from .engine.request import GenerationRequest
     from .errors import (
+        DatasetError,
         LoraCoreError,
         LoraFileError,
         LoraMismatchError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         PlanError,
         RequestError,
         StackError,
+        TrainingError,
         UnsupportedLoraError,
     )
     from .experts import Expert
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .families.wan.open import open_wan
     from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
     from .files.account import Account, TensorRecord
+    from .files.extract import extract_checkpoints
     from .files.read import read_lora
     from .files.report import LoraReport, inspect_lora
     from .files.weights import LoraWeights
@@ -56,6 +59,10 @@ if TYPE_CHECKING:
     from .stack.schedule import StrengthSchedule
     from .stack.stack import LoraStack
     from .stack.target_filter import TargetFilter
+    from .training.clips.prepare import Prepared, prepare
+    from .training.config import TrainConfig, make_config, read_config
+    from .training.listener import Listener
+    from .training.train import Trained, train
 
 __all__ = [
     "SOLVERS",
@@ -64,11 +71,13 @@ __all__ = [
     "Advice",
     "Attachment",
     "Condition",
+    "DatasetError",
     "Delta",
     "Dora",
     "Expert",
     "Full",
     "GenerationRequest",
+    "Listener",
     "LoHa",
     "LoKr",
     "LoadedLora",
@@ -85,6 +94,7 @@ __all__ = [
     "ModelSpec",
     "OutputError",
     "PlanError",
+    "Prepared",
     "RequestError",
     "Route",
     "RoutedLora",
@@ -95,6 +105,9 @@ __all__ = [
     "StrengthSchedule",
     "TargetFilter",
     "TensorRecord",
+    "TrainConfig",
+    "Trained",
+    "TrainingError",
     "UnsupportedLoraError",
     "Video",
     "WanModel",
@@ -103,15 +116,19 @@ __all__ = [
     "blend",
     "contact_sheet",
     "draw_noise",
+    "extract_checkpoints",
     "find_twin",
     "flow_sigmas",
     "generate",
     "infer_wan_spec",
     "inspect_lora",
     "load_stack",
+    "make_config",
     "make_plan",
     "open_wan",
     "plan_request",
+    "prepare",
+    "read_config",
     "read_lora",
     "read_video",
     "request_from_record",
@@ -119,6 +136,7 @@ __all__ = [
     "sample",
     "save_video",
     "stack_from_record",
+    "train",
     "wan_spec",
     "write_lora",
 ]
@@ -131,8 +149,8 @@ _MODULES = {
     "engine.generator": "WanVideoGenerator",
     "engine.record": "request_from_record stack_from_record",
     "engine.request": "GenerationRequest",
-    "errors": "LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError RequestError StackError "
-    "UnsupportedLoraError",
+    "errors": "DatasetError LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError "
+    "RequestError StackError TrainingError UnsupportedLoraError",
     "experts": "Expert",
     "experts.twins": "find_twin",
     "families.base": "ModelSpec",
@@ -141,6 +159,7 @@ _MODULES = {
     "families.wan.open": "open_wan",
     "families.wan.spec": "WAN_SPEC_NAMES infer_wan_spec wan_spec",
     "files.account": "Account TensorRecord",
+    "files.extract": "extract_checkpoints",
     "files.read": "read_lora",
     "files.report": "LoraReport inspect_lora",
     "files.weights": "LoraWeights",
@@ -164,6 +183,10 @@ _MODULES = {
     "stack.schedule": "StrengthSchedule",
     "stack.stack": "LoraStack",
     "stack.target_filter": "TargetFilter",
+    "training.clips.prepare": "Prepared prepare",
+    "training.config": "TrainConfig make_config read_config",
+    "training.listener": "Listener",
+    "training.train": "Trained train",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ STDOUT = ("-", "/dev/stdout")
 
 _MARKED = re.compile(r"\..*\.wanloom-[0-9a-f]{12}", re.DOTALL)
 _LOCK, _OLD, _BEFORE = ".wanloom-lock", ".wanloom-old", ".wanloom-before"
+#: Within this time any run that lives has locked its folder, or is done with removing it.
+_SECONDS_TO_MAKE = 10.0
 #: What every file system in use allows a name.
 _MAX_NAME_BYTES = 255
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -165,6 +168,13 @@ def replacing_folder(path: str | Path, check: Callable[[], None]) -> Iterator[Pa
                 os.replace(old, target)
 
 
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder at once for all who look at its name, however the program ends meanwhile."""
+    path = Path(path)
+    with _written(path), _scratch(path) as scratch:
+        os.replace(path, scratch / path.name)
+
+
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
     """Say of what goes wrong that the path cannot be written."""
@@ -209,6 +219,10 @@ def _sweep(folder: Path) -> None:
 
 def _remove_if_abandoned(scratch: Path) -> None:
     if (scratch / _OLD).exists():  # killed between two renames: it holds all there is of an earlier result
+        return
+    if not (scratch / _LOCK).exists():  # killed as it was made or removed, or this moment being so by a living run
+        if time.time() - scratch.stat().st_mtime > _SECONDS_TO_MAKE:
+            shutil.rmtree(scratch)
         return
     handle = os.open(scratch / _LOCK, os.O_RDWR)
     try:

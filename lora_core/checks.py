@@ -85,6 +85,11 @@ def first_few(cases: Iterable[str], num_shown: int = 3, *, between: str = ", ") 
     return f"{text} and {len(cases) - num_shown} more" if len(cases) > num_shown else text
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: 1 clip, 2 clips."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of somebody else's error, without its full stop, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

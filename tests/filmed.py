@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from lora_core.pocket.world import Scene, draw
 from lora_core.training.clips.clip import Clip, Probe
@@ -80,3 +81,15 @@ def filmed_clip(path: Path, frames: np.ndarray, caption: str, fps: float = 16, *
         fingerprint=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     return Clip(path.relative_to(root or path.parent).as_posix(), path, (caption,), probe)
+
+
+def mixed_folder(clips: Path) -> Path:
+    """Film two clips with captions, draw a picture, and lay a file beside them that is none."""
+    film(clips / "red.mp4", scene("red"))
+    film(clips / "more" / "BLUE.MOV", scene("blue"), 32)
+    Image.fromarray(moving(1, 80, 60)[0]).save(clips / "still.png")
+    for name, caption in (("red", "a red circle"), ("more/BLUE", "sks a blue circle"), ("still", "a square")):
+        (clips / f"{name}.txt").write_text(caption)
+    (clips / "broken.mp4").write_bytes(b"no film")
+    (clips / "broken.txt").write_text("a red cross")
+    return clips

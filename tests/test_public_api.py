@@ -71,6 +71,17 @@ PUBLIC = [
     "LoadedLora",
     "LoadedStack",
     "RunSettings",
+    "DatasetError",
+    "Listener",
+    "Prepared",
+    "TrainConfig",
+    "Trained",
+    "TrainingError",
+    "extract_checkpoints",
+    "make_config",
+    "prepare",
+    "read_config",
+    "train",
 ]
 
 

@@ -12,6 +12,8 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 PROJECT = Path(__file__).parents[1]
+#: A package, its lowest version, and for which Pythons it is needed.
+LOWEST = re.compile(r"[a-z-]+>=[\d.]+(; python_version < '[\d.]+')?")
 STATED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
@@ -21,4 +23,11 @@ def test_the_managers_requirements_are_those_of_the_package_but_for_torch_which_
 
 
 def test_no_requirement_names_an_exact_or_highest_version() -> None:
-    assert [line for line in STATED if not re.fullmatch(r"[a-z-]+>=[\d.]+", line)] == []
+    assert [line for line in STATED if not LOWEST.fullmatch(line)] == []
+
+
+def test_the_lowest_versions_of_what_the_tests_use_are_the_ones_that_are_tried() -> None:
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    used = [*STATED, *extras["gguf"], *extras["train"], extras["trackers"][0]]
+    tried = (PROJECT / "tests" / "lowest.txt").read_text().splitlines()
+    assert tried == [line.replace(">=", "==") for line in used]

@@ -14,11 +14,19 @@ _LOGGER, _WORD = "bitsandbytes.backends.cpu.ops", "gemm_4bit"
 def quietly() -> Iterator[None]:
     """Let what is imported inside not complain; diffusers, transformers and peft import bitsandbytes if it is there."""
     log = logging.getLogger(_LOGGER)
-    log.addFilter(_is_no_complaint)
+    if _is_no_complaint in log.filters:  # asked for already, and somebody else will end it
+        yield
+        return
+    hush()
     try:
         yield
     finally:
         log.removeFilter(_is_no_complaint)
+
+
+def hush() -> None:
+    """Let nothing that this process imports complain from now on: for a program, whose log is its user's to read."""
+    logging.getLogger(_LOGGER).addFilter(_is_no_complaint)
 
 
 def _is_no_complaint(record: logging.LogRecord) -> bool:

@@ -103,11 +103,10 @@ class Piece:
             return network.module
 
     def at_rest(self) -> Network:
-        """Return the network at rest, its tensors as they are stored; who wants it elsewhere makes copies."""
+        """Return the network as it is stored, without taking it onto the device."""
         with self.residence.lock:
-            network = self._open()
             self.rest()
-            return network
+            return self._open()
 
     def rest(self) -> None:
         """Give the device's memory back; tensors at rest are the stored ones, bit for bit."""

@@ -15,6 +15,7 @@ from ..experts import EXPERTS
 from ..stack.entry import LoraEntry
 from ..stack.stack import LoraStack
 from .console import console
+from .demo_training import CLIPS, FILES, NAME, SUBJECT, can_train, train_live
 from .generate import write_record
 from .verb import Verb
 
@@ -91,7 +92,9 @@ def command(out: Path, seed: int) -> None:
     from ..media.contact_sheet import contact_sheet
 
     started = time.perf_counter()
-    for name in (*(f"{run.name}.mp4" for run in RUNS), _PLAN, _RECORD, _SHEET):
+    trains = can_train()
+    runs = (*RUNS, *(_trained_runs(out) if trains else ()))
+    for name in (*(f"{run.name}.mp4" for run in runs), _PLAN, _RECORD, _SHEET, *(FILES if trains else ())):
         check_target(out / name)
     model = opener("pocket")("pocket")
     videos: dict[str, Video] = {}
@@ -100,14 +103,25 @@ def command(out: Path, seed: int) -> None:
             report(number, len(RUNS), "clips")
             videos[run.name] = _make(run, model, seed, out)
         report(len(RUNS), len(RUNS), "clips")
+        if trains:
+            train_live(out, model, seed, report)
+            videos |= {run.name: _make(run, model, seed, out) for run in _trained_runs(out)}
     videos[_STACK].plan.plot(out / _PLAN)
     write_record(videos[_STACK].record, out / _RECORD)
-    labels = [_label(run, videos[run.name]) for run in RUNS]
+    labels = [_label(run, videos[run.name]) for run in runs]
     rows = [video.frames for video in videos.values()]
     contact_sheet(rows, labels, out / _SHEET, title=f"WanLoom pocket demo, seed {seed}", num_columns=6)
     console().result(_table(videos))
-    console().result(f"clips, sheet.png, plan.png, stack.json are in {out.resolve()}")
+    made = "clips, sheet.png, plan.png, stack.json" + (f", the trained LoRA and {FILES[-1]}" if trains else "")
+    console().result(f"{made} are in {out.resolve()}")
+    if not trains:
+        console().note(f"no LoRA was trained: {CLIPS} is not here, which comes with the project's files")
     console().result(f"{time.perf_counter() - started:.1f} s in all")
+
+
+def _trained_runs(out: Path) -> tuple[Run, Run]:
+    """Return the clips that show what the LoRA has learnt that the demo trains."""
+    return (Run("base-trained-word", SUBJECT), Run("trained", SUBJECT, (LoraEntry(NAME, out / FILES[0]),)))
 
 
 def _make(run: Run, model: OpenedModel, seed: int, out: Path) -> Video:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from ..checkpoints.quiet import hush
 from ..errors import LoraCoreError
 from .console import Console
 from .ending import INTERRUPTED, end_as_with_ctrl_c, unforeseen
@@ -59,6 +60,7 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
     """Stack and route LoRAs over Wan 2.2's two noise experts."""
     ctx.obj = Console(quiet=quiet)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    hush()
 
 
 def main() -> NoReturn:

@@ -11,8 +11,9 @@ import click
 from ..atomic import check_target, is_stdout, write_text
 from ..errors import TrainingError
 from .console import console
+from .examination import show_examination
 from .options import ModelOptions, model_options
-from .set_option import set_option, settings_from
+from .set_option import set_option
 from .verb import Verb
 
 if TYPE_CHECKING:
@@ -46,22 +47,22 @@ def command(
     report: Path | None,
     cache: Path | None,
     sheet: Path | None,
-    given: tuple[str, ...],
+    settings: tuple[str, ...],
 ) -> None:
     """Examine the videos and pictures in the folder CLIPS, and encode them with their captions into a cache.
 
     What cannot be used is named with the reason and left out. What the cache has already is not encoded again.
     """
-    from ..training.settings.clips import ClipSettings
+    from ..training.config import clip_settings
 
-    settings = ClipSettings(**settings_from(given, ClipSettings, TrainingError))
+    chosen = clip_settings(settings)
     _check_outputs(check, report, cache, sheet)
     if check:
         from ..families.registry import spec_named
 
-        _examine(clips, settings, spec_named(model_options.model), report, every=True).check()
+        _examine(clips, chosen, spec_named(model_options.model), report, every=True).check()
         return
-    _encode(clips, settings, model_options, report, cache, sheet)
+    _encode(clips, chosen, model_options, report, cache, sheet)
 
 
 def _check_outputs(check: bool, report: Path | None, cache: Path | None, sheet: Path | None) -> None:
@@ -81,19 +82,15 @@ def _check_outputs(check: bool, report: Path | None, cache: Path | None, sheet: 
 def _examine(clips: Path, settings: ClipSettings, spec: ModelSpec, report: Path | None, *, every: bool) -> Diagnosis:
     """Examine the clips and show what was found, also where it is too bad to go on."""
     from ..training.clips.doctor import diagnose
-    from ..training.clips.prepare import bucket_lines, buckets_of
-    from ..training.clips.report import as_json, table
+    from ..training.clips.report import as_json
 
     with console().progress(rate=True) as progress:
         diagnosis = diagnose(clips, settings, spec, progress)
-    buckets = buckets_of(diagnosis.clips, settings, spec)
+    tell = console().result if every and (report is None or not is_stdout(report)) else console().note
+    buckets = show_examination(diagnosis, spec, tell, only_problems=not every)
     if report is not None:
         found = as_json(diagnosis, buckets)
         write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", report)
-    tell = console().result if every and (report is None or not is_stdout(report)) else console().note
-    tell(table(diagnosis, buckets, only_problems=not every))
-    for line in bucket_lines(buckets):
-        tell(line)
     return diagnosis
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import click
 from ..errors import TrainingError
 from .console import Console, console
 from .ending import asked_to_end
+from .examination import show_examination
+from .set_option import set_option
 from .verb import Verb
 
 if TYPE_CHECKING:
@@ -17,8 +20,10 @@ if TYPE_CHECKING:
     from ..training.clips.prepare import Prepared
     from ..training.config import TrainConfig
     from ..training.ranks import Ranks
+    from ..training.run_folder import RunFolder
     from ..training.settings.model import ModelSettings
     from ..training.train import Trained
+    from .training_status import TrainingStatus
 
 _PATH = click.Path(path_type=Path)
 
@@ -26,7 +31,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(
     "train",
     cls=Verb,
-    examples=("lora-core train --clips examples/clips --preset quick --set steps=4 -o out/quick",),
+    examples=("lora-core train --clips examples/clips --preset quick --steps 4 --set switch_every=1 -o out/quick",),
 )
 @click.argument("config_file", type=_PATH, required=False, metavar="[CONFIG.toml]")
 @click.option("--clips", help="The folder of clips with captions.")
@@ -35,7 +40,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--name", help="What the files are called; by default as the folder OUT.")
 @click.option("--out", "-o", type=_PATH, required=True, help="The folder of the training; its result comes into it.")
 @click.option("--steps", type=int, help="Steps in all, of both experts together.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key; see docs/training.md.")
+@set_option
 @click.option("--cache", type=_PATH, help="Where encoded clips are kept; by default in the folder of clips.")
 @click.option("--resume", is_flag=True, help="Go on with the training in OUT.")
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="STEP", help="End behind a step, to go on later.")
@@ -55,6 +60,7 @@ def command(
     Keys come from CONFIG.toml, a preset and --set, the later before the earlier; --resume alone takes those of OUT.
     """
     from ..training.ranks import FailedElsewhere, find_ranks
+    from ..training.train import check_training
 
     given = {key: value for key, value in given.items() if value is not None}
     try:
@@ -63,8 +69,9 @@ def command(
             click.get_current_context().obj = Console(quiet=True)
         with ranks.in_touch():
             with ranks.as_one():
-                config = _config(config_file, settings, given, out)
+                config = _config(config_file, settings, given, out, resume=resume)
                 model = open_model(config.model, ranks.device)
+                check_training(config, model, out, resume=resume)
             console().note(config.to_toml())
             if only_plan and ranks.is_main:
                 console().result(memory_plans(config, model))
@@ -93,11 +100,13 @@ def _train(
     with TrainingStatus(console()).shown() as status, asked_to_end(twice=is_launched) as should_stop:
         status.phase("preparing the clips")
         with ranks.as_one():
-            prepared = _prepare(config, model, cache, status.progress) if ranks.is_main else None
+            prepared = _prepare(config, model, cache, status) if ranks.is_main else None
         if prepared is None:  # all is encoded by now
-            prepared = _prepare(config, model, cache, status.progress)
+            prepared = _prepare(config, model, cache, status)
         for note in prepared.notes:
             status.note(note)
+        with ranks.as_one():
+            previews = _previews(config, model, prepared, out, writes=ranks.is_main)
         trained = train(
             config,
             model,
@@ -105,7 +114,8 @@ def _train(
             out,
             resume=resume,
             stop_after=stop_after,
-            preview=_previews(config, model, prepared, out, writes=ranks.is_main),
+            preview=previews,
+            on_begin=partial(_draw_clips, model=model, prepared=prepared, status=status),
             should_stop=should_stop,
             listener=status,
             ranks=ranks,
@@ -115,19 +125,25 @@ def _train(
     return should_stop()
 
 
-def _config(config_file: Path | None, settings: tuple[str, ...], given: dict[str, Any], out: Path) -> TrainConfig:
+def _config(
+    config_file: Path | None, settings: tuple[str, ...], given: dict[str, Any], out: Path, *, resume: bool
+) -> TrainConfig:
     """Return the configuration from a file or the shell; of a training that exists, its own where nothing is said."""
     from ..training.config import make_config, parse_settings, read_config
     from ..training.run_folder import RunFolder
 
-    stored = RunFolder(out).config
-    if config_file is None and "clips" not in given and stored.is_file():
-        return read_config(stored, settings, **given)
+    folder, parsed = RunFolder(out), parse_settings(settings)
+    if resume:
+        folder.require()
+    if both := [key for key in given if key in parsed]:
+        raise TrainingError(f"--{both[0]}", f"--set {both[0]} is given too", remedy="Leave one out")
+    if config_file is None and "clips" not in {*given, *parsed} and folder.config.is_file():
+        return read_config(folder.config, settings, **given)
     if config_file is not None:
         return read_config(config_file, settings, **({"name": out.name} if "name" not in given else {}), **given)
-    if "clips" not in given:
+    if "clips" not in {*given, *parsed}:
         raise TrainingError("train", "no clips", expected="a CONFIG.toml, or --clips FOLDER", remedy="Give one")
-    return make_config({"name": out.resolve().name, **given, **parse_settings(settings)}, "train")
+    return make_config({"name": out.resolve().name, **given, **parsed}, "train")
 
 
 def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
@@ -159,10 +175,26 @@ def memory_plans(config: TrainConfig, model: OpenedModel) -> str:
     return str(look_at(config, model, load, this_machine(model.device), all_plans=True))
 
 
-def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, progress: Any) -> Prepared:
-    from ..training.clips.prepare import prepare
+def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, status: TrainingStatus) -> Prepared:
+    """Examine the clips, tell of problems and buckets, and encode what the cache lacks."""
+    from ..training.clips.doctor import diagnose
+    from ..training.clips.prepare import check_ready, prepare_examined
 
-    return prepare(config.folder, model, config.clips, cache=cache, progress=progress)
+    check_ready(config.folder, model, cache)
+    diagnosis = diagnose(config.folder, config.clips, model.spec, status.progress)
+    batch_size = config.learning.batch_size
+    show_examination(diagnosis, model.spec, status.note, only_problems=True, batch_size=batch_size)
+    diagnosis.check()
+    return prepare_examined(diagnosis, model, cache=cache, progress=status.progress)
+
+
+def _draw_clips(folder: RunFolder, model: OpenedModel, prepared: Prepared, status: TrainingStatus) -> None:
+    """Draw the clips into the folder of a training, as it will see them."""
+    from ..training.clips.sheet import save_sheet
+
+    if note := save_sheet(prepared.cache, model, folder.sheet, status.progress):
+        status.note(f"note: {note}")
+    status.note(f"the clips as they are trained on: {folder.sheet}")
 
 
 def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path, *, writes: bool) -> Any:

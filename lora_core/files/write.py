@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..atomic import replacing
+from ..checkpoints.saving import save_tensors
 from ..checks import known, typed
 from ..deltas import Delta, Full
 from ..errors import LoraFileError, OutputError
@@ -65,7 +64,7 @@ def write_lora(
     stated = _stated_ranks(tensors) if dialect == "diffusers" else {}
     _make_folder(path)
     with replacing(path) as temporary:
-        _save(tensors, temporary, _metadata(weights, dialect, stated | dict(metadata or {})))
+        save_tensors(_owned(tensors), temporary, _metadata(weights, dialect, stated | dict(metadata or {})))
         _compare(weights, temporary, path)
     if config is not None:
         with replacing(path.parent / CONFIG_NAME) as temporary:
@@ -79,13 +78,6 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(path, f"its folder cannot be made: {error}", remedy="Choose another folder") from error
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    try:
-        save_file(_owned(tensors), path, metadata=dict(metadata))
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
 
 
 def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

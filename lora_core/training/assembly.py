@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
@@ -15,13 +14,14 @@ from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
-from ..families.registry import family_of
+from ..families.registry import family_of, spec_of_module
 from .batches import BatchSource
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
 from .levels import Levels
-from .network.place import Place
+from .network.sharing import lent_copy
+from .network.targets import check_rank, chosen_layers
 from .network.trainee import OWNING, Trainee, make_trainee
 from .objectives.objective import Call, Material
 from .objectives.table import OBJECTIVES
@@ -74,6 +74,15 @@ def boundary_of(noise: NoiseSettings, spec: ModelSpec) -> float | None:
     return None if spec.boundary is None else noise.boundary or spec.boundary
 
 
+def check_layers(config: TrainConfig, model: OpenedModel) -> None:
+    """Raise where none of the layers are there that are to learn, or one is too small for the rank."""
+    adapter = config.adapter
+    network = model.at_rest(chosen_experts(config.learning.experts, model.spec)[0]).module
+    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.blocks)
+    if adapter.method != "full":
+        check_rank(adapter.rank, layers)
+
+
 @dataclass(frozen=True, eq=False)
 class _NetworkCall:
     """A call of a network of a family's model."""
@@ -100,10 +109,11 @@ def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ran
     if _is_lent(config, ranks):
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
     stored = model.at_rest(expert)
+    if config.adapter.method == "lora":
+        return replace(make_trainee(lent_copy(stored), config.adapter, seed=seed), base=stored.module)
     # What is shared out goes to the device block by block; packing is work for the device, and leaves little.
-    device = torch.device("cpu") if ranks.is_sharded and config.adapter.method != "qlora" else model.device
-    place = Place(device, stored.dtypes)
-    return make_trainee(stored.module, config.adapter, seed=seed, place=place)
+    stays = ranks.is_sharded and config.adapter.method == "full"
+    return make_trainee(stored, config.adapter, seed=seed, device="cpu" if stays else model.device)
 
 
 def _is_lent(config: TrainConfig, ranks: Ranks) -> bool:
@@ -119,11 +129,14 @@ def make_learner(
     expert: Expert, config: TrainConfig, model: OpenedModel, source: Source, turns: Turns, ranks: Ranks
 ) -> Learner:
     """Return an expert's learner at its first step, on the compute device."""
-    trainee = _trainee(expert, config, model, ranks)
+    with ranks.as_one():
+        trainee = _trainee(expert, config, model, ranks)
     if text_tokens(model) is None:
         family_of(model.spec).fold_padding(trainee.network)
     if config.learning.checkpointing:
         trainee.checkpointing(True)
+    if config.learning.compile:
+        trainee.compile()
     return Learner(
         expert,
         trainee,

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..atomic import replacing_folder
+from ..atomic import remove_folder, replacing_folder
 from ..checkpoints.hashes import file_sha256
 from ..checks import first_line
 from ..errors import TrainingError
@@ -22,6 +20,8 @@ from ..errors import TrainingError
 #: A change of what is stored, which older checkpoints do not have.
 FORMAT = 1
 _STATE, _MANIFEST = "state.pt", "manifest.json"
+#: By what the errors of torch's writer are known, which says nothing of a full disk.
+_WRITER_WORDS = ("inline_container", "PytorchStreamWriter")
 _NAME = re.compile(r"step-(\d{6,})")
 
 
@@ -55,12 +55,21 @@ def write_checkpoint(
     path = folder / checkpoint_name(step)
     with replacing_folder(path, lambda: None) as temporary:
         temporary.mkdir()
-        torch.save({"format": FORMAT, "step": step, "random": random_state(), **state}, temporary / _STATE)
+        _save({"format": FORMAT, "step": step, "random": random_state(), **state}, temporary / _STATE)
         write_files(temporary)
         files = sorted(file for file in temporary.rglob("*") if file.is_file())
         manifest = {str(file.relative_to(temporary)): [file.stat().st_size, file_sha256(file)] for file in files}
         (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _save(state: Mapping[str, Any], file: Path) -> None:
+    try:
+        torch.save(dict(state), file)
+    except RuntimeError as error:
+        if not any(word in str(error) for word in _WRITER_WORDS):
+            raise
+        raise OSError(f"torch cannot write all of it, {first_line(error)}") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -81,8 +90,7 @@ def prune(folder: Path, *, keep_last: int, keep_every: int, also: Path | None) -
     paths = checkpoints_in(folder)
     for path in paths[:-keep_last]:
         if path != also and not (keep_every and step_of(path) % keep_every == 0):
-            with suppress(FileNotFoundError):
-                shutil.rmtree(path)
+            remove_folder(path)
 
 
 def random_state() -> dict[str, Any]:

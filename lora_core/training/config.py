@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..checks import first_line, known_keys
+from ..checks import first_line, known_keys, typed
 from ..errors import TrainingError
 from .presets import preset_values
 from .settings.adapter import AdapterSettings
@@ -91,6 +91,7 @@ def _default(key: str) -> Any:
     return getattr(GROUPS[group], key) if group else ""
 
 
+@typed(TrainingError)
 def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfig:
     """Build a configuration from the keys somebody gave; the preset has the rest, and the defaults what it leaves.
 
@@ -121,6 +122,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     return config
 
 
+@typed(TrainingError)
 def read_config(path: str | Path, settings: Iterable[str] = (), **given: Any) -> TrainConfig:
     """Read a TOML file; `settings` of the form key=value, and `given` keys, take the place of what it says.
 
@@ -135,21 +137,35 @@ def read_config(path: str | Path, settings: Iterable[str] = (), **given: Any) ->
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Return key -> value of texts `key=value`, each value as TOML has it, or as it is where that makes no sense."""
-    values = {}
+    """Return key -> value of texts `key=value`, each value as TOML has it; texts need no quotation marks."""
+    values: dict[str, Any] = {}
     for text in settings:
-        key, equals, value = text.partition("=")
+        name, equals, value = text.partition("=")
+        key = name.strip()
         if not equals:
-            raise TrainingError("--set", f"{text!r:.60} sets nothing", expected="key=value")
-        values[key.strip()] = _toml_value(value.strip())
+            raise TrainingError("--set", f"{text!r:.60} sets nothing", expected="KEY=VALUE")
+        if key in values:
+            raise TrainingError("--set", f"{key!r:.60} is set twice", remedy="Leave one out")
+        values[key] = _shell_value(value.strip(), all_keys().get(key, ("", None))[1])
     return values
 
 
-def _toml_value(text: str) -> Any:
+def _shell_value(text: str, kind: Any) -> Any:
+    """Return what a text means as the value of a key; for keys of texts, 0 and true are words like any other."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    is_for_text = kind is str or typing.get_origin(kind) in (tuple, typing.Literal)
+    return text if is_for_text and not isinstance(value, str | list) else value
+
+
+def clip_settings(settings: Iterable[str]) -> ClipSettings:
+    """Return the keys that say how clips are read, from texts `key=value`."""
+    kinds = typing.get_type_hints(ClipSettings)
+    values = parse_settings(settings)
+    known_keys(values, kinds, "--set", TrainingError)
+    return ClipSettings(**{key: _valued(key, value, kinds[key]) for key, value in values.items()})
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -174,7 +190,7 @@ def _valued(key: str, value: Any, kind: Any) -> Any:
     accepted: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str, Path)}
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     if not isinstance(value, accepted[kind]) or (kind is not bool and isinstance(value, bool)):
-        raise TrainingError(key, f"{value!r:.60} is not {names[kind]}", expected=names[kind])
+        raise TrainingError(key, f"{value!r:.60} is not {names[kind]}")
     return kind(value)
 
 

@@ -67,9 +67,11 @@ class Learner:
         self._batches, self._objective = batches, objective
         self._device, self._dtype, self._bring = device, dtype, bring
         self._bring()
-        self._move(device)
-        self.network, self.trainee = ranks.join(trainee)
-        self.optimizer = make_optimizer(list(self.trainee.weights.values()), settings, is_sharded=ranks.is_sharded)
+        if not ranks.is_sharded:
+            trainee.to(device)
+        self.network = ranks.join(trainee.network)
+        with ranks.as_one():
+            self.optimizer = make_optimizer(list(self.trainee.weights.values()), settings, is_sharded=ranks.is_sharded)
         self.call = make_call(self.network)
         self.schedule = make_schedule(self.optimizer, settings, total_steps)
         self.averages = Averages(self.trainee.weights, settings.ema) if settings.ema else None
@@ -175,8 +177,6 @@ class Learner:
 
     def _move(self, device: torch.device) -> None:
         self.trainee.to(device, self.ranks.may_move)
-        if not hasattr(self, "optimizer"):  # before there is one
-            return
         if not all(map(self.ranks.may_move, self.trainee.weights.values())):  # what goes with them stays with them
             return
         for row in self.optimizer.state.values():

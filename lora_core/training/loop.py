@@ -38,14 +38,15 @@ class Hooks:
     Attributes:
         measure: expert -> its held-out loss; None where nothing is held out.
         preview: shows what has been learnt after a number of steps; None for never.
-        write: puts further files into a checkpoint's folder.
+        write: returns what puts further files into a checkpoint's folder. Every process calls it, to give its part of
+            what is written, and the main one calls what it returns.
         draw: draws what is logged.
         should_stop: whether somebody wants an end after this step.
     """
 
     measure: Callable[[Learner], float] | None = None
     preview: Callable[[int], object] | None = None
-    write: Callable[[Path], object] = lambda folder: None
+    write: Callable[[], Callable[[Path], object]] = lambda: lambda folder: None
     draw: Callable[[RunLog], object] = lambda log: None
     should_stop: Callable[[], bool] = lambda: False
 
@@ -108,13 +109,13 @@ class Loop:
     def save(self) -> None:
         """Make a checkpoint of where the loop is; the main process does, and the others wait for it."""
         self.listener.phase("saving a checkpoint")
-        state = self._state()
+        state, write = self._state(), self.hooks.write()
         with self.ranks.as_one():
             if self.ranks.is_main:
-                self._write(state)
+                self._write(state, write)
 
-    def _write(self, state: Mapping[str, Any]) -> None:
-        write_checkpoint(self.checkpoints, self.step, state, self.hooks.write)
+    def _write(self, state: Mapping[str, Any], write: Callable[[Path], object]) -> None:
+        write_checkpoint(self.checkpoints, self.step, state, write)
         best = self.history.best
         also = None if best is None else self.checkpoints / checkpoint_name(best.step)
         prune(self.checkpoints, keep_last=self.settings.keep_last, keep_every=self.settings.keep_every, also=also)
@@ -127,11 +128,8 @@ class Loop:
     def resume(self, path: Path, *, with_optimizer: bool = True) -> None:
         """Go on from a checkpoint; what was logged behind it is forgotten."""
         self.listener.phase(f"going on from {path.name}")
-        state = read_checkpoint(path)
-        for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
-                what = f"the {name} changed since this training began"
-                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        with self.ranks.as_one():
+            state = self._read(path)
         for expert, learner in self.learners.items():
             learner.load_state(state["learners"][expert], with_optimizer=with_optimizer)
             learner.rest()
@@ -141,6 +139,14 @@ class Loop:
         self._guards = defaultdict(Guard, {expert: Guard(recent) for expert, recent in state["guards"].items()})
         self.log.truncate_after(self.step)
         restore_random_state(state["random"])
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state = read_checkpoint(path)
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                what = f"the {name} changed since this training began"
+                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+        return state
 
     def _state(self) -> dict[str, Any]:
         return {

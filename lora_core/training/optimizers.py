@@ -18,7 +18,11 @@ _REMEDY = "Run `pip install 'wanloom[train]'`"
 
 
 def _adamw(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
-    return torch.optim.AdamW(weights, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
+    # One kernel for all weights, where there is one; parts of weights are not plain tensors.
+    is_fused = all(weight.device.type in ("cpu", "cuda") and type(weight) is nn.Parameter for weight in weights)
+    return torch.optim.AdamW(
+        weights, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=is_fused or None
+    )
 
 
 def _adamw8bit(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..atomic import replacing_all
+from ..checkpoints.saving import save_tensors
 from ..checks import first_few, shape_text
 from ..deltas import Delta, Dora
 from ..errors import OutputError, TrainingError, relocated
@@ -186,14 +187,10 @@ def _native(name: str, spec: ModelSpec) -> str | None:
 def _write_state(
     state: Mapping[str, Tensor], file: Path, path: Path, metadata: Mapping[str, str], dtype: torch.dtype | None
 ) -> None:
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save_file
+    from safetensors import safe_open
 
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    try:
-        save_file(tensors, file, metadata=dict(metadata))
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+    save_tensors(tensors, file, metadata)
     with safe_open(file, framework="pt") as back:
         different = next((name for name in tensors if not torch.equal(back.get_tensor(name), tensors[name])), None)
     if different is not None:

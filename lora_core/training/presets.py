@@ -32,9 +32,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 _SMALL: dict[str, Any] = {
-    "rank": 8,
+    "rank": 16,
     "alpha": 8.0,
-    "lr": 2e-3,
+    "lr": 1e-2,
+    "timesteps": "uniform",
+    "shift": 3.0,
     "batch_size": 8,
     "warmup": 10,
     "lr_schedule": "cosine",
@@ -42,12 +44,13 @@ _SMALL: dict[str, Any] = {
     "validate_every": 50,
     "save_every": 100,
 }
+_SMALL_SPEED = {key: value for key, value in _SMALL.items() if key not in ("timesteps", "shift")} | {"lr": 5e-3}
 EMBEDDED_PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "style": {**_SMALL, "steps": 400, "caption_dropout": 0.1},
-    "character": {**_SMALL, "steps": 400},
-    "motion": {**_SMALL, "steps": 400},
-    "speed": {**_SMALL, "objective": "speed", "steps": 260, "num_trajectories": 128},
-    "quick": {**_SMALL, "steps": 60, "validate_every": 30, "save_every": 30},
+    "style": {**_SMALL, "steps": 200, "high_share": 0.4, "caption_dropout": 0.1},
+    "character": {**_SMALL, "steps": 280, "high_share": 0.3},
+    "motion": {**_SMALL, "steps": 200, "high_share": 0.6},
+    "speed": {**_SMALL_SPEED, "objective": "speed", "steps": 260, "num_trajectories": 128},
+    "quick": {**_SMALL, "steps": 90, "high_share": 0.35, "validate_every": 45, "save_every": 45},
 }
 
 

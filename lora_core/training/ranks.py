@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from .network.trainee import Trainee
 
 #: How long processes wait for each other: clips may be prepared for hours, and a dead process is its launcher's affair.
 _PATIENCE = timedelta(days=2)
@@ -61,8 +60,8 @@ class Ranks(Protocol):
     @property
     def is_sharded(self) -> bool: ...
 
-    def join(self, trainee: Trainee) -> tuple[nn.Module, Trainee]:
-        """Return what is called to train, and the trainee as it then is; its gradients are the mean of all."""
+    def join(self, network: nn.Module) -> nn.Module:
+        """Return what is called to train a network; its gradients are then the mean over the processes."""
 
     def may_move(self, tensor: Tensor) -> bool:
         """Say whether a tensor of a network in training may leave the device and come back."""
@@ -95,8 +94,8 @@ class Alone:
     num, index, device = 1, 0, None
     is_main, is_sharded = True, False
 
-    def join(self, trainee: Trainee) -> tuple[nn.Module, Trainee]:
-        return trainee.network, trainee
+    def join(self, network: nn.Module) -> nn.Module:
+        return network
 
     def may_move(self, tensor: Tensor) -> bool:
         return True
@@ -137,15 +136,14 @@ class Replicated:
         self.device: torch.device = self._state.device
         self.is_main = self.index == 0
 
-    def join(self, trainee: Trainee) -> tuple[nn.Module, Trainee]:
+    def join(self, network: nn.Module) -> nn.Module:
         from torch.nn.parallel import DistributedDataParallel
 
-        network = trainee.network
         frozen = [name for name, weight in network.named_parameters() if not weight.requires_grad]
         constant = [name for name, _ in network.named_buffers()]
         # What does not learn is the same in all processes, and the opened model's own: nothing is sent and written.
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, frozen + constant)
-        return DistributedDataParallel(network, gradient_as_bucket_view=True), trainee
+        return DistributedDataParallel(network, gradient_as_bucket_view=True)
 
     def may_move(self, tensor: Tensor) -> bool:
         return not tensor.requires_grad  # torch forgets the hooks that average a parameter's gradient when it moves
@@ -203,11 +201,11 @@ class Sharded(Replicated):
 
     is_sharded = True
 
-    def join(self, trainee: Trainee) -> tuple[nn.Module, Trainee]:
+    def join(self, network: nn.Module) -> nn.Module:
         from .network.sharding import shard
 
-        sharded = shard(trainee, self.device, self.num)
-        return sharded.network, sharded
+        shard(network, self.device, self.num)
+        return network
 
     def may_move(self, tensor: Tensor) -> bool:
         return False

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..atomic import write_text
 from ..checkpoints.hashes import file_sha256, hashes_of
+from ..deltas import Delta
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from ..families.registry import family_of
+from ..families.registry import family_of, spec_of_module
 from ..files.extract import extract_lora
 from ..files.purpose import Purpose
 from ..progress import Progress
@@ -26,6 +27,7 @@ from .config import TrainConfig
 from .facts import ExpertFacts, RunFacts
 from .learner import Learner
 from .network.trainee import Trainee
+from .network.whole import own_name
 from .output import write_pair, write_weights
 from .validation import History
 
@@ -78,13 +80,18 @@ def facts_of(
     )
 
 
-def write_adapters(learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts) -> dict[Expert, Path]:
-    """Write the adapter of each expert as a LoRA file."""
+def adapters_of(learners: Mapping[Expert, Learner]) -> dict[Expert, Mapping[str, Delta]]:
+    """Return the change that each expert's adapter stands for."""
     deltas = {}
     for expert, learner in learners.items():
         with learner.judged():
             deltas[expert] = learner.trainee.deltas()
-    return write_pair(deltas, folder, name, facts)
+    return deltas
+
+
+def write_adapters(learners: Mapping[Expert, Learner], folder: Path, name: str, facts: RunFacts) -> dict[Expert, Path]:
+    """Write the adapter of each expert as a LoRA file."""
+    return write_pair(adapters_of(learners), folder, name, facts)
 
 
 def write_low_rank(
@@ -118,7 +125,8 @@ def write_all_weights(
 @torch.no_grad()
 def full_state(trainee: Trainee) -> dict[str, Tensor]:
     """Return all parameters of a network of which some have learnt; copies on the CPU, under the family's names."""
-    base = {trainee.own_name(path): parameter.detach().cpu() for path, parameter in trainee.base.named_parameters()}
+    spec = spec_of_module(trainee.base)
+    base = {own_name(path, spec): parameter.detach().cpu() for path, parameter in trainee.base.named_parameters()}
     return base | trainee.learnt()
 
 

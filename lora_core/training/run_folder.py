@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..atomic import check_target, write_text
 from ..checks import first_few
-from ..errors import OutputError, TrainingError
+from ..errors import LoraCoreError, OutputError, TrainingError
 from .checkpoints import checkpoints_in
+from .clips.layout import NO_CLIPS
 from .config import TrainConfig, differences, read_config
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 #: Keys that change nothing of what is learnt; a training may go on with other values of them.
 FREE_KEYS = frozenset(
@@ -33,6 +37,7 @@ FREE_KEYS = frozenset(
         "memory_plan",
     }
 )
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -69,45 +74,89 @@ class RunFolder:
         return self.path / "loss.png"
 
     @property
+    def sheet(self) -> Path:
+        """The clips as they are trained on."""
+        return self.path / "clips.png"
+
+    @property
     def last_checkpoint(self) -> Path | None:
         return next(reversed(checkpoints_in(self.checkpoints)), None)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the folder inside the block."""
+        """Keep other trainings out of the folder inside the block; one that fails before its first step leaves nothing.
+
+        What the folder holds is never read as clips.
+        """
+        before = self._names()
+        lock = self._lock()
+        try:
+            yield
+        except LoraCoreError:
+            self._remove_beginnings(before)
+            raise
+        finally:
+            lock.release()
+
+    def _lock(self) -> BaseFileLock:
         from filelock import FileLock, Timeout
 
         check_target(self.config)
+        lock = FileLock(self.path / _LOCK, timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            with lock:
-                yield
+            lock.acquire()
+            (self.path / NO_CLIPS).touch()
         except Timeout:
             what, remedy = "another training writes into this folder", "Wait for it, or choose another folder"
             raise OutputError(self.path, what, remedy=remedy) from None
-        except PermissionError as error:
+        except OSError as error:
             raise OutputError(self.path, f"cannot be written: {error}", remedy="Choose another folder") from error
+        return lock
+
+    def _names(self) -> set[str] | None:
+        """Return what lies in the folder; None where there is none."""
+        return {path.name for path in self.path.iterdir()} if self.path.is_dir() else None
+
+    def _remove_beginnings(self, before: set[str] | None) -> None:
+        """Remove what has come since `before`, where that is nothing but what lies there before the first step."""
+        new = (self._names() or set()) - (before or set())
+        if not new <= {_LOCK, NO_CLIPS, self.config.name, self.sheet.name}:
+            return
+        with suppress(OSError):  # Windows does not remove what is open
+            for name in new:
+                (self.path / name).unlink()
+            if before is None:
+                self.path.rmdir()
 
     def begin(self, config: TrainConfig, *, resume: bool) -> None:
-        """Store the configuration of a new training, or make sure that one to go on with is the same.
+        """Store the configuration of a training that may begin here, or go on."""
+        self.check(config, resume=resume)
+        write_text(config.to_toml(), self.config)
+
+    def check(self, config: TrainConfig, *, resume: bool) -> None:
+        """Make sure that a new training may begin here, or that one to go on with is the same.
 
         Raises:
+            OutputError: nothing can be written here.
             TrainingError: there is a training here already and `resume` is not asked for, or the other way round, or
                 the configurations differ; every difference is named.
         """
-        if not self.config.exists():
-            if resume:
-                remedy = "Leave out --resume to start one"
-                raise TrainingError(self.path, "there is no training here to go on with", remedy=remedy)
-            write_text(config.to_toml(), self.config)
-            return
-        if not resume:
+        check_target(self.config)
+        if self.path.resolve() == config.folder.resolve():
+            raise TrainingError(self.path, "is the folder of clips itself", remedy="Choose another folder")
+        if resume:
+            self.require()
+            check_same(read_config(self.config), config, self.path)
+        elif self.config.exists():
             remedy = "Pass --resume to go on with it, or choose another folder"
             raise TrainingError(self.path, "there is a training here already", remedy=remedy)
-        stored = read_config(self.config)
-        check_same(stored, config, self.path)
-        write_text(config.to_toml(), self.config)
+
+    def require(self) -> None:
+        """Raise where there is no training to go on with."""
+        if not self.config.is_file():
+            remedy = "Leave out --resume to start one"
+            raise TrainingError(self.path, "there is no training here to go on with", remedy=remedy)
 
 
 def check_same(stored: TrainConfig, config: TrainConfig, where: object) -> None:

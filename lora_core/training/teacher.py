@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from ..atomic import replacing
+from ..checkpoints.saving import save_tensors
 from ..experts import Expert, expert_at
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
 from .batches import make_batch, seed_of
 from .clips.cached import CachedClip, ClipCache
 from .levels import grid
-from .network.trainee import sharing_copy
+from .network.sharing import sharing_copy
 from .objectives.objective import Call
 from .objectives.speed import Trajectories
 from .settings.noise import NoiseSettings
@@ -218,7 +219,5 @@ def _read_states(file: Path) -> Tensor:
 
 
 def _write_states(states: Tensor, file: Path) -> None:
-    from safetensors.torch import save_file
-
     with replacing(file) as temporary:
-        save_file({"states": states.contiguous()}, temporary)
+        save_tensors({"states": states.contiguous()}, temporary, {})

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ..checks import first_line
+from ..checks import typed
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
-from .assembly import Source, make_learner, make_sources, make_teacher, text_tokens, turns_of
-from .checkpoints import step_of
+from .assembly import (
+    Source,
+    boundary_of,
+    check_layers,
+    make_learner,
+    make_sources,
+    make_teacher,
+    turns_of,
+)
+from .attempts import plans_for, run_by_plans
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -24,14 +32,12 @@ from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
-from .memory import exhausted
-from .memory.choice import REMEDY, choose
-from .memory.load import load_of_cache
-from .memory.machine import this_machine
-from .memory.plan import AS_ASKED, Plan, plans_from, read_plan, write_plan
+from .memory.plan import plans_from, read_plan
+from .output import write_pair
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
 from .result import (
+    adapters_of,
     facts_of,
     give_parts,
     read_record,
@@ -41,6 +47,7 @@ from .result import (
     write_record,
 )
 from .run_folder import RunFolder
+from .slots import check_slots
 from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
 
@@ -72,6 +79,20 @@ class Trained:
     history: History
 
 
+def check_training(config: TrainConfig, model: OpenedModel, out: str | Path, *, resume: bool = False) -> None:
+    """Raise what `train` would raise of a configuration, a model and a folder, before any work is done for it."""
+    RunFolder(Path(out)).check(config, resume=resume)
+    _check_network(config, model)
+
+
+def _check_network(config: TrainConfig, model: OpenedModel) -> None:
+    turns_of(config.learning, model.spec)
+    boundary_of(config.noise, model.spec)
+    check_slots(model)
+    check_layers(config, model)
+
+
+@typed(TrainingError)
 def train(
     config: TrainConfig,
     model: OpenedModel,
@@ -81,6 +102,7 @@ def train(
     resume: bool = False,
     stop_after: int | None = None,
     preview: ShowPreview | None = None,
+    on_begin: Callable[[RunFolder], object] = lambda folder: None,
     should_stop: Callable[[], bool] = lambda: False,
     listener: Listener | None = None,
     ranks: Ranks | None = None,
@@ -96,113 +118,43 @@ def train(
         stop_after: end behind this step with a checkpoint, to go on later.
         preview: called with the model in training when a preview is due; by the main process, and by all where each
             has but a part of the weights.
+        on_begin: called with the folder of a new training, by the main process, once no other training can write there.
         should_stop: asked after every step; the training then ends with a checkpoint.
         listener: told how it goes.
         ranks: this process among those that train together.
     """
     folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
     listener = listener if listener and ranks.is_main else Listener()
-    if not cache.trained:
-        raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
-    turns_of(config.learning, model.spec)  # what cannot work is said before anything is written
     with ExitStack() as held, model.lock:
-        plans = () if resume else _plans(config, model, cache, ranks, listener)
+        with ranks.as_one():
+            if not cache.trained:
+                raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
+            _check_network(config, model)  # what cannot work is said before anything is written
+        plans = () if resume else plans_for(config, model, cache, ranks, listener)
         with ranks.as_one():
             if ranks.is_main:
                 held.enter_context(folder.locked())
                 folder.begin(config, resume=resume)
+                if not resume:
+                    on_begin(folder)
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
         shown = preview if ranks.is_main or ranks.is_sharded else None
         if (last := folder.last_checkpoint) is not None and config.model.memory_plan == "auto":
             plans = plans_from(read_plan(last)[0], config, on_gpu=model.device.type != "cpu")
-        plans = plans or _plans(config, model, cache, ranks, listener)
+        plans = plans or plans_for(config, model, cache, ranks, listener)
 
         def make_loop(used: TrainConfig) -> Loop:
             return _make_loop(used, model, cache, folder, ranks, listener, shown, should_stop)
 
-        used, loop = _run(config, plans if ranks.num == 1 else plans[:1], make_loop, folder, listener, stop_after)
-        files = _finish(used, model, cache, loop, folder) if loop.is_over else {}
-        return Trained(folder, loop.step, files, loop.stopped, loop.history)
-
-
-def _plans(
-    config: TrainConfig, model: OpenedModel, cache: ClipCache, ranks: Ranks, listener: Listener
-) -> tuple[Plan, ...]:
-    """Return the first plan that fits in the memory there is, and those that take less.
-
-    Several processes have to do the same, so what each of them has left decides nothing.
-    """
-    if config.model.memory_plan == "as_asked" or ranks.num > 1:
-        return (AS_ASKED,)
-    listener.phase("predicting the memory")
-    load = load_of_cache(config, model.spec, cache, text_tokens(model))
-    try:
-        choice = choose(config, model, load, this_machine(model.device))
-    except RuntimeError as error:  # PyTorch's, of an operation that cannot be rehearsed
-        listener.note(f"the memory could not be predicted: {first_line(error)}")
-        return plans_from(AS_ASKED, config, on_gpu=model.device.type != "cpu")
-    chosen = choice.chosen or AS_ASKED
-    if chosen != AS_ASKED:
-        listener.note(f"what was asked for takes more memory than is left; the plan is {chosen}\n{choice}")
-    return plans_from(chosen, config, on_gpu=model.device.type != "cpu")
-
-
-def _run(
-    config: TrainConfig,
-    plans: Sequence[Plan],
-    make_loop: Callable[[TrainConfig], Loop],
-    folder: RunFolder,
-    listener: Listener,
-    stop_after: int | None,
-) -> tuple[TrainConfig, Loop]:
-    """Train by the first plan; where the memory runs out go on by the next, from the last whole step.
-
-    Returns:
-        The configuration as the plan has it that led to an end, and the loop at that end.
-    """
-    for plan, following in zip_longest(plans, plans[1:]):
-        used, loop = plan.apply(config), None
-        try:
-            loop = make_loop(used)
-            _begin(loop, folder, plan, used)
+        def run(used: TrainConfig, loop: Loop) -> None:
             with _tracked(used, folder, loop) as loop.trackers:
                 loop.run(stop_after)
-            return used, loop
-        except exhausted.ERRORS as error:
-            if not exhausted.is_out_of_memory(error):
-                raise
-            if following is None:
-                what = f"it has run out in the last plan, {plan.name}: {first_line(error)}"
-                raise TrainingError("memory", what, remedy=REMEDY) from error
-        # Only here, behind the error and all that its traceback holds, is there memory again.
-        when = f"after step {loop.step}" if loop is not None and loop.step else "before the first step"
-        listener.note(f"the memory has run out {when}; going on with {following}")
-        if loop is not None and loop.is_whole and loop.step > _last_step(folder):
-            loop.save()
-        loop = None
-        exhausted.give_back()
-    raise AssertionError("the last plan has returned or raised")
 
-
-def _last_step(folder: RunFolder) -> int:
-    """Return the step of the last checkpoint; 0 where there is none."""
-    last = folder.last_checkpoint
-    return 0 if last is None else step_of(last)
-
-
-def _begin(loop: Loop, folder: RunFolder, plan: Plan, used: TrainConfig) -> None:
-    """Let a loop go on from the last checkpoint, if there is one, and tell its plan in those it makes."""
-    loop.hooks = replace(loop.hooks, write=lambda path: write_plan(path, plan, used))
-    if (last := folder.last_checkpoint) is None:
-        loop.log.truncate_after(-1)  # of a run that was killed before its first checkpoint
-        return
-    _, optimizer = read_plan(last)
-    is_same = optimizer in ("", used.learning.optimizer)
-    if not is_same:
-        loop.listener.note(f"{used.learning.optimizer} begins anew, the weights go on from {last.name}")
-    loop.resume(last, with_optimizer=is_same)
+        used, loop = run_by_plans(config, plans if ranks.num == 1 else plans[:1], make_loop, folder, listener, run)
+        files = _finish(used, model, cache, loop, folder) if loop.is_over else {}
+        return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
 
 def _make_loop(
@@ -228,7 +180,7 @@ def _make_loop(
         learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
-    return Loop(
+    loop = Loop(
         learners=learners,
         turns=turns,
         num_steps=config.learning.steps,
@@ -240,6 +192,17 @@ def _make_loop(
         identity={"data": cache.digest, "number of processes": str(ranks.num)},
         ranks=ranks,
     )
+    if config.adapter.method != "full":
+        loop.hooks = replace(loop.hooks, write=partial(_adapter_writer, config, model, cache, loop))
+    return loop
+
+
+def _adapter_writer(
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, loop: Loop
+) -> Callable[[Path], dict[Expert, Path]]:
+    """Return what writes the LoRA files as they are now, to be tried before the training is over."""
+    deltas, facts = adapters_of(loop.learners), facts_of(config, model, cache, loop.learners, loop.history)
+    return lambda folder: write_pair(deltas, folder, config.name, facts)
 
 
 @contextmanager

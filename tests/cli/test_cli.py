@@ -15,25 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from lora_core import read_video
 from lora_core.checkpoints.checkpoint import Checkpoint
-from lora_core.cli import main
 from lora_core.cli.lora_option import parse_lora
 from lora_core.errors import StackError
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the program with arguments; return exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lora-core", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

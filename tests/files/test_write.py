@@ -277,7 +277,7 @@ def entries(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-@pytest.mark.parametrize("step", ["_save", "_compare"])
+@pytest.mark.parametrize("step", ["save_tensors", "_compare"])
 def test_whatever_interrupts_leaves_the_old_file_and_no_other(
     step: str, interruption: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,11 +302,11 @@ def test_whatever_interrupts_leaves_the_old_file_and_no_other(
 def test_a_file_that_reads_back_differently_is_never_put_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file = write.save_file
+    save_tensors = write.save_tensors
     monkeypatch.setattr(
         write,
-        "save_file",
-        lambda tensors, *args, **kwargs: save_file(
+        "save_tensors",
+        lambda tensors, *args, **kwargs: save_tensors(
             {name: tensor + 1 for name, tensor in tensors.items()}, *args, **kwargs
         ),
     )

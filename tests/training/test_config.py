@@ -53,10 +53,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rnak": 3}, "training: unknown key 'rnak' (nearest: 'rank')."),
     ({"lr": 0}, "lr: 0 teaches nothing (above 0, usually 1e-5 to 1e-3)."),
     ({"lr": -1e-4}, "lr: -0.0001 teaches nothing (above 0, usually 1e-5 to 1e-3)."),
-    ({"lr": "fast"}, "lr: 'fast' is not a number (a number)."),
+    ({"lr": "fast"}, "lr: 'fast' is not a number."),
     ({"steps": 0}, "steps: 0 is out of range (at least 1)."),
-    ({"steps": 2.5}, "steps: 2.5 is not a whole number (a whole number)."),
-    ({"flip": 1}, "flip: 1 is not true or false (true or false)."),
+    ({"steps": 2.5}, "steps: 2.5 is not a whole number."),
+    ({"flip": 1}, "flip: 1 is not true or false."),
     ({"method": "lroa"}, "method: unknown value 'lroa' (nearest: 'lora')."),
     ({"preset": "stile"}, "preset: unknown value 'stile' (nearest: 'style')."),
     ({"optimizer": "adam"}, "optimizer: unknown value 'adam' (nearest: 'adamw')."),
@@ -87,8 +87,33 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], text: str) -> No
     assert str(caught.value).startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("blocks=0", "0"),
+        ("background=808080", "808080"),
+        ('trigger="a = b"', "a = b"),
+        ("trigger=true", "true"),
+        ("preview_prompts=a ball, which rolls", "a ball, which rolls"),
+        ('targets=["self_attn", "ffn"]', ["self_attn", "ffn"]),
+        ("rank=4", 4),
+        ("lr=1e-3", 1e-3),
+        ("flip=true", True),
+    ],
+)
+def test_texts_from_the_shell_need_no_quotation_marks(text: str, value: object) -> None:
+    (found,) = parse_settings([text]).values()
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_setting_that_is_set_twice_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"--set: 'rank' is set twice\. Leave one out\."):
+        parse_settings(["rank=4", " rank =8"])
+
+
 def test_a_setting_without_a_value_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"--set: 'rank' sets nothing \(key=value\)"):
+    with pytest.raises(TrainingError, match=r"--set: 'rank' sets nothing \(KEY=VALUE\)"):
         parse_settings(["rank"])
 
 

@@ -32,7 +32,7 @@ class Bucket:
 
 def bucket_of(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Bucket:
     """Return the bucket of a clip: the nearest aspect, and as many frames as are wanted and there."""
-    aspect = math.log(probe.width / probe.height)
+    aspect = math.log(probe.shown_width / probe.height)
     sizes = sizes_of(settings.resolution, spec)
     height, width = min(sizes, key=lambda size: abs(math.log(size[1] / size[0]) - aspect))
     if probe.is_picture:
@@ -55,7 +55,7 @@ def sizes_of(resolution: int, spec: ModelSpec) -> tuple[tuple[int, int], ...]:
 
 def upscaling(probe: Probe, bucket: Bucket) -> float:
     """Return by how much a clip is enlarged on its way into a bucket; below 1 where it is shrunk."""
-    return max(bucket.height / probe.height, bucket.width / probe.width)
+    return max(bucket.height / probe.height, bucket.width / probe.shown_width)
 
 
 def covering_size(height: int, width: int, bucket: Bucket) -> tuple[int, int]:

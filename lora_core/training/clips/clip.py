@@ -39,6 +39,11 @@ class Probe:
     def is_picture(self) -> bool:
         return self.fps == 0
 
+    @property
+    def shown_width(self) -> int:
+        """How wide it is once its pixels are square, its height kept."""
+        return max(1, round(self.width * self.pixel_aspect))
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...checks import first_few
+from ...checks import counted, first_few
 from ...errors import DatasetError
 from ..settings.clips import ClipSettings
 from .clip import Clip, Finding
@@ -46,16 +46,22 @@ class Diagnosis:
         return dict(Counter(kind for finding in self.findings for kind in finding.kinds).most_common())
 
     def check(self) -> None:
-        """Raise where nothing is left to use, or more than the allowed share of the files is left out."""
+        """Raise where nothing or too little is left to use, or more than the allowed share of the files is left out."""
         num_left_out, num_files = len(self.left_out), len(self.findings)
         remedy = "Mend them as the report says"
         if num_left_out == num_files:
-            what = f"none of its {num_files} files can be used: {self._first_left_out()}"
-            raise DatasetError(self.folder, what, remedy=remedy)
+            none = "its only file cannot" if num_files == 1 else f"none of its {num_files} files can"
+            raise DatasetError(self.folder, f"{none} be used: {self._first_left_out()}", remedy=remedy)
         if num_left_out > self.settings.max_bad * num_files:
             what = f"{num_left_out} of its {num_files} files are left out: {self._first_left_out()}"
             expected = f"at most {self.settings.max_bad:.0%}"
             raise DatasetError(self.folder, what, expected=expected, remedy=f"{remedy}, or raise max_bad")
+        if (num_clips := len(self.clips)) < self.settings.min_clips:
+            what = f"{counted(num_clips, 'clip')} can be used"
+            if num_left_out:
+                what += f", {num_left_out} left out: {self._first_left_out()}"
+            remedy = f"Add clips, or set min_clips to {num_clips}"
+            raise DatasetError(self.folder, what, expected=f"at least {self.settings.min_clips}", remedy=remedy)
 
     def _first_left_out(self) -> str:
         return first_few((f"{finding.name} {finding.problem}" for finding in self.left_out), between="; ")
@@ -74,6 +80,6 @@ def bucket_notes(
     notes = [f"the bucket {bucket} is empty: no clip is nearest to it" for bucket in wanted if not buckets.get(bucket)]
     for bucket, names in buckets.items():
         if 0 < len(names) < batch_size:
-            clips = f"{len(names)} clip{'s' if len(names) > 1 else ''}"
+            clips = counted(len(names), "clip")
             notes.append(f"the bucket {bucket} has {clips} for batches of {batch_size}: {first_few(names)}")
     return tuple(notes)

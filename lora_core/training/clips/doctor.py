@@ -13,14 +13,16 @@ from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...progress import Progress
 from ..settings.clips import ClipSettings
+from .background import parse_colour
+from .buckets import sizes_of
 from .captions import Captioned, read_captions
 from .clip import Clip, Finding, Probe
 from .diagnosis import Diagnosis
 from .fault import Fault, UnusableClipError
-from .glance import colour
 from .layout import Layout, read_layout
 from .probe import probe
-from .rules import faults_of, target_fps
+from .rules import faults_of
+from .windows import fewest_frames, target_fps
 
 _log = logging.getLogger(__name__)
 #: Files that are decoded at a time; FFmpeg lets go of Python meanwhile.
@@ -45,7 +47,8 @@ def diagnose(
     """Examine the files of a clips folder, however many of them are at fault: for a report on them."""
     if settings.caption_from_trigger and not settings.trigger.strip():
         raise TrainingError("caption_from_trigger", "there is no trigger", remedy="Set the trigger, or default_caption")
-    colour(settings.background)
+    parse_colour(settings.background)
+    fewest_frames(settings, spec), sizes_of(settings.resolution, spec)  # what no clip could fit is said first
     layout = read_layout(Path(folder))
     captions = read_captions(layout)
     probed = _probe_all(layout, settings, progress)

@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "too_short": Kind("Take a longer clip, or lower min_frames"),
     "black": Kind("Remove it"),
     "one_colour": Kind("Remove it"),
+    "picture": Kind("Take a video in its place"),
     "frozen": Kind("Save one frame of it as a picture, or remove it"),
     "partly_blank": Kind("Cut that part away", leaves_out=False),
     "enlarged": Kind("Take a larger original, lower the resolution, or raise max_upscale"),

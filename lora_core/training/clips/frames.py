@@ -6,16 +6,19 @@ Letters: T frames, H W pixels. Frames are uint8 arrays (H, W, 3).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps
 
 from ...errors import DatasetError
+from .background import Colour, laid_over, parse_colour
+from .picture_file import in_bytes, is_read_as_picture, stamped_frames
+from .video_file import Decoder, display_matrix, has_alpha, is_sideways, opened
 
 if TYPE_CHECKING:
     import av
@@ -23,14 +26,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Shape = Callable[[np.ndarray], np.ndarray]
-Colour = tuple[int, int, int]
 
-#: Read by Pillow: pictures, moving ones too.
-_PICTURES = {".gif", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp"}
-#: What browsers and ffmpeg play for a frame that says less, in milliseconds.
-_LEAST_DURATION, _USUAL_DURATION = 11, 100
-#: Decoders that know the transparency of a WebM; the usual ones drop it.
-_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: From how many rows on a video that names no colour matrix has that of HD, as players guess.
 _HD_ROWS = 720
 
@@ -61,19 +57,9 @@ def read_frames(
         shape: what is done to each frame as soon as it is there, such as making it smaller.
     """
     colour = parse_colour(background)
-    stills = _stills_of_picture if path.suffix.lower() in _PICTURES else _stills_of_video
+    stills = _stills_of_picture if is_read_as_picture(path) else _stills_of_video
     with closing(stills(path, times[0], colour)) as found:
         return np.stack(list(_nearest(found, times, shape, path)))
-
-
-def parse_colour(text: str) -> Colour:
-    """Read a colour written as six hexadecimal digits."""
-    digits = text.removeprefix("#")
-    with suppress(ValueError):
-        if len(digits) == 6:
-            red, green, blue = bytes.fromhex(digits)
-            return red, green, blue
-    raise DatasetError("background", f"{text!r} is no colour", expected="six hexadecimal digits, such as 808080")
 
 
 def _nearest(stills: Iterable[Still], times: Sequence[float], shape: Shape, path: Path) -> Iterator[np.ndarray]:
@@ -104,35 +90,21 @@ def _shaped(still: Still, shape: Shape) -> np.ndarray:
 
 
 def _stills_of_picture(path: Path, start: float, colour: Colour) -> Generator[Still, None, None]:
-    """Yield the frames of a picture, which may move; they build on each other, so none is passed over."""
+    """Yield the frames of a picture, which may move, from the first on."""
     try:
         with Image.open(path) as picture:
-            time = 0.0
-            for frame in ImageSequence.Iterator(picture):
-                frame.load()
-                yield Still(time / 1000, partial(np.copy, _flattened(frame, colour)))
-                duration = frame.info.get("duration", 0)
-                time += duration if duration >= _LEAST_DURATION else _USUAL_DURATION
+            for time, frame in stamped_frames(picture):
+                yield Still(time, partial(np.copy, _flattened(frame, colour)))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DatasetError(path, f"cannot be read as a picture: {error}", remedy="Save it again") from error
 
 
 def _flattened(picture: Image.Image, colour: Colour) -> np.ndarray:
     """Return a picture as it is shown, upright and before a background."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off above 255
-        grey = np.asarray(picture).astype(np.float32) / 257
-        return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    picture = in_bytes(ImageOps.exif_transpose(picture))
     if not picture.has_transparency_data:
         return np.asarray(picture.convert("RGB"))
-    return _before(np.asarray(picture.convert("RGBA")), colour)
-
-
-def _before(pixels: np.ndarray, colour: Colour) -> np.ndarray:
-    """Lay pixels (H, W, 4) over a colour."""
-    share = pixels[..., 3:].astype(np.float32) / 255
-    mixed = pixels[..., :3] * share + np.array(colour, np.float32) * (1 - share)
-    return np.rint(mixed).astype(np.uint8)
+    return laid_over(np.asarray(picture.convert("RGBA")), colour)
 
 
 # ---------------------------------------------------------------- videos
@@ -143,7 +115,7 @@ def _stills_of_video(path: Path, start: float, colour: Colour) -> Generator[Stil
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             if not container.streams.video:
                 raise DatasetError(path, "holds no video", remedy="Check that it plays")
             stream = container.streams.video[0]
@@ -202,28 +174,17 @@ def _unit(stream: VideoStream) -> float:
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    import av
-
-    decoder = _ALPHA_DECODERS.get(stream.codec_context.name) if _says_alpha(stream) else None
-    if decoder is None or decoder not in av.codecs_available:
-        yield from container.decode(stream)
-        return
-    context: Any = av.CodecContext.create(decoder, "r")
+    decoder = Decoder(stream)
     for packet in container.demux(stream):
-        yield from context.decode(packet if packet.size else None)
-
-
-def _says_alpha(stream: VideoStream) -> bool:
-    return next((value for key, value in stream.metadata.items() if key.lower() == "alpha_mode"), "0") == "1"
+        yield from decoder.decode(packet)
 
 
 def _upright(frame: av.VideoFrame, shape: float, colour: Colour) -> np.ndarray:
     """Return a frame as it is shown: square pixels, before a background, turned the way its camera was held."""
-    has_alpha = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
-    pixels = _converted(frame, "rgba" if has_alpha else "rgb24", round(frame.width * shape))
-    if has_alpha:
-        pixels = _before(pixels, colour)
-    return _turned(pixels, _display_matrix(frame))
+    pixels = _converted(frame, "rgba" if has_alpha(frame) else "rgb24", round(frame.width * shape))
+    if has_alpha(frame):
+        pixels = laid_over(pixels, colour)
+    return _turned(pixels, display_matrix(frame))
 
 
 def _converted(frame: av.VideoFrame, form: str, width: int) -> np.ndarray:
@@ -234,19 +195,9 @@ def _converted(frame: av.VideoFrame, form: str, width: int) -> np.ndarray:
     return frame.reformat(width=width, format=form, interpolation="BICUBIC", **matrix).to_ndarray()
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """Return the a, b, c, d of libavutil's display.h: what a step to the right and one down become."""
-    found: Any = frame.side_data.get("DISPLAYMATRIX")
-    if found is None:
-        return 1, 0, 0, 1
-    numbers = np.frombuffer(bytes(found), np.int32)
-    return int(numbers[0]), int(numbers[1]), int(numbers[3]), int(numbers[4])
-
-
 def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
     """Turn and mirror pixels (H, W, 3) by quarters, as a display matrix has it."""
     a, b, c, d = matrix
-    is_sideways = abs(b) > abs(a)
-    across, down = (c, b) if is_sideways else (a, d)
-    turned = pixels.transpose(1, 0, 2) if is_sideways else pixels
+    across, down = (c, b) if is_sideways(matrix) else (a, d)
+    turned = pixels.transpose(1, 0, 2) if is_sideways(matrix) else pixels
     return np.ascontiguousarray(turned[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])

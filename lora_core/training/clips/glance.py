@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DatasetError
 from .clip import Probe
 
 #: The sides of a thumbnail, each of whose pixels is the mean of its part of the frame.
@@ -74,20 +73,3 @@ def summed_up(
         longest_gap=float(np.diff(times).max(initial=0.0)),
         pixel_aspect=aspect,
     )
-
-
-def before(pixels: np.ndarray, background: Sequence[int]) -> np.ndarray:
-    """Lay pixels (H, W, 4) over a colour."""
-    share = pixels[..., 3:].astype(np.float32) / 255
-    mixed = pixels[..., :3] * share + np.array(background, np.float32) * (1 - share)
-    return np.rint(mixed).astype(np.uint8)
-
-
-def colour(digits: str) -> tuple[int, int, int]:
-    """Read a colour written as red, green, blue in hexadecimal."""
-    try:
-        red, green, blue = bytes.fromhex(digits.removeprefix("#"))
-    except ValueError:
-        expected = "six hexadecimal digits, such as 808080"
-        raise DatasetError("background", f"{digits!r:.40} is no colour", expected=expected) from None
-    return red, green, blue

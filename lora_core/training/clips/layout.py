@@ -19,6 +19,8 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 LIST_NAMES = ("captions.txt", "metadata.jsonl", "metadata.csv")
 #: A folder that holds a file of this name is not looked into: it holds results, not clips.
 NO_CLIPS = ".no_clips"
+#: What the cache of a clips folder is called inside it; nobody needs to be told that it holds no clips.
+CACHE_NAME = ".wanloom-cache"
 
 HIDDEN, MARKED, OTHER, UNNAMEABLE = "hidden", f"marked with {NO_CLIPS}", "of another kind", "named in no UTF-8"
 
@@ -88,7 +90,7 @@ def _sorted_files(folder: Path) -> Iterator[tuple[str, str]]:
             yield _writable(prefix), MARKED
             folders.clear()
             continue
-        for name in [name for name in folders if name.startswith(".")]:
+        for name in [name for name in folders if name.startswith(".") and name != CACHE_NAME]:
             yield _writable(f"{prefix}{name}/"), HIDDEN
         entered.add(os.path.realpath(path))
         folders[:] = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...atomic import real_target, write_text
-from ...checks import first_few
+from ...checks import counted, typed
 from ...errors import DatasetError
 from ...families.base import ModelSpec
 from ...families.opened import OpenedModel
@@ -22,13 +22,9 @@ from .clip import Clip
 from .diagnosis import Diagnosis, bucket_notes
 from .doctor import examine
 from .encode import caption_notes
-from .layout import NO_CLIPS
+from .layout import CACHE_NAME, NO_CLIPS
 from .store import store_for
 from .takes import Take, takes_of
-from .windows import fewest_frames, target_fps, windows_of
-
-#: What the cache of a clips folder is called inside it; hidden, and so never taken for clips.
-CACHE_NAME = ".wanloom-cache"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +46,7 @@ def _unheard(done: int, total: int, what: str) -> None:
     """Take no note of progress."""
 
 
+@typed(DatasetError)
 def prepare(
     folder: str | Path,
     model: OpenedModel,
@@ -88,13 +85,13 @@ def prepare_examined(
 ) -> Prepared:
     """Encode what the cache of a folder lacks of the clips that a doctor found usable."""
     settings = diagnosis.settings
-    takes, notes = plan_takes(diagnosis.clips, settings, model.spec)
+    takes = plan_takes(diagnosis.clips, settings, model.spec)
     captions = [caption for take in takes for caption in take.clip.captions]
     store = store_for(model, settings, cache_folder(diagnosis.folder, cache))
     if not (store.folder / NO_CLIPS).exists():
         write_text("", store.folder / NO_CLIPS)
     filled = fill_cache(store, takes, model, settings.background, progress)
-    return Prepared(filled, diagnosis, (*notes, *caption_notes(model, captions)))
+    return Prepared(filled, diagnosis, (*_split_notes(takes), *caption_notes(model, captions)))
 
 
 def cache_folder(folder: str | Path, cache: str | Path | None = None) -> Path:
@@ -102,19 +99,9 @@ def cache_folder(folder: str | Path, cache: str | Path | None = None) -> Path:
     return Path(folder) / CACHE_NAME if cache is None else Path(cache)
 
 
-def plan_takes(
-    clips: Sequence[Clip], settings: ClipSettings, spec: ModelSpec
-) -> tuple[tuple[Take, ...], tuple[str, ...]]:
-    """Return what of usable clips is encoded, captions with the trigger in front, and notes on what is not."""
-    unfit = dict(_unfit(clips, settings, spec))
-    notes = tuple(f"left out, {reason}: {first_few(names)}" for reason, names in unfit.items())
-    left_out = {name for names in unfit.values() for name in names}
-    captioned = [_with_trigger(clip, settings.trigger) for clip in clips if clip.name not in left_out]
-    if not captioned:
-        what = f"nothing is left to train on; {'; '.join(notes)}"
-        raise DatasetError(spec.title, what, remedy="Add clips, or lower num_frames or min_frames")
-    takes = takes_of(captioned, settings, spec)
-    return takes, (*notes, *_split_notes(takes))
+def plan_takes(clips: Sequence[Clip], settings: ClipSettings, spec: ModelSpec) -> tuple[Take, ...]:
+    """Return what of usable clips is encoded, captions with the trigger in front."""
+    return takes_of([_with_trigger(clip, settings.trigger) for clip in clips], settings, spec)
 
 
 def buckets_of(clips: Iterable[Clip], settings: ClipSettings, spec: ModelSpec) -> dict[str, str]:
@@ -128,7 +115,7 @@ def bucket_lines(buckets: dict[str, str], batch_size: int = 1) -> tuple[str, ...
     for name, bucket in buckets.items():
         names.setdefault(bucket, []).append(name)
     counts = Counter({bucket: len(clips) for bucket, clips in names.items()}).most_common()
-    lines = (f"bucket {bucket}: {count} clip{'s' if count > 1 else ''}" for bucket, count in counts)
+    lines = (f"bucket {bucket}: {counted(count, 'clip')}" for bucket, count in counts)
     return (*lines, *bucket_notes(names, batch_size))
 
 
@@ -137,20 +124,7 @@ def _with_trigger(clip: Clip, trigger: str) -> Clip:
     return replace(clip, captions=tuple(dict.fromkeys(captions)))
 
 
-def _unfit(clips: Sequence[Clip], settings: ClipSettings, spec: ModelSpec) -> Iterator[tuple[str, list[str]]]:
-    """Yield why clips cannot be trained on, and which."""
-    rate = target_fps(settings, spec)
-    reasons = {
-        f"shorter than {fewest_frames(settings, spec)} frames at {rate:g} fps": [
-            clip.name for clip in clips if not windows_of(clip.probe, settings, spec)
-        ],
-        f"pictures, of which {spec.title} is told all there is to learn": [
-            clip.name for clip in clips if clip.probe.is_picture and spec.image_conditioned
-        ],
-    }
-    yield from ((reason, names) for reason, names in reasons.items() if names)
-
-
-def _split_notes(takes: Sequence[Take]) -> Iterator[str]:
-    if not any(take.clip.held_out for take in takes):
-        yield "no clip is held out, so nothing will tell when a training begins to overfit"
+def _split_notes(takes: Sequence[Take]) -> tuple[str, ...]:
+    if any(take.clip.held_out for take in takes):
+        return ()
+    return ("no clip is held out, so nothing will tell when a training begins to overfit",)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path, PurePath
+from pathlib import Path
 
+from .background import parse_colour
 from .clip import Probe
 from .ending import missing_end
 from .fault import Fault, UnusableClipError
-from .glance import colour
-from .layout import PICTURE_SUFFIXES
+from .picture_file import is_read_as_picture
 from .probe_picture import probe_picture
 from .probe_video import probe_video
 
@@ -23,7 +23,7 @@ def probe(path: Path, background: str = "000000") -> Probe:
         path: the file; as what it is read is decided by how its name ends.
         background: what transparency shows, as red, green, blue in hexadecimal.
     """
-    shown = colour(background)
+    shown = parse_colour(background)
     try:
         if not path.stat().st_size:
             raise UnusableClipError(path, Fault("empty", "is empty: 0 bytes"))
@@ -35,11 +35,6 @@ def probe(path: Path, background: str = "000000") -> Probe:
         raise UnusableClipError(path, Fault("unreadable", f"cannot be read: {error.strerror or error}")) from error
     read = probe_picture if is_read_as_picture(path) else probe_video
     return read(path, fingerprint, shown)
-
-
-def is_read_as_picture(path: PurePath) -> bool:
-    """Say whether a file is one for Pillow, which knows how the frames of a GIF build on each other."""
-    return path.suffix.lower() in (*PICTURE_SUFFIXES, ".gif")
 
 
 def _sha256(path: Path) -> str:

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .background import Colour, laid_over
 from .clip import Probe
 from .fault import Fault, UnusableClipError
-from .glance import SIDE, Glance, before, glances, summed_up
+from .glance import SIDE, Glance, glances, summed_up
+from .video_file import Decoder, display_matrix, has_alpha, is_of_pictures, is_sideways, opened
 
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.stream import VideoStream
 
-#: Decoders that know the transparency of a WebM; the usual ones drop it.
-_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: What counts as the rate of a file that says nothing of it.
 _USUAL_RATE = 25.0
 #: How much of the stated time may be missing at the end: whole frames, or a share of a long film.
@@ -38,7 +37,7 @@ class _Tally:
     turned: bool = False
 
 
-def probe_video(path: Path, fingerprint: str, background: Sequence[int]) -> Probe:
+def probe_video(path: Path, fingerprint: str, background: Colour) -> Probe:
     """Return what a video is."""
     import av
 
@@ -58,19 +57,6 @@ def probe_video(path: Path, fingerprint: str, background: Sequence[int]) -> Prob
     if tally.turned:
         width, height, aspect = height, width, 1 / aspect
     return summed_up(seen, (width, height), fingerprint, rate=rate, aspect=aspect)
-
-
-def opened(path: Path) -> InputContainer:
-    """Open a video file, and of what it may refer to nothing but files."""
-    import av
-
-    # With its whole path no name is taken for an address; bytes that are no text occur in the wild, in titles.
-    return av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
-
-
-def is_of_pictures(container: InputContainer) -> bool:
-    """Say whether FFmpeg reads a file as a picture, or takes it for one by its name alone."""
-    return container.format.name.endswith("_pipe") or container.format.name == "image2"
 
 
 def _time(glance: Glance) -> float:
@@ -98,7 +84,7 @@ def _video_of(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _thumbnails(
-    container: InputContainer, stream: VideoStream, background: Sequence[int], tally: _Tally
+    container: InputContainer, stream: VideoStream, background: Colour, tally: _Tally
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield (its time stamp in seconds, thumbnail) of each frame, in the order in which they are shown."""
     from av.video.reformatter import VideoReformatter
@@ -109,7 +95,7 @@ def _thumbnails(
     for frame in _decoded(container, stream, tally):
         time = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else time + step
         if not tally.sizes:
-            tally.turned = _is_turned(frame)
+            tally.turned = is_sideways(display_matrix(frame))
         tally.sizes.add((frame.width, frame.height))
         tally.num_damaged += frame.is_corrupt
         yield time, _thumbnail(small, frame, background)
@@ -119,7 +105,7 @@ def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> I
     """Yield all frames; what cannot be decoded is counted."""
     import av
 
-    decoder = _decoder(stream)
+    decoder = Decoder(stream)
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
             tally.end = max(tally.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
@@ -127,44 +113,17 @@ def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> I
             continue
         tally.num_cut += packet.is_corrupt
         try:
-            frames = _frames(packet, decoder)
-        except av.error.EOFError:  # said by some decoders at the end
-            continue
+            frames = decoder.decode(packet)
         except av.FFmpegError:
             tally.num_damaged += 1
             continue
         yield from frames
 
 
-def _frames(packet: Packet, decoder: Any) -> list[av.VideoFrame]:
-    if decoder is None:
-        return packet.decode()
-    return decoder.decode(packet if packet.size else None)
-
-
-def _decoder(stream: VideoStream) -> Any:
-    """Return a decoder that knows of transparency where the stream has some, or None for the stream's own."""
-    import av
-
-    says_alpha = any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
-    name = _ALPHA_DECODERS.get(stream.codec_context.name) if says_alpha else None
-    return av.CodecContext.create(name, "r") if name in av.codecs_available else None
-
-
-def _thumbnail(small: Any, frame: av.VideoFrame, background: Sequence[int]) -> np.ndarray:
-    has_alpha = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
-    form = "rgba" if has_alpha else "rgb24"
+def _thumbnail(small: Any, frame: av.VideoFrame, background: Colour) -> np.ndarray:
+    form = "rgba" if has_alpha(frame) else "rgb24"
     pixels = small.reformat(frame, SIDE, SIDE, form, interpolation="AREA").to_ndarray()
-    return before(pixels, background) if has_alpha else pixels
-
-
-def _is_turned(frame: av.VideoFrame) -> bool:
-    """Say whether a frame is shown on its side, by the matrix of libavutil's display.h."""
-    found: Any = frame.side_data.get("DISPLAYMATRIX")
-    if found is None:
-        return False
-    numbers = np.frombuffer(bytes(found), np.int32)
-    return abs(int(numbers[1])) > abs(int(numbers[0]))
+    return laid_over(pixels, background) if has_alpha(frame) else pixels
 
 
 # ---------------------------------------------------------------- faults

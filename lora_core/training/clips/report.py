@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...checks import first_few, shown
+from ...checks import counted, first_few, shown
 from .clip import Finding
 from .diagnosis import Diagnosis
 
@@ -102,17 +102,13 @@ def _remedies(diagnosis: Diagnosis) -> list[str]:
 
 def _summary(diagnosis: Diagnosis) -> list[str]:
     counts = totals(diagnosis)
-    videos = f"{_number(counts['videos'], 'video')} of {counts['seconds']:.1f} s"
-    holding = f"{videos}, {_number(counts['pictures'], 'picture')}, {_number(counts['captions'], 'caption')}"
+    videos = f"{counted(counts['videos'], 'video')} of {counts['seconds']:.1f} s"
+    holding = f"{videos}, {counted(counts['pictures'], 'picture')}, {counted(counts['captions'], 'caption')}"
     lines = [f"{counts['used']} of {counts['files']} files are used: {holding}; {counts['left_out']} are left out"]
     if counts["problems"]:
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["problems"].items())
         lines.append(f"problems: {kinds}")
     return [*lines, *(f"note: {note}" for note in diagnosis.notes)]
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _plain(finding: Finding, bucket: str | None) -> dict[str, Any]:

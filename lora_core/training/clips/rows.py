@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from ...checks import first_few, known, parse_json, shown
+from ...checks import counted, first_few, known, parse_json, shown
 from ...errors import DatasetError
 from .layout import is_clip
 from .words import Words
@@ -74,7 +74,7 @@ def _read_text(words: Words, where: str, clips: Sequence[str], find: Callable[[s
     if are_named or (names and len(names) == len(lines) and not any(" " in name for name in names)):
         return Rows(tuple(_named(lines, parts, where)))
     if len(lines) != len(clips):
-        what = f"{len(lines)} captions for {len(clips)} clips"
+        what = f"{counted(len(lines), 'caption')} for {counted(len(clips), 'clip')}"
         expected = "one line for each clip in the order of their names, or `name | caption`"
         raise DatasetError(where, what, expected=expected, remedy="Name the clip in each line")
     rows = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
 from ...families.base import ModelSpec
 from ..settings.clips import ClipSettings
+from .buckets import bucket_of, upscaling
 from .clip import Probe
 from .fault import Fault
+from .windows import fewest_frames, frames_at, target_fps
 
 #: Frames per second that people film with; what lies outside is mostly a wrong entry, or stutters.
 _SLOWEST, _FASTEST = 8.0, 120.0
@@ -20,8 +21,6 @@ _BLACK = 32
 _STILL = 12
 #: The share of frames of one colour from which it is told.
 _PARTLY = 0.25
-#: By how much of a frame the last one may lie behind the end of a clip, whose mean rate is never quite exact.
-_SLACK = 0.25
 
 Rule = Callable[[Probe, ClipSettings, ModelSpec], Fault | None]
 
@@ -34,26 +33,21 @@ def faults_of(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Iterator
             yield fault
 
 
-def frames_at(probe: Probe, fps: float) -> int:
-    """Return how many frames a clip has when it is resampled to `fps` by its time stamps."""
-    return 1 if probe.is_picture else int((probe.num_frames - 1) / probe.fps * fps + _SLACK) + 1
-
-
-def target_fps(settings: ClipSettings, spec: ModelSpec) -> float:
-    """Return the rate that clips are resampled to."""
-    return settings.fps or spec.default_clip.fps
-
-
 def _too_short(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     if probe.is_picture:
         return None
-    fps = target_fps(settings, spec)
+    fps, least = target_fps(settings, spec), fewest_frames(settings, spec)
     available = frames_at(probe, fps)
-    least = settings.min_frames or settings.num_frames or spec.default_clip.num_frames
     if available >= least:
         return None
     what = f"is too short: {probe.seconds:.2f} s make {available} frames at {fps:g} fps, {least} are needed"
     return Fault("too_short", what)
+
+
+def _picture(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
+    if not (probe.is_picture and spec.image_conditioned):
+        return None
+    return Fault("picture", f"is a picture, of which {spec.title} is told all there is to learn")
 
 
 def _blank(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
@@ -73,8 +67,7 @@ def _frozen(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | No
 
 
 def _enlarged(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
-    side = settings.resolution or math.sqrt(spec.default_clip.height * spec.default_clip.width)
-    factor = side / math.sqrt(probe.height * probe.width * probe.pixel_aspect)
+    factor = upscaling(probe, bucket_of(probe, settings, spec))
     if factor <= settings.max_upscale * (1 + 1e-6):
         return None
     what = f"would be enlarged {factor:.1f} times from {probe.width}x{probe.height}, at most {settings.max_upscale:g}"
@@ -92,4 +85,4 @@ def _unusual_speed(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fau
     return None
 
 
-_RULES: tuple[Rule, ...] = (_too_short, _blank, _frozen, _enlarged, _unusual_speed)
+_RULES: tuple[Rule, ...] = (_too_short, _picture, _blank, _frozen, _enlarged, _unusual_speed)

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ...atomic import replacing
 from ...checkpoints.hashes import hashes_of
+from ...checkpoints.saving import save_tensors
 from ...families.opened import OpenedModel
 from ..settings.clips import ClipSettings
+from .background import parse_colour
 from .encode import LATENTS, TEXT
-from .frames import parse_colour
 from .takes import Take
 from .variants import Variant
 
@@ -89,7 +89,7 @@ def store_for(model: OpenedModel, settings: ClipSettings, folder: Path) -> Store
 def write_entry(file: Path, tensors: Mapping[str, Tensor], shows: str) -> None:
     """Write an entry, with what it shows for those who look into the folder."""
     with replacing(file) as temporary:
-        save_file(dict(tensors), temporary, metadata={"shows": shows})
+        save_tensors(tensors, temporary, {"shows": shows})
 
 
 def hash_of(key: object) -> str:

@@ -52,4 +52,4 @@ def variants_of(probe: Probe, bucket: Bucket, settings: ClipSettings) -> tuple[V
 
 
 def _has_room(probe: Probe, bucket: Bucket) -> bool:
-    return covering_size(probe.height, probe.width, bucket) != (bucket.height, bucket.width)
+    return covering_size(probe.height, probe.shown_width, bucket) != (bucket.height, bucket.width)

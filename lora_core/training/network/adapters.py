@@ -6,6 +6,7 @@ Dtype policy: an adapter's parameters are float32, whatever the base's are.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,11 @@ def _draw(module: Any, generator: torch.Generator) -> None:
 _MAGNITUDE = "lora_magnitude_vector"
 
 
+def _exactly(paths: list[str]) -> str:
+    """Return a pattern of these paths; peft would also take every path that one of a list is the end of."""
+    return "|".join(re.escape(path) for path in paths)
+
+
 def _lora_config(settings: AdapterSettings, paths: list[str]) -> Any:
     from peft import LoraConfig
 
@@ -93,20 +99,20 @@ def _lora_config(settings: AdapterSettings, paths: list[str]) -> Any:
         use_rslora=settings.rslora,
         use_dora=settings.adapter == "dora",
         lora_dropout=settings.dropout,
-        target_modules=paths,
+        target_modules=_exactly(paths),
     )
 
 
 def _loha_config(settings: AdapterSettings, paths: list[str]) -> Any:
     from peft import LoHaConfig
 
-    return LoHaConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=paths)  # type: ignore[arg-type]
+    return LoHaConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=_exactly(paths))  # type: ignore[arg-type]
 
 
 def _lokr_config(settings: AdapterSettings, paths: list[str]) -> Any:
     from peft import LoKrConfig
 
-    return LoKrConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=paths)  # type: ignore[arg-type]
+    return LoKrConfig(r=settings.rank, alpha=settings.used_alpha, target_modules=_exactly(paths))  # type: ignore[arg-type]
 
 
 def _lora(tensors: Mapping[str, Tensor], scale: float) -> Delta:

@@ -19,7 +19,6 @@ from ...checkpoints.fp8 import dequantise
 from ...checkpoints.quiet import quietly
 from ...errors import TrainingError
 from ..settings.adapter import BaseFormat
-from .place import HERE, Place
 from .targets import Layer
 
 #: Packed weight and the statistics it is unpacked with, by name.
@@ -47,11 +46,11 @@ class PackedLinear(nn.Linear):
 
     packed: nn.Parameter
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, base_format: BaseFormat, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, base_format: BaseFormat) -> None:
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape
         self.base_format = base_format
-        self.dtype = dtype
+        self.dtype = weight.dtype
         parts = PACKINGS[base_format].pack(weight)
         self.packed = nn.Parameter(parts.pop("packed"), requires_grad=False)
         self._statistics = tuple(parts)
@@ -122,13 +121,20 @@ def pack_layers(
     network: nn.Module,
     layers: tuple[Layer, ...],
     base_format: BaseFormat,
-    place: Place = HERE,
+    dtypes: Mapping[str, torch.dtype],
+    device: torch.device | str | None = None,
     *,
     offload: bool = False,
 ) -> None:
-    """Put a packed layer in the place of each of the layers, one after the other, each packed where it goes.
+    """Put a packed layer in the place of each of the layers, one after the other.
 
-    With `offload` packed weights go back to system memory at once, and are brought to the place when they are used.
+    Args:
+        network: a copy, whose own layers may be replaced.
+        layers: of it.
+        base_format: how to pack.
+        dtypes: full name of a weight -> the dtype it computes in, where that is not what it is stored in.
+        device: where the packed layers shall be.
+        offload: let packed weights go back to system memory at once; they are brought to the device to be used.
     """
     if base_format == "nf4":
         bitsandbytes()
@@ -136,23 +142,24 @@ def pack_layers(
         parent_path, _, leaf = layer.path.rpartition(".")
         parent = network.get_submodule(parent_path)
         plain: Any = getattr(parent, leaf)
-        packed = _packed(plain, layer, base_format, place)
+        weight = _unpacked(plain, layer)
+        dtype = dtypes.get(f"{layer.path}.weight", weight.dtype)
+        bias = None if plain.bias is None else plain.bias.detach().to(device, dtype, copy=True)
+        packed = PackedLinear(weight.to(device, dtype), bias, base_format)
         if offload:
-            packed.keep_off(place.device or packed.packed.device)
+            packed.keep_off(packed.packed.device if device is None else torch.device(device))
         setattr(parent, leaf, packed)
 
 
-def _packed(plain: Any, layer: Layer, base_format: BaseFormat, place: Place) -> PackedLinear:
-    bias = None if plain.bias is None else place.copy(f"{layer.path}.bias", plain.bias)
-    if hasattr(plain, "dequantised_weight"):
-        moved: Any = place.module(plain)
-        weight = moved.dequantised_weight(torch.float32)
-    elif plain.weight.is_floating_point():
-        weight = place.bring(f"{layer.path}.weight", plain.weight)
-    else:
-        what = f"the weight of {layer.target!r} is packed already, as {type(plain.weight).__name__}"
+def _unpacked(layer: Any, named: Layer) -> Tensor:
+    """Return a layer's weight in the dtype it computes in, widened where the checkpoint had it packed."""
+    if hasattr(layer, "dequantised_weight"):
+        weight: Tensor = layer.dequantised_weight(torch.float32 if layer.bias is None else layer.bias.dtype)
+        return weight
+    if not layer.weight.is_floating_point():
+        what = f"the weight of {named.target!r} is packed already, as {type(layer.weight).__name__}"
         raise TrainingError("method qlora", what, remedy="Open the model from weights of 16 bits, or train a lora")
-    return PackedLinear(weight, bias, base_format, weight.dtype if bias is None else bias.dtype)
+    return layer.weight.detach()
 
 
 # ------------------------------------------------------------------------------------------- the packings

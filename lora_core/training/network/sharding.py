@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .trainee import Trainee
 
+def shard(network: nn.Module, device: torch.device, num: int) -> None:
+    """Share out a network; a block's parameters are whole only while it computes.
 
-def shard(trainee: Trainee, device: torch.device, num: int) -> Trainee:
-    """Share out a trainee's network; a block's parameters are whole only while it computes.
-
-    The network may be anywhere, each block goes to the device by itself; its parameters are no objects of the base,
-    for torch puts others in their place. The weights of the trainee that is returned are the parts.
+    It may be anywhere, and each block goes to the device by itself. Its parameters are replaced by others, which are
+    the parts; so they may be no objects that somebody else holds.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    network = trainee.network
-    paths = {id(parameter): path for path, parameter in network.named_parameters()}
-    learning = {name: paths[id(weight)] for name, weight in trainee.weights.items()}
     network.register_forward_hook(_own_output)
     mesh = init_device_mesh(device.type, (num,))
     for block in _blocks(network):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
-    return replace(trainee, weights={name: network.get_parameter(path) for name, path in learning.items()})
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:

@@ -1,21 +1,21 @@
 """A network in training: what of it learns, and the change it has learnt.
 
-The network shares the base's tensors with the opened model and writes to none of them; what is learnt has its own.
+What is not changed is shared with the opened model, whose tensors are never written; what is learnt has its own.
 Dtype policy: what learns is float32; the network computes in the dtype it was opened in.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from ...deltas import Delta, Full
+from ...checkpoints.residency import Network
+from ...deltas import Delta
 from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
@@ -23,8 +23,9 @@ from ..settings.adapter import AdapterSettings, Method
 from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
 from .packed import PackedLinear, pack_layers
-from .place import HERE, Place
-from .targets import EVERYTHING, Layer, block_layers, check_rank, chosen_blocks, chosen_layers
+from .sharing import own_tensors, sharing_copy, tensor_ids
+from .targets import Layer, block_layers, check_rank, chosen_layers
+from .whole import Differences, widen
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +34,22 @@ class Trainee:
 
     Attributes:
         network: called as the base network is, with inputs of the dtype it was opened in.
-        weights: name -> the parameters that learn, float32, in the network's order. Names are the model's own: of an
-            adapter `blocks.0.self_attn.q.lora_A`, of the network's own weights those of a checkpoint.
         base: the network of the opened model, as it was.
+        paths: name of a parameter that learns -> its full name inside `network`. Names are the model's own: of an
+            adapter `blocks.0.self_attn.q.lora_A`, of the network's own weights those of a checkpoint.
         layers: those with an adapter; empty where the network's own weights learn.
-        dtypes: of the base, the dtype that each tensor computes in, where it is stored in another.
     """
 
     network: nn.Module
-    weights: Mapping[str, nn.Parameter]
-    settings: AdapterSettings
     base: nn.Module
+    settings: AdapterSettings
+    paths: Mapping[str, str]
     layers: tuple[Layer, ...] = ()
-    dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The parameters that learn, float32, in the network's order; looked up anew, for FSDP replaces them."""
+        return {name: self.network.get_parameter(path) for name, path in self.paths.items()}
 
     def deltas(self) -> Mapping[str, Delta]:
         """Return target -> the change that has been learnt; the tensors are copies on the CPU.
@@ -53,9 +57,8 @@ class Trainee:
         Where the network's own weights learn, each change is computed when it is looked up, and not kept.
         """
         if self.settings.method == "full":
-            is_sharded = any(map(is_part, self.weights.values()))
-            weights = self.learnt() if is_sharded else self.weights  # all processes give their parts in the same order
-            return _Differences(weights, self.base, spec_of_module(self.base), Place(dtypes=self.dtypes))
+            is_sharded = any(map(is_part, self.weights.values()))  # then all have to look up the same
+            return Differences(self.learnt() if is_sharded else self.weights, self.base, spec_of_module(self.base))
         learnt = self.learnt()
         parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
         return {
@@ -71,10 +74,6 @@ class Trainee:
         tensors = {name: whole(weight, keep=keep) for name, weight in self.weights.items()}
         return {name: tensor.clone() for name, tensor in tensors.items() if tensor is not None}
 
-    def own_name(self, path: str) -> str:
-        """Return the model's own full name of a parameter of the base network."""
-        return _own_name(path, spec_of_module(self.base))
-
     def checkpointing(self, on: bool) -> None:
         """Keep a block's activations until its backward (off), or compute them again then (on)."""
         if on:
@@ -82,13 +81,17 @@ class Trainee:
         else:
             self.network.disable_gradient_checkpointing()  # type: ignore[operator]
 
+    def compile(self) -> None:
+        """Let torch.compile make the blocks faster; the first steps, with each new shape, take long."""
+        self.network.compile_repeated_blocks()  # type: ignore[operator]  # a diffusers model
+
     def to(self, device: torch.device | str, may_move: Callable[[Tensor], bool] = lambda tensor: True) -> None:
         """Move what the trainee itself owns and may move; what it shares with the opened model moves with that.
 
         Packed weights that are kept in system memory stay there.
         """
         packed = (module for module in self.network.modules() if isinstance(module, PackedLinear))
-        staying = _tensor_ids(self.base) | {id(part) for module in packed for part in module.parts_off()}
+        staying = tensor_ids(self.base) | {id(part) for module in packed for part in module.parts_off()}
         for tensor in chain(self.network.parameters(), self.network.buffers()):
             if id(tensor) not in staying and may_move(tensor):
                 tensor.data = tensor.data.to(device)
@@ -98,171 +101,103 @@ class Trainee:
 OWNING: frozenset[Method] = frozenset({"qlora", "full"})
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What a trainee is made of."""
+
+    base: Network
+    spec: ModelSpec
+    settings: AdapterSettings
+    seed: int
+    device: torch.device | str | None
+
+
 def make_trainee(
-    network: nn.Module, settings: AdapterSettings, *, seed: int = 0, place: Place | None = None
+    network: nn.Module | Network,
+    settings: AdapterSettings,
+    *,
+    seed: int = 0,
+    device: torch.device | str | None = None,
 ) -> Trainee:
     """Return a network that learns, beside one of an opened model, which stays as it is.
 
+    A `lora` shares the base, which has to be in use whenever the trainee is. A `qlora` or a `full` network of all
+    weights owns every tensor: the base may be released, and need not even come onto the device, if it is given at rest.
+
     Args:
-        network: ready on the device it will be trained on; with a place it may be at rest.
+        network: ready on the device it will be trained on; or at rest (`Piece.at_rest()`), for `qlora` and `full`.
         settings: what of it learns.
-        seed: of the untrained adapter; the same seed gives the same bits.
-        place: for a network at rest, where it will be trained, and the dtypes it computes in. The tensors of the
-            network that is returned are then other objects than the base's, though they may share what is in them.
+        seed: of the untrained adapter; the same seed gives the same bits, on every device.
+        device: where the tensors that the trainee owns shall be; where the base's are unless given.
     """
-    spec = spec_of_module(network)
-    return _MAKERS[settings.method](network, spec, settings, seed, place or HERE)
+    base = network if isinstance(network, Network) else Network(network)
+    if settings.method == "lora" and (isinstance(network, Network) or device is not None):
+        remedy = "Give the network in use, without a device"
+        raise TrainingError(
+            "method lora", "it shares the weights of the opened model, wherever they are", remedy=remedy
+        )
+    return _MAKERS[settings.method](_Start(base, spec_of_module(base.module), settings, seed, device))
 
 
-def _make_adapted(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
-    layers = _layers_with_adapter(network, spec, settings)
-    shared = sharing_copy(network)
-    if place is not HERE:
-        _lend_tensors(shared, place)
-    return Trainee(shared, _new_adapter(shared, layers, settings, seed), settings, network, layers, place.dtypes)
+def _make_adapted(start: _Start) -> Trainee:
+    layers = _layers_with_adapter(start)
+    copied = sharing_copy(start.base.module)
+    return Trainee(copied, start.base.module, start.settings, _new_adapter(copied, layers, start), layers)
 
 
-def _make_quantised(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
-    layers = _layers_with_adapter(network, spec, settings)
-    own = sharing_copy(network)
-    pack_layers(own, block_layers(network, spec), settings.base, place, offload=settings.offload)
-    own_tensors(own, network, place)
-    return Trainee(own, _new_adapter(own, layers, settings, seed), settings, network, layers, place.dtypes)
+def _make_packed(start: _Start) -> Trainee:
+    layers = _layers_with_adapter(start)
+    copied = sharing_copy(start.base.module)
+    packed = block_layers(start.base.module, start.spec)
+    pack_layers(copied, packed, start.settings.base, start.base.dtypes, start.device, offload=start.settings.offload)
+    own_tensors(copied, start.base, start.device)
+    return Trainee(copied, start.base.module, start.settings, _new_adapter(copied, layers, start), layers)
 
 
-def _layers_with_adapter(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> tuple[Layer, ...]:
-    layers = chosen_layers(network, spec, settings.targets, settings.blocks)
-    check_rank(settings.rank, layers)
-    return layers
+def _make_whole(start: _Start) -> Trainee:
+    copied = sharing_copy(start.base.module)
+    paths = widen(copied, start.base, start.spec, start.settings, start.device)
+    own_tensors(copied, start.base, start.device)
+    return Trainee(copied, start.base.module, start.settings, paths)
 
 
-def _new_adapter(
-    network: nn.Module, layers: tuple[Layer, ...], settings: AdapterSettings, seed: int
-) -> dict[str, nn.Parameter]:
-    """Put an untrained adapter into a network, and return what of it learns."""
-    inject_adapter(network, layers, settings, seed)
-    from .fast_lora import make_fast  # imports peft
-
-    weights = {}
-    for layer in layers:
-        module = network.get_submodule(layer.path)
-        weights.update({f"{layer.target}.{name}": part for name, part in adapter_parts(module).items()})
-        make_fast(module)
-    return weights
-
-
-def _make_full(network: nn.Module, spec: ModelSpec, settings: AdapterSettings, seed: int, place: Place) -> Trainee:
-    learning = _learning_parameters(network, spec, settings)
-    shared = sharing_copy(network)
-    weights = {}
-    for path, name in learning.items():
-        owner_path, _, leaf = path.rpartition(".")
-        owner = shared.get_submodule(owner_path)
-        narrow = place.copy(path, getattr(owner, leaf))
-        weights[name] = nn.Parameter(narrow.float())
-        setattr(owner, leaf, weights[name])
-        if narrow.dtype != torch.float32:  # autocast would also narrow what its authors keep wide, such as the time
-            parametrize.register_parametrization(owner, leaf, _Narrowed(narrow.dtype), unsafe=True)
-    own_tensors(shared, network, place)
-    return Trainee(shared, weights, settings, network, dtypes=place.dtypes)
-
-
-_MAKERS: Mapping[Method, Callable[[nn.Module, ModelSpec, AdapterSettings, int, Place], Trainee]] = {
+_MAKERS: Mapping[str, Callable[[_Start], Trainee]] = {
     "lora": _make_adapted,
-    "qlora": _make_quantised,
-    "full": _make_full,
+    "qlora": _make_packed,
+    "full": _make_whole,
 }
 
 
-def sharing_copy(network: nn.Module) -> nn.Module:
-    """Copy a network's modules around the very same parameters and buffers, which so move and rest for both."""
-    memo = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
-    copied: nn.Module = copy.deepcopy(network, memo)
-    return copied
+def _layers_with_adapter(start: _Start) -> tuple[Layer, ...]:
+    layers = chosen_layers(start.base.module, start.spec, start.settings.targets, start.settings.blocks)
+    check_rank(start.settings.rank, layers)
+    return layers
 
 
-def own_tensors(network: nn.Module, base: nn.Module, place: Place = HERE) -> None:
-    """Give a network copies of all tensors that it shares with the base, which may then be let go."""
-    shared = _tensor_ids(base)
-    for path, module in network.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) in shared:
-                copied = place.copy(f"{path}.{name}".lstrip("."), parameter)
-                setattr(module, name, nn.Parameter(copied, requires_grad=False))
-        for name, buffer in module.named_buffers(recurse=False):
-            if id(buffer) in shared:
-                setattr(module, name, place.copy("", buffer))
+def _new_adapter(copied: nn.Module, layers: tuple[Layer, ...], start: _Start) -> dict[str, str]:
+    """Put an untrained adapter into a network; return the name of each parameter -> its name in the network."""
+    _check_weights_are_plain(copied, layers, start.settings)
+    inject_adapter(copied, layers, start.settings, start.seed)
+    from .fast_lora import make_fast  # imports peft
+
+    full_names = {id(parameter): path for path, parameter in copied.named_parameters()}
+    paths = {}
+    for layer in layers:
+        module = copied.get_submodule(layer.path)
+        for name, parameter in adapter_parts(module).items():
+            paths[f"{layer.target}.{name}"] = full_names[id(parameter)]
+        make_fast(module)
+    return paths
 
 
-def _lend_tensors(network: nn.Module, place: Place) -> None:
-    """Let a network hold a base's tensors as objects of its own, in the place; those already there are not copied."""
-    for path, module in network.named_modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            brought = place.bring(f"{path}.{name}".lstrip("."), parameter)
-            setattr(module, name, nn.Parameter(brought, requires_grad=False))
-        for name, buffer in list(module.named_buffers(recurse=False)):
-            setattr(module, name, place.bring("", buffer))
-
-
-def _tensor_ids(network: nn.Module) -> frozenset[int]:
-    return frozenset(id(tensor) for tensor in chain(network.parameters(), network.buffers()))
-
-
-def _learning_parameters(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> dict[str, str]:
-    """Return full name in the network -> full name in the model's own words, of the network's weights that learn."""
-    names = {path: _own_name(path, spec) for path, _ in network.named_parameters()}
-    if settings.targets != EVERYTHING:
-        layers = chosen_layers(network, spec, settings.targets, settings.blocks)
-        wanted = {f"{layer.path}.{leaf}" for layer in layers for leaf in ("weight", "bias")}
-        names = {path: name for path, name in names.items() if path in wanted}
-    elif settings.blocks:
-        numbers = chosen_blocks(settings.blocks, spec)
-        names = {p: n for p, n in names.items() if (found := spec.block_of(n)) and found[0] in numbers}
-    for path in names:
-        parameter = network.get_parameter(path)
-        if not parameter.is_floating_point() or parameter.element_size() < 2:
-            what = f"the weights of {names[path]!r} are packed ({parameter.dtype}), and cannot learn themselves"
-            remedy = "Open the model from weights of 16 or 32 bits, or train a LoRA"
-            raise TrainingError("method full", what, remedy=remedy)
-    return names
-
-
-def _own_name(path: str, spec: ModelSpec) -> str:
-    """Return the model's own full name of a parameter."""
-    module_path, _, leaf = path.rpartition(".")
-    if leaf in ("weight", "bias") and (own := spec.find(module_path)):
-        return f"{own}.{leaf}"
-    return spec.find(path) or path
-
-
-class _Narrowed(nn.Module):
-    """A wide weight in the dtype that its network computes in."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight.to(self.dtype)
-
-
-class _Differences(Mapping[str, Delta]):
-    """Target -> what a weight that learns now differs by from the base's, computed when it is looked up."""
-
-    def __init__(self, weights: Mapping[str, Tensor], base: nn.Module, spec: ModelSpec, place: Place) -> None:
-        self._place = place
-        self._weights = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
-        self._base = base
-        self._spec = spec
-
-    def __getitem__(self, target: str) -> Delta:
-        learnt = self._weights[target].detach().cpu()
-        path, leaf = self._spec.parameter_path(target, self._base)
-        stored = self._base.get_submodule(path).get_parameter(leaf)
-        return Full(learnt - self._place.bring(f"{path}.{leaf}".lstrip("."), stored).cpu().float())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
+def _check_weights_are_plain(copied: nn.Module, layers: tuple[Layer, ...], settings: AdapterSettings) -> None:
+    """Raise where a form of adapter would read a weight as numbers that is stored as something else."""
+    if settings.adapter == "lora":
+        return
+    for layer in layers:
+        module = copied.get_submodule(layer.path)
+        weight: Any = module.weight
+        if not isinstance(module, PackedLinear) and not (weight.is_floating_point() and weight.element_size() > 1):
+            what = f"{settings.adapter} has to read the weight of {layer.target!r}, which is packed ({weight.dtype})"
+            remedy = "Open the model from weights of 16 bits, choose the method qlora, or the adapter lora"
+            raise TrainingError("adapter", what, remedy=remedy)

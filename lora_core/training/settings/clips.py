@@ -33,6 +33,7 @@ class ClipSettings:
         background: what stands behind transparency, as red, green, blue in hexadecimal.
         max_upscale: how many times a clip may be enlarged before it is left out.
         max_bad: the share of files at fault from which a run does not start.
+        min_clips: the fewest usable clips a run starts from; of a single one nothing but that one can be learnt.
         held_out: the share of clips that are kept for validation, where none is marked in the metadata.
     """
 
@@ -50,13 +51,15 @@ class ClipSettings:
     background: str = "000000"
     max_upscale: float = 2.0
     max_bad: float = 0.5
+    min_clips: int = 2
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
         known(self.cut, CUTS, "cut", TrainingError)
         for name in ("num_frames", "resolution", "min_frames", "num_crops"):
             whole_number(getattr(self, name), name, TrainingError, low=0)
-        whole_number(self.num_windows, "num_windows", TrainingError, low=1)
+        for name in ("num_windows", "min_clips"):
+            whole_number(getattr(self, name), name, TrainingError, low=1)
         for name in ("flip", "caption_from_trigger"):
             if not isinstance(getattr(self, name), bool):
                 raise TrainingError(name, f"{getattr(self, name)!r:.60} is neither true nor false")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,8 +130,13 @@ def test_every_fault_is_named_and_decides_whether_the_file_is_used(diagnosis, na
     assert (finding.clip is not None) == finding.use
 
 
+def test_every_kind_of_fault_is_told_of_in_the_documentation():
+    text = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
 def test_every_kind_of_fault_is_tried_here():
-    assert {kind for kind, _ in EXPECTED.values()} | {"caption_given"} == set(KINDS)
+    assert {kind for kind, _ in EXPECTED.values()} | {"caption_given", "picture"} == set(KINDS)
 
 
 def test_what_has_no_fault_is_used_and_nothing_is_missing_from_the_findings(hospital, diagnosis):
@@ -197,7 +203,7 @@ def test_the_report_is_plain_json(diagnosis):
 def test_a_folder_of_good_clips_is_examined_without_a_word(tmp_path):
     good_clip(tmp_path)
     seen = []
-    diagnosis = examine(tmp_path, ClipSettings(), POCKET, lambda *note: seen.append(note))
+    diagnosis = examine(tmp_path, ClipSettings(min_clips=1), POCKET, lambda *note: seen.append(note))
     assert [clip.name for clip in diagnosis.clips] == ["good.mp4"]
     assert seen == [(1, 1, "clips examined")]
 
@@ -213,13 +219,13 @@ def test_more_than_the_chosen_share_of_bad_files_stops_the_run(tmp_path):
     )
     with pytest.raises(DatasetError, match=message):
         examine(tmp_path, ClipSettings(), POCKET)
-    assert len(examine(tmp_path, ClipSettings(max_bad=0.7), POCKET).clips) == 1
+    assert len(examine(tmp_path, ClipSettings(max_bad=0.7, min_clips=1), POCKET).clips) == 1
     assert len(diagnose(tmp_path, ClipSettings(), POCKET).clips) == 1
 
 
 def test_a_folder_where_all_is_bad_is_refused_whatever_share_is_allowed(tmp_path):
     caption(tmp_path / "a.mp4").touch()
-    with pytest.raises(DatasetError, match=r"none of its 1 files can be used: a\.mp4 is empty: 0 bytes"):
+    with pytest.raises(DatasetError, match=r"its only file cannot be used: a\.mp4 is empty: 0 bytes"):
         examine(tmp_path, ANY, POCKET)
 
 
@@ -284,6 +290,14 @@ def test_a_picture_is_never_too_short(tmp_path):
     assert found_in(tmp_path)["a.png"].use
 
 
+def test_image_models_are_not_trained_on_pictures_and_it_is_said(tmp_path):
+    Image.fromarray(moving(1)[0]).save(caption(tmp_path / "a.png"))
+    caption(write_clip(tmp_path / "b.mp4"))
+    found = found_in(tmp_path, spec=replace(POCKET, image_conditioned=True, title="Some I2V"))
+    assert found["a.png"].problem == "is a picture, of which Some I2V is told all there is to learn"
+    assert [finding.use for finding in found.values()] == [False, True]
+
+
 @pytest.mark.parametrize(("settings", "use"), [({}, True), ({"max_upscale": 1.5}, False), ({"resolution": 96}, False)])
 def test_how_much_a_clip_is_enlarged_is_told_of_its_area(tmp_path, settings, use):
     caption(write_clip(tmp_path / "a.mp4", moving(width=48, height=24)))
@@ -297,7 +311,7 @@ def test_the_size_and_rate_wanted_are_those_of_the_model(tmp_path):
     assert found.kinds == ("too_short", "enlarged")
     assert found.problem == (
         "is too short: 1.06 s make 25 frames at 24 fps, 121 are needed; "
-        "would be enlarged 14.8 times from 64x64, at most 2"
+        "would be enlarged 15.0 times from 64x64, at most 2"
     )
 
 

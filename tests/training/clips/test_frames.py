@@ -15,7 +15,8 @@ from PIL import Image
 
 from lora_core.errors import DatasetError
 from lora_core.media.video import read_video, save_video
-from lora_core.training.clips.frames import parse_colour, read_frames
+from lora_core.training.clips.background import parse_colour
+from lora_core.training.clips.frames import read_frames
 
 
 def ffmpeg(arguments: str, *paths: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
@@ -9,7 +11,11 @@ from trainees import call, learn, stir, with_deltas
 
 from lora_core.deltas import Dora
 from lora_core.errors import TrainingError
+from lora_core.families.registry import spec_of_module
 from lora_core.families.wan.open import open_wan
+from lora_core.files.read import read_lora
+from lora_core.files.weights import LoraWeights
+from lora_core.files.write import write_lora
 from lora_core.training.network.trainee import make_trainee
 from lora_core.training.settings.adapter import AdapterSettings
 
@@ -40,6 +46,20 @@ def test_the_written_deltas_on_the_base_make_the_output_of_the_trained_network(s
         before, trained = call(base), call(trainee.network)
         assert (trained - before).norm() > 0.01 * before.norm()
         torch.testing.assert_close(call(with_deltas(base, trainee.deltas())), trained, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", FORMS, ids=name_of)
+def test_a_written_file_reads_back_to_the_same_change(settings: AdapterSettings, tmp_path: Path) -> None:
+    trainee = make_trainee(tiny.transformer(), settings)
+    stir(trainee)
+    deltas = dict(trainee.deltas())
+    path = write_lora(LoraWeights(path=None, name="made", deltas=deltas), tmp_path / "made.safetensors")
+    read = read_lora(path).deltas
+    assert set(read) == set(deltas)
+    for target, delta in deltas.items():
+        module_path, leaf = spec_of_module(trainee.base).parameter_path(target, trainee.base)
+        base = trainee.base.get_submodule(module_path).get_parameter(leaf)
+        torch.testing.assert_close(read[target].dense(base), delta.dense(base), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", FORMS, ids=name_of)

@@ -80,7 +80,7 @@ def test_layers_without_an_adapter_are_packed_all_the_same() -> None:
 
 @pytest.mark.parametrize(("base", "share"), [("nf4", 0.3), ("int8", 0.55), ("fp8", 0.55)])
 def test_packed_weights_weigh_a_share_of_float16(base: BaseFormat, share: float) -> None:
-    layer = PackedLinear(torch.randn(256, 512), None, base, torch.float16)
+    layer = PackedLinear(torch.randn(256, 512).half(), None, base)
     num_bytes = sum(t.numel() * t.element_size() for t in (*layer.parameters(), *layer.buffers()))
     assert num_bytes < share * 2 * 256 * 512
 
@@ -97,7 +97,7 @@ def test_the_opened_model_may_be_released_while_a_packed_network_trains() -> Non
 
 
 def test_no_unpacked_weight_is_kept_for_the_backward() -> None:
-    layer = PackedLinear(torch.randn(512, 512), None, "nf4", torch.float32)
+    layer = PackedLinear(torch.randn(512, 512), None, "nf4")
     x = torch.randn(2, 512, requires_grad=True)
     with MemoryMeter() as meter:
         y = layer(x)
@@ -126,7 +126,7 @@ def test_a_row_of_zeros_stays_zero() -> None:
     weight = torch.randn(4, 64)
     weight[1] = 0
     for base in FORMATS:
-        unpacked_weight = PackedLinear(weight, None, base, torch.float32).weight
+        unpacked_weight = PackedLinear(weight, None, base).weight
         assert torch.isfinite(unpacked_weight).all()
         assert not unpacked_weight[1].any()
 
@@ -161,3 +161,16 @@ def test_packed_weights_that_are_kept_off_the_device_stay_where_they_are_when_th
     layers = packed_layers(trainee.network).values()
     assert not moved & {id(part) for layer in layers for part in layer.parts_off()}
     assert moved >= {id(layer.bias) for layer in layers} | {id(weight) for weight in trainee.weights.values()}
+
+
+def test_a_network_at_rest_packs_to_the_same_bits_and_never_comes_onto_the_device() -> None:
+    model = open_wan("pocket", dtype=torch.bfloat16)
+    piece = model.experts["high_noise"]
+    rested = make_trainee(piece.at_rest(), settings("nf4"), device="cpu")
+    assert not piece.is_active
+    placed = make_trainee(model.expert("high_noise"), settings("nf4"))
+    ours, theirs = rested.network.state_dict(), placed.network.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(
+        torch.equal(tensor, theirs[name]) and tensor.dtype == theirs[name].dtype for name, tensor in ours.items()
+    )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 import tiny
 import torch
+import torch.distributed as dist
 from torch import nn
-from trainees import call, learn, with_deltas
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from trainees import call, gradients, learn, stir, with_deltas
 
+from lora_core.errors import TrainingError
 from lora_core.families.wan.model import WanModel
 from lora_core.families.wan.open import open_wan
 from lora_core.training.network.trainee import make_trainee
-from lora_core.training.settings.adapter import AdapterSettings
+from lora_core.training.settings.adapter import METHODS, AdapterSettings, Method
+from lora_core.training.shards import whole
 
 LORA = AdapterSettings(rank=4, alpha=3)
 
@@ -108,3 +118,55 @@ def test_full_training_of_a_narrow_base_computes_narrow_and_learns_wide() -> Non
     output.float().square().mean().backward()
     assert output.dtype == torch.bfloat16
     assert all(weight.grad is not None for weight in trainee.weights.values())
+
+
+def test_a_whole_network_at_rest_learns_without_its_base_on_the_device() -> None:
+    model = open_wan("pocket", dtype=torch.bfloat16)
+    piece = model.experts["low_noise"]
+    trainee = make_trainee(piece.at_rest(), AdapterSettings(method="full"), device="cpu")
+    call(trainee.network, torch.bfloat16).float().square().mean().backward()
+    assert not piece.is_active
+    assert all(weight.grad is not None for weight in trainee.weights.values())
+    with torch.no_grad():
+        torch.testing.assert_close(
+            call(trainee.network, torch.bfloat16), call(model.expert("low_noise"), torch.bfloat16)
+        )
+
+
+def test_a_lora_shares_the_base_in_use_and_takes_none_at_rest() -> None:
+    with pytest.raises(TrainingError, match="method lora: it shares the weights of the opened model"):
+        make_trainee(open_wan("pocket").experts["low_noise"].at_rest(), LORA)
+
+
+def test_a_network_with_offloaded_blocks_is_refused(some_accelerator: None) -> None:
+    from diffusers.hooks import apply_group_offloading
+
+    network = copy.deepcopy(tiny.transformer())
+    cpu = torch.device("cpu")
+    apply_group_offloading(network, cpu, cpu, "block_level", 1)
+    with pytest.raises(TrainingError, match="offload blocks: a network whose blocks come and go"):
+        make_trainee(network, LORA)
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module")  # the network's output is a view, and stays as it is
+@pytest.mark.parametrize("method", METHODS)
+def test_what_learns_keeps_its_names_and_gradients_when_the_network_is_sharded(method: Method) -> None:
+    plain, sharded = (make_trainee(tiny.transformer(), AdapterSettings(method=method, rank=4)) for _ in range(2))
+    for trainee in (plain, sharded):
+        stir(trainee)
+    for module in (*sharded.network.blocks, sharded.network):
+        fully_shard(module, mesh=init_device_mesh("cpu", (1,)))
+    expected = gradients(plain)
+    (call(sharded.network) - 1).square().mean().backward()
+    for name, weight in sharded.weights.items():
+        torch.testing.assert_close(whole(weight.grad), expected[name])
+    ours, theirs = sharded.deltas(), plain.deltas()
+    assert all(torch.equal(ours[target].dense(), theirs[target].dense()) for target in theirs)
