@@ -1,8 +1,9 @@
 """A training in a process of its own, which from some step on may take only little more memory than it has.
 
-    python limited.py FOLDER STEP MIB [KEY=VALUE ...]
+    python limited.py FOLDER STEP MIB STOP [KEY=VALUE ...]
 
-The address space ends MIB above what is taken behind STEP; 0 for the time before the first step.
+The address space ends MIB above what is taken behind STEP, 0 for the time before the first step. It is stopped after
+step STOP, to be gone on with elsewhere.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def many_clips(folder: Path) -> ClipCache:
     return replace(clips, clips=clips.clips * 8)
 
 
-def main(folder: Path, at_step: int, more: int, settings: list[str]) -> None:
+def main(folder: Path, at_step: int, more: int, stop_after: int, settings: list[str]) -> None:
     config = make_config(KEYS | parse_settings(settings))
     listener = Limiting(at_step, more)
     clips = many_clips(folder / "clips")
@@ -65,11 +66,11 @@ def main(folder: Path, at_step: int, more: int, settings: list[str]) -> None:
     if at_step == 0:
         listener.limit()
     try:
-        trained = train(config, pocket(), clips, folder / "out", listener=listener)
+        trained = train(config, pocket(), clips, folder / "out", stop_after=stop_after, listener=listener)
         print(f"{trained.step} steps are done, as {listener.steps}")
     except TrainingError as error:
         print(f"error: {error}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

@@ -26,28 +26,43 @@ RUN_OUT = "the memory has run out after step 2; going on with "
 
 
 def limited(folder: Path, step: int, more: int, *settings: str) -> list[str]:
-    """Run a training that may take some MiB more behind a step, and return what it says."""
+    """Run a training that may take some MiB more behind a step and is stopped after the third, and return its words."""
     # Memory is mapped for each larger tensor, and so given back with it, whatever was taken before.
     environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "MALLOC_MMAP_THRESHOLD_": "131072"}
-    command = [sys.executable, str(TESTS / "training/memory/limited.py"), str(folder), str(step), str(more), *settings]
+    command = [
+        sys.executable,
+        str(TESTS / "training/memory/limited.py"),
+        str(folder),
+        str(step),
+        str(more),
+        "3",
+        *settings,
+    ]
     done = run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def plan_of(folder: RunFolder) -> str:
+    """Return the plan by which the last checkpoint was made."""
+    assert folder.last_checkpoint is not None
+    return read_plan(folder.last_checkpoint)[0].name
 
 
 @LINUX
 def test_it_goes_on_with_less_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     from training.memory.limited import KEYS, many_clips  # of Linux alone
 
-    said = limited(tmp_path / "a", 2, 130, "steps=3")
+    said = limited(tmp_path / "a", 2, 130)
     assert said == [f"{RUN_OUT}checkpointing: checkpointing = true", "3 steps are done, as [1, 2, 3]"]
     folder = RunFolder(tmp_path / "a" / "out")
     assert "checkpointing = false" in folder.config.read_text()
-    assert folder.last_checkpoint is not None
-    assert read_plan(folder.last_checkpoint)[0].name == "checkpointing"
-    asked = make_config(KEYS | {"steps": 3})
-    undisturbed = train(asked, pocket(), many_clips(tmp_path / "clips"), tmp_path / "b")
-    one, other = map(load_file, (folder.path / "n_low_noise.safetensors", undisturbed.files["low_noise"]))
+    assert plan_of(folder) == "checkpointing"
+    clips, asked = many_clips(tmp_path / "clips"), make_config(KEYS)
+    gone_on = train(asked, pocket(), clips, folder.path, resume=True)
+    assert plan_of(folder) == "checkpointing"
+    undisturbed = train(asked, pocket(), clips, tmp_path / "b")
+    one, other = (load_file(trained.files["low_noise"]) for trained in (gone_on, undisturbed))
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
@@ -59,9 +74,8 @@ def test_where_no_plan_helps_the_last_whole_step_is_kept_to_go_on_from(tmp_path:
     assert error.startswith("error: memory: it has run out in the last plan, nf4 base: ")
     assert error.endswith(". Use fewer frames, a smaller resolution, a smaller batch or a lower rank.")
     folder = RunFolder(tmp_path / "out")
-    assert folder.last_checkpoint is not None
-    assert folder.last_checkpoint.name == "step-000002"
-    assert read_plan(folder.last_checkpoint)[0].name == "as asked"
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000002"]
+    assert plan_of(folder) == "as asked"
 
 
 @LINUX

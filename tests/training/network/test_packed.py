@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -134,6 +135,32 @@ def test_a_missing_bitsandbytes_is_said_with_the_way_to_install_it(monkeypatch: 
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(TrainingError, match=r"pip install 'wanloom\[train\]'"):
         make_trainee(tiny.transformer(), settings("nf4"))
+
+
+@pytest.mark.parametrize("base", FORMATS)
+def test_packed_weights_that_are_kept_off_the_device_are_brought_for_both_passes(base: BaseFormat) -> None:
+    """The device is the CPU here; weights are copied to it all the same, whenever they are used."""
+    plain = make_trainee(tiny.transformer(), settings(base))
+    off = make_trainee(tiny.transformer(), replace(settings(base), offload=True))
+    stir(plain), stir(off)
+    for is_checkpointing in (False, True):
+        plain.checkpointing(is_checkpointing), off.checkpointing(is_checkpointing)
+        wanted = gradients(plain)
+        assert all(torch.equal(gradient, wanted[name]) for name, gradient in gradients(off).items())
+
+
+def test_packed_weights_that_are_kept_off_the_device_stay_where_they_are_when_the_rest_moves() -> None:
+    trainee = make_trainee(tiny.transformer(), replace(settings("nf4"), offload=True))
+    moved = set[int]()
+
+    def may_move(tensor: torch.Tensor) -> bool:
+        moved.add(id(tensor))
+        return True
+
+    trainee.to("cpu", may_move)
+    layers = packed_layers(trainee.network).values()
+    assert not moved & {id(part) for layer in layers for part in layer.parts_off()}
+    assert moved >= {id(layer.bias) for layer in layers} | {id(weight) for weight in trainee.weights.values()}
 
 
 def test_a_network_at_rest_packs_to_the_same_bits_and_never_comes_onto_the_device() -> None:
