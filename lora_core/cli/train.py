@@ -121,6 +121,8 @@ def _train(
             ranks=ranks,
         )
     if ranks.is_main:
+        if previews is not None and trained.files:
+            previews.compare()
         _tell(trained)
     return should_stop()
 
@@ -140,7 +142,7 @@ def _config(
     if config_file is None and "clips" not in {*given, *parsed} and folder.config.is_file():
         return read_config(folder.config, settings, **given)
     if config_file is not None:
-        return read_config(config_file, settings, **({"name": out.name} if "name" not in given else {}), **given)
+        return read_config(config_file, settings, default_name=out.resolve().name, **given)
     if "clips" not in {*given, *parsed}:
         raise TrainingError("train", "no clips", expected="a CONFIG.toml, or --clips FOLDER", remedy="Give one")
     return make_config({"name": out.resolve().name, **given, **parsed}, "train")

@@ -62,13 +62,11 @@ class Previews:
         rows = [(step, number) for step in self._steps() for number in range(1, len(self.prompts) + 1)]
         return self._draw(rows, path, "previews, step by step")
 
-    def compare(self, steps: Sequence[int]) -> Path | None:
-        """Draw some steps prompt by prompt, to choose a checkpoint by; None where none of them was previewed."""
+    def compare(self, num_steps: int = 3) -> Path:
+        """Draw the base and some steps, evenly spread up to the last, prompt by prompt, to choose a checkpoint by."""
         there = self._steps()
-        wanted = [step for step in there if step in set(steps) or step == 0]
-        if not wanted:
-            return None
-        rows = [(step, number) for number in range(1, len(self.prompts) + 1) for step in wanted]
+        places = {round(i * (len(there) - 1) / num_steps) for i in range(num_steps + 1)}
+        rows = [(there[i], number) for number in range(1, len(self.prompts) + 1) for i in sorted(places)]
         return self._draw(rows, self.folder / "compare.png", "checkpoints, on the same noise")
 
     def _request(self, number: int, prompt: str, model: OpenedModel) -> GenerationRequest:

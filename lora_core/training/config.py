@@ -12,6 +12,7 @@ from typing import Any
 
 from ..checks import first_line, known_keys, typed
 from ..errors import TrainingError
+from ..families.registry import FAMILIES
 from .presets import preset_values
 from .settings.adapter import AdapterSettings
 from .settings.clips import ClipSettings
@@ -35,6 +36,8 @@ GROUPS: Mapping[str, type] = {
     "learning": LearningSettings,
     "watching": WatchingSettings,
 }
+#: The keys that may name files or folders.
+_PATHS = ("clips", "model", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     for key in ("clips", "name"):
         if not values.get(key):
             raise TrainingError(where, f"no {key}", expected=f"{key} = …", remedy="Add it")
+    values = _absolute(values, Path())
     usual = preset_values(values.get("preset", ""), str(values.get("model", ModelSettings.model)))
     merged = usual | values
     grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
@@ -110,7 +114,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
         if group := keys[key][0]:
             grouped[group][key] = value
     config = TrainConfig(
-        folder=Path(values["clips"]),
+        folder=Path(values["clips"]).absolute(),
         name=values["name"],
         preset=values.get("preset", ""),
         **{group: cls(**grouped[group]) for group, cls in GROUPS.items()},
@@ -123,17 +127,26 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
 
 
 @typed(TrainingError)
-def read_config(path: str | Path, settings: Iterable[str] = (), **given: Any) -> TrainConfig:
+def read_config(path: str | Path, settings: Iterable[str] = (), *, default_name: str = "", **given: Any) -> TrainConfig:
     """Read a TOML file; `settings` of the form key=value, and `given` keys, take the place of what it says.
 
-    A relative folder of clips, and the files of the model, are taken from where the file lies.
+    A relative folder of clips, and the files of the model, are taken from where the file lies. `default_name` is
+    the name where the file has none.
     """
     path = Path(path)
-    values = _read_toml(path)
-    for key in ("clips", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder", "model"):
-        if isinstance(values.get(key), str) and values[key] and (found := path.parent / values[key]).exists():
-            values[key] = str(found)
+    values = {"name": default_name} | _absolute(_read_toml(path), path.parent)
     return make_config(values | parse_settings(settings) | given, path.name)
+
+
+def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return keys whose values name what is there, seen from a folder, with whole paths; others as they are."""
+    embedded = [word for family in FAMILIES for word in family.embedded]
+
+    def whole(key: str, value: Any) -> Any:
+        is_path = key in _PATHS and isinstance(value, str) and value and value not in embedded
+        return str((folder / value).absolute()) if is_path and (folder / value).exists() else value
+
+    return {key: whole(key, value) for key, value in values.items()}
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

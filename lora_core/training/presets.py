@@ -16,8 +16,8 @@ from ..families.registry import FAMILIES
 _COMMON: dict[str, Any] = {"accumulation": 4, "warmup": 20, "lr_schedule": "constant", "checkpointing": True}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "style": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.1},
-    "character": {**_COMMON, "rank": 32, "alpha": 16.0, "lr": 1e-4, "steps": 3000},
+    "style": {**_COMMON, "rank": 32, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.1},
+    "character": {**_COMMON, "rank": 32, "lr": 1e-4, "steps": 3000},
     "motion": {
         **_COMMON,
         "rank": 64,
@@ -27,13 +27,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "caption_dropout": 0.05,
         "high_share": 0.6,
     },
-    "speed": {**_COMMON, "objective": "speed", "rank": 128, "alpha": 64.0, "lr": 3e-4, "steps": 2000},
-    "quick": {**_COMMON, "rank": 16, "alpha": 8.0, "lr": 3e-4, "steps": 200, "accumulation": 1, "save_every": 100},
+    "speed": {**_COMMON, "objective": "speed", "rank": 128, "lr": 3e-4, "steps": 2000},
+    "quick": {**_COMMON, "rank": 16, "lr": 3e-4, "steps": 200, "accumulation": 1, "save_every": 100},
 }
 
 _SMALL: dict[str, Any] = {
     "rank": 16,
-    "alpha": 8.0,
     "lr": 1e-2,
     "timesteps": "uniform",
     "shift": 3.0,

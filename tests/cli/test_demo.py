@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from lora_core import read_video
 from lora_core.cli.demo import RUNS, command
+from lora_core.cli.demo_training import FILES
 from lora_core.cli.main import cli
 from lora_core.pocket.measure import Reading, read_clip
 
@@ -35,10 +36,16 @@ def _seen(folder: Path, run: str) -> Reading:
 
 
 def test_it_leaves_a_clip_for_each_run_a_sheet_a_plan_and_a_record(folder: Path) -> None:
-    wanted = {f"{run.name}.mp4" for run in RUNS} | {"sheet.png", "plan.png", "stack.json"}
+    trained = {"base-trained-word.mp4", "trained.mp4", *FILES}
+    wanted = {f"{run.name}.mp4" for run in RUNS} | {"sheet.png", "plan.png", "stack.json"} | trained
     assert {path.name for path in folder.iterdir()} == wanted
     record = json.loads((folder / "stack.json").read_text())
     assert [lora["name"] for lora in record["loras"]] == ["speed_6steps", "zibbo_character", "neon_style"]
+
+
+def test_a_lora_trained_on_the_spot_shows_what_the_base_does_not_know(folder: Path) -> None:
+    assert _seen(folder, "base-trained-word").blorp < 0.2
+    assert _seen(folder, "trained").blorp > 0.5
 
 
 def test_six_fast_steps_show_what_the_prompt_says(folder: Path) -> None:

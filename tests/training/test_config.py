@@ -43,6 +43,23 @@ def test_alpha_is_half_the_rank_unless_it_is_given() -> None:
     assert make_config({**BASE, "rank": 24, "alpha": 24}).adapter.used_alpha == 24
 
 
+def test_a_training_is_found_again_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "vae.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    values = make_config({"clips": "clips", "name": "n", "vae": "vae.safetensors", "model": "pocket"}).values()
+    assert (values["clips"], values["vae"]) == (str(tmp_path / "clips"), str(tmp_path / "vae.safetensors"))
+    assert (values["model"], values["tokenizer"]) == ("pocket", "")
+
+
+def test_a_files_name_goes_before_the_folders_and_the_shells_before_the_files(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('clips = "x"\nname = "mine"\n')
+    assert read_config(tmp_path / "c.toml", default_name="out").name == "mine"
+    assert read_config(tmp_path / "c.toml", default_name="out", name="other").name == "other"
+    (tmp_path / "c.toml").write_text('clips = "x"\n')
+    assert read_config(tmp_path / "c.toml", default_name="out").name == "out"
+
+
 def test_paths_in_a_file_are_taken_from_where_it_lies(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "c.toml").write_text('clips = "clips"\nname = "n"\n')

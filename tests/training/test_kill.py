@@ -10,13 +10,19 @@ import random
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from training.pocket_clips import neon_clips, pocket
 
+from lora_core.cli.ending import asked_to_end
 from lora_core.errors import OutputError
 from lora_core.training.checkpoints import checkpoints_in, prune, read_checkpoint, step_of, write_checkpoint
+from lora_core.training.config import make_config
+from lora_core.training.train import train
 
 NUM_KILLS = int(os.environ.get("KILLS", "40"))
 
@@ -82,3 +88,30 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
         write_checkpoint(tmp_path, 2, state_of(2), fill_up)
     assert [step_of(path) for path in checkpoints_in(tmp_path)] == [1]
     assert read_checkpoint(tmp_path / "step-000001")["step"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_that_is_ended_from_outside_goes_on_to_the_same_end(tmp_path: Path, number: signal.Signals) -> None:
+    clips = neon_clips(tmp_path / "clips", num_clips=3, num_held_out=0)
+    chosen = {"steps": 12, "switch_every": 1, "rank": 2, "targets": ["self_attn"], "blocks": "0", "save_every": 1}
+    config = make_config({"clips": "x", "name": "n", **chosen})
+    straight = train(config, pocket(), clips, tmp_path / "straight")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with suppress(BaseException), asked_to_end() as should_stop:
+            torch.set_num_threads(1)  # a forked process has none of its parent's
+            train(config, pocket(), clips, tmp_path / "ended", should_stop=should_stop)
+            code = 0
+        os._exit(code)
+    while len(checkpoints_in(tmp_path / "ended" / "checkpoints")) < 2:
+        time.sleep(0.01)
+    os.kill(child, number)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) == (number == signal.SIGKILL)
+    assert not (tmp_path / "ended" / "result.json").exists()
+    ended = train(config, pocket(), clips, tmp_path / "ended", resume=True)
+    for expert, file in straight.files.items():
+        one, other = load_file(file), load_file(ended.files[expert])
+        assert all(torch.equal(one[name], other[name]) for name in one)
