@@ -15,8 +15,8 @@ from lora_core.errors import ModelError
 def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keep hashes in a fresh folder; return the names of the files that are read to be hashed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    names, compute = [], hashes._sha256
-    monkeypatch.setattr(hashes, "_sha256", lambda file: names.append(file.name) or compute(file))
+    names, compute = [], hashes.file_sha256
+    monkeypatch.setattr(hashes, "file_sha256", lambda file: names.append(file.name) or compute(file))
     return names
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_read_is_named(
     def fail(_: Path) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(hashes, "_sha256", fail)
+    monkeypatch.setattr(hashes, "file_sha256", fail)
     (tmp_path / "a").write_text("a")
     with pytest.raises(ModelError) as error:
         hashes_of({"vae": tmp_path / "a"})
