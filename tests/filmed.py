@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +68,30 @@ def film(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def turned(path: Path, target: Path, turn: str) -> Path:
+    """Copy an MP4 and write a display matrix into its track header (ISO/IEC 14496-12, 8.3.2), as cameras do.
+
+    A `turn` is one of the keys of `TURNS`; degrees are anticlockwise.
+    """
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in TURNS[turn])
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
+    return target
+
+
+#: Turn -> a, b, c, d of a display matrix: what a step to the right and one down become.
+TURNS = {
+    "0": (1, 0, 0, 1),
+    "90": (0, -1, 1, 0),
+    "180": (-1, 0, 0, -1),
+    "270": (0, 1, -1, 0),
+    "hflip": (-1, 0, 0, 1),
+    "vflip": (1, 0, 0, -1),
+}
 
 
 def filmed_clip(path: Path, frames: np.ndarray, caption: str, fps: float = 16, *, root: Path | None = None) -> Clip:

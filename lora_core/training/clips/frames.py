@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from ...errors import DatasetError
 from .background import Colour, laid_over, parse_colour
 from .picture_file import in_bytes, is_read_as_picture, stamped_frames
-from .video_file import Decoder, display_matrix, has_alpha, is_sideways, opened
+from .video_file import Decoder, colours, display_matrix, has_alpha, is_sideways, opened
 
 if TYPE_CHECKING:
     import av
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Shape = Callable[[np.ndarray], np.ndarray]
-
-#: From how many rows on a video that names no colour matrix has that of HD, as players guess.
-_HD_ROWS = 720
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,11 +185,7 @@ def _upright(frame: av.VideoFrame, shape: float, colour: Colour) -> np.ndarray:
 
 
 def _converted(frame: av.VideoFrame, form: str, width: int) -> np.ndarray:
-    from av.video.reformatter import Colorspace
-
-    unnamed = frame.colorspace == 2 and not frame.format.is_rgb
-    matrix = {"src_colorspace": Colorspace.ITU709} if unnamed and frame.height >= _HD_ROWS else {}
-    return frame.reformat(width=width, format=form, interpolation="BICUBIC", **matrix).to_ndarray()
+    return frame.reformat(width=width, format=form, interpolation="BICUBIC", **colours(frame)).to_ndarray()
 
 
 def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:

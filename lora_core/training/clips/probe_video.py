@@ -13,7 +13,7 @@ from .background import Colour, laid_over
 from .clip import Probe
 from .fault import Fault, UnusableClipError
 from .glance import SIDE, Glance, glances, summed_up
-from .video_file import Decoder, display_matrix, has_alpha, is_of_pictures, is_sideways, opened
+from .video_file import Decoder, colours, display_matrix, has_alpha, is_of_pictures, is_sideways, opened
 
 if TYPE_CHECKING:
     import av
@@ -122,7 +122,7 @@ def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> I
 
 def _thumbnail(small: Any, frame: av.VideoFrame, background: Colour) -> np.ndarray:
     form = "rgba" if has_alpha(frame) else "rgb24"
-    pixels = small.reformat(frame, SIDE, SIDE, form, interpolation="AREA").to_ndarray()
+    pixels = small.reformat(frame, SIDE, SIDE, form, interpolation="AREA", **colours(frame)).to_ndarray()
     return laid_over(pixels, background) if has_alpha(frame) else pixels
 
 

@@ -26,7 +26,7 @@ from .takes import Take
 from .variants import Variant
 
 #: To be raised whenever a clip or caption is to be encoded otherwise than before.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+#: Colour matrices of ISO/IEC 23091-2 -> what PyAV calls them; 2 is for those that are not named.
+_MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "SMPTE170M", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+#: From how many rows on a video that names no colour matrix has that of HD, as players guess.
+_HD_ROWS = 720
+_FULL_RANGE = 2
+
 #: Decoders that know the transparency of a WebM; the usual ones drop it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -56,6 +62,23 @@ class Decoder:
 def has_alpha(frame: av.VideoFrame) -> bool:
     """Say whether a frame has a place for transparency."""
     return frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
+
+
+def colours(frame: av.VideoFrame) -> dict[str, Any]:
+    """Return what PyAV's `reformat` is to be told so that a frame's colours come out right as RGB.
+
+    Older PyAV looks at neither matrix nor range of a frame, and at what it is told of the source only where the
+    destination differs.
+    """
+    from av.video.reformatter import Colorspace
+
+    if frame.format.is_rgb or frame.format.has_palette or len(frame.format.components) < 3:
+        return {}
+    usual = "ITU709" if frame.height >= _HD_ROWS else "ITU601"
+    matrix = _MATRICES.get(frame.colorspace, usual)
+    told = {"src_colorspace": matrix, "dst_colorspace": "ITU601"} if matrix in Colorspace.__members__ else {}
+    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+    return {**told, "src_color_range": "JPEG"} if is_full else told
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:

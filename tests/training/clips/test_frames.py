@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filmed import film, greys, moving
+from filmed import film, greys, moving, turned
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
@@ -92,14 +92,14 @@ def test_a_window_is_found_where_no_jump_is_possible(tmp_path: Path) -> None:
     assert indices(read_frames(tmp_path / "piped.mkv", at(16, 9, 30))) == list(range(30, 39))
 
 
-@pytest.mark.parametrize("turn", ["90", "180", "-90", "hflip", "vflip"])
+@pytest.mark.parametrize("turn", ["90", "180", "270", "hflip", "vflip"])
 def test_a_film_is_turned_the_way_its_camera_was_held(tmp_path: Path, turn: str) -> None:
-    """The judge is ffmpeg, which turns what it decodes by itself."""
+    """The judge is ffmpeg, which turns what it decodes by itself; old ones do not mirror."""
     straight = film(tmp_path / "a.mp4", moving(3, 48, 80))
-    option = f"-display_rotation {turn}" if turn[-1].isdigit() else f"-display_{turn}"
-    ffmpeg(f"{option} -i @0 -c copy @1", straight, turned := tmp_path / "b.mp4")
-    expected, _ = read_video(turned)
-    found = read_frames(turned, at(16, 3))
+    shown = turned(straight, tmp_path / "b.mp4", turn)
+    mirrored = {"hflip": np.s_[:, :, ::-1], "vflip": np.s_[:, ::-1]}
+    expected = read_frames(straight, at(16, 3))[mirrored[turn]] if turn in mirrored else read_video(shown)[0]
+    found = read_frames(shown, at(16, 3))
     assert found.shape == expected.shape
     assert found.shape[1:3] == ((48, 80) if turn in ("180", "hflip", "vflip") else (80, 48))
     assert np.abs(found.astype(int) - expected).mean() < 1
@@ -141,6 +141,23 @@ def test_a_large_film_that_names_no_matrix_has_that_of_hd(tmp_path: Path) -> Non
         ffmpeg_made,
     )
     assert np.abs(read_frames(ffmpeg_made, [0.0]).astype(int) - frames).max() <= 4
+
+
+@pytest.mark.parametrize("rows", [64, 720])
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("form", ["yuv420p", "yuvj420p"])
+def test_the_range_of_levels_that_a_film_names_is_used(tmp_path: Path, rows: int, matrix: str, form: str) -> None:
+    frame = np.full((rows, 64, 3), (220, 40, 40), np.uint8)
+    Image.fromarray(frame).save(tmp_path / "a.png")
+    named = {"bt601": "smpte170m", "bt709": "bt709"}[matrix]
+    coding = f"-pix_fmt {form} -color_range pc -colorspace {named}"
+    ffmpeg(
+        f"-i @0 -vf scale=out_color_matrix={matrix}:out_range=pc {coding} @1",
+        tmp_path / "a.png",
+        tmp_path / "a.mp4",
+    )
+    found = read_frames(tmp_path / "a.mp4", [0.0])
+    assert np.abs(found.astype(int) - frame).max() <= 4
 
 
 def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from filmed import turned
 from PIL import Image
 
 from lora_core.errors import DatasetError
@@ -56,8 +57,7 @@ def test_a_gif_of_one_frame_is_a_picture(tmp_path):
 @pytest.mark.parametrize(("degrees", "size"), [(0, (80, 48)), (90, (48, 80)), (180, (80, 48)), (270, (48, 80))])
 def test_a_video_has_the_size_at_which_its_camera_was_held(tmp_path, degrees, size):
     path = write_clip(tmp_path / "a.mp4", moving(5, width=80, height=48))
-    ffmpeg(f"-display_rotation {degrees} -i", path, "-c copy", tmp_path / "turned.mp4")
-    found = probe(tmp_path / "turned.mp4")
+    found = probe(turned(path, tmp_path / "turned.mp4", str(degrees)))
     assert (found.width, found.height) == size
 
 
@@ -235,9 +235,8 @@ def test_pixels_that_are_no_squares_are_told(tmp_path):
     path = write_clip(tmp_path / "a.mp4", coding=f"{CODINGS['.mp4']} -aspect 2")
     found = probe(path)
     assert (found.width, found.height, found.pixel_aspect) == (64, 64, 2)
-    ffmpeg("-display_rotation 90 -i", path, "-c copy", tmp_path / "turned.mp4")
-    turned = probe(tmp_path / "turned.mp4")
-    assert (turned.width, turned.height, turned.pixel_aspect) == (64, 64, 0.5)
+    upright = probe(turned(path, tmp_path / "turned.mp4", "90"))
+    assert (upright.width, upright.height, upright.pixel_aspect) == (64, 64, 0.5)
 
 
 def test_a_video_that_changes_its_size_on_the_way_is_told(tmp_path):
