@@ -295,3 +295,15 @@ def test_the_tiny_model_without_encoders_says_what_it_lacks(train: Run, tmp_path
     text = refused(train("--model", files.high, f"--set=low_noise={files.low}"))
     assert "was opened without a text encoder" in text
     assert not (tmp_path / "out").exists()
+
+
+def test_the_memory_of_every_plan_is_told_and_nothing_is_trained(train: Run, tmp_path: Path) -> None:
+    code, out, err = train("--plan")
+    assert code == 0
+    first, *rows, end = out.splitlines()
+    assert first.split("  ")[0] == "MiB at the peak"
+    assert "as asked *" in first
+    assert {row.split("  ")[0] for row in rows} >= {"frozen weights", "learning weights", "gradients", "in all"}
+    assert end == "* is taken"
+    assert 'optimizer = "adamw"' in err
+    assert not (tmp_path / "out").exists()
