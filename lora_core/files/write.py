@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from ..atomic import replacing
 from ..checkpoints.saving import save_tensors
 from ..checks import known, typed
-from ..deltas import Delta, Full
+from ..deltas import Delta, Dora, Full
 from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
 from ..families.base import ModelSpec
@@ -106,7 +107,13 @@ def _all_have_alpha(weights: LoraWeights, dialect: str) -> bool:
     """Say whether every delta is stored with an alpha of its own; readers give the others kohya's from the metadata."""
     halves = (weights.deltas, weights.low_noise_deltas or {})
     deltas = (delta for half in halves for delta in outlines_of(half).values() if not isinstance(delta, Full))
-    return DIALECTS[dialect].has_alpha and all(stored_form(delta).rank is not None for delta in deltas)
+    return DIALECTS[dialect].has_alpha and all(_rank_of(delta) is not None for delta in deltas)
+
+
+def _rank_of(delta: Any) -> int | None:
+    """Return the rank that alpha is divided by; None for a delta that no alpha can scale. No value of it is read."""
+    inner = delta.inner if isinstance(delta, Dora) else delta
+    return stored_form(replace(inner, scale=1.0)).rank
 
 
 def _compare(weights: LoraWeights, written: Path, path: Path) -> None:

@@ -10,60 +10,40 @@ import random
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from training.killed import processes, state_of, train_until_told, write_files, write_on_and_on
 from training.pocket_clips import neon_clips, pocket
 
-from lora_core.cli.ending import asked_to_end
 from lora_core.errors import OutputError
 from lora_core.training.checkpoints import checkpoints_in, prune, read_checkpoint, step_of, write_checkpoint
 from lora_core.training.config import make_config
 from lora_core.training.train import train
 
 NUM_KILLS = int(os.environ.get("KILLS", "40"))
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such processes and signals")
 
 
-def state_of(step: int) -> dict[str, object]:
-    """Return a state of a few megabytes that tells its step in every number."""
-    return {"learners": {"low_noise": {"weights": {str(i): torch.full((64, 1024), step + i) for i in range(16)}}}}
-
-
-def write_files(folder: Path) -> None:
-    (folder / "high_noise.safetensors").write_bytes(os.urandom(1 << 20))
-
-
-def write_on_and_on(folder: Path) -> None:
-    """Write checkpoint after checkpoint, as a training does that saves every step."""
-    done = checkpoints_in(folder)
-    step = step_of(done[-1]) if done else 0
-    while True:
-        step += 1
-        write_checkpoint(folder, step, state_of(step), write_files)
-        prune(folder, keep_last=2, keep_every=0, also=None)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@on_posix
 def test_whatever_moment_it_is_killed_at_the_last_checkpoint_can_be_gone_on_from(tmp_path: Path) -> None:
     rng, newest = random.Random(0), 0
     started = time.perf_counter()
     write_checkpoint(tmp_path, 1, state_of(1), write_files)
-    long = 0.05 + 4 * (time.perf_counter() - started)  # enough for some to be written, whatever machine this is
+    long = 4 * (time.perf_counter() - started)  # enough for some to be written, whatever machine this is
     for _ in range(NUM_KILLS):
-        child = os.fork()
-        if child == 0:
-            write_on_and_on(tmp_path)
+        child = processes().Process(target=write_on_and_on, args=(tmp_path,))
+        child.start()
+        while not any(path.name.startswith(".") for path in tmp_path.iterdir()) and child.is_alive():
+            time.sleep(0.001)  # until it writes
         time.sleep(rng.uniform(0, long))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.join()
         there = checkpoints_in(tmp_path)
         for path in there:
-            state = read_checkpoint(path)
-            weights = state["learners"]["low_noise"]["weights"]
+            weights = read_checkpoint(path)["learners"]["low_noise"]["weights"]
             assert all(torch.equal(weights[str(i)], torch.full((64, 1024), step_of(path) + i)) for i in range(16))
         assert step_of(there[-1]) >= newest
         newest = step_of(there[-1])
@@ -90,28 +70,22 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
     assert read_checkpoint(tmp_path / "step-000001")["step"] == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@on_posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_training_that_is_ended_from_outside_goes_on_to_the_same_end(tmp_path: Path, number: signal.Signals) -> None:
-    clips = neon_clips(tmp_path / "clips", num_clips=3, num_held_out=0)
-    chosen = {"steps": 12, "switch_every": 1, "rank": 2, "targets": ["self_attn"], "blocks": "0", "save_every": 1}
-    config = make_config({"clips": "x", "name": "n", **chosen})
-    straight = train(config, pocket(), clips, tmp_path / "straight")
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with suppress(BaseException), asked_to_end() as should_stop:
-            torch.set_num_threads(1)  # a forked process has none of its parent's
-            train(config, pocket(), clips, tmp_path / "ended", should_stop=should_stop)
-            code = 0
-        os._exit(code)
-    while len(checkpoints_in(tmp_path / "ended" / "checkpoints")) < 2:
+    clips, ended = neon_clips(tmp_path / "clips", num_clips=3, num_held_out=0), tmp_path / "ended"
+    learnt = {"steps": 12, "switch_every": 1, "rank": 2, "targets": ["self_attn"], "blocks": "0", "save_every": 1}
+    keys = {"clips": "x", "name": "n", **learnt}
+    straight = train(make_config(keys), pocket(), clips, tmp_path / "straight")
+    child = processes().Process(target=train_until_told, args=(clips, ended, keys))
+    child.start()
+    while len(checkpoints_in(ended / "checkpoints")) < 2 and child.is_alive():
         time.sleep(0.01)
-    os.kill(child, number)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) == (number == signal.SIGKILL)
-    assert not (tmp_path / "ended" / "result.json").exists()
-    ended = train(config, pocket(), clips, tmp_path / "ended", resume=True)
+    os.kill(child.pid or 0, number)
+    child.join()
+    assert child.exitcode == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert not (ended / "result.json").exists()
+    gone_on = train(make_config(keys), pocket(), clips, ended, resume=True)
     for expert, file in straight.files.items():
-        one, other = load_file(file), load_file(ended.files[expert])
+        one, other = load_file(file), load_file(gone_on.files[expert])
         assert all(torch.equal(one[name], other[name]) for name in one)
