@@ -96,8 +96,7 @@ def _train(
     from ..training.train import train
     from .training_status import TrainingStatus
 
-    is_launched = ranks.num > 1
-    with TrainingStatus(console()).shown() as status, asked_to_end(twice=is_launched) as should_stop:
+    with TrainingStatus(console()).shown() as status:
         status.phase("preparing the clips")
         with ranks.as_one():
             prepared = _prepare(config, model, cache, status) if ranks.is_main else None
@@ -107,19 +106,20 @@ def _train(
             status.note(note)
         with ranks.as_one():
             previews = _previews(config, model, prepared, out, writes=ranks.is_main)
-        trained = train(
-            config,
-            model,
-            prepared.cache,
-            out,
-            resume=resume,
-            stop_after=stop_after,
-            preview=previews,
-            on_begin=partial(_draw_clips, model=model, prepared=prepared, status=status),
-            should_stop=should_stop,
-            listener=status,
-            ranks=ranks,
-        )
+        with asked_to_end(twice=ranks.num > 1) as should_stop:  # until here an end is at once, and loses nothing
+            trained = train(
+                config,
+                model,
+                prepared.cache,
+                out,
+                resume=resume,
+                stop_after=stop_after,
+                preview=previews,
+                on_begin=partial(_draw_clips, model=model, prepared=prepared, status=status),
+                should_stop=should_stop,
+                listener=status,
+                ranks=ranks,
+            )
     if ranks.is_main:
         if previews is not None and trained.files:
             previews.compare()

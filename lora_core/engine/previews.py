@@ -62,9 +62,14 @@ class Previews:
         rows = [(step, number) for step in self._steps() for number in range(1, len(self.prompts) + 1)]
         return self._draw(rows, path, "previews, step by step")
 
-    def compare(self, num_steps: int = 3) -> Path:
-        """Draw the base and some steps, evenly spread up to the last, prompt by prompt, to choose a checkpoint by."""
+    def compare(self, num_steps: int = 3) -> Path | None:
+        """Draw the base and some steps, evenly spread up to the last, prompt by prompt; None where none was previewed.
+
+        It is what a checkpoint is chosen by.
+        """
         there = self._steps()
+        if not there:
+            return None
         places = {round(i * (len(there) - 1) / num_steps) for i in range(num_steps + 1)}
         rows = [(there[i], number) for number in range(1, len(self.prompts) + 1) for i in sorted(places)]
         return self._draw(rows, self.folder / "compare.png", "checkpoints, on the same noise")
