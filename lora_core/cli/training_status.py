@@ -46,7 +46,8 @@ class TrainingStatus(Listener):
 
     def phase(self, what: str) -> None:
         if not self._moves:
-            self._console.note(f"{what} …")
+            if not what.startswith("training"):  # the experts' turns would fill a log, and each step names its own
+                self._console.note(f"{what} …")
             return
         if self._phase is not None:
             self._bars.remove_task(self._phase)
