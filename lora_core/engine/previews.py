@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from PIL import Image
 from ..families.opened import OpenedModel
 from ..media.contact_sheet import contact_sheet
 from ..media.video import read_video, save_video
+from ..training.checkpoints import checkpoint_name, checkpoints_in, step_of
 from ..training.clips.cached import CachedClip, read_example
 from ..training.settings.watching import WatchingSettings
 from .generate import generate, to_frames
 from .request import GenerationRequest
 
-_log = logging.getLogger(__name__)
 #: Small clips are enlarged to about this height, so that people can see them.
 _HEIGHT_PX = 256
 #: How many captions are shown where no prompts are given.
@@ -105,11 +104,10 @@ class Previews:
         return read_video(file)[0] if file.is_file() else None
 
     def _steps(self) -> list[int]:
-        found = sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
-        return [int(name.removeprefix("step-")) for name in found]
+        return [step_of(path) for path in checkpoints_in(self.folder)]
 
     def _file(self, step: int, number: int) -> Path:
-        return self.folder / f"step-{step:06d}" / f"{number}.mp4"
+        return self.folder / checkpoint_name(step) / f"{number}.mp4"
 
 
 def make_previews(

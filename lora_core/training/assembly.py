@@ -23,7 +23,7 @@ from .levels import Levels
 from .network.sharing import lent_copy
 from .network.targets import check_rank, chosen_layers
 from .network.trainee import OWNING, Trainee, make_trainee
-from .objectives.objective import Call, Material
+from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
 from .settings.learning import LearningSettings
@@ -84,7 +84,7 @@ def check_layers(config: TrainConfig, model: OpenedModel) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _NetworkCall:
+class NetworkCall:
     """A call of a network of a family's model."""
 
     network: nn.Module
@@ -93,11 +93,6 @@ class _NetworkCall:
     def __call__(self, x: Tensor, level: Tensor, condition: Condition) -> Tensor:
         forward = family_of(self.spec).forward
         return forward(self.network, self.spec, x, level, condition.positive, condition)
-
-
-def network_call(network: nn.Module, spec: ModelSpec) -> Call:
-    """Return the call of a network of a model."""
-    return _NetworkCall(network, spec)
 
 
 def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ranks) -> Trainee:
@@ -140,7 +135,7 @@ def make_learner(
     return Learner(
         expert,
         trainee,
-        partial(network_call, spec=model.spec),
+        partial(NetworkCall, spec=model.spec),
         source.__getitem__,
         OBJECTIVES[config.noise.objective],
         config.learning,
@@ -189,7 +184,7 @@ def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, fold
         cfg=cfg,
         seed=config.learning.seed,
         max_tokens=text_tokens(model),
-        make_call=partial(_NetworkCall, spec=spec),
+        make_call=partial(NetworkCall, spec=spec),
         fold=family_of(spec).fold_padding,
     )
 

@@ -34,17 +34,27 @@ def plans_for(
     """
     if config.model.memory_plan == "as_asked" or ranks.num > 1:
         return (AS_ASKED,)
+    on_gpu = _is_on_gpu(model)
     listener.phase("predicting the memory")
     load = load_of_cache(config, model.spec, cache, text_tokens(model))
     try:
         choice = choose(config, model, load, this_machine(model.device))
     except RuntimeError as error:  # PyTorch's, of an operation that cannot be rehearsed
         listener.note(f"the memory could not be predicted: {first_line(error)}")
-        return plans_from(AS_ASKED, config, on_gpu=model.device.type != "cpu")
+        return plans_from(AS_ASKED, config, on_gpu=on_gpu)
     chosen = choice.chosen or AS_ASKED
     if chosen != AS_ASKED:
         listener.note(f"what was asked for takes more memory than is left; the plan is {chosen}\n{choice}")
-    return plans_from(chosen, config, on_gpu=model.device.type != "cpu")
+    return plans_from(chosen, config, on_gpu=on_gpu)
+
+
+def plans_behind(checkpoint: Path, config: TrainConfig, model: OpenedModel) -> tuple[Plan, ...]:
+    """Return the plan by which a checkpoint was made, and those that take less."""
+    return plans_from(read_plan(checkpoint)[0], config, on_gpu=_is_on_gpu(model))
+
+
+def _is_on_gpu(model: OpenedModel) -> bool:
+    return model.device.type != "cpu"
 
 
 def run_by_plans(

@@ -36,20 +36,16 @@ class Batch:
         noise: of the same shape, standard normal.
         level: (B,) noise levels t.
         condition: the texts (B, L, D) as `positive`, and what image models are told.
-        keys: (B,) numbers that tell the clips and their noise apart.
-        names: of the clips.
     """
 
     latents: Tensor
     noise: Tensor
     level: Tensor
     condition: Condition
-    keys: Tensor
-    names: tuple[str, ...]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
         """Return the batch where and as a network computes; what is mixed with latents stays float32."""
-        moved = {name: getattr(self, name).to(device) for name in ("latents", "noise", "level", "keys")}
+        moved = {name: getattr(self, name).to(device) for name in ("latents", "noise", "level")}
         return replace(self, condition=self.condition.to(device, dtype), **moved)
 
 
@@ -84,8 +80,7 @@ class BatchSource:
     def __getitem__(self, number: int) -> Batch:
         """Return a batch by its number, counted from 0."""
         clips = self.cache.trained
-        order = _order_of_pass(clips, self.batch_size, self.seed, self.stream, 0)
-        pass_number, place = divmod(number, len(order))
+        pass_number, place = divmod(number, self.per_pass)
         chosen = _order_of_pass(clips, self.batch_size, self.seed, self.stream, pass_number)[place]
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.stream, number))
         texts = [self._text(clips[index], generator) for index in chosen]
@@ -129,8 +124,7 @@ def make_batch(
     num_tokens = max_tokens or 1 + max(len(text) for text in embedded)
     condition = Condition(torch.stack([_padded(text, num_tokens) for text in embedded]), **told)
     noise = torch.randn(latents.shape, generator=generator)
-    keys = torch.tensor([seed_of(clip.name) for clip in clips])
-    return Batch(latents, noise, level, condition, keys, tuple(clip.name for clip in clips))
+    return Batch(latents, noise, level, condition)
 
 
 @lru_cache(maxsize=4)

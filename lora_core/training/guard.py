@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import TrainingError
 
@@ -19,8 +19,8 @@ class Guard:
     def __init__(self, recent: Sequence[float] = ()) -> None:
         self._recent: deque[float] = deque(recent, maxlen=_WINDOW)
 
-    def check(self, where: str, loss: float, grad_norm: float, last_good: str) -> None:
-        """Raise where a step's loss or gradient says that the training is lost."""
+    def check(self, where: str, loss: float, grad_norm: float, last_good: Callable[[], str]) -> None:
+        """Raise where a step's loss or gradient says that the training is lost; `last_good` says what is left of it."""
         usual = sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= _FEWEST else math.inf
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             what = f"the loss is {loss:g} and its gradient {grad_norm:g} long"
@@ -29,7 +29,7 @@ class Guard:
         else:
             self._recent.append(loss)
             return
-        raise TrainingError(where, what, remedy=f"Lower lr and go on {last_good}")
+        raise TrainingError(where, what, remedy=f"Lower lr and go on {last_good()}")
 
     def state(self) -> list[float]:
         """Return what a new guard is made from."""

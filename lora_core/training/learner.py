@@ -33,7 +33,6 @@ class StepResult:
     loss: float
     grad_norm: float
     lr: float
-    names: tuple[str, ...]
 
 
 class Learner:
@@ -83,11 +82,10 @@ class Learner:
         self.trainee.network.train()
         count, lr = self.settings.accumulation, float(self.schedule.get_last_lr()[0])
         first = self.num_steps * count * self.ranks.num + self.ranks.index
-        total, names = torch.zeros(()), list[str]()
+        total = torch.zeros(())
         for i in range(count):
             number = first + i * self.ranks.num
             batch = self._batches(number).to(self._device, self._dtype)
-            names += batch.names
             is_last = i == count - 1
             with nullcontext() if is_last else self.ranks.apart(self.network), self._randomness(number):
                 for loss in self._objective(self.call, batch):
@@ -103,7 +101,7 @@ class Learner:
         if self.averages is not None:
             self.averages.update()
         self.is_whole = True
-        return StepResult(self.ranks.mean(total.item()), float(norm), lr, tuple(names))
+        return StepResult(self.ranks.mean(total.item()), float(norm), lr)
 
     @torch.no_grad()
     def loss(self, batch: Material) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..experts import Expert
-from .checkpoints import checkpoint_name, prune, read_checkpoint, restore_random_state, write_checkpoint
+from .checkpoints import checkpoint_name, checkpoints_in, prune, read_checkpoint, restore_random_state, write_checkpoint
 from .guard import Guard
 from .learner import Learner, StepResult
 from .listener import Listener, StepReport
@@ -166,7 +166,7 @@ class Loop:
         result = learner.step()
         self._seconds.append(time.perf_counter() - started)
         try:
-            self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good())
+            self._guards[expert].check(f"step {self.step + 1}", result.loss, result.grad_norm, self._last_good)
         except TrainingError:
             with self.ranks.as_one():  # all see the same, and one tells of it
                 raise
@@ -253,7 +253,7 @@ class Loop:
         return "asked to stop" if is_asked and self.step < self.num_steps else ""
 
     def _last_good(self) -> str:
-        saved = [path for path in sorted(self.checkpoints.glob("step-*")) if path.is_dir()]
+        saved = checkpoints_in(self.checkpoints)
         return f"from {saved[-1]}, the last good checkpoint" if saved else "from the start; no checkpoint was made yet"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from .assembly import (
     make_teacher,
     turns_of,
 )
-from .attempts import plans_for, run_by_plans
+from .attempts import plans_behind, plans_for, run_by_plans
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .environment import write_environment
@@ -32,7 +31,6 @@ from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
-from .memory.plan import plans_from, read_plan
 from .output import write_pair
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
@@ -50,8 +48,6 @@ from .run_folder import RunFolder
 from .slots import check_slots
 from .trackers import Run, Tracker, open_tracker
 from .validation import History, held_out_loss
-
-_log = logging.getLogger(__name__)
 
 
 class ShowPreview(Protocol):
@@ -142,7 +138,7 @@ def train(
             return Trained(folder, config.learning.steps, done, "", History())
         shown = preview if ranks.is_main or ranks.is_sharded else None
         if (last := folder.last_checkpoint) is not None and config.model.memory_plan == "auto":
-            plans = plans_from(read_plan(last)[0], config, on_gpu=model.device.type != "cpu")
+            plans = plans_behind(last, config, model)
         plans = plans or plans_for(config, model, cache, ranks, listener)
 
         def make_loop(used: TrainConfig) -> Loop:

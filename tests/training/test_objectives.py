@@ -18,7 +18,7 @@ def batch(known: Tensor | None = None) -> Batch:
     generator = torch.Generator().manual_seed(3)
     latents, noise = (torch.randn(2, 4, 3, 2, 2, generator=generator) for _ in range(2))
     condition = Condition(torch.zeros(2, 1, 1), known_frames=known)
-    return Batch(latents, noise, torch.tensor([0.25, 0.9]), condition, torch.zeros(2), ("a", "b"))
+    return Batch(latents, noise, torch.tensor([0.25, 0.9]), condition)
 
 
 class Linear:
@@ -74,7 +74,7 @@ def test_frames_that_are_given_have_no_part_in_the_loss() -> None:
 
 def test_speed_walks_the_students_own_steps_and_pulls_each_to_the_teachers_state() -> None:
     states = torch.randn(3, 2, 1, 1, 1, 1, generator=torch.Generator().manual_seed(0))
-    runs = Trajectories(states, (1.0, 0.6, 0.2), Condition(torch.zeros(2, 1, 1)), ("a", "b"))
+    runs = Trajectories(states, (1.0, 0.6, 0.2), Condition(torch.zeros(2, 1, 1)))
     call = Linear(0.3)
     losses = []
     for loss in speed(call, runs):

@@ -61,14 +61,14 @@ def test_a_history_is_what_it_was_when_it_is_gone_on_with() -> None:
 def test_a_loss_that_is_lost_stops_the_training_with_the_last_good_checkpoint(loss, gradient, text) -> None:
     guard = Guard()
     for step in range(20):
-        guard.check(f"step {step + 1}", 0.5, 1.0, "from there")
+        guard.check(f"step {step + 1}", 0.5, 1.0, lambda: "from there")
     with pytest.raises(TrainingError) as caught:
-        guard.check("step 21", loss, gradient, "from there")
+        guard.check("step 21", loss, gradient, lambda: "from there")
     assert str(caught.value) == text
 
 
 def test_a_guard_knows_nothing_usual_at_first() -> None:
     guard = Guard()
     for loss in (0.01, 5.0, 0.02):
-        guard.check("step", loss, 1.0, "")
+        guard.check("step", loss, 1.0, str)
     assert Guard(guard.state()).state() == [0.01, 5.0, 0.02]

@@ -43,10 +43,8 @@ class Load:
             return torch.empty(shape, device=device)
 
         told = Condition(**{name: empty(shape) for name, shape in self.condition.items()})
-        size = self.latents[0]
-        keys = torch.empty(size, dtype=torch.int64, device=device)
-        level = empty((size,))
-        whole = Batch(empty(self.latents), empty(self.latents), level, told, keys, ("",) * size)
+        level = empty(self.latents[:1])
+        whole = Batch(empty(self.latents), empty(self.latents), level, told)
         return whole.to(torch.device(device), dtype)
 
 

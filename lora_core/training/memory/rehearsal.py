@@ -127,14 +127,14 @@ def without_data(network: Network) -> nn.Module:
 
 def _passes(trainee: Trainee, spec: ModelSpec, load: Load, config: TrainConfig, dtype: torch.dtype) -> int:
     """Return the peak of one forward and backward pass; gradients that accumulate are there before."""
-    from ..assembly import network_call
+    from ..assembly import NetworkCall
 
     accumulates = config.learning.accumulation > 1
     for weight in trainee.weights.values():
         weight.grad = torch.empty_like(weight) if accumulates else None
     batch = load.batch(dtype)
     given = _num_bytes((batch.latents, batch.noise, *_tensors_of(batch.condition)))
-    call = network_call(trainee.network, spec)
+    call = NetworkCall(trainee.network, spec)
     with MemoryMeter() as meter:
         for loss in flow(call, batch):
             loss.backward()

@@ -24,10 +24,6 @@ class Call(Protocol):
 class Material(Protocol):
     """What an objective learns from in one go: a batch of clips, of a teacher's runs, …."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of what is in it."""
-
     def to(self, device: torch.device, dtype: torch.dtype) -> Material:
         """Return it where and as a network computes."""
 
