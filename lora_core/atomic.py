@@ -98,11 +98,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path, target = Path(path), check_target(path)
     with _written(path), _scratch(target) as scratch:
         temporary = scratch / target.name
-        temporary.touch()
+        mode = _begun(temporary, target)
         yield temporary
+        temporary.chmod(mode)
         _flush(temporary)
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
 
 
@@ -116,10 +115,10 @@ def replacing_all(paths: Sequence[str | Path]) -> Iterator[tuple[Path, ...]]:
     with _written(Path(paths[0])), ExitStack() as held:
         scratches = [held.enter_context(_scratch(target)) for target in targets]
         new = tuple(scratch / target.name for scratch, target in zip(scratches, targets, strict=True))
-        for temporary in new:
-            temporary.touch()
+        modes = [_begun(temporary, target) for temporary, target in zip(new, targets, strict=True)]
         yield new
-        for temporary in new:
+        for temporary, mode in zip(new, modes, strict=True):
+            temporary.chmod(mode)
             _flush(temporary)
         old = [_kept(target, scratch) for target, scratch in zip(targets, scratches, strict=True)]
         with ExitStack() as undo:
@@ -127,6 +126,15 @@ def replacing_all(paths: Sequence[str | Path]) -> Iterator[tuple[Path, ...]]:
                 os.replace(temporary, target)
                 undo.callback(_put_back, target, before)
             undo.pop_all()
+
+
+def _begun(temporary: Path, target: Path) -> int:
+    """Make an empty file, and return the permissions that it shall have in the end, those of what it replaces.
+
+    A library may put a file of its own in its place: safetensors 0.8 writes files that nobody else may read.
+    """
+    temporary.touch()
+    return stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
 
 
 def _kept(target: Path, scratch: Path) -> Path | None:

@@ -102,6 +102,22 @@ def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual(tmp_path):
     assert stat.S_IMODE((tmp_path / "new.json").stat().st_mode) == 0o600
 
 
+def test_a_file_that_a_library_made_for_its_owner_alone_has_the_usual_permissions(tmp_path):
+    (tmp_path / "plain").touch()
+
+    def write(temporary):
+        temporary.unlink()
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    with replacing(tmp_path / "one") as temporary:
+        write(temporary)
+    with replacing_all([tmp_path / "two", tmp_path / "three"]) as temporaries:
+        for temporary in temporaries:
+            write(temporary)
+    usual = (tmp_path / "plain").stat().st_mode
+    assert {(tmp_path / name).stat().st_mode for name in ("one", "two", "three")} == {usual}
+
+
 def test_a_folder_one_may_not_write_into_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(OutputError, match="may not write into"):
