@@ -24,9 +24,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--report", type=_PATH, metavar="FILE.md", help="Write the report there too, its pictures in images/.")
 @set_option
 @click.option("--cache", type=_PATH, help="Where encoded clips are kept; by default in the folder of clips.")
-def command(
-    config_file: Path, out: Path, report: Path | None, settings: tuple[str, ...], cache: Path | None
-) -> None:
+def command(config_file: Path, out: Path, report: Path | None, settings: tuple[str, ...], cache: Path | None) -> None:
     """Train with each method of CONFIG.toml, sweep the learning rates, repeat the best with other seeds, and report.
 
     What is finished in OUT is not done again, and a training that was cut goes on: after Ctrl-C run the same line.
@@ -39,9 +37,7 @@ def command(
     if report is not None:
         check_report(report)
     with console().progress() as progress, asked_to_end() as should_stop:
-        compared = compare(
-            config, out, cache=cache, progress=progress, tell=console().note, should_stop=should_stop
-        )
+        compared = compare(config, out, cache=cache, progress=progress, tell=console().note, should_stop=should_stop)
     if report is not None:
         write_report(compared.data, report, compared.folder.path)
     console().result(f"{report or compared.folder.report}")

@@ -12,30 +12,14 @@ from typing import Any
 
 from ..experts import EXPERTS
 from ..training.log import LogRow, read_log
-from ..training.settings.adapter import Method
+from .asked import question
+from .best import best_rates
 from .config import CompareConfig, Run
 from .expected import expectations
 from .folder import ComparisonFolder, read_json
 from .measures import KEPT, SCORES
-from .subjects import BASES, Subject, subjects_of
+from .subjects import Subject, subjects_of
 from .summary import summary_of
-from .asked import question
-
-
-def best_rates(config: CompareConfig, folder: ComparisonFolder) -> dict[Method, float]:
-    """Return method -> the rate whose training lost least on held-out clips, of those methods that have a training."""
-    best = {}
-    for method in config.settings.methods:
-        losses = {run.lr: loss for run in config.sweep if run.method == method and (loss := _loss(folder, run))}
-        if losses:
-            best[method] = min(losses, key=losses.__getitem__)
-    return best
-
-
-def _loss(folder: ComparisonFolder, run: Run) -> float | None:
-    """Return the held-out loss of a finished training on the base it was trained on, the mean over the experts."""
-    found = (read_json(folder.judged(run)) or {}).get("held_out")
-    return statistics.fmean(found[BASES[run.method][0]].values()) if found else None
 
 
 def collect(config: CompareConfig, folder: ComparisonFolder, failed: Mapping[Run, str]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ..training.log import read_log
 from ..training.run_folder import FREE_KEYS
 from ..training.settings.adapter import Method
 from .asked import question
-from .collect import best_rates, collect
+from .best import best_rates
+from .collect import collect
 from .config import CompareConfig, Run
 from .folder import ComparisonFolder, read_json, write_json
 from .processes import EndedError, Processes
@@ -166,16 +167,21 @@ class _Work:
         self.progress(log[-1].step if log else 0, steps, run.name)
 
     def _judge(self, subjects: tuple[Subject, ...]) -> None:
+        """Let one process make the videos of all subjects whose readings are missing, or answer to other prompts."""
         asked = question(self.config)
         if not asked["asked"]:
             return
-        for number, subject in enumerate(subjects):
-            self.progress(number, len(subjects), "judging by videos")
-            readings = read_json(self.folder.readings(subject.name))
-            if readings is None or readings["question"] != asked:
-                self.processes.do("videos", *subject.words, called=subject.name)
-                self.report()
-        self.progress(len(subjects), len(subjects), "judging by videos")
+        for subject in subjects:
+            if (found := read_json(self.folder.readings(subject.name))) is not None and found["question"] != asked:
+                self.folder.readings(subject.name).unlink()
+        files = {subject.name: self.folder.readings(subject.name) for subject in subjects}
+
+        def show() -> None:
+            self.progress(sum(file.exists() for file in files.values()), len(files), "judging by videos")
+
+        if lacking := [name for name, file in files.items() if not file.exists()]:
+            self.processes.do("videos", *lacking, called="videos", while_waiting=show)
+        show()
         save_sheet(self.config, self.folder, subjects, self.folder.path / IMAGES / SHEET)
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..training.settings.adapter import Method
 from .config import CompareConfig
 
-Summaries = Mapping[str, Mapping[str, Any]]
+Summaries = Mapping[Method, Mapping[str, Any]]
 
 #: Scores count as equal within this.
 _EQUAL_SCORE = 0.05
@@ -42,7 +43,7 @@ def expectations(methods: Summaries, config: CompareConfig) -> list[dict[str, An
     return [asdict(expectation) for expectation in (*made, _drift(methods))]
 
 
-def _ratio(methods: Summaries, one: str, other: str, *path: str) -> float | None:
+def _ratio(methods: Summaries, one: Method, other: Method, *path: str) -> float | None:
     """Return how many times another method's figure a method has; None where either is not known."""
     values = []
     for method in (one, other):
@@ -78,11 +79,10 @@ def _memory(methods: Summaries) -> Iterator[Expectation]:
     on_device = all(summary["device_bytes"] for summary in methods.values())
     which = "device_bytes" if on_device else "tensor_bytes"
     more = "" if on_device else " (bytes of tensors; there is no device that counts its own)"
-    for name, one, other in (("A2", "lora", "full"), ("A2, nf4", "qlora", "lora")):
-        titles = {"lora": "LoRA", "qlora": "QLoRA", "full": "full training"}
-        when = ", where weights outweigh activations" if one == "qlora" else ""
-        says = f"{titles[one]} takes at most 0.6 times the memory of {titles[other]}{when}"
-        yield _at_most(name, says, _ratio(methods, one, other, which), 0.6, more)
+    says = "LoRA takes at most 0.6 times the memory of full training"
+    yield _at_most("A2", says, _ratio(methods, "lora", "full", which), 0.6, more)
+    says = "QLoRA takes at most 0.6 times the memory of LoRA, where weights outweigh activations"
+    yield _at_most("A2, nf4", says, _ratio(methods, "qlora", "lora", which), 0.6, more)
 
 
 def _time(methods: Summaries, recompute: bool) -> Iterator[Expectation]:
@@ -97,7 +97,7 @@ def _packed(methods: Summaries) -> Expectation:
     says = "QLoRA's held-out loss is at most 1.02 times LoRA's (above 1.04 it has failed)"
     if "qlora" not in methods or "lora" not in methods:
         return Expectation("A4", says)
-    ours, plain = (methods[m]["held_out"][base]["mean"] for m, base in (("qlora", "packed"), ("lora", "plain")))
+    ours, plain = methods["qlora"]["held_out"]["packed"]["mean"], methods["lora"]["held_out"]["plain"]["mean"]
     if not ours or not plain:
         return Expectation("A4", says)
     ratio = ours["mean"] / plain["mean"]
@@ -107,7 +107,8 @@ def _packed(methods: Summaries) -> Expectation:
 
 def _drift(methods: Summaries) -> Expectation:
     says = "at an equal learning score LoRA has moved other prompts less than full training"
-    found = [methods[m]["judged"]["plain"] for m in ("lora", "full") if m in methods]
+    both: tuple[Method, Method] = ("lora", "full")
+    found = [methods[method]["judged"]["plain"] for method in both if method in methods]
     if len(found) < 2 or not all(row["score"] and row["moved"] for row in found):
         return Expectation("A5", says)
     (lora, full), (score, other) = ([row[key]["mean"] for row in found] for key in ("moved", "score"))

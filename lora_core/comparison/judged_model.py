@@ -62,7 +62,7 @@ def _with_weights(model: OpenedModel, files: Mapping[Expert, Path]) -> OpenedMod
     is_pair = model.spec.num_experts == 2
     pieces |= {_PIECES[expert] if is_pair else "high": file for expert, file in files.items()}
     high, low = pieces.pop("high"), pieces.pop("low", None)
-    opened = {"dtype": model.dtype, "device": model.device, "offload": model.offload}
+    opened: dict[str, Any] = {"dtype": model.dtype, "device": model.device, "offload": model.offload}
     return opener(high)(high, **({"low_noise": low} if low else {}), **pieces, **opened)
 
 

@@ -79,8 +79,9 @@ KEPT: Mapping[str, Measure] = {
 
 
 def moved(latents: np.ndarray, base: np.ndarray) -> float:
-    """Return how far latents lie from those of the base on the same noise: the root mean square of the difference, in
-    deviations of the base's.
+    """Return how far latents lie from the base's on the same noise.
+
+    It is the root mean square of the difference, in deviations of the base's.
     """
     deviation = float(base.std()) or 1.0
     return float(np.sqrt(np.mean((latents - base) ** 2))) / deviation

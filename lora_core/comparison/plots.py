@@ -1,4 +1,4 @@
-"""The pictures of a comparison, drawn from its table alone: curves, the sweep of the rates, what is learnt and moved."""
+"""The pictures of a comparison, drawn from its table alone: curves, the sweep of the rates, learnt against moved."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def _best_rows(data: Data, method: str) -> list[Mapping[str, Any]]:
 
 
 def _draw_curve(axes: Axes, method: str, curves: list[list[list[float]]]) -> None:
-    common = sorted(set.intersection(*({int(step) for step, _ in curve} for curve in curves))) if curves else []
+    losses = [{int(step): loss for step, loss in curve} for curve in curves]
+    common = sorted(set.intersection(*map(set, losses))) if losses else []
     if not common:
         return
-    values = np.array([[dict(map(tuple, curve))[step] for step in common] for curve in curves])
+    values = np.array([[by_step[step] for step in common] for by_step in losses])
     axes.fill_between(common, values.min(0), values.max(0), color=COLOURS[method], alpha=0.15, linewidth=0)
     label = f"{TITLES[method]}, {len(curves)} seed{'s' if len(curves) > 1 else ''}"
     axes.plot(common, values.mean(0), color=COLOURS[method], linewidth=1.8, marker="o", markersize=3, label=label)
@@ -93,7 +94,10 @@ def draw_tradeoff(data: Data) -> Figure | None:
         for base, method in dict.fromkeys((point[0], point[1]) for point in points):
             own = [point[2:] for point in points if point[:2] == (base, method)]
             label = TITLES[method] + (f" on the {base} base" if method == "qlora" else "")
-            style = {"color": COLOURS[method], "markerfacecolor": "none" if base == "packed" else COLOURS[method]}
+            style: dict[str, Any] = {
+                "color": COLOURS[method],
+                "markerfacecolor": "none" if base == "packed" else COLOURS[method],
+            }
             axes.plot(*zip(*own, strict=True), marks[base], markersize=8, alpha=0.8, label=label, **style)
         _dress(axes, data["score"], "how far the latents of other prompts have moved", whole_steps=False)
         axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=_INK)
@@ -110,7 +114,7 @@ def _run_named(data: Data, name: str | None) -> Mapping[str, Any] | None:
 
 
 #: What a picture is called -> how it is drawn; None where there is nothing to draw yet.
-PICTURES: Mapping[str, Callable[[Data], "Figure | None"]] = {
+PICTURES: Mapping[str, Callable[[Data], Figure | None]] = {
     "loss": draw_curves,
     "rates": draw_rates,
     "learnt": draw_tradeoff,

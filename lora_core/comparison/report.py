@@ -1,4 +1,4 @@
-"""The report of a comparison as Markdown, with its pictures: made from the table of what was found, and nothing else."""
+"""The report of a comparison, Markdown with pictures, made from the table of what was found and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ Summary = Mapping[str, Any]
 IMAGES = "images"
 _MIB = 2**20
 _HELD = {True: "held", False: "**not held**", None: "cannot be told"}
-_BASES = {"plain": "the 16-bit base", "packed": "the packed base"}
 
 
 def write_report(data: Data, path: str | Path, folder: str | Path) -> Path:
@@ -150,10 +149,13 @@ def _per_expert(data: Data) -> Iterator[str]:
     yield ""
     before = data["base"].get("held_out", {})
     experts = list(next(iter(before.values()), {}))
-    rows = [[f"the base alone, {_BASES[base]}", *(f"{losses[e]:.4f}" for e in experts)] for base, losses in before.items()]
+    rows = [
+        [f"the base alone, {_base(data, base)}", *(f"{losses[e]:.4f}" for e in experts)]
+        for base, losses in before.items()
+    ]
     for method, summary in methods.items():
         for base, losses in summary["held_out"].items():
-            rows.append([_on(method, base), *(_range(losses.get(expert)) for expert in experts)])
+            rows.append([_on(data, method, base), *(_range(losses.get(expert)) for expert in experts)])
     yield from _rows(["", *(f"{expert.replace('_', '-')} expert" for expert in experts)], rows)
     yield "Mean ± 95 % t-interval over the seeds, and in brackets the least and the most."
     yield ""
@@ -164,12 +166,11 @@ def _other_base(data: Data) -> Iterator[str]:
     summary = data["methods"].get("qlora")
     if summary is None:
         return
-    packing = data["config"].get("base", "nf4")
     yield "## QLoRA on either base"
     yield ""
     rows = [
         [
-            _BASES[base] + (f" ({packing}), as trained" if base == "packed" else ""),
+            _base(data, base) + (", as trained" if base == "packed" else ""),
             _pm(losses["mean"], 4),
             _pm(summary["judged"][base]["score"], 2),
             _pm(summary["judged"][base]["moved"], 3),
@@ -195,7 +196,7 @@ def _kept(data: Data) -> Iterator[str]:
         for base, judged in summary["judged"].items():
             if judged["kept"]:
                 means = [judged["kept"][name] for name in titles]
-                rows.append([_on(method, base), *(_percent(mean and mean["mean"]) for mean in means)])
+                rows.append([_on(data, method, base), *(_percent(mean and mean["mean"]) for mean in means)])
     yield from _rows(["", *titles.values()], rows)
 
 
@@ -206,11 +207,13 @@ def _sweep(data: Data) -> Iterator[str]:
     yield ""
     rows = []
     for row in swept:
-        losses = next(iter((row["held_out"] or {}).values()), {})
+        losses = _first(row["held_out"]) if row["held_out"] else {}
         text = ", ".join(f"{expert.replace('_', '-')} {loss:.4f}" for expert, loss in losses.items())
         is_best = data["best"].get(row["method"]) == row["lr"]
         why = f": {row['why']}" if row["why"] else ""
-        rows.append([TITLES[row["method"]], f"{row['lr']:g}", text or f"{row['state']}{why}", "best" if is_best else ""])
+        rows.append(
+            [TITLES[row["method"]], f"{row['lr']:g}", text or f"{row['state']}{why}", "best" if is_best else ""]
+        )
     yield from _rows(["method", "rate", "held-out loss", ""], rows)
 
 
@@ -218,9 +221,9 @@ def _expected(data: Data) -> Iterator[str]:
     yield "## What was expected"
     yield ""
     yield (
-        "Figures of the field, put into limits before anything was trained: PEFT's method comparison, torchtune's tables, "
-        "QLoRA (arXiv 2305.14314), *LoRA Learns Less and Forgets Less* (arXiv 2405.09673), *LoRA Without Regret*. They "
-        "are of models a thousand times larger and more; where ours differ, the table says so."
+        "Figures of the field, put into limits before anything was trained: PEFT's method comparison, torchtune's "
+        "tables, QLoRA (arXiv 2305.14314), *LoRA Learns Less and Forgets Less* (arXiv 2405.09673), *LoRA Without "
+        "Regret*. They are of models a thousand times larger and more; where ours differ, the table says so."
     )
     yield ""
     rows = [[row["name"], row["says"], row["ours"], _HELD[row["held"]]] for row in data["expected"]]
@@ -235,15 +238,17 @@ def _not_swept(data: Data) -> Iterator[str]:
     yield ""
     text = [
         "Only the learning rate was swept, and only with the first seed. Rank, alpha and targets of the adapters, the "
-        "optimiser and its decay, the schedule and the number of steps, batch size, noise levels and the number of clips "
-        "are the same for all, and may suit one method better than another."
+        "optimiser and its decay, the schedule and the number of steps, batch size, noise levels and the number of "
+        "clips are the same for all, and may suit one method better than another."
     ]
     if config.get("preset"):
         text.append(f"They are those of the preset `{config['preset']}`, which was made for LoRAs.")
     if few:
         text.append(f"Of {', '.join(few)} fewer than {ENOUGH} rates were tried, which is no sweep.")
     if edges:
-        text.append(f"The best rate of {', '.join(edges)} is the first or the last that was tried; a better one may lie beyond.")
+        text.append(
+            f"The best rate of {', '.join(edges)} is the first or the last that was tried; a better one may lie beyond."
+        )
     if len(table["seeds"]) < ENOUGH:
         text.append(f"With {counted(len(table['seeds']), 'seed')} the spread says little.")
     if not table["drift_prompts"]:
@@ -260,7 +265,9 @@ def _trainings(data: Data) -> Iterator[str]:
     for row in data["runs"]:
         hashes = " ".join(f"`{file['sha256'][:12]}`" for file in row["files"].values())
         took = "" if row["seconds_per_step"] is None else f"{row['seconds_per_step']:.3f}"
-        rows.append([row["name"], row["state"], took, _mib(row["system_bytes"]), f"`{row['config_sha256'][:12]}`", hashes])
+        rows.append(
+            [row["name"], row["state"], took, _mib(row["system_bytes"]), f"`{row['config_sha256'][:12]}`", hashes]
+        )
     yield from _rows(["training", "", "s/step", "system, MiB", "configuration", "files (sha256)"], rows)
 
 
@@ -284,8 +291,13 @@ def _machine(data: Data) -> Iterator[str]:
     yield ""
 
 
-def _on(method: str, base: str) -> str:
-    return TITLES[method] + (f", on {_BASES[base]}" if method == "qlora" else "")
+def _base(data: Data, name: str) -> str:
+    """Name a base by the form that its weights have."""
+    return f"the {data['config'].get('base', 'nf4') if name == 'packed' else data['base']['dtype']} base"
+
+
+def _on(data: Data, method: str, base: str) -> str:
+    return TITLES[method] + (f", on {_base(data, base)}" if method == "qlora" else "")
 
 
 def _first(found: Mapping[str, Any]) -> Any:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from safetensors.numpy import load_file, save_file
 
+from ..atomic import replacing
 from ..engine.generate import Video, generate
 from ..engine.previews import Previews, make_previews
 from ..media.video import save_video
@@ -21,7 +22,7 @@ from .measures import KEPT, SCORES, moved
 
 #: Small clips are enlarged to about this height.
 _HEIGHT_PX = 256
-_LATENTS = "latents.npz"
+_LATENTS = "latents.safetensors"
 
 
 def read_videos(
@@ -44,7 +45,7 @@ def read_videos(
     """
     rows, latents = [], {}
     previews = _previews(judged, config, cache, folder)
-    there = {} if base is None else dict(np.load(base / _LATENTS))
+    there = {} if base is None else load_file(base / _LATENTS)
     for number, asked in enumerate(asked_videos(config), 1):
         before_each()
         request = replace(previews.request(number, asked.prompt, judged.model), seed=asked.seed)
@@ -56,7 +57,8 @@ def read_videos(
         if base is not None:
             row["moved"] = moved(latents[asked.name], there[asked.name])
         rows.append(row)
-    np.savez(folder / _LATENTS, **latents)
+    with replacing(folder / _LATENTS) as temporary:
+        save_file(latents, temporary)
     return {"question": question(config), "videos": rows}
 
 

@@ -1,4 +1,4 @@
-"""A process of a comparison: one training, or the videos of one subject, with memory that is nobody else's.
+"""A process of a comparison: one training, whose memory is nobody else's, or the videos of what was trained.
 
     python -m lora_core.comparison.worker JOB FOLDER CACHE [NAME …]
 
@@ -33,12 +33,13 @@ from ..training.memory.peak import peak_bytes, process_peak_bytes
 from ..training.opening import open_model
 from ..training.result import read_record
 from ..training.train import train
+from .best import best_rates
 from .config import CompareConfig, Run, read_comparison
 from .folder import ComparisonFolder, read_json, write_json
 from .held_out import held_out_losses
 from .judged_model import judged_model
 from .probe import probe
-from .subjects import BASES, BaseName
+from .subjects import BASES, Subject, subjects_of
 from .videos import read_videos
 
 #: How a process ends that was told to stop, and one that could not do its job.
@@ -112,9 +113,7 @@ def train_one(bench: Bench, method: str, lr: str, seed: str) -> None:
     model, cache = bench.model, bench.clips
     started, is_over = time.perf_counter(), True
     try:
-        trained = train(
-            config, model, cache, folder.path, resume=folder.config.exists(), should_stop=bench.should_stop
-        )
+        trained = train(config, model, cache, folder.path, resume=folder.config.exists(), should_stop=bench.should_stop)
         is_over = bool(trained.files)
     except DivergedError as error:
         write_json({"digest": bench.digest, "diverged": str(error)}, bench.folder.judged(run))
@@ -130,7 +129,7 @@ def _judge(bench: Bench, config: TrainConfig, run: Run) -> dict[str, Any]:
     """Return what a finished training has led to; what does not change with the seed is found out with the first."""
     files = read_record(bench.folder.run(run).record)
     if files is None:
-        raise TrainingError(bench.folder.run(run).path, "its files are not as they were written", remedy="Remove it")
+        raise _damaged(bench.folder.run(run).path)
     judged = {base: judged_model(bench.model, config, base, files) for base in BASES[run.method]}
     losses = {base: held_out_losses(model, config, bench.clips) for base, model in judged.items()}
     if not all(math.isfinite(loss) for by_expert in losses.values() for loss in by_expert.values()):
@@ -156,22 +155,34 @@ def _note_session(path: Path, seconds: float) -> None:
     write_json({"sessions": [*before, row]}, path)
 
 
-def watch(bench: Bench, subject: str, base: str, *run: str) -> None:
-    """Make the videos of a training on a base, or of the base alone, and write what is read from them."""
-    files = None
+def watch(bench: Bench, *names: str) -> None:
+    """Make the videos of all subjects that are named, and write what is read from them; those that have it are done."""
+    best = best_rates(bench.config, bench.folder)
+    for subject in subjects_of(bench.config, best):
+        if subject.name in names:
+            _watch_one(bench, subject)
+
+
+def _watch_one(bench: Bench, subject: Subject) -> None:
+    run, files = subject.run, None
     config = bench.config.any_train_config
-    if run:
-        method, lr, seed = run
-        chosen = Run(method, float(lr), int(seed))  # type: ignore[arg-type]
-        config, files = bench.config.train_config(chosen), read_record(bench.folder.run(chosen).record)
-    elif base == "packed":
+    if run is not None:
+        config, files = bench.config.train_config(run), read_record(bench.folder.run(run).record)
+        if files is None:
+            raise _damaged(bench.folder.run(run).path)
+    elif subject.base == "packed":
         config = bench.config.train_config(Run("qlora", 1.0, 0))
-    name: BaseName = "packed" if base == "packed" else "plain"
-    judged = judged_model(bench.model, config, name, files)
-    folder, plain = bench.folder.videos(subject), bench.folder.videos("base-plain")
-    from_base = None if subject == plain.name else plain
+    judged = judged_model(bench.model, config, subject.base, files)
+    plain = bench.folder.videos(Subject("plain").name)
+    from_base = None if subject == Subject("plain") else plain
+    folder = bench.folder.videos(subject.name)
     found = read_videos(judged, bench.config, bench.clips, folder, from_base, bench.stop_if_asked)
-    write_json(found, bench.folder.readings(subject))
+    write_json(found, bench.folder.readings(subject.name))
+
+
+def _damaged(folder: Path) -> TrainingError:
+    remedy = "Remove the folder, and start the comparison again, which trains it anew"
+    return TrainingError(folder, "the files are not as the training has written them", remedy=remedy)
 
 
 JOBS: Mapping[str, Callable[..., None]] = {"base": look_at_base, "train": train_one, "videos": watch}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-#: Where Linux tells what a process has had. What it says of a process to `getrusage` begins with the one that started it.
+#: Where Linux tells what a process has had; to `getrusage` it tells the more that the one had that started it.
 _STATUS = Path("/proc/self/status")
 
 

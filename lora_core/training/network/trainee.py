@@ -156,9 +156,7 @@ def packed_copy(
 ) -> nn.Module:
     """Return a network like the base whose blocks' weights are packed, as a `qlora` trains on; all tensors its own."""
     copied = sharing_copy(base.module)
-    pack_layers(
-        copied, block_layers(base.module, spec), settings.base, base.dtypes, device, offload=settings.offload
-    )
+    pack_layers(copied, block_layers(base.module, spec), settings.base, base.dtypes, device, offload=settings.offload)
     own_tensors(copied, base, device)
     return copied
 
