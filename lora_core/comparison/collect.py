@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..experts import EXPERTS
+from ..training.config import PATHS
 from ..training.log import LogRow, read_log
 from .asked import question
 from .best import best_rates
@@ -38,7 +39,7 @@ def collect(config: CompareConfig, folder: ComparisonFolder, failed: Mapping[Run
         "format": 1,
         "written": datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
         "is_over": bool(best) and not lacking and len(videos) == num_videos,
-        "config": config.values(),
+        "config": _without_places(config.values()),
         "score": _score_title(config),
         "kept": {name: measure.title for name, measure in KEPT.items()} if config.is_embedded else {},
         "environment": base.pop("environment", {}),
@@ -49,6 +50,11 @@ def collect(config: CompareConfig, folder: ComparisonFolder, failed: Mapping[Run
         "videos": videos,
         "expected": expectations(methods, config),
     }
+
+
+def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose files and folders are named without where they lie: reports are shown around."""
+    return {key: Path(value).name if key in PATHS else value for key, value in values.items()}
 
 
 def _score_title(config: CompareConfig) -> str:

@@ -20,7 +20,7 @@ from .asked import question
 from .best import best_rates
 from .collect import collect
 from .config import CompareConfig, Run
-from .folder import ComparisonFolder, read_json, write_json
+from .folder import ComparisonFolder, read_json
 from .processes import EndedError, Processes
 from .report import IMAGES, write_report
 from .sheet import SHEET, save_sheet
@@ -123,7 +123,6 @@ class _Work:
     def report(self) -> dict[str, Any]:
         """Write what is known so far, and the report that is made from it."""
         data = collect(self.config, self.folder, self.failed)
-        write_json(data, self.folder.data)
         write_report(data, self.folder.report, self.folder.path)
         return data
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..atomic import check_target, replacing, write_text
 from ..checks import counted
 from ..errors import OutputError
+from .folder import write_json
 from .plots import TITLES, save_pictures
 from .settings import ENOUGH
 from .sheet import SHEET
@@ -19,12 +20,19 @@ Summary = Mapping[str, Any]
 
 #: Where a report's pictures lie, beside it.
 IMAGES = "images"
+#: Picture -> what it is called for those who cannot see it.
+PICTURES = {
+    "videos": "The same prompts and noise, by the base and by each method",
+    "loss": "Held-out losses of both experts, method by method",
+    "learnt": "What was learnt against what else has moved",
+    "rates": "Held-out loss by learning rate",
+}
 _MIB = 2**20
 _HELD = {True: "held", False: "**not held**", None: "cannot be told"}
 
 
 def write_report(data: Data, path: str | Path, folder: str | Path) -> Path:
-    """Write the report, whole or not at all, its pictures into `images` beside it.
+    """Write the report, the table it is made from, and its pictures, into `images` beside it.
 
     Args:
         data: what `comparison.json` holds.
@@ -34,15 +42,21 @@ def write_report(data: Data, path: str | Path, folder: str | Path) -> Path:
     path, folder = Path(path), Path(folder)
     check_report(path)
     images = path.parent / IMAGES
-    pictures = save_pictures(data, images)
-    sheet = folder / IMAGES / SHEET
+    pictures = set(save_pictures(data, images))
+    sheet, copied = folder / IMAGES / SHEET, images / SHEET
     if sheet.is_file():
-        pictures["videos"] = images / SHEET
-        if sheet.resolve() != pictures["videos"].resolve():
-            with replacing(pictures["videos"]) as temporary:
+        pictures.add("videos")
+        if sheet.resolve() != copied.resolve():
+            with replacing(copied) as temporary:
                 shutil.copyfile(sheet, temporary)
-    write_text("\n".join(_lines(data, pictures)).rstrip() + "\n", path)
+    write_json(data, path.with_suffix(".json"))
+    write_text(report_text(data, [name for name in PICTURES if name in pictures]), path)
     return path
+
+
+def report_text(data: Data, pictures: Collection[str]) -> str:
+    """Return the report as Markdown, with those pictures that there are."""
+    return "\n".join(_lines(data, pictures)).rstrip() + "\n"
 
 
 def check_report(path: str | Path) -> None:
@@ -52,19 +66,19 @@ def check_report(path: str | Path) -> None:
     check_target(path)
 
 
-def _lines(data: Data, pictures: Mapping[str, Path]) -> Iterator[str]:
+def _lines(data: Data, pictures: Collection[str]) -> Iterator[str]:
     yield "# Full training, LoRA and QLoRA side by side"
     yield ""
     yield from _opening(data)
-    yield from _picture(pictures, "videos", "The same prompts and noise, by the base and by each method")
+    yield from _picture(pictures, "videos")
     yield from _table(data)
     yield from _per_expert(data)
-    yield from _picture(pictures, "loss", "Held-out losses of both experts, method by method")
-    yield from _picture(pictures, "learnt", "What was learnt against what else has moved")
+    yield from _picture(pictures, "loss")
+    yield from _picture(pictures, "learnt")
     yield from _other_base(data)
     yield from _kept(data)
     yield from _sweep(data)
-    yield from _picture(pictures, "rates", "Held-out loss by learning rate")
+    yield from _picture(pictures, "rates")
     yield from _expected(data)
     yield from _not_swept(data)
     yield from _trainings(data)
@@ -83,9 +97,9 @@ def _opening(data: Data) -> Iterator[str]:
     steps = max((row["steps"] for row in data["runs"]), default=0)
     yield (
         f"{base['model']}, {base['num_trained']} clips to train on and {base['num_held_out']} held out, "
-        f"{counted(steps, 'step')} of both experts together, in {base['dtype']} on {_device(data)}. All methods see the "
-        "same clips, split, steps and distribution of noise levels, and with one seed the same batches, noise and "
-        f"levels. Learning rates are swept with seed {table['seeds'][0]}; the best of each method by held-out loss is "
+        f"{counted(steps, 'step')} of both experts together, in {base['dtype']} on {_device(data)}. All see the "
+        "same clips, split, steps and distribution of noise levels, and with one seed the same batches and noise. "
+        f"Learning rates are swept with seed {table['seeds'][0]}; the best of each method by held-out loss is "
         f"repeated with {counted(len(table['seeds']) - 1, 'other seed')}. Each training is a process of its own. "
         "Held-out losses are taken of the written files, on clips that none has seen, with the same noise and levels "
         "for all."
@@ -101,9 +115,9 @@ def _device(data: Data) -> str:
     return f"the CPU ({counted(threads, 'thread')})"
 
 
-def _picture(pictures: Mapping[str, Path], name: str, text: str) -> Iterator[str]:
+def _picture(pictures: Collection[str], name: str) -> Iterator[str]:
     if name in pictures:
-        yield f"![{text}]({IMAGES}/{pictures[name].name})"
+        yield f"![{PICTURES[name]}]({IMAGES}/comparison-{name}.png)"
         yield ""
 
 

@@ -37,7 +37,7 @@ GROUPS: Mapping[str, type] = {
     "watching": WatchingSettings,
 }
 #: The keys that may name files or folders.
-_PATHS = ("clips", "model", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
+PATHS = ("clips", "model", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     embedded = [word for family in FAMILIES for word in family.embedded]
 
     def whole(key: str, value: Any) -> Any:
-        is_path = key in _PATHS and isinstance(value, str) and value and value not in embedded
+        is_path = key in PATHS and isinstance(value, str) and value and value not in embedded
         return str((folder / value).absolute()) if is_path and (folder / value).exists() else value
 
     return {key: whole(key, value) for key, value in values.items()}
