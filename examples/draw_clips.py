@@ -4,8 +4,8 @@
 
 Sixteen show a blorp, a toadstool with a red cap and a yellow stem, once on every background in every direction; the
 embedded model cannot draw it, and none of its LoRAs can. Eight show what the model knows: without them a LoRA learns
-from the sixteen that everything is a blorp. The same pictures come out every time; more rounds draw all of it again, each
-with other sizes and places, for what wants more clips than a folder of examples has.
+from the sixteen that everything is a blorp. The same pictures come out every time; more rounds draw all of it again,
+each with other sizes and places, for what wants more clips than a folder of examples has.
 """
 
 import itertools

@@ -53,10 +53,9 @@ class _StoppedError(Exception):
 class Bench:
     """What every job works with: the comparison, and what is opened for it."""
 
-    def __init__(self, folder: ComparisonFolder, cache: Path | None) -> None:
-        self.folder, self._cache = folder, cache
+    def __init__(self, folder: ComparisonFolder, cache: Path | None, should_stop: Callable[[], bool]) -> None:
+        self.folder, self._cache, self.should_stop = folder, cache, should_stop
         self.config: CompareConfig = read_comparison(folder.config)
-        self.should_stop = _when_stdin_ends()
 
     @cached_property
     def model(self) -> OpenedModel:
@@ -206,7 +205,8 @@ def main(arguments: list[str]) -> int:
     hush()
     job, folder, cache, *names = arguments
     try:
-        JOBS[job](Bench(ComparisonFolder(Path(folder)), Path(cache) if cache else None), *names)
+        bench = Bench(ComparisonFolder(Path(folder)), Path(cache) if cache else None, _when_stdin_ends())
+        JOBS[job](bench, *names)
     except _StoppedError:
         return STOPPED
     except LoraCoreError as error:
