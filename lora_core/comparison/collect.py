@@ -101,6 +101,7 @@ def _cost(log: tuple[LogRow, ...], sessions: list[dict[str, Any]]) -> dict[str, 
         "seconds_per_step": statistics.median(steps) if steps else None,
         "seconds_of_steps": sum(steps),
         "seconds": sum(session["seconds"] for session in sessions),
+        "processor_seconds": sum(session.get("processor_seconds", 0.0) for session in sessions),
         **most,
     }
 

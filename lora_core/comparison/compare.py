@@ -98,6 +98,15 @@ def _begin(config: CompareConfig, folder: ComparisonFolder) -> None:
     write_text(config.to_toml(), folder.config)
 
 
+def check_unchanged(folder: ComparisonFolder) -> None:
+    """Raise where a training that is here already had other clips or another model than there are now."""
+    digest = (read_json(folder.prepared) or {}).get("digest")
+    for path in sorted((folder.path / "runs").glob("*/judged.json")):
+        if (read_json(path) or {}).get("digest") != digest:
+            what = "the clips or the model have changed since this comparison began"
+            raise TrainingError(path.parent, what, remedy="Put them back, or compare in another folder")
+
+
 @dataclass(frozen=True)
 class _Work:
     """What is left to do of a comparison."""
@@ -135,11 +144,7 @@ class _Work:
         self.progress(0, 1, "encoding the clips")
         self.processes.do("base", called="base")
         self.progress(1, 1, "encoding the clips")
-        digest = (read_json(self.folder.prepared) or {})["digest"]
-        for path in sorted((self.folder.path / "runs").glob("*/judged.json")):
-            if (read_json(path) or {}).get("digest") != digest:
-                what = "the clips or the model have changed since this comparison began"
-                raise TrainingError(path.parent, what, remedy="Put them back, or compare in another folder")
+        check_unchanged(self.folder)
 
     def _train(self, runs: tuple[Run, ...], what: str) -> None:
         for number, run in enumerate(runs):

@@ -147,6 +147,7 @@ def _dress(axes: Axes, up: str, right: str, *, whole_steps: bool = True) -> None
 
     axes.set_ylabel(up, color=_QUIET)
     axes.set_xlabel(right, color=_QUIET)
+    axes.label_outer()
     if whole_steps:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=_GRID, linewidth=0.8)

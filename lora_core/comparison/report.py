@@ -130,8 +130,9 @@ def _table(data: Data) -> Iterator[str]:
     yield (
         "Numbers with ± are means over the seeds with their 95 % t-interval. Tensors: the most that they have held at "
         "once while one expert is trained, weights included, which is what a device has to hold. System: the whole "
-        "process, libraries and mapped files included. Moved: the root mean square of how far the latents lie from the "
-        "base's on the same noise, in deviations of the base's."
+        "process, libraries and mapped files included. A step: the median of all, by the clock on the wall; beside other "
+        "programs the processor's own time tells more. Moved: the root mean square of how far the latents lie from "
+        "the base's on the same noise, in deviations of the base's."
     )
     yield ""
 
@@ -148,7 +149,8 @@ def _summary_rows(data: Data, methods: Sequence[Summary]) -> Iterator[list[str]]
         yield row("device at the peak, MiB", lambda s: _mib(s["device_bytes"]))
     yield row("system at the peak, MiB", lambda s: _mib(s["system_bytes"]))
     yield row("a step, s", lambda s: "" if s["seconds_per_step"] is None else f"{s['seconds_per_step']:.3f}")
-    yield row("a training, s", lambda s: "" if s["seconds"] is None else f"{s['seconds']:.0f}")
+    yield row("a training, s", lambda s: _seconds(s["seconds"]))
+    yield row("a training, s of the processor", lambda s: _seconds(s["processor_seconds"]))
     yield row("files, MiB", lambda s: _mib(s["file_bytes"]))
     yield row("held-out loss", lambda s: _pm(_first(s["held_out"])["mean"], 4))
     yield row(f"learnt: {data['score']}", lambda s: _pm(_first(s["judged"])["score"], 2))
@@ -191,7 +193,7 @@ def _other_base(data: Data) -> Iterator[str]:
         ]
         for base, losses in summary["held_out"].items()
     ]
-    yield from _rows(["the adapter on", "held-out loss", "learnt", "moved"], rows)
+    yield from _rows(["the base under the adapter", "held-out loss", "learnt", "moved"], rows)
     alone = data["videos"].get("base-packed")
     if alone is not None and alone["moved"] is not None:
         yield f"Packing alone, without an adapter, has moved the other prompts by {alone['moved']:.3f}."
@@ -307,11 +309,11 @@ def _machine(data: Data) -> Iterator[str]:
 
 def _base(data: Data, name: str) -> str:
     """Name a base by the form that its weights have."""
-    return f"the {data['config'].get('base', 'nf4') if name == 'packed' else data['base']['dtype']} base"
+    return f"{name} ({data['config'].get('base', 'nf4') if name == 'packed' else data['base']['dtype']})"
 
 
 def _on(data: Data, method: str, base: str) -> str:
-    return TITLES[method] + (f", on {_base(data, base)}" if method == "qlora" else "")
+    return TITLES[method] + (f", base {_base(data, base)}" if method == "qlora" else "")
 
 
 def _first(found: Mapping[str, Any]) -> Any:
@@ -340,6 +342,10 @@ def _range(spread: Mapping[str, Any] | None) -> str:
 
 def _mib(num_bytes: int | None) -> str:
     return "" if num_bytes is None else f"{num_bytes / _MIB:,.1f}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.0f}"
 
 
 def _whole(number: int | None) -> str:

@@ -29,10 +29,10 @@ def save_sheet(config: CompareConfig, folder: ComparisonFolder, subjects: Sequen
                 rows.append(read_video(file)[0])
                 labels.append(_label(subject, video))
     if rows:
-        contact_sheet(rows, labels, path, title="the same noise, method by method")
+        contact_sheet(rows, labels, path, title="the same noise, method by method", cell=96)
 
 
 def _label(subject: Subject, video: Asked) -> str:
     who = "base" if subject.run is None else TITLES[subject.run.method]
     is_worth_saying = subject.base == "packed" or (subject.run is not None and subject.run.method == "qlora")
-    return f"{who}{f', {subject.base} base' if is_worth_saying else ''}\n{video.prompt}"
+    return f"{who}{f', {subject.base}' if is_worth_saying else ''}\n{video.prompt}"

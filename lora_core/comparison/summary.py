@@ -39,6 +39,9 @@ def summary_of(
     first = best[0] if best else {}
     num_experts = len(first.get("files", {})) or 1
 
+    def usual(name: str) -> float | None:
+        return statistics.median(values) if (values := [row[name] for row in best if row[name]]) else None
+
     def most(name: str) -> int | None:
         return max((row[name] for row in own if row[name] is not None), default=None)
 
@@ -50,8 +53,7 @@ def summary_of(
         "tensor_bytes": max((p["tensor_bytes"] for p in probes), default=None),
         "device_bytes": most("device_bytes"),
         "system_bytes": most("system_bytes"),
-        "seconds_per_step": statistics.median(row["seconds_per_step"] for row in best) if best else None,
-        "seconds": statistics.median(row["seconds"] for row in best) if best else None,
+        **{name: usual(name) for name in ("seconds_per_step", "seconds", "processor_seconds")},
         "file_bytes": sum(file["bytes"] for file in first.get("files", {}).values()),
         "held_out": {name: _losses(best, name) for name in BASES[method]},
         "judged": {name: _judged(best, name, videos, base, config) for name in BASES[method]},

@@ -110,7 +110,7 @@ def train_one(bench: Bench, method: str, lr: str, seed: str) -> None:
     run = Run(method, float(lr), int(seed))  # type: ignore[arg-type]  # the configuration refuses others
     config, folder = bench.config.train_config(run), bench.folder.run(run)
     model, cache = bench.model, bench.clips
-    started, is_over = time.perf_counter(), True
+    started, used, is_over = time.perf_counter(), time.process_time(), True
     try:
         trained = train(config, model, cache, folder.path, resume=folder.config.exists(), should_stop=bench.should_stop)
         is_over = bool(trained.files)
@@ -118,7 +118,8 @@ def train_one(bench: Bench, method: str, lr: str, seed: str) -> None:
         write_json({"digest": bench.digest, "diverged": str(error)}, bench.folder.judged(run))
         return
     finally:
-        _note_session(bench.folder.sessions(run), time.perf_counter() - started)
+        took = time.perf_counter() - started, time.process_time() - used
+        _note_session(bench.folder.sessions(run), *took)
     if not is_over:
         raise _StoppedError
     write_json(_judge(bench, config, run), bench.folder.judged(run))
@@ -139,13 +140,14 @@ def _judge(bench: Bench, config: TrainConfig, run: Run) -> dict[str, Any]:
     return found
 
 
-def _note_session(path: Path, seconds: float) -> None:
+def _note_session(path: Path, seconds: float, processor_seconds: float) -> None:
     """Add what this process has taken to what others took before it was stopped."""
     import torch
 
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     row = {
         "seconds": seconds,
+        "processor_seconds": processor_seconds,
         "system_bytes": process_peak_bytes(),
         "device_bytes": peak_bytes() if on_gpu else None,
         "reserved_bytes": torch.cuda.max_memory_reserved() if on_gpu else None,

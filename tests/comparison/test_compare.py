@@ -103,17 +103,6 @@ def test_memory_is_that_of_the_trainings_own_processes(gone_on: tuple[Compared, 
         assert 0 < row["seconds_per_step"] < row["seconds_of_steps"] < row["seconds"]
 
 
-def test_clips_that_changed_since_are_told(place: Path, gone_on: tuple[Compared, float, list[str]]) -> None:
-    caption = place / "clips" / "blorp-checkered-down.txt"
-    before = caption.read_text()
-    caption.write_text("a blorp falls")
-    try:
-        with pytest.raises(TrainingError, match="the clips or the model have changed since this comparison began"):
-            compare(config_for(place), place / "out")
-    finally:
-        caption.write_text(before)
-
-
 def test_other_settings_are_refused_before_anything_is_done(
     place: Path, gone_on: tuple[Compared, float, list[str]]
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import lora_core
 from lora_core.comparison.collect import collect
+from lora_core.comparison.compare import check_unchanged
 from lora_core.comparison.config import Run, make_comparison
 from lora_core.comparison.folder import ComparisonFolder, read_json
 from lora_core.comparison.report import write_report
@@ -114,6 +115,21 @@ def test_a_training_that_diverges_is_recorded_and_hinders_nobody(bench: Bench, c
     assert "the loss is nan" in found["diverged"]
 
 
+def test_clips_that_have_changed_since_are_told(bench: Bench, clips: Path) -> None:
+    check_unchanged(bench.folder)
+    caption = clips / "blorp-checkered-down.txt"
+    before = caption.read_text()
+    caption.write_text("a blorp falls")
+    try:
+        look_at_base(Bench(bench.folder, bench.folder.path / "cache", lambda: False))
+        with pytest.raises(TrainingError, match="the clips or the model have changed since this comparison began"):
+            check_unchanged(bench.folder)
+    finally:
+        caption.write_text(before)
+        look_at_base(Bench(bench.folder, bench.folder.path / "cache", lambda: False))
+    check_unchanged(bench.folder)
+
+
 def test_the_report_is_made_from_the_json_alone(bench: Bench, tmp_path: Path) -> None:
     written = write_report(collect(bench.config, bench.folder, {}), tmp_path / "a" / "report.md", bench.folder.path)
     data = json.loads(written.with_suffix(".json").read_text())
@@ -122,7 +138,7 @@ def test_the_report_is_made_from_the_json_alone(bench: Bench, tmp_path: Path) ->
     text = again.read_text()
     assert "*This comparison is not over:" in text  # one subject has no videos
     assert "| best learning rate | 0.001 | 0.01 | 0.01 |" in text
-    assert "QLoRA, on the float32 base" in text
+    assert "QLoRA, base plain (float32)" in text
     assert str(tmp_path) not in text
     assert str(bench.config.common["clips"]) not in json.dumps(data)
     for name in ("loss", "rates", "learnt"):
