@@ -130,9 +130,9 @@ def _table(data: Data) -> Iterator[str]:
     yield (
         "Numbers with ± are means over the seeds with their 95 % t-interval. Tensors: the most that they have held at "
         "once while one expert is trained, weights included, which is what a device has to hold. System: the whole "
-        "process, libraries and mapped files included. A step: the median of all, by the clock on the wall; beside other "
-        "programs the processor's own time tells more. Moved: the root mean square of how far the latents lie from "
-        "the base's on the same noise, in deviations of the base's."
+        "process, libraries and mapped files included. A step: the median of all, by the clock on the wall; beside "
+        "other programs the processor's own time tells more. Moved: the root mean square of how far the latents lie "
+        "from the base's on the same noise, in deviations of the base's."
     )
     yield ""
 
