@@ -70,6 +70,7 @@ def _lines(data: Data, pictures: Collection[str]) -> Iterator[str]:
     yield "# Full training, LoRA and QLoRA side by side"
     yield ""
     yield from _opening(data)
+    yield from _in_short(data)
     yield from _picture(pictures, "videos")
     yield from _table(data)
     yield from _per_expert(data)
@@ -101,10 +102,49 @@ def _opening(data: Data) -> Iterator[str]:
         "same clips, split, steps and distribution of noise levels, and with one seed the same batches and noise. "
         f"Learning rates are swept with seed {table['seeds'][0]}; the best of each method by held-out loss is "
         f"repeated with {counted(len(table['seeds']) - 1, 'other seed')}. Each training is a process of its own. "
-        "Held-out losses are taken of the written files, on clips that none has seen, with the same noise and levels "
-        "for all."
+        f"Held-out losses are taken of the written files, on {counted(base['num_measured'], 'clip')} that none has "
+        "seen, with the same noise and levels for all."
     )
     yield ""
+
+
+def _in_short(data: Data) -> Iterator[str]:
+    """Yield what came out, in few words."""
+    losses = {method: _first(summary["held_out"])["mean"] for method, summary in data["methods"].items()}
+    means = {method: spread["mean"] for method, spread in losses.items() if spread}
+    if not means:
+        return
+    best = min(means, key=means.__getitem__)
+    others = [f"{TITLES[m]} {100 * (mean / means[best] - 1):.1f} % more" for m, mean in means.items() if m != best]
+    yield f"- **Held-out loss**: {TITLES[best]} loses least" + (f", {', '.join(others)}." if others else ".")
+    yield from _costs(data)
+    plain, packed = (data["methods"].get("qlora", {}).get("held_out", {}).get(base) for base in ("plain", "packed"))
+    if plain and packed and plain["mean"] and packed["mean"]:
+        change = 100 * (plain["mean"]["mean"] / packed["mean"]["mean"] - 1)
+        more = f"{abs(change):.1f} % {'more' if change > 0 else 'less'}"
+        yield f"- **QLoRA's adapter on the base as it was before packing** loses {more} than on the packed one."
+    held = [row["held"] for row in data["expected"]]
+    yield (
+        f"- **Of {len(held)} figures that were expected** {held.count(True)} have held, {held.count(False)} have not, "
+        f"and {held.count(None)} cannot be told."
+    )
+    yield ""
+
+
+def _costs(data: Data) -> Iterator[str]:
+    """Yield what an adapter takes of what all weights take."""
+    full = data["methods"].get("full")
+    words = {"num_weights": "the weights that learn", "tensor_bytes": "the memory", "seconds_per_step": "the time"}
+    for method, summary in data["methods"].items():
+        if full is None or summary is full:
+            continue
+        shares = [
+            f"{100 * summary[name] / full[name]:.0f} % of {text}"
+            for name, text in words.items()
+            if summary[name] and full[name]
+        ]
+        if shares:
+            yield f"- **{TITLES[method]}** takes {', '.join(shares)} of full training."
 
 
 def _device(data: Data) -> str:

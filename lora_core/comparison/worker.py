@@ -24,6 +24,7 @@ from ..checkpoints.hashes import hashes_of
 from ..checkpoints.quiet import hush
 from ..errors import LoraCoreError, TrainingError
 from ..families.opened import OpenedModel
+from ..training.batches import MAX_HELD_OUT
 from ..training.clips.cached import ClipCache
 from ..training.clips.prepare import prepare
 from ..training.config import TrainConfig
@@ -95,6 +96,7 @@ def look_at_base(bench: Bench) -> None:
         "digest": bench.digest,
         "num_trained": len({clip.source for clip in cache.trained}),
         "num_held_out": len({clip.source for clip in cache.held_out}),
+        "num_measured": min(len(cache.held_out), MAX_HELD_OUT),
         "model": model.spec.title,
         "files": {piece: {"file": path.name, "sha256": hashes[piece]} for piece, path in model.files.items()},
         "dtype": str(model.dtype).removeprefix("torch."),
