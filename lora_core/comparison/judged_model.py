@@ -67,7 +67,7 @@ def _with_weights(model: OpenedModel, files: Mapping[Expert, Path]) -> OpenedMod
 
 
 class _PackedModel:
-    """A model like another one, but for experts whose weights are packed; each is packed when it is first asked for."""
+    """A model like another one, but for experts whose weights are packed; there is one at a time, as in a training."""
 
     def __init__(self, model: OpenedModel, settings: AdapterSettings) -> None:
         self._model, self._settings = model, settings
@@ -76,6 +76,7 @@ class _PackedModel:
     def expert(self, name: Expert) -> nn.Module:
         """Return an expert's network, ready on the compute device."""
         if name not in self._packed:
+            self._packed.clear()
             model = self._model
             packed = packed_copy(model.at_rest(name), model.spec, self._settings, model.device)
             self._packed[name] = packed.eval()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .. import errors
 from ..checks import first_line
-from ..errors import LoraCoreError, TrainingError
+from ..errors import LoraCoreError, OutputError, TrainingError
 from .folder import ComparisonFolder
 
 #: Seconds between two looks at a process.
@@ -55,9 +55,8 @@ class Processes:
             LoraCoreError: what the process has raised, of the same class.
         """
         output = self.folder.output(called)
-        output.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", _MODULE, job, str(self.folder.path), str(self.cache or ""), *names]
-        with output.open("w", encoding="utf-8") as printed, _started(command, printed) as process:
+        with _opened(output) as printed, _started(command, printed) as process:
             while process.poll() is None:
                 if self.should_stop() and process.stdin is not None and not process.stdin.closed:
                     process.stdin.close()
@@ -70,8 +69,17 @@ class Processes:
             raise _error_in(answer, called, output, process.returncode)
 
 
+def _opened(output: Path) -> TextIO:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return output.open("w", encoding="utf-8")
+    except OSError as error:
+        remedy = "Free space, or choose another folder"
+        raise OutputError(output, f"cannot be written: {error}", remedy=remedy) from error
+
+
 @contextmanager
-def _started(command: list[str], printed: Any) -> Iterator[subprocess.Popen[str]]:
+def _started(command: list[str], printed: TextIO) -> Iterator[subprocess.Popen[str]]:
     """Give a process that hears no Ctrl-C of the terminal: this one tells it, once."""
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))

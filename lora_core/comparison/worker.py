@@ -132,8 +132,10 @@ def _judge(bench: Bench, config: TrainConfig, run: Run) -> dict[str, Any]:
     files = read_record(bench.folder.run(run).record)
     if files is None:
         raise _damaged(bench.folder.run(run).path)
-    judged = {base: judged_model(bench.model, config, base, files) for base in BASES[run.method]}
-    losses = {base: held_out_losses(model, config, bench.clips) for base, model in judged.items()}
+    losses = {
+        base: held_out_losses(judged_model(bench.model, config, base, files), config, bench.clips)
+        for base in BASES[run.method]
+    }
     if not all(math.isfinite(loss) for by_expert in losses.values() for loss in by_expert.values()):
         return {"digest": bench.digest, "diverged": "the held-out loss is no number"}
     found: dict[str, Any] = {"digest": bench.digest, "held_out": losses}

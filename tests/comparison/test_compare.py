@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
-from comparison.test_jobs import keys
+from comparison.small import few_clips, keys
 
 import lora_core
 from lora_core.comparison.compare import Compared, compare
@@ -16,7 +15,6 @@ from lora_core.errors import OutputError, TrainingError
 from lora_core.training.checkpoints import checkpoints_in
 from lora_core.training.log import read_log
 
-CLIPS = Path(lora_core.__file__).parents[1] / "examples" / "clips"
 FIRST, SECOND = Run("lora", 1e-2, 0), Run("lora", 1e-2, 1)
 STEPS = 8
 
@@ -24,9 +22,7 @@ STEPS = 8
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "clips").mkdir()
-    for file in sorted(CLIPS.iterdir())[:12]:
-        shutil.copy(file, folder / "clips")
+    few_clips(folder / "clips")
     return folder
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from comparison.small import DRIFT, RATES, few_clips, keys
 
-import lora_core
 from lora_core.comparison.collect import collect
 from lora_core.comparison.compare import check_unchanged
 from lora_core.comparison.config import Run, make_comparison
@@ -19,24 +18,8 @@ from lora_core.comparison.worker import Bench, look_at_base, train_one, watch
 from lora_core.errors import TrainingError
 from lora_core.training.log import read_log
 
-CLIPS = Path(lora_core.__file__).parents[1] / "examples" / "clips"
-RATES = {"full": [1e-3], "lora": [1e-2], "qlora": [1e-2]}
 RUNS = {method: Run(method, rates[0], 0) for method, rates in RATES.items()}  # type: ignore[arg-type]
 SUBJECTS = ("base-plain", "base-packed", "full-0.001-seed-0-plain", "qlora-0.01-seed-0-packed")
-DRIFT = "a red circle moves left on a plain background"
-
-
-def keys(clips: Path, **more: Any) -> dict[str, Any]:
-    table = {
-        "seeds": [0],
-        "rates": RATES,
-        "score": "blorp",
-        "learning_prompts": ["a blorp moves right on a plain background"],
-        "drift_prompts": [DRIFT],
-        "video_steps": 2,
-    }
-    small = {"steps": 4, "switch_every": 1, "num_levels": 2, "validate_every": 2, "held_out": 0.4, "rank": 2}
-    return {"clips": str(clips), "preset": "quick", **small, **more, "compare": table}
 
 
 def bench_for(folder: Path, cache: Path, **given: Any) -> Bench:
@@ -48,10 +31,7 @@ def bench_for(folder: Path, cache: Path, **given: Any) -> Bench:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Take six of the clips that come along."""
-    folder = tmp_path_factory.mktemp("clips")
-    for file in sorted(CLIPS.iterdir())[:12]:
-        shutil.copy(file, folder)
-    return folder
+    return few_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
