@@ -91,7 +91,10 @@ def _row(config: CompareConfig, folder: ComparisonFolder, run: Run, why: str) ->
 
 
 def _cost(log: tuple[LogRow, ...], sessions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return time and memory: the median of the steps, the sum over the processes, the most of any of them."""
+    """Return time and memory: the median of the steps, the sum over the processes, the most of any of them.
+
+    A quarter of the steps is as fast as the fast ones, which other programs on the machine have disturbed least.
+    """
     steps = [row.seconds for row in log if row.seconds is not None]
     most = {
         name: max((session[name] for session in sessions if session[name] is not None), default=None)
@@ -99,6 +102,7 @@ def _cost(log: tuple[LogRow, ...], sessions: list[dict[str, Any]]) -> dict[str, 
     }
     return {
         "seconds_per_step": statistics.median(steps) if steps else None,
+        "seconds_of_fast_steps": statistics.quantiles(steps, n=4)[0] if len(steps) > 1 else None,
         "seconds_of_steps": sum(steps),
         "seconds": sum(session["seconds"] for session in sessions),
         "processor_seconds": sum(session.get("processor_seconds", 0.0) for session in sessions),

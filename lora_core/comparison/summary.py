@@ -54,6 +54,8 @@ def summary_of(
         "device_bytes": most("device_bytes"),
         "system_bytes": most("system_bytes"),
         **{name: usual(name) for name in ("seconds_per_step", "seconds", "processor_seconds")},
+        # Of the fastest training, for the same reason for which it is told of the fastest steps.
+        "seconds_of_fast_steps": min((row["seconds_of_fast_steps"] for row in best), default=None),
         "file_bytes": sum(file["bytes"] for file in first.get("files", {}).values()),
         "held_out": {name: _losses(best, name) for name in BASES[method]},
         "judged": {name: _judged(best, name, videos, base, config) for name in BASES[method]},

@@ -57,7 +57,7 @@ def test_a_comparison_that_is_stopped_keeps_what_it_has(stopped: Compared) -> No
     assert states == {FIRST.name: "finished", SECOND.name: "begun"}
     assert checkpoints_in(stopped.folder.run(SECOND).checkpoints)
     assert 1 < len(read_log(stopped.folder.run(SECOND).path)) <= STEPS
-    assert "*This comparison is not over: 1 training and perhaps videos are missing.*" in (
+    assert "*This comparison is not over: 1 training and what follows from it is missing.*" in (
         stopped.folder.report.read_text()
     )
 

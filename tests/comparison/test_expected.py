@@ -21,7 +21,7 @@ def summary(loss: float, score: float = 0.5, moved: float = 0.1, **more: Any) ->
         "is_at_edge": False,
         "tensor_bytes": 100,
         "device_bytes": None,
-        "seconds_per_step": 1.0,
+        "seconds_of_fast_steps": 1.0,
         "held_out": {base: {"mean": {"mean": loss}} for base in bases},
         "judged": dict.fromkeys(bases, judged),
         **more,
@@ -34,15 +34,15 @@ def verdicts(**methods: dict[str, Any]) -> dict[str, Any]:
 
 def test_figures_that_are_met_have_held() -> None:
     full = summary(1.0, lr=1e-4, moved=0.2)
-    lora = summary(1.01, tensor_bytes=55, seconds_per_step=0.7)
-    qlora = summary(1.02, tensor_bytes=30, seconds_per_step=0.75)
+    lora = summary(1.01, tensor_bytes=55, seconds_of_fast_steps=0.7)
+    qlora = summary(1.02, tensor_bytes=30, seconds_of_fast_steps=0.75)
     assert set(verdicts(full=full, lora=lora, qlora=qlora).values()) == {True}
 
 
 def test_figures_that_are_missed_have_not() -> None:
     full = summary(1.0, lr=1e-3)
-    lora = summary(1.1, moved=0.3, tensor_bytes=90, seconds_per_step=0.9)
-    qlora = summary(1.2, tensor_bytes=80, seconds_per_step=2.0)
+    lora = summary(1.1, moved=0.3, tensor_bytes=90, seconds_of_fast_steps=0.9)
+    qlora = summary(1.2, tensor_bytes=80, seconds_of_fast_steps=2.0)
     assert set(verdicts(full=full, lora=lora, qlora=qlora).values()) == {False}
 
 
