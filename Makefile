@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench clean test-comfyui test-lowest prove-kills
+.PHONY: demo test check lint format types bench compare clean test-comfyui test-lowest prove-kills
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -49,6 +49,11 @@ prove-kills: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stack_overhead.py
 	$(BIN)/python benchmarks/lora_read.py
+
+# docs/comparison.md: full training, LoRA and QLoRA on the pocket model, about half an hour; what is done is not done again.
+compare: $(VENV)/.dev
+	$(BIN)/python examples/draw_clips.py out/compare-clips 5
+	$(BIN)/python -m lora_core compare benchmarks/compare_pocket.toml -o out/compare --report docs/comparison.md
 
 clean:
 	rm -rf $(VENV) .venv-comfyui .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

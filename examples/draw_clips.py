@@ -1,10 +1,11 @@
 """The drawing of `examples/clips/`: a small folder of captioned clips to train a LoRA from.
 
-    python examples/draw_clips.py [FOLDER]
+    python examples/draw_clips.py [FOLDER [ROUNDS]]
 
 Sixteen show a blorp, a toadstool with a red cap and a yellow stem, once on every background in every direction; the
 embedded model cannot draw it, and none of its LoRAs can. Eight show what the model knows: without them a LoRA learns
-from the sixteen that everything is a blorp. The same pictures come out every time.
+from the sixteen that everything is a blorp. The same pictures come out every time; more rounds draw all of it again,
+each with other sizes and places, for what wants more clips than a folder of examples has.
 """
 
 import itertools
@@ -20,24 +21,26 @@ FPS = 16
 SEED = 40
 
 
-def scenes() -> dict[str, world.Scene]:
-    """Return the clips' names -> what they show."""
-    rng = np.random.default_rng(SEED)
+def scenes(number: int = 1) -> dict[str, world.Scene]:
+    """Return the names of the clips of a round, counted from 1 -> what they show."""
+    rng = np.random.default_rng(SEED + number - 1)
     mixtures = itertools.product(world.BACKGROUNDS, world.DIRECTIONS)
     blorps = [world.random_scene(rng, shape=world.TOADSTOOL, background=ground, motion=way) for ground, way in mixtures]
     ordinary = [world.random_scene(rng, shape=shape) for shape in world.SHAPES * 2]
     named = {f"{scene.shape}-{scene.background}-{scene.motion}": scene for scene in blorps}
-    return named | {f"{scene.colour}-{scene.shape}-{scene.background}-{scene.motion}": scene for scene in ordinary}
+    named |= {f"{scene.colour}-{scene.shape}-{scene.background}-{scene.motion}": scene for scene in ordinary}
+    return {f"{name}{'' if number == 1 else f'-{number}'}": scene for name, scene in named.items()}
 
 
-def draw_clips(folder: Path) -> None:
+def draw_clips(folder: Path, num_rounds: int = 1) -> None:
     """Write every clip as an MP4, its caption beside it under the same name."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, scene in scenes().items():
+    for name, scene in (pair for number in range(num_rounds) for pair in scenes(number + 1).items()):
         frames = ((world.draw(scene) + 1.0) * 127.5).round().astype(np.uint8)
         save_video(frames, folder / f"{name}.mp4", FPS)
         (folder / f"{name}.txt").write_text(world.caption(scene) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    draw_clips(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "clips")
+    chosen = sys.argv[1:]
+    draw_clips(Path(chosen[0]) if chosen else Path(__file__).parent / "clips", *map(int, chosen[1:2]))

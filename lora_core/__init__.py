@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .apply.attachment import Attachment, attach
+    from .comparison.compare import Compared, compare
+    from .comparison.config import CompareConfig, make_comparison, read_comparison
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
     from .engine.generate import Video, generate, plan_request
     from .engine.generator import WanVideoGenerator
@@ -70,6 +72,8 @@ __all__ = [
     "Account",
     "Advice",
     "Attachment",
+    "CompareConfig",
+    "Compared",
     "Condition",
     "DatasetError",
     "Delta",
@@ -114,6 +118,7 @@ __all__ = [
     "WanVideoGenerator",
     "attach",
     "blend",
+    "compare",
     "contact_sheet",
     "draw_noise",
     "extract_checkpoints",
@@ -123,11 +128,13 @@ __all__ = [
     "infer_wan_spec",
     "inspect_lora",
     "load_stack",
+    "make_comparison",
     "make_config",
     "make_plan",
     "open_wan",
     "plan_request",
     "prepare",
+    "read_comparison",
     "read_config",
     "read_lora",
     "read_video",
@@ -144,6 +151,8 @@ __all__ = [
 #: Where the API is: module -> names.
 _MODULES = {
     "apply.attachment": "Attachment attach",
+    "comparison.compare": "Compared compare",
+    "comparison.config": "CompareConfig make_comparison read_comparison",
     "deltas": "Delta Dora Full LoHa LoKr Lora",
     "engine.generate": "Video generate plan_request",
     "engine.generator": "WanVideoGenerator",

@@ -82,6 +82,11 @@ PUBLIC = [
     "prepare",
     "read_config",
     "train",
+    "CompareConfig",
+    "Compared",
+    "compare",
+    "make_comparison",
+    "read_comparison",
 ]
 
 

@@ -26,7 +26,11 @@ MAY_IMPORT = {
     "training": {"checkpoints", "families", "files", "media"},
     "engine": {"checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
     "pocket": {"families", "files", "plan"},
-    "cli": {"checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket", "training"},
+    "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
+    "cli": {
+        *("checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket", "training"),
+        "comparison",
+    },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.
 KNOWS_WAN = {"families/registry.py", "__init__.py", "cli/options.py", "cli/lora_option.py", "cli/demo.py"}

@@ -28,6 +28,7 @@ COMMANDS = {
     "prepare": "Examine a folder of clips, and encode it into a cache for training.",
     "stack": "Check a stack file or preset.",
     "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",
+    "compare": "Train with several methods side by side, and report what each costs and leads to.",
     "demo": "Run the main job on the embedded pocket model and show what each LoRA does.",
 }
 

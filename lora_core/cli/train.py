@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrainingError
+from ..training.opening import open_model
 from .console import Console, console
 from .ending import asked_to_end
 from .examination import show_examination
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..training.config import TrainConfig
     from ..training.ranks import Ranks
     from ..training.run_folder import RunFolder
-    from ..training.settings.model import ModelSettings
     from ..training.train import Trained
     from .training_status import TrainingStatus
 
@@ -146,23 +146,6 @@ def _config(
     if "clips" not in {*given, *parsed}:
         raise TrainingError("train", "no clips", expected="a CONFIG.toml, or --clips FOLDER", remedy="Give one")
     return make_config({"name": out.resolve().name, **given, **parsed}, "train")
-
-
-def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
-    """Open the model that is trained; only headers are read. One expert at a time is on the device."""
-    import torch
-
-    from ..families.registry import opener
-
-    dtype = None if settings.dtype == "auto" else getattr(torch, settings.dtype)
-    pieces = ("low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
-    given: dict[str, Any] = {piece: value for piece in pieces if (value := getattr(settings, piece))}
-    if device is not None and settings.device not in ("auto", device.type):
-        what = f"{settings.device!r}, and the launcher gives each process its own"
-        raise TrainingError("device", what, expected="auto", remedy="Leave it out")
-    return opener(settings.model)(
-        settings.model, dtype=dtype, device=device or settings.device, offload="experts", **given
-    )
 
 
 def memory_plans(config: TrainConfig, model: OpenedModel) -> str:

@@ -48,7 +48,7 @@ class Previews:
     def __call__(self, step: int, model: OpenedModel) -> None:
         """Make the videos of a step, and draw the sheet anew with them."""
         for number, prompt in enumerate(self.prompts, 1):
-            video = generate(model, self._request(number, prompt, model))
+            video = generate(model, self.request(number, prompt, model))
             scale = max(1, _HEIGHT_PX // self.height)
             if self.writes:
                 save_video(video.frames, self._file(step, number), video.fps, scale=scale)
@@ -73,7 +73,8 @@ class Previews:
         rows = [(there[i], number) for number in range(1, len(self.prompts) + 1) for i in sorted(places)]
         return self._draw(rows, self.folder / "compare.png", "checkpoints, on the same noise")
 
-    def _request(self, number: int, prompt: str, model: OpenedModel) -> GenerationRequest:
+    def request(self, number: int, prompt: str, model: OpenedModel) -> GenerationRequest:
+        """Ask for the video of a prompt, which is the number-th from 1."""
         spec, settings = model.spec, self.settings
         first, last = self.pictures[(number - 1) % len(self.pictures)] if self.pictures else (None, None)
         return GenerationRequest(

@@ -137,7 +137,7 @@ class ModelSpec:
         for name in self._parameter_names(target):
             path, _, parameter = name.rpartition(".")
             owner = _submodule(module, path)
-            if owner is not None and owner._parameters.get(parameter) is not None:
+            if owner is not None and _has(owner, parameter):
                 return path, parameter
         expected = f"nearest {near!r}" if (near := self.nearest(target)) else ""
         raise LoraMismatchError(type(module).__name__, f"no parameter for the target {target!r}", expected=expected)
@@ -226,6 +226,12 @@ def _closest(template: str, templates: tuple[str, ...]) -> str | None:
 
 def _template(path: str) -> str:
     return _NUMBER.sub("#", path)
+
+
+def _has(owner: nn.Module, parameter: str) -> bool:
+    """Say whether a module has a parameter of its own, or keeps it packed and unpacks it when it is asked."""
+    is_packed = parameter == "weight" and hasattr(owner, "dequantised_weight")
+    return is_packed or owner._parameters.get(parameter) is not None
 
 
 def _submodule(module: nn.Module, path: str) -> nn.Module | None:

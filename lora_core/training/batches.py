@@ -24,7 +24,7 @@ from .levels import Levels
 #: Clips kept in memory beside the disk's own cache; large sets are read again.
 _NUM_KEPT = 256
 #: Held-out clips that are measured at most; more would measure the patience of the user.
-_MAX_HELD_OUT = 16
+MAX_HELD_OUT = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class BatchSource:
         quantiles = (torch.arange(num_levels, dtype=torch.float64) + 0.5) / num_levels
         level = self.levels.at(quantiles)
         batches = []
-        for clip in self.cache.held_out[:_MAX_HELD_OUT]:
+        for clip in self.cache.held_out[:MAX_HELD_OUT]:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "held out", clip.name))
             many, texts = [clip] * num_levels, [clip.texts[0]] * num_levels
             batches.append(make_batch(many, texts, level, generator, self.max_tokens))

@@ -37,7 +37,7 @@ GROUPS: Mapping[str, type] = {
     "watching": WatchingSettings,
 }
 #: The keys that may name files or folders.
-_PATHS = ("clips", "model", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
+PATHS = ("clips", "model", "low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     for key in ("clips", "name"):
         if not values.get(key):
             raise TrainingError(where, f"no {key}", expected=f"{key} = …", remedy="Add it")
-    values = _absolute(values, Path())
+    values = with_whole_paths(values, Path())
     usual = preset_values(values.get("preset", ""), str(values.get("model", ModelSettings.model)))
     merged = usual | values
     grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
@@ -134,16 +134,16 @@ def read_config(path: str | Path, settings: Iterable[str] = (), *, default_name:
     the name where the file has none.
     """
     path = Path(path)
-    values = {"name": default_name} | _absolute(_read_toml(path), path.parent)
+    values = {"name": default_name} | with_whole_paths(read_toml(path), path.parent)
     return make_config(values | parse_settings(settings) | given, path.name)
 
 
-def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return keys whose values name what is there, seen from a folder, with whole paths; others as they are."""
     embedded = [word for family in FAMILIES for word in family.embedded]
 
     def whole(key: str, value: Any) -> Any:
-        is_path = key in _PATHS and isinstance(value, str) and value and value not in embedded
+        is_path = key in PATHS and isinstance(value, str) and value and value not in embedded
         return str((folder / value).absolute()) if is_path and (folder / value).exists() else value
 
     return {key: whole(key, value) for key, value in values.items()}
@@ -181,7 +181,7 @@ def clip_settings(settings: Iterable[str]) -> ClipSettings:
     return ClipSettings(**{key: _valued(key, value, kinds[key]) for key, value in values.items()})
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -13,6 +13,10 @@ _EXPLOSION = 20.0
 _WINDOW, _FEWEST = 50, 10
 
 
+class DivergedError(TrainingError):
+    """A training that has ruined itself, as it would again."""
+
+
 class Guard:
     """The usual loss of one expert's last steps."""
 
@@ -29,7 +33,7 @@ class Guard:
         else:
             self._recent.append(loss)
             return
-        raise TrainingError(where, what, remedy=f"Lower lr and go on {last_good()}")
+        raise DivergedError(where, what, remedy=f"Lower lr and go on {last_good()}")
 
     def state(self) -> list[float]:
         """Return what a new guard is made from."""

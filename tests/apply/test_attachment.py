@@ -12,6 +12,7 @@ import tiny
 import torch
 from random_deltas import CONVOLUTION, LINEAR, NumbersMade, dense_weight, full, lora, relative_error
 from torch import Tensor, nn
+from trainees import call, stir
 
 from lora_core.apply.attachment import attach
 from lora_core.apply.base_weights import base_form
@@ -19,9 +20,12 @@ from lora_core.apply.fused import FusedDelta, Strengths, Term
 from lora_core.apply.layers import patch
 from lora_core.apply.patched import PatchedModule
 from lora_core.checkpoints.fp8 import ScaledFp8Linear
+from lora_core.checkpoints.residency import Network
 from lora_core.deltas import Delta, Full
 from lora_core.errors import LoraMismatchError, StackError
 from lora_core.families.registry import spec_of_module
+from lora_core.training.network.trainee import make_trainee, packed_copy
+from lora_core.training.settings.adapter import AdapterSettings
 
 EXACT = 1e-5
 SIDES = ("auto", "activation", "weight")
@@ -601,3 +605,19 @@ def test_patches_on_one_module_may_be_removed_in_any_order(order: tuple[int, int
     for index in order:
         patches[index].remove()
     assert "forward" not in vars(layer)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_network_that_keeps_its_weights_packed_takes_what_was_trained_on_it(side: str) -> None:
+    settings = AdapterSettings(method="qlora", base="int8", rank=4)
+    network = tiny.transformer()
+    trainee = make_trainee(network, settings)
+    stir(trainee)
+    spec = spec_of_module(network)
+    packed = packed_copy(Network(network), spec, settings)
+    before = call(packed)
+    with attach(packed, [Entry(trainee.deltas())], spec, side=side):
+        changed = call(packed)
+    assert relative_error(changed, call(trainee.network).detach()) < EXACT
+    assert relative_error(changed, before) > 0.01
+    assert torch.equal(call(packed), before)

@@ -147,11 +147,18 @@ def _make_adapted(start: _Start) -> Trainee:
 
 def _make_packed(start: _Start) -> Trainee:
     layers = _layers_with_adapter(start)
-    copied = sharing_copy(start.base.module)
-    packed = block_layers(start.base.module, start.spec)
-    pack_layers(copied, packed, start.settings.base, start.base.dtypes, start.device, offload=start.settings.offload)
-    own_tensors(copied, start.base, start.device)
+    copied = packed_copy(start.base, start.spec, start.settings, start.device)
     return Trainee(copied, start.base.module, start.settings, _new_adapter(copied, layers, start), layers)
+
+
+def packed_copy(
+    base: Network, spec: ModelSpec, settings: AdapterSettings, device: torch.device | str | None = None
+) -> nn.Module:
+    """Return a network like the base whose blocks' weights are packed, as a `qlora` trains on; all tensors its own."""
+    copied = sharing_copy(base.module)
+    pack_layers(copied, block_layers(base.module, spec), settings.base, base.dtypes, device, offload=settings.offload)
+    own_tensors(copied, base, device)
+    return copied
 
 
 def _make_whole(start: _Start) -> Trainee:
