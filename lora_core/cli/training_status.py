@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from ..training.listener import Listener, StepReport
 from ..training.validation import Measured
 from .console import Console
+
+if TYPE_CHECKING:
+    from ..training.train import Trained
 
 #: Seconds between two lines where nothing can move.
 _PAUSE = 10.0
@@ -21,6 +26,8 @@ class TrainingStatus(Listener):
 
     The spinner and the clock of a phase run on by themselves, so that it shows for how long nothing else has moved.
     """
+
+    is_unheard = False
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -43,6 +50,11 @@ class TrainingStatus(Listener):
         """Show it inside the block."""
         with self._bars:
             yield self
+
+    @contextmanager
+    def errors_told(self) -> Iterator[None]:
+        """Leave errors to the program, which ends with them."""
+        yield
 
     def phase(self, what: str) -> None:
         if not self._moves:
@@ -84,6 +96,17 @@ class TrainingStatus(Listener):
 
     def note(self, text: str) -> None:
         self._console.note(text)
+
+    def previewed(self, step: int, sheet: Path) -> None:
+        """Say nothing: the sheet lies in the folder of the training."""
+
+    def done(self, trained: Trained) -> None:
+        """Print what a training has led to, or how to go on with it."""
+        for expert, file in trained.files.items():
+            self._console.result(f"{file}: {expert}")
+        if not trained.files:
+            self._console.result(f"{trained.step} steps are done: {trained.stopped}")
+            self._console.result(f"go on with: lora-core train -o {trained.folder.path} --resume")
 
     def _is_time_for_a_line(self) -> bool:
         now = time.monotonic()
