@@ -13,6 +13,7 @@ from .sample import Sampler6Step
 from .scenes import SceneLoras
 from .stack import ApplyLoraStack
 from .templates import serve_templates
+from .train import TrainLoraFromClips
 
 NODES: list[type[io.ComfyNode]] = [
     LoadWanModel,
@@ -26,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     InspectLora,
     BlendLoras,
     SceneLoras,
+    TrainLoraFromClips,
 ]
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 from .. import errors
 from ..errors import LoraCoreError, TrainingError
 
-#: Runs the package from a folder that a Python without a search path of its own, such as an embedded one, does not know.
+#: Runs the package from its folder, also in an embedded Python, which takes no search path from its environment.
 _START = """
 import runpy, sys
 sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
@@ -26,6 +26,7 @@ _FOLDER = Path(__file__).parents[2]
 #: Seconds without a line after which `pause` is called.
 _PAUSE_S = 0.2
 _NUM_WORDS_KEPT = 40
+_AGAIN = "Start it again; it goes on from its last checkpoint"
 
 Event = Mapping[str, Any]
 
@@ -65,8 +66,7 @@ def run_training(
         code = process.wait()
     _raise_error(outcome, code, words)
     if "done" not in outcome:
-        remedy = "Start it again; it goes on from its last checkpoint"
-        raise TrainingError("training", "was ended from outside", remedy=remedy)
+        raise TrainingError("training", "was ended from outside", remedy=_AGAIN)
     return outcome["done"]
 
 
@@ -84,7 +84,7 @@ def _started(arguments: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]
         errors="replace",
         # Ctrl-C in the terminal is meant for this process: a signal and the end of stdin would be two wishes to end.
         start_new_session=sys.platform != "win32",
-        creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     try:
         yield process

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from ..checks import time_text
 from ..training.listener import Listener, StepReport
 from ..training.validation import Measured
 from .console import Console
@@ -70,7 +71,7 @@ class TrainingStatus(Listener):
             self._tasks[what] = self._bars.add_task(what, total=total, told="")
         task = self._tasks[what]
         speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
-        told = f"{speed:.1f}/s, {_time((total - done) / speed)} left" if speed and done < total else ""
+        told = f"{speed:.1f}/s, {time_text((total - done) / speed)} left" if speed and done < total else ""
         self._bars.update(task, completed=done, total=total, told=told)
         if not self._moves and (done == total or self._is_time_for_a_line()):
             self._console.note(f"{what}: {done} of {total}")
@@ -78,7 +79,7 @@ class TrainingStatus(Listener):
     def step(self, report: StepReport) -> None:
         told = (
             f"{report.expert.removesuffix('_noise')} loss {report.loss:.4f}, {report.seconds:.2f} s/step, "
-            f"{_time(report.remaining)} left, {report.num_bytes / 2**30:.1f} GiB"
+            f"{time_text(report.remaining)} left, {report.num_bytes / 2**30:.1f} GiB"
         )
         self.progress_of_steps(report.step, report.num_steps, told)
 
@@ -114,9 +115,3 @@ class TrainingStatus(Listener):
             return False
         self._last_line = now
         return True
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""The standing of a folder towards a configuration: nothing there yet, a training to go on with, or one that is over."""
+"""The standing of a training in a folder: not begun yet, to be gone on with, or over."""
 
 from __future__ import annotations
 
