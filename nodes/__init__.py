@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import BlendLoras
+from .check_clips import CheckClips
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .presets import LoadLoraStack, SaveLoraStack
@@ -28,6 +29,7 @@ NODES: list[type[io.ComfyNode]] = [
     BlendLoras,
     SceneLoras,
     TrainLoraFromClips,
+    CheckClips,
 ]
 
 

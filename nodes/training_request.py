@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,8 @@ class TrainingRequest:
         """Return the keys of the lines of `settings`; unknown ones are refused, and those that widgets set."""
         from ..lora_core.training.config import all_keys, parse_settings
 
-        with relocated(lambda where: "settings" if where == "--set" else where):
-            keys = parse_settings(_lines(self.settings))
+        with settings_located():
+            keys = parse_settings(lines_of(self.settings))
         known_keys(keys, all_keys(), "settings", TrainingError)
         widgets = {*_OWN_KEYS, *(key for key, value in self.numbers.items() if value)}
         if both := [key for key in keys if key in widgets]:
@@ -94,7 +95,13 @@ def _without_previews(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"preview_every": 1} if any(key.startswith("preview_") for key in given) else {}
 
 
-def _lines(text: str) -> Iterator[str]:
+def settings_located() -> AbstractContextManager[None]:
+    """Let errors inside name the widget, where the command line has an option."""
+    return relocated(lambda where: "settings" if where == "--set" else where)
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Return the lines of the widget that say something."""
     stripped = (line.strip() for line in text.splitlines())
     return (line for line in stripped if line and not line.startswith("#"))
 

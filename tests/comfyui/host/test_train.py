@@ -10,6 +10,7 @@ from typing import Any
 import folder_paths
 import pytest
 from wanloom.lora_core import LoraCoreError, LoraStack
+from wanloom.nodes.check_clips import CheckClips
 from wanloom.nodes.clip_folders import EXAMPLES, clips_folder
 from wanloom.nodes.load import AUTO, NONE, POCKET, LoadWanModel
 from wanloom.nodes.stack import ApplyLoraStack
@@ -81,3 +82,13 @@ def test_the_same_again_returns_at_once_and_the_name_with_other_settings_is_refu
     text = refused(model, rank=4)
     assert text.startswith("name: the name 'tiny' is taken: the training here has other settings: rank 2 there, 4 here")
     assert text.endswith("Choose another name, or the same settings to go on with it.")
+
+
+def test_clips_are_checked_without_training(model: Any, folders: Path) -> None:
+    (folders / "input" / "blorps" / "blorp-plain-up.txt").unlink()
+    table, sheet = CheckClips.execute(model, "blorps", "", 0, 0, "held_out=0.3").args
+    assert "3 of 4 files are used" in table
+    assert "blorp-plain-up.mp4" in table
+    assert "bucket 64x64, 17 frames: 3 clips" in table
+    assert sheet.shape[1] > 3 * 128
+    assert not (folders / "output" / "wanloom").exists()
