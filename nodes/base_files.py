@@ -45,10 +45,10 @@ def base_files(model: WanModelHandle, clip: CLIP | None, vae: VAE | None, named:
         for key, (part, kind) in patchers.items()
         if part is not None and key not in named
     }
-    is_pocket = own.get("model") == POCKET
-    if is_pocket:
-        brought = {"text_encoder": str(pocket_paths().text_encoder), "vae": str(pocket_paths().vae)}
-        given = {key: path for key, path in given.items() if path != brought[key]}
+    is_pocket = (own | named)["model"] == POCKET
+    if is_pocket:  # which brings its own; what came from it is nothing else
+        brought = {str(pocket_paths().text_encoder), str(pocket_paths().vae)}
+        given = {key: path for key, path in given.items() if path not in brought}
     files = own | given | named
     for key, what in (("text_encoder", "text encoder"), ("vae", "VAE")):
         if key not in files and not is_pocket:

@@ -118,7 +118,7 @@ class TrainLoraFromClips(Node):
         images: torch.Tensor | None = None,
         captions: str | None = None,
     ) -> io.NodeOutput:
-        from .training_run import run, written_clips
+        from .training_run import clips_of, run
 
         numbers = {"rank": rank, "steps": steps, "lr": lr, "batch_size": batch_size}
         numbers |= {"num_frames": num_frames, "resolution": resolution}
@@ -126,11 +126,12 @@ class TrainLoraFromClips(Node):
         asked.check()
         files = base_files(model, clip, vae, named_files(asked.further()))
         _check_one_source(images is not None, captions is not None, clips_path)
-        if images is None:
+        frames = None if images is None else clips_of(images, captions or "", model.spec.default_clip.fps)
+        if frames is None:
             source = checked_folder(clips, clips_path)
         else:
-            source = written_clips(images, captions or "", asked.name, model.spec.default_clip.fps)
-        done = run(asked.config(source, files), _left_out(model))
+            source = frames.place(trainings_folder() / asked.name)
+        done = run(asked.config(source, files), frames, _left_out(model))
         return io.NodeOutput(
             done.names.get("high_noise", ""),
             done.names.get("low_noise", ""),

@@ -16,7 +16,7 @@ from ..lora_core import Expert
 from ..lora_core.checks import counted
 from ..lora_core.cli.training_process import run_training
 from ..lora_core.errors import TrainingError
-from ..lora_core.training.clips.from_frames import write_clips
+from ..lora_core.training.clips.from_frames import FramesOfClips, write_clips
 from ..lora_core.training.config import TrainConfig
 from ..lora_core.training.result import read_record
 from ..lora_core.training.run_folder import RunFolder
@@ -46,8 +46,14 @@ class FinishedRun:
     state: dict[str, object]
 
 
-def run(config: TrainConfig, notes: tuple[str, ...] = ()) -> FinishedRun:
-    """Train what is left to train of a configuration, put the files among the host's, and report on it."""
+def run(config: TrainConfig, clips: FramesOfClips | None = None, notes: tuple[str, ...] = ()) -> FinishedRun:
+    """Train what is left to train of a configuration, put the files among the host's, and report on it.
+
+    Args:
+        config: every key.
+        clips: what is in its folder of clips, where that is not there yet.
+        notes: what else the report shall say.
+    """
     folder = RunFolder(trainings_folder() / config.name)
     how = _standing(folder, config)
     live = LiveTraining(folder, config.learning.steps)
@@ -55,6 +61,8 @@ def run(config: TrainConfig, notes: tuple[str, ...] = ()) -> FinishedRun:
         told = ["it was over already; nothing was trained anew", *_changed_since(folder, config.folder)]
     else:
         check_free(config)
+        if clips is not None:
+            write_clips(clips, folder.path)
         _train(config, folder, live, resume=how == "unfinished")
         began = ["it went on from where it had stopped"] if how == "unfinished" else []
         told = [*began, *live.notes]
@@ -64,10 +72,10 @@ def run(config: TrainConfig, notes: tuple[str, ...] = ()) -> FinishedRun:
     return FinishedRun(config, folder, names, "\n".join(lines), live.state(is_running=False))
 
 
-def written_clips(images: torch.Tensor, captions: str, name: str, fps: float) -> Path:
-    """Write an IMAGE as clips, one for each line of captions, into the folder of the training of a name."""
-    lines = [line.strip() for line in captions.splitlines() if line.strip()]
-    return write_clips(as_frames(images), lines, trainings_folder() / name, fps)
+def clips_of(images: torch.Tensor, captions: str, fps: float) -> FramesOfClips:
+    """Return an IMAGE as clips, one for each line of captions."""
+    lines = (line.strip() for line in captions.splitlines())
+    return FramesOfClips(as_frames(images), tuple(line for line in lines if line), fps)
 
 
 def _standing(folder: RunFolder, config: TrainConfig) -> Standing:

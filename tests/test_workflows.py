@@ -15,7 +15,14 @@ from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = ROOT / "workflows"
-POCKET = ("pocket-quickstart", "strength-schedule", "blend-two-styles", "scenes", "take-apart-for-ksampler", "train-lora-from-clips")
+POCKET = (
+    "pocket-quickstart",
+    "strength-schedule",
+    "blend-two-styles",
+    "scenes",
+    "take-apart-for-ksampler",
+    "train-lora-from-clips",
+)
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
 #: ComfyUI's own nodes that the workflows use.
 CORE = {
