@@ -15,7 +15,7 @@ import folder_paths
 from comfy_execution.utils import get_executing_context
 
 from ..lora_core.checks import time_text
-from ..lora_core.training.curves import curves_of
+from ..lora_core.training.curves import loss_curves
 from ..lora_core.training.log import LogRow, read_log
 from ..lora_core.training.run_folder import RunFolder
 
@@ -83,7 +83,7 @@ class LiveTraining:
             "status": self.status,
             "step": self.step,
             "steps": self.num_steps,
-            "curves": curves_of(self.rows),
+            "curves": loss_curves(self.rows),
             "sheet": shown_file(self.folder.previews / "sheet.png"),
         }
 

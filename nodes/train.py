@@ -127,10 +127,8 @@ class TrainLoraFromClips(Node):
         files = base_files(model, clip, vae, named_files(asked.further()))
         _check_one_source(images is not None, captions is not None, clips_path)
         frames = None if images is None else clips_of(images, captions or "", model.spec.default_clip.fps)
-        if frames is None:
-            source = checked_folder(clips, clips_path)
-        else:
-            source = frames.place(trainings_folder() / asked.name)
+        place = trainings_folder() / asked.name
+        source = checked_folder(clips, clips_path) if frames is None else frames.place(place)
         done = run(asked.config(source, files), frames, _left_out(model))
         return io.NodeOutput(
             done.names.get("high_noise", ""),

@@ -11,7 +11,7 @@ from ..experts import EXPERTS
 from .log import LogRow
 
 
-def curves_of(rows: Sequence[LogRow], num_points: int = 160) -> dict[str, Any]:
+def loss_curves(rows: Sequence[LogRow], num_points: int = 160) -> dict[str, Any]:
     """Return the losses of a log as plain values: `trained` and `held_out`, expert -> [[step, loss], …].
 
     Where an expert has more steps than `num_points`, each point is the mean of as many steps as it takes.

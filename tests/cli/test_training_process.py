@@ -63,7 +63,7 @@ def documented() -> dict[str, set[str]]:
     """Return event -> its keys, as docs/training.md has them."""
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     section = text.partition("## Followed by a program")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", section, re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| ((?:`\w+`(?:, )?)+) \|", section, re.MULTILINE)
     return {event: set(re.findall(r"`(\w+)`", keys)) for event, keys in rows}
 
 

@@ -53,12 +53,12 @@ def report(run: Run) -> str:
     return succeeded(run).outputs[TRAIN]["text"][0]
 
 
-def num_trainings(comfy: Client) -> int:
+def num_children(comfy: Client) -> int:
     return len(psutil.Process(comfy.server.process.pid).children(recursive=True))
 
 
 def test_a_training_is_told_interrupted_gone_on_with_and_then_returned_at_once(comfy: Client) -> None:
-    workflow = training("stopped", steps=300)
+    workflow = training("stopped", steps=60)
     folder = comfy.server.base / "output" / "wanloom" / "training" / "stopped"
     prompt_id = comfy.post_prompt(workflow)
     seen: list[dict[str, Any]] = []
@@ -68,17 +68,17 @@ def test_a_training_is_told_interrupted_gone_on_with_and_then_returned_at_once(c
         if event.type == "progress" and event.data["node"] == TRAIN and event.data["value"] == 5:
             comfy.interrupt()
     assert event.type == "execution_interrupted"
-    assert num_trainings(comfy) == 0
+    assert num_children(comfy) == 0
     (checkpoint,) = (folder / "checkpoints").iterdir()
     step = int(checkpoint.name.removeprefix("step-"))
-    assert 5 <= step < 300
-    assert len((folder / "log.jsonl").read_text().splitlines()) == step
+    assert 5 <= step < 60
+    assert len((folder / "log.jsonl").read_text().splitlines()) == 1 + step  # and what was measured before the first
     assert {state["node"] for state in seen} == {TRAIN}
     assert any(state["curves"]["trained"] for state in seen)
     assert seen[-1]["running"] is False
 
     text = report(comfy.run(workflow, SECONDS))
-    assert "stopped: 300 steps (high-noise 150, low-noise 150)" in text
+    assert "stopped: 60 steps (high-noise 30, low-noise 30)" in text
     assert "it went on from where it had stopped" in text
     options = comfy.object_info("ApplyLoraStack")["ApplyLoraStack"]["input"]["required"]["loras"][1]
     assert {"trained/stopped_high_noise.safetensors", "trained/stopped_low_noise.safetensors"} <= set(
@@ -123,11 +123,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_input_is_refused_before_the_run(comfy: Client, case: str) -> None:
     changed, words = BAD[case]
     with pytest.raises(PromptRefusedError) as caught:
-        comfy.post_prompt(
-            training("bad") | {TRAIN: training("bad", **changed)[TRAIN]}
-            if "name" not in changed
-            else training(**changed)
-        )
+        comfy.post_prompt(training(**{"name": "bad"} | changed))
     assert words in caught.value.texts(TRAIN)
 
 
@@ -149,19 +145,19 @@ def test_the_losses_and_previews_are_seen_on_the_node_while_it_trains(
     name = f"seen-{page_draws}".lower()
     settings = f"{SMALL}\npreview_prompts=a blorp moves up on a plain background\npreview_steps=2"
     file = tmp_path / f"{name}.json"
-    file.write_text(json.dumps(training(name, steps=200, previews=4, settings=settings)))
+    file.write_text(json.dumps(training(name, steps=60, previews=2, settings=settings)))
     try:
         canvas.drop(file)
         canvas.go_to("TrainLoraFromClips")
         canvas.queue()
         page = canvas.page
         status = page.get_by_label("training status")
-        expect(status).to_contain_text("of 200", timeout=120_000)
+        expect(status).to_contain_text("of 60", timeout=120_000)
         expect(page.get_by_label("training losses").locator("polyline").first).to_be_attached()
         page.wait_for_function("() => document.querySelector('.wl-sheet img')?.naturalWidth > 0", timeout=120_000)
         canvas.picture(f"training-{name}")
         expect(status).to_contain_text("done", timeout=120_000)
-        expect(page.locator(".wl-text", has_text=f"{name}: 200 steps")).to_be_attached(timeout=60_000)
+        expect(page.locator(".wl-text", has_text=f"{name}: 60 steps")).to_be_attached(timeout=60_000)
         offered = "() => LiteGraph.registered_node_types.ApplyLoraStack.nodeData.input.required.loras[1].lora_files"
         page.wait_for_function(f"name => ({offered})().includes(`trained/${{name}}_high_noise.safetensors`)", arg=name)
         assert not canvas.faults
