@@ -36,6 +36,7 @@ class LiveTraining:
     step: int = 0
     rows: list[LogRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _stepped: str = ""
     _told_at: float = 0.0
     _is_told: bool = False
 
@@ -93,7 +94,8 @@ class LiveTraining:
         loss = float("nan") if event["loss"] is None else event["loss"]
         self.rows.append(LogRow(step=self.step, expert=event["expert"], loss=loss))
         left, expert = time_text(event["remaining"]), event["expert"].replace("_", "-")
-        self.status = f"step {self.step} of {event['num_steps']}, {expert}: {event['seconds']:.2f} s/step, {left} left"
+        speed = f"{event['seconds']:.2f} s/step, {left} left"
+        self.status = self._stepped = f"step {self.step} of {event['num_steps']}, {expert}: {speed}"
         self._bar.update_absolute(self.step, event["num_steps"])
 
     def _measured(self, event: _Event) -> None:
@@ -104,7 +106,8 @@ class LiveTraining:
         self.rows.append(LogRow(step=last.step, expert=last.expert, loss=last.loss, **losses))
 
     def _phase(self, event: _Event) -> None:
-        self.status = event["what"]
+        is_turn = event["what"].startswith("training ") and self._stepped  # each step tells whose turn it is
+        self.status = self._stepped if is_turn else event["what"]
 
     def _progress(self, event: _Event) -> None:
         self.status = f"{event['what']}: {event['done']} of {event['total']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def refused(model: Any, **changed: Any) -> str:
     return str(caught.value)
 
 
-def test_a_training_leaves_a_pair_in_the_list_and_a_stack_that_applies(model: Any, folders: Path) -> None:
+def test_a_training_leaves_a_pair_in_the_list_a_stack_that_applies_and_its_name(model: Any, folders: Path) -> None:
     output = trained(model, previews=1, settings=PREVIEWED)
     high, low, loss, previews, report, stack = output.args
     assert (high, low) == ("trained/tiny_high_noise.safetensors", "trained/tiny_low_noise.safetensors")
@@ -82,11 +83,11 @@ def test_a_training_leaves_a_pair_in_the_list_and_a_stack_that_applies(model: An
     assert state["step"] == state["steps"] == 2
     assert state["sheet"]["subfolder"] == "wanloom/training/tiny/previews"
 
-
-def test_the_same_again_returns_at_once_and_the_name_with_other_settings_is_refused(model: Any, folders: Path) -> None:
-    trained(model)
-    again = trained(model)
-    assert "it was over already" in again.args[4]
+    again = trained(model, previews=1, settings=PREVIEWED)  # returns at once
+    assert again.args[:2] == output.args[:2]
+    assert "it was over already; nothing was trained anew" in again.args[4]
+    os.utime(folders / "input" / "blorps" / "blorp-plain-up.txt", (2e9, 2e9))
+    assert "1 file changed since then" in trained(model).args[4]
     text = refused(model, rank=4)
     assert text.startswith("name: the name 'tiny' is taken: the training here has other settings: rank 2 there, 4 here")
     assert text.endswith("Choose another name, or the same settings to go on with it.")

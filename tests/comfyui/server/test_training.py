@@ -19,6 +19,9 @@ from playwright.sync_api import expect
 TRAIN, SHOWN = "train", "shown"
 SMALL = "blocks=0\ntargets=self_attn\nswitch_every=1\nvalidate_every=0\nbatch_size=1\nsave_every=0"
 SECONDS = 240
+SHEET_IS_SEEN = "() => document.querySelector('.wl-sheet img')?.naturalWidth > 0"
+IS_OFFERED = """file => LiteGraph.registered_node_types.ApplyLoraStack.nodeData.input.required.loras[1].lora_files
+  .includes(file)"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,30 +139,45 @@ def test_a_model_of_unknown_origin_is_an_error_of_the_node(comfy: Client) -> Non
     assert "Use LoadWanModel" in run.error["exception_message"]
 
 
-@pytest.mark.parametrize("page_draws", [False, True], ids=["drawn on the canvas", "drawn by the page"])
-def test_the_losses_and_previews_are_seen_on_the_node_while_it_trains(
-    canvas: Canvas, tmp_path: Path, page_draws: bool
-) -> None:
-    canvas.faults.clear()
-    canvas.set("Comfy.VueNodes.Enabled", page_draws)
-    name = f"seen-{page_draws}".lower()
+def seen(**changed: Any) -> Workflow:
     settings = f"{SMALL}\npreview_prompts=a blorp moves up on a plain background\npreview_steps=2"
-    file = tmp_path / f"{name}.json"
-    file.write_text(json.dumps(training(name, steps=60, previews=2, settings=settings)))
+    return training("seen", steps=60, previews=2, settings=settings, **changed)
+
+
+def dropped(canvas: Canvas, folder: Path) -> None:
+    file = folder / f"seen-{folder.name}.json"
+    file.write_text(json.dumps(seen()))
+    canvas.drop(file)
+    canvas.go_to("TrainLoraFromClips")
+    canvas.queue()
+
+
+def test_the_losses_and_previews_are_seen_on_the_node_while_it_trains(canvas: Canvas, tmp_path: Path) -> None:
+    canvas.faults.clear()
+    dropped(canvas, tmp_path)
+    page = canvas.page
+    status = page.get_by_label("training status")
+    expect(status).to_contain_text("of 60", timeout=120_000)
+    expect(page.get_by_label("training losses").locator("polyline").first).to_be_attached()
+    page.wait_for_function(SHEET_IS_SEEN, timeout=120_000)
+    canvas.picture("training-seen")
+    expect(status).to_contain_text("done", timeout=120_000)
+    expect(page.locator(".wl-text", has_text="seen: 60 steps")).to_be_attached(timeout=60_000)
+    page.wait_for_function(IS_OFFERED, arg="trained/seen_high_noise.safetensors")
+    assert not canvas.faults
+
+
+def test_a_training_that_is_over_shows_them_too_where_the_page_draws_the_nodes(canvas: Canvas, tmp_path: Path) -> None:
+    canvas.faults.clear()
+    canvas.set("Comfy.VueNodes.Enabled", True)
     try:
-        canvas.drop(file)
-        canvas.go_to("TrainLoraFromClips")
-        canvas.queue()
+        dropped(canvas, tmp_path)
         page = canvas.page
-        status = page.get_by_label("training status")
-        expect(status).to_contain_text("of 60", timeout=120_000)
-        expect(page.get_by_label("training losses").locator("polyline").first).to_be_attached()
-        page.wait_for_function("() => document.querySelector('.wl-sheet img')?.naturalWidth > 0", timeout=120_000)
-        canvas.picture(f"training-{name}")
-        expect(status).to_contain_text("done", timeout=120_000)
-        expect(page.locator(".wl-text", has_text=f"{name}: 60 steps")).to_be_attached(timeout=60_000)
-        offered = "() => LiteGraph.registered_node_types.ApplyLoraStack.nodeData.input.required.loras[1].lora_files"
-        page.wait_for_function(f"name => ({offered})().includes(`trained/${{name}}_high_noise.safetensors`)", arg=name)
+        expect(page.get_by_text("it was over already")).to_be_visible(timeout=60_000)
+        assert page.get_by_label("training losses").locator("polyline").count() == 2
+        page.wait_for_function(SHEET_IS_SEEN)
+        expect(page.locator(".wl-sheet")).to_be_visible()
+        canvas.picture("training-over")
         assert not canvas.faults
     finally:
         canvas.set("Comfy.VueNodes.Enabled", False)
