@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NO_PRESET = "none"
 #: What the widgets set of themselves, whatever their values.
 _OWN_KEYS = ("clips", "name", "preset", "trigger", "method", "experts")
+#: The keys that decide how many steps there are, and what rank a preset means.
+_PRESET_BY = ("name", "clips", "preset", "model", "steps")
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,12 @@ class TrainingRequest:
             **files,
         }
         given |= further
-        if self.method == "full" and "full_rank" not in given:
-            given["full_rank"] = make_config(given | {"method": "lora"}).adapter.rank
-        if not self.num_previews:
-            return make_config(given)
-        steps = make_config(given | _without_previews(given)).learning.steps
-        return make_config(given | {"preview_every": math.ceil(steps / self.num_previews)})
-
-
-def _without_previews(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {"preview_every": 1} if any(key.startswith("preview_") for key in given) else {}
+        usual = make_config({key: given[key] for key in _PRESET_BY if key in given})
+        if self.method == "full":
+            given = {"full_rank": usual.adapter.rank} | given
+        if self.num_previews:
+            given["preview_every"] = math.ceil(usual.learning.steps / self.num_previews)
+        return make_config(given)
 
 
 def settings_located() -> AbstractContextManager[None]:

@@ -83,6 +83,8 @@ def _standing(folder: RunFolder, config: TrainConfig) -> Standing:
     try:
         return standing_of(folder, config)
     except TrainingError as error:
+        if not folder.config.is_file():
+            raise
         what = f"the name {config.name!r} is taken: {error.what}"
         remedy = "Choose another name, or the same settings to go on with it"
         raise TrainingError("name", what, remedy=remedy) from error
