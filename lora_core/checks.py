@@ -90,6 +90,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def time_text(seconds: float) -> str:
+    """Return a time as clocks show it: 1:05, or 2:01:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of somebody else's error, without its full stop, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

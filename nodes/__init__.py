@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import BlendLoras
+from .check_clips import CheckClips
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .presets import LoadLoraStack, SaveLoraStack
@@ -13,6 +14,7 @@ from .sample import Sampler6Step
 from .scenes import SceneLoras
 from .stack import ApplyLoraStack
 from .templates import serve_templates
+from .train import TrainLoraFromClips
 
 NODES: list[type[io.ComfyNode]] = [
     LoadWanModel,
@@ -26,6 +28,8 @@ NODES: list[type[io.ComfyNode]] = [
     InspectLora,
     BlendLoras,
     SceneLoras,
+    TrainLoraFromClips,
+    CheckClips,
 ]
 
 

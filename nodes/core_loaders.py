@@ -49,6 +49,8 @@ def load_vae(path: Path) -> comfy.sd.VAE:
         weights, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
         vae = comfy.sd.VAE(sd=weights, metadata=metadata)
         vae.throw_exception_if_invalid()
+        if hasattr(comfy.sd, "load_vae_patcher"):  # older hosts neither copy a VAE nor remember where it is from
+            vae.patcher.cached_patcher_init = (comfy.sd.load_vae_patcher, (str(path), metadata, None))
         return vae
 
 

@@ -28,6 +28,11 @@ def preset_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / "default" / "wanloom" / "stacks"
 
 
+def trainings_folder() -> Path:
+    """Return where trainings are kept, each in a folder of its name."""
+    return Path(folder_paths.get_output_directory()) / "wanloom" / "training"
+
+
 def fingerprint(paths: Iterable[Path | str | None]) -> tuple[tuple[str, int, int], ...]:
     """Return (path, size, time of change) of files, for the host to see that one was replaced."""
     seen = []

@@ -110,7 +110,7 @@ class LoadWanModel(Node):
         files = _choose(high_noise, low_noise, text_encoder, vae)
         high = load_expert(files.high, weight_dtype)
         low = None if files.low is None else load_expert(files.low, weight_dtype)
-        model = paired(high, low, files.high.name)
+        model = replace(paired(high, low, files.high.name), sources=files)
         clip = None if files.text_encoder is None else _load_clip(files.text_encoder, is_pocket=high_noise == POCKET)
         return io.NodeOutput(
             model,

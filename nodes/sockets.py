@@ -25,6 +25,8 @@ from ..lora_core import (
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from ..lora_core.families.wan.sources import WanSources
+
 CATEGORY = "WanLoom"
 
 WanModelType = io.Custom("WAN_MODEL")
@@ -42,6 +44,7 @@ class WanModelHandle:
         loaded: the LoRAs, their files read for this model.
         allow_partial: let files through in which some tensors match nothing.
         settings: how it is going to be sampled; LoraRouteByNoise said so if `is_routed`.
+        sources: the files it was loaded from; None where another loader did it.
     """
 
     spec: ModelSpec
@@ -51,6 +54,7 @@ class WanModelHandle:
     allow_partial: bool = False
     settings: RunSettings = field(default_factory=RunSettings)
     is_routed: bool = False
+    sources: WanSources | None = None
 
     def expert(self, name: Expert) -> ModelPatcher:
         found = self.low_noise if name == "low_noise" else self.high_noise

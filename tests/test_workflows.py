@@ -15,7 +15,14 @@ from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = ROOT / "workflows"
-POCKET = ("pocket-quickstart", "strength-schedule", "blend-two-styles", "scenes", "take-apart-for-ksampler")
+POCKET = (
+    "pocket-quickstart",
+    "strength-schedule",
+    "blend-two-styles",
+    "scenes",
+    "take-apart-for-ksampler",
+    "train-lora-from-clips",
+)
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
 #: ComfyUI's own nodes that the workflows use.
 CORE = {
@@ -85,7 +92,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_seven_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_eight_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 

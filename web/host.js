@@ -1,5 +1,6 @@
 /** What the extension asks of ComfyUI's frontend. */
 
+import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
 /** Put the present state of the graph on the undo stack; a no-op where nothing has changed. */
@@ -68,4 +69,14 @@ export function lastOutput(node) {
 /** Return the names of the saved stacks, as LoadLoraStack offers them. */
 export function presetNames() {
   return LiteGraph.registered_node_types.LoadLoraStack.nodeData.input.required.preset[1].options
+}
+
+/** Return the address of a file in the host's folders; another one when the file has changed. */
+export function fileAddress(file) {
+  return api.apiURL(`/view?${new URLSearchParams(file)}`)
+}
+
+/** Read the lists of files anew, as the key R does. */
+export function refreshLists() {
+  return app.refreshComboInNodes()
 }

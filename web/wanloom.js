@@ -3,7 +3,8 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
-import { inputOptions, lastOutput, nodeAt } from './host.js'
+import { inputOptions, lastOutput, nodeAt, refreshLists } from './host.js'
+import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
 import { overrideRows } from './widgets/override_rows.js'
 import { showPromotedRows, shownAs } from './widgets/promoted_rows.js'
@@ -21,6 +22,7 @@ const ROWS = {
 const RESULTS = {
   LoraRouteByNoise: { isFolded: true, isTable: true },
   InspectLora: { isFolded: true },
+  CheckClips: { isTable: true },
   Sampler6Step: { isTable: true },
   SplitWanModel: { isTable: true }
 }
@@ -53,6 +55,12 @@ app.registerExtension({
       const node = nodeAt(detail.node_id)
       if (node && isOurs(node)) showOutput(node, { text: '' })
     })
+    api.addEventListener('wanloom.training', ({ detail }) => {
+      const node = nodeAt(detail.node)
+      if (node && isOurs(node)) showTraining(node, detail)
+    })
+    // What was trained is in the lists before anybody opens one.
+    api.addEventListener('executed', ({ detail }) => detail.output?.training && refreshLists())
   },
 
   loadedGraphNode(node) {
@@ -86,6 +94,7 @@ function showOwnRows(node, widget, makeKind) {
 
 function showOutput(node, output) {
   if (output?.text === undefined) return
+  if (output.training) showTraining(node, output.training[0])
   node.wanloom?.kind.account?.(output.loras ?? [])
   node.wanloom?.refresh(true)
   showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])

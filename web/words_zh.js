@@ -99,6 +99,13 @@ export const CHINESE = {
   'sigma=factor, straight in between': 'sigma=系数，其间线性变化',
   'sigma=factor, held until the next': 'sigma=系数，保持到下一个',
 
+  // a training
+  'training status': '训练状态',
+  'training losses': '训练损失',
+  'training previews': '训练预览',
+  'steps done': '已完成的步数',
+  'held out': '留出片段',
+
   // a result
   result: '结果',
   'fold result': '折叠结果',

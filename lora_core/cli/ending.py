@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ..checks import first_line
@@ -50,6 +52,18 @@ def asked_to_end(*, twice: bool = False) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with_stdin() -> None:
+    """Let the end of the standard input ask for an end as a signal does: who started the program closed it, or died."""
+
+    def wait() -> None:
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=wait, name="end with stdin", daemon=True).start()
 
 
 def unforeseen(error: Exception) -> LoraCoreError:

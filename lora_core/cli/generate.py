@@ -85,7 +85,7 @@ _EXAMPLES = (
     type=click.Path(path_type=Path),
     default=Path("video.mp4"),
     show_default=True,
-    help=".mp4, .gif or .webp, or a folder for PNG frames.",
+    help=".mp4, .mkv (lossless), .gif or .webp, or a folder for PNG frames.",
 )
 @click.option(
     "--json",

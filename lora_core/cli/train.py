@@ -11,19 +11,22 @@ import click
 from ..errors import TrainingError
 from ..training.opening import open_model
 from .console import Console, console
-from .ending import asked_to_end
+from .ending import asked_to_end, end_with_stdin
 from .examination import show_examination
 from .set_option import set_option
 from .verb import Verb
 
 if TYPE_CHECKING:
+    from ..engine.previews import Previews
     from ..families.opened import OpenedModel
     from ..training.clips.prepare import Prepared
     from ..training.config import TrainConfig
     from ..training.ranks import Ranks
     from ..training.run_folder import RunFolder
-    from ..training.train import Trained
+    from .training_lines import TrainingLines
     from .training_status import TrainingStatus
+
+    Status = TrainingStatus | TrainingLines
 
 _PATH = click.Path(path_type=Path)
 
@@ -44,6 +47,17 @@ _PATH = click.Path(path_type=Path)
 @click.option("--cache", type=_PATH, help="Where encoded clips are kept; by default in the folder of clips.")
 @click.option("--resume", is_flag=True, help="Go on with the training in OUT.")
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="STEP", help="End behind a step, to go on later.")
+@click.option(
+    "--progress",
+    "told_as",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="For people, or for a program: lines of JSON on the standard output.",
+)
+@click.option(
+    "--end-with-stdin", "ends_with_stdin", is_flag=True, help="End with a checkpoint when the standard input closes."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Print every key and the memory it will take; train nothing.")
 def command(
     config_file: Path | None,
@@ -52,6 +66,8 @@ def command(
     cache: Path | None,
     resume: bool,
     stop_after: int | None,
+    told_as: str,
+    ends_with_stdin: bool,
     only_plan: bool,
     **given: Any,
 ) -> None:
@@ -62,12 +78,15 @@ def command(
     from ..training.ranks import FailedElsewhere, find_ranks
     from ..training.train import check_training
 
+    if ends_with_stdin:
+        end_with_stdin()
     given = {key: value for key, value in given.items() if value is not None}
     try:
         ranks = find_ranks()
-        if not ranks.is_main:
+        if not ranks.is_main or told_as == "json":
             click.get_current_context().obj = Console(quiet=True)
-        with ranks.in_touch():
+        status = _status(told_as if ranks.is_main else "text")
+        with ranks.in_touch(), status.errors_told():
             with ranks.as_one():
                 config = _config(config_file, settings, given, out, resume=resume)
                 model = open_model(config.model, ranks.device)
@@ -75,7 +94,7 @@ def command(
             console().note(config.to_toml())
             if only_plan and ranks.is_main:
                 console().result(memory_plans(config, model))
-            is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks)
+            is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks, status)
         ranks.leave()
     except FailedElsewhere:
         click.get_current_context().exit(1)
@@ -91,12 +110,12 @@ def _train(
     resume: bool,
     stop_after: int | None,
     ranks: Ranks,
+    status: Status,
 ) -> bool:
     """Prepare the clips, train, and say what came of it; return whether somebody has asked for an end."""
     from ..training.train import train
-    from .training_status import TrainingStatus
 
-    with TrainingStatus(console()).shown() as status:
+    with status.shown():
         status.phase("preparing the clips")
         with ranks.as_one():
             prepared = _prepare(config, model, cache, status) if ranks.is_main else None
@@ -114,17 +133,31 @@ def _train(
                 out,
                 resume=resume,
                 stop_after=stop_after,
-                preview=previews,
+                preview=None if previews is None else partial(_show, previews, status),
                 on_begin=partial(_draw_clips, model=model, prepared=prepared, status=status),
-                should_stop=should_stop,
+                should_stop=lambda: should_stop() or status.is_unheard,
                 listener=status,
                 ranks=ranks,
             )
     if ranks.is_main:
         if previews is not None and trained.files:
             previews.compare()
-        _tell(trained)
-    return should_stop()
+        status.done(trained)
+    return should_stop() or status.is_unheard
+
+
+def _status(told_as: str) -> Status:
+    """Return who tells of the training, in lines of JSON or to people."""
+    from .training_lines import TrainingLines
+    from .training_status import TrainingStatus
+
+    return TrainingLines() if told_as == "json" else TrainingStatus(console())
+
+
+def _show(previews: Previews, status: Status, step: int, model: OpenedModel) -> None:
+    """Make the previews of a step, and tell where they are."""
+    if (sheet := previews(step, model)) is not None:
+        status.previewed(step, sheet)
 
 
 def _config(
@@ -160,7 +193,7 @@ def memory_plans(config: TrainConfig, model: OpenedModel) -> str:
     return str(look_at(config, model, load, this_machine(model.device), all_plans=True))
 
 
-def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, status: TrainingStatus) -> Prepared:
+def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, status: Status) -> Prepared:
     """Examine the clips, tell of problems and buckets, and encode what the cache lacks."""
     from ..training.clips.doctor import diagnose
     from ..training.clips.prepare import check_ready, prepare_examined
@@ -173,7 +206,7 @@ def _prepare(config: TrainConfig, model: OpenedModel, cache: Path | None, status
     return prepare_examined(diagnosis, model, cache=cache, progress=status.progress)
 
 
-def _draw_clips(folder: RunFolder, model: OpenedModel, prepared: Prepared, status: TrainingStatus) -> None:
+def _draw_clips(folder: RunFolder, model: OpenedModel, prepared: Prepared, status: Status) -> None:
     """Draw the clips into the folder of a training, as it will see them."""
     from ..training.clips.sheet import save_sheet
 
@@ -182,17 +215,10 @@ def _draw_clips(folder: RunFolder, model: OpenedModel, prepared: Prepared, statu
     status.note(f"the clips as they are trained on: {folder.sheet}")
 
 
-def _previews(config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path, *, writes: bool) -> Any:
+def _previews(
+    config: TrainConfig, model: OpenedModel, prepared: Prepared, out: Path, *, writes: bool
+) -> Previews | None:
     from ..engine.previews import make_previews
     from ..training.run_folder import RunFolder
 
     return make_previews(RunFolder(out).previews, model, config.watching, prepared.cache.trained, writes=writes)
-
-
-def _tell(trained: Trained) -> None:
-    folder = trained.folder.path
-    for expert, file in trained.files.items():
-        console().result(f"{file}: {expert}")
-    if not trained.files:
-        console().result(f"{trained.step} steps are done: {trained.stopped}")
-        console().result(f"go on with: lora-core train -o {folder} --resume")

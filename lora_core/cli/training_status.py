@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from ..checks import time_text
 from ..training.listener import Listener, StepReport
 from ..training.validation import Measured
 from .console import Console
+
+if TYPE_CHECKING:
+    from ..training.train import Trained
 
 #: Seconds between two lines where nothing can move.
 _PAUSE = 10.0
@@ -21,6 +27,8 @@ class TrainingStatus(Listener):
 
     The spinner and the clock of a phase run on by themselves, so that it shows for how long nothing else has moved.
     """
+
+    is_unheard = False
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -44,6 +52,11 @@ class TrainingStatus(Listener):
         with self._bars:
             yield self
 
+    @contextmanager
+    def errors_told(self) -> Iterator[None]:
+        """Leave errors to the program, which ends with them."""
+        yield
+
     def phase(self, what: str) -> None:
         if not self._moves:
             if not what.startswith("training"):  # the experts' turns would fill a log, and each step names its own
@@ -58,7 +71,7 @@ class TrainingStatus(Listener):
             self._tasks[what] = self._bars.add_task(what, total=total, told="")
         task = self._tasks[what]
         speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
-        told = f"{speed:.1f}/s, {_time((total - done) / speed)} left" if speed and done < total else ""
+        told = f"{speed:.1f}/s, {time_text((total - done) / speed)} left" if speed and done < total else ""
         self._bars.update(task, completed=done, total=total, told=told)
         if not self._moves and (done == total or self._is_time_for_a_line()):
             self._console.note(f"{what}: {done} of {total}")
@@ -66,7 +79,7 @@ class TrainingStatus(Listener):
     def step(self, report: StepReport) -> None:
         told = (
             f"{report.expert.removesuffix('_noise')} loss {report.loss:.4f}, {report.seconds:.2f} s/step, "
-            f"{_time(report.remaining)} left, {report.num_bytes / 2**30:.1f} GiB"
+            f"{time_text(report.remaining)} left, {report.num_bytes / 2**30:.1f} GiB"
         )
         self.progress_of_steps(report.step, report.num_steps, told)
 
@@ -85,15 +98,20 @@ class TrainingStatus(Listener):
     def note(self, text: str) -> None:
         self._console.note(text)
 
+    def previewed(self, step: int, sheet: Path) -> None:
+        """Say nothing: the sheet lies in the folder of the training."""
+
+    def done(self, trained: Trained) -> None:
+        """Print what a training has led to, or how to go on with it."""
+        for expert, file in trained.files.items():
+            self._console.result(f"{file}: {expert}")
+        if not trained.files:
+            self._console.result(f"{trained.step} steps are done: {trained.stopped}")
+            self._console.result(f"go on with: lora-core train -o {trained.folder.path} --resume")
+
     def _is_time_for_a_line(self) -> bool:
         now = time.monotonic()
         if now - self._last_line < _PAUSE:
             return False
         self._last_line = now
         return True
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

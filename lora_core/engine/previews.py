@@ -45,15 +45,14 @@ class Previews:
     pictures: tuple[tuple[Image.Image, Image.Image], ...] = ()
     writes: bool = True
 
-    def __call__(self, step: int, model: OpenedModel) -> None:
-        """Make the videos of a step, and draw the sheet anew with them."""
+    def __call__(self, step: int, model: OpenedModel) -> Path | None:
+        """Make the videos of a step, and draw the sheet anew with them; returns the sheet where it writes one."""
         for number, prompt in enumerate(self.prompts, 1):
             video = generate(model, self.request(number, prompt, model))
             scale = max(1, _HEIGHT_PX // self.height)
             if self.writes:
                 save_video(video.frames, self._file(step, number), video.fps, scale=scale)
-        if self.writes:
-            self.draw_sheet()
+        return self.draw_sheet() if self.writes else None
 
     def draw_sheet(self) -> Path:
         """Draw all steps that have been previewed, one below the other; returns the sheet."""

@@ -27,7 +27,9 @@ from .rate import DEFAULT_FPS, check_fps
 
 @typed(OutputError)
 def save_video(frames: np.ndarray, path: str | Path, fps: float = DEFAULT_FPS, *, scale: int = 1) -> Path:
-    """Write `frames` (T, H, W, 3) uint8 to an .mp4, .gif or .webp, or as PNG frames to a path without extension.
+    """Write `frames` (T, H, W, 3) uint8 to an .mp4, .mkv, .gif or .webp, or as PNG frames to a path without extension.
+
+    An .mkv holds every pixel as it is; the others hold fewer colours or none but what the eye misses.
 
     Args:
         frames: the clip.
@@ -62,6 +64,10 @@ def _write_mp4(frames: np.ndarray, path: Path, fps: float) -> None:
     _encode(frames, path, fps, f"-vf scale=out_color_matrix=bt709:out_range=tv {colours} {coding}")
 
 
+def _write_mkv(frames: np.ndarray, path: Path, fps: float) -> None:
+    _encode(frames, path, fps, "-c:v ffv1 -level 3 -g 1 -pix_fmt bgr0")  # every pixel as it is
+
+
 def _write_gif(frames: np.ndarray, path: Path, fps: float) -> None:
     # One palette of the clip's own 256 colours: a palette per frame flickers.
     palette = "split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse=dither=sierra2_4a:diff_mode=rectangle"
@@ -77,6 +83,7 @@ def _write_webp(frames: np.ndarray, path: Path, fps: float) -> None:
 #: extension -> writer(frames, path, fps); a path without an extension is a folder of PNG frames.
 _WRITERS: dict[str, Callable[[np.ndarray, Path, float], None]] = {
     ".mp4": _write_mp4,
+    ".mkv": _write_mkv,
     ".gif": _write_gif,
     ".webp": _write_webp,
     "": write_frames,

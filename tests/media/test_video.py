@@ -28,7 +28,9 @@ def left_behind(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("a.mp4", 12), ("a.MP4", 12), ("a.gif", 2), ("frames", 0)])
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("a.mp4", 12), ("a.MP4", 12), ("a.gif", 2), ("a.mkv", 0), ("frames", 0)]
+)
 @pytest.mark.parametrize("num_frames", [1, 17])
 def test_every_frame_comes_back_as_it_was_written(tmp_path, name, tolerance, num_frames):
     frames = moving_square(num_frames)
@@ -93,7 +95,7 @@ def test_an_unknown_extension_is_refused_with_the_nearest(tmp_path):
             act(tmp_path / "clip.mpg4")
         expected = "nearest: '.mp4', or no extension for a folder of PNG frames"
         assert str(error.value).endswith(f"cannot write a video as '.mpg4' ({expected}). Change the name.")
-        with pytest.raises(OutputError, match=r"one of \.mp4, \.gif, \.webp, or no extension"):
+        with pytest.raises(OutputError, match=r"one of \.mp4, \.mkv, \.gif, \.webp, or no extension"):
             act(tmp_path / "clip.docx")
     assert left_behind(tmp_path) == []
 

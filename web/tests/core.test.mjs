@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { linesOf } from '../core/curve.js'
 import { matching } from '../core/file_list.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { addedTo, appliedTo, changed, duplicateOf, newLora, twinOf, withFile } from '../core/lora_row.js'
@@ -130,4 +131,14 @@ test('the Chinese names the same things in braces', async () => {
   const { CHINESE } = await import('../words_zh.js')
   const names = text => [...text.matchAll(/\{\w+\}/g)].map(String).toSorted()
   for (const [phrase, words] of Object.entries(CHINESE)) assert.deepEqual(names(words), names(phrase), phrase)
+})
+
+test('losses are lines from the first step to the last, the lowest at the bottom, spikes cut off at the top', () => {
+  const trained = { high_noise: Array.from({ length: 100 }, (_, index) => [index + 1, index === 0 ? 90 : 1 + (index % 2)]) }
+  const { lines, low, high } = linesOf({ trained, held_out: { low_noise: [[0, 1.5], [100, 1]] } }, 100, 208, 108)
+  assert.deepEqual([low, high], [1, 2])
+  assert.deepEqual(lines.map(line => [line.kind, line.expert]), [['trained', 'high_noise'], ['held_out', 'low_noise']])
+  assert.deepEqual(lines[1].points, [[4, 54], [204, 104]])
+  assert.deepEqual(lines[0].points[0], [6, 4])
+  assert.deepEqual(linesOf({ trained: {}, held_out: {} }, 10, 100, 50), { lines: [], low: null, high: null })
 })

@@ -17,6 +17,7 @@ SHIPPED_NAMES = {
     "blend-two-styles",
     "scenes",
     "take-apart-for-ksampler",
+    "train-lora-from-clips",
 }
 SHIPPED = sorted((PROJECT / "workflows").glob("*.json"))
 SHIPPED_FOR_THE_API = sorted((PROJECT / "workflows" / "api").glob("*.json"))

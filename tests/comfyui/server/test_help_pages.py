@@ -241,6 +241,48 @@ def scene_loras(comfy: Client) -> list[Workflow]:
     ]
 
 
+def training(kind: str, **inputs: Any) -> Workflow:
+    """Return a node that has to do with training, behind a model."""
+    sizes = {"clips": "example clips (built in)", "clips_path": "", "num_frames": 0, "resolution": 0, "settings": ""}
+    asked = {"name": "taken", "trigger": "", "preset": "none", "method": "lora", "experts": "both", "rank": 2}
+    asked |= {"steps": 2, "previews": 0, "lr": 0.0, "batch_size": 0}
+    given = sizes | (asked if kind == "TrainLoraFromClips" else {})
+    return loader() | {"trained": node(kind, **{"model": [LOADER, 0], **given, **inputs})}
+
+
+def train_lora_from_clips(comfy: Client) -> list[Workflow]:
+    for folder in ("input/blorps", "input/nothing"):
+        (comfy.server.base / folder).mkdir(exist_ok=True)
+    for file in (PROJECT / "examples" / "clips").glob("blorp-plain-*"):
+        shutil.copy(file, comfy.server.base / "input" / "blorps")
+    shutil.copy(
+        ASSETS / "wan_pocket_low_noise.safetensors",
+        comfy.server.base / "models/diffusion_models/my_low_noise.safetensors",
+    )
+    small = {"clips": "blorps", "settings": "blocks=0\ntargets=self_attn\nswitch_every=1"}
+    pair = {"split": node("SplitWanModel", model=[LOADER, 0])}
+    pair["pair"] = node("PairWanModels", high_noise=["split", 0], low_noise=["split", 1])
+
+    def asked(**inputs: Any) -> Workflow:
+        return training("TrainLoraFromClips", **inputs)
+
+    said(comfy, asked(**small))
+    return [
+        asked(clips="nothing"),
+        asked(clips_path="../../elsewhere"),
+        asked(settings="rang=4"),
+        asked(settings="trigger=a blorp"),
+        asked(**small | {"rank": 4}),
+        asked(model=["pair", 0]) | pair,
+        asked() | loader(high_noise="my_high_noise.safetensors"),
+    ]
+
+
+def check_clips(comfy: Client) -> list[Workflow]:
+    (comfy.server.base / "input" / "nothing").mkdir(exist_ok=True)
+    return [training("CheckClips", clips="nothing"), training("CheckClips", settings="rank=4")]
+
+
 #: Node -> what brings about the messages of its page.
 OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoadWanModel": load_wan_model,
@@ -254,6 +296,8 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "InspectLora": inspect_lora,
     "BlendLoras": blend_loras,
     "SceneLoras": scene_loras,
+    "TrainLoraFromClips": train_lora_from_clips,
+    "CheckClips": check_clips,
 }
 
 

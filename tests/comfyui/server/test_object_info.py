@@ -61,12 +61,29 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["IMAGE", "STRING"],
     ),
+    "TrainLoraFromClips": (
+        {
+            **{"model": "WAN_MODEL", "clips": "COMBO", "clips_path": "STRING", "name": "STRING", "trigger": "STRING"},
+            **{"preset": "COMBO", "method": "COMBO", "experts": "COMBO", "rank": "INT", "steps": "INT"},
+            **{"previews": "INT", "lr": "FLOAT", "batch_size": "INT", "num_frames": "INT", "resolution": "INT"},
+            **{"settings": "STRING", "clip": "CLIP", "vae": "VAE", "images": "IMAGE", "captions": "STRING"},
+        },
+        ["STRING", "STRING", "IMAGE", "IMAGE", "STRING", "WAN_LORA_STACK"],
+    ),
+    "CheckClips": (
+        {
+            **{"model": "WAN_MODEL", "clips": "COMBO", "clips_path": "STRING"},
+            **{"num_frames": "INT", "resolution": "INT", "settings": "STRING"},
+        },
+        ["STRING", "IMAGE"],
+    ),
 }
 OPTIONAL = {
     "PairWanModels": {"low_noise"},
     "ApplyLoraStack": {"stack"},
     "Sampler6Step": {"negative"},
     "InspectLora": {"model"},
+    "TrainLoraFromClips": {"clip", "vae", "images", "captions"},
 }
 
 
