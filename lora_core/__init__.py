@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
     from .engine.generate import Video, generate, plan_request
     from .engine.generator import WanVideoGenerator
+    from .engine.guide import Guide, guide_from_record
     from .engine.record import request_from_record, stack_from_record
     from .engine.request import GenerationRequest
     from .errors import (
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from .plan.routing import route
     from .plan.settings import RunSettings
     from .plan.sigmas import flow_sigmas
+    from .plan.steering import Steering, SteerSettings, steered
+    from .sampling.guide import GuideNetworks
     from .sampling.noise import draw_noise
     from .sampling.sample import sample
     from .sampling.solvers import SOLVERS
@@ -77,6 +80,8 @@ __all__ = [
     "Expert",
     "Full",
     "GenerationRequest",
+    "Guide",
+    "GuideNetworks",
     "Listener",
     "LoHa",
     "LoKr",
@@ -101,6 +106,8 @@ __all__ = [
     "RunSettings",
     "SamplingPlan",
     "StackError",
+    "SteerSettings",
+    "Steering",
     "StepPlan",
     "StrengthSchedule",
     "TargetFilter",
@@ -120,6 +127,7 @@ __all__ = [
     "find_twin",
     "flow_sigmas",
     "generate",
+    "guide_from_record",
     "infer_wan_spec",
     "inspect_lora",
     "load_stack",
@@ -136,6 +144,7 @@ __all__ = [
     "sample",
     "save_video",
     "stack_from_record",
+    "steered",
     "train",
     "wan_spec",
     "write_lora",
@@ -147,6 +156,7 @@ _MODULES = {
     "deltas": "Delta Dora Full LoHa LoKr Lora",
     "engine.generate": "Video generate plan_request",
     "engine.generator": "WanVideoGenerator",
+    "engine.guide": "Guide guide_from_record",
     "engine.record": "request_from_record stack_from_record",
     "engine.request": "GenerationRequest",
     "errors": "DatasetError LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError "
@@ -173,6 +183,8 @@ _MODULES = {
     "plan.routing": "route",
     "plan.settings": "RunSettings",
     "plan.sigmas": "flow_sigmas",
+    "plan.steering": "SteerSettings Steering steered",
+    "sampling.guide": "GuideNetworks",
     "sampling.noise": "draw_noise",
     "sampling.sample": "sample",
     "sampling.solvers": "SOLVERS",

@@ -82,6 +82,12 @@ PUBLIC = [
     "prepare",
     "read_config",
     "train",
+    "Guide",
+    "GuideNetworks",
+    "SteerSettings",
+    "Steering",
+    "guide_from_record",
+    "steered",
 ]
 
 

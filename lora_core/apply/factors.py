@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ..deltas import Delta, Dora, Full, Lora
 
-
 #: Which rows of a batch a stack acts on.
 Rows = Literal["all", "second_half", "none"]
 

@@ -119,7 +119,7 @@ class Counting(nn.Linear):
 def test_a_thin_change_of_few_tokens_multiplies_the_whole_batch_with_the_base_at_once(num_tokens, rows):
     layer = Counting(64, 64).requires_grad_(False)
     layer.rows = []
-    with attach(nn.Sequential(layer), [Entry({"0": random_deltas.lora((64, 64))})]) as attachment:
-        with torch.no_grad(), attachment.acting_on("second_half"):
-            layer(torch.randn(4, num_tokens, 64))
+    attachment = attach(nn.Sequential(layer), [Entry({"0": random_deltas.lora((64, 64))})])
+    with torch.no_grad(), attachment, attachment.acting_on("second_half"):
+        layer(torch.randn(4, num_tokens, 64))
     assert layer.rows == rows
