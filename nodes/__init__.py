@@ -12,6 +12,7 @@ from .route import LoraRouteByNoise
 from .sample import Sampler6Step
 from .scenes import SceneLoras
 from .stack import ApplyLoraStack
+from .steer import SteerByModel
 from .templates import serve_templates
 
 NODES: list[type[io.ComfyNode]] = [
@@ -21,6 +22,7 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyLoraStack,
     LoraRouteByNoise,
     Sampler6Step,
+    SteerByModel,
     SaveLoraStack,
     LoadLoraStack,
     InspectLora,

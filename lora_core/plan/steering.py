@@ -81,7 +81,7 @@ class Steering:
 
     Attributes:
         plan: the guide's own steps at the same noise levels: its expert, its guidance, its LoRAs' strengths.
-        strengths: lambda at each step; where it is 0 the guide does not run.
+        strengths: lambda at each step; 0, and the guide does not run, also where its own LoRAs all rest.
     """
 
     plan: SamplingPlan
@@ -137,8 +137,10 @@ def steered(
     limit = _limit(plan, settings.above)
     schedule = None if settings.schedule is None else settings.schedule.over(plan.sigmas)  # type: ignore[union-attr]  # parsed when it was built
     strengths = tuple(
-        0.0 if step.sigma < limit else settings.strength * (1.0 if schedule is None else schedule(step.sigma))
-        for step in plan.steps
+        settings.strength * (1.0 if schedule is None else schedule(step.sigma))
+        if step.sigma >= limit and any(own_step.strengths)
+        else 0.0
+        for step, own_step in zip(plan.steps, guide_plan.steps, strict=True)
     )
     steering = Steering(guide_plan, strengths)
     advice = tuple(_advise(plan, steering, settings))
@@ -213,7 +215,8 @@ def _limit(plan: SamplingPlan, above: Above) -> float:
 def _advise(plan: SamplingPlan, steering: Steering, settings: SteerSettings) -> Iterator[Advice]:
     if not any(steering.acting):
         yield Advice(None, "guide-never-acts", "the guide's lambda is 0 at every step, so it does nothing", _EVIDENCE)
-    resting = [str(i + 1) for i, acts in enumerate(steering.acting) if not acts]
+    limit = _limit(plan, settings.above)
+    resting = [str(step.index + 1) for step in plan.steps if step.sigma < limit]
     if settings.above == "auto" and resting and any(steering.acting):
         text = (
             f"the guide rests below sigma {plan.boundary:g} (step {', '.join(resting)}), where a distilled step "
