@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from .training.config import TrainConfig, make_config, read_config
     from .training.listener import Listener
     from .training.train import Trained, train
+    from .transfer.correct import correct_lora
+    from .transfer.judging import clips_judge
+    from .transfer.transfer import Transfer, transfer_lora
 
 __all__ = [
     "SOLVERS",
@@ -115,13 +118,16 @@ __all__ = [
     "TrainConfig",
     "Trained",
     "TrainingError",
+    "Transfer",
     "UnsupportedLoraError",
     "Video",
     "WanModel",
     "WanVideoGenerator",
     "attach",
     "blend",
+    "clips_judge",
     "contact_sheet",
+    "correct_lora",
     "draw_noise",
     "extract_checkpoints",
     "find_twin",
@@ -146,6 +152,7 @@ __all__ = [
     "stack_from_record",
     "steered",
     "train",
+    "transfer_lora",
     "wan_spec",
     "write_lora",
 ]
@@ -199,6 +206,9 @@ _MODULES = {
     "training.config": "TrainConfig make_config read_config",
     "training.listener": "Listener",
     "training.train": "Trained train",
+    "transfer.correct": "correct_lora",
+    "transfer.judging": "clips_judge",
+    "transfer.transfer": "Transfer transfer_lora",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
