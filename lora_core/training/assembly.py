@@ -78,7 +78,7 @@ def check_layers(config: TrainConfig, model: OpenedModel) -> None:
     """Raise where none of the layers are there that are to learn, or one is too small for the rank."""
     adapter = config.adapter
     network = model.at_rest(chosen_experts(config.learning.experts, model.spec)[0]).module
-    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.blocks)
+    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.used_blocks)
     if adapter.method != "full":
         check_rank(adapter.rank, layers)
 

@@ -76,6 +76,7 @@ def facts_of(
         size=(columns * stride[2], rows * stride[1]),
         captions={caption: captions.count(caption) for caption in dict.fromkeys(captions)},
         data_digest=cache.digest,
+        extra={"corrected_from": config.adapter.base} if config.adapter.correct_for else {},
         config_hash=hashlib.sha256(config.to_toml().encode()).hexdigest(),
     )
 

@@ -45,6 +45,7 @@ RULES: tuple[UnusedRule, ...] = (
     UnusedRule(
         ("base", "offload"), lambda c: c.adapter.method == "qlora", "without method = qlora", "set method = qlora"
     ),
+    UnusedRule(("correct_for",), lambda c: c.adapter.method == "qlora", "without a rounded base", "set method = qlora"),
     UnusedRule(("full_rank",), lambda c: c.adapter.method == "full", "without method = full", "set method = full"),
     UnusedRule(
         ("rslora",), lambda c: c.adapter.adapter in ("lora", "dora"), "with LoHa and LoKr", "set adapter = lora"

@@ -151,7 +151,7 @@ def _blocks(network: nn.Module, spec: ModelSpec) -> nn.ModuleList:
 
 def _learns_alike(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> bool:
     """Say whether the same layers learn in every block, so that each further block adds the same."""
-    if settings.blocks:
+    if settings.used_blocks:
         return False
     if settings.targets == EVERYTHING:
         return True

@@ -19,10 +19,11 @@ from ...deltas import Delta
 from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.registry import spec_of_module
+from ...files.correction import corrected
 from ..settings.adapter import AdapterSettings, Method
 from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
-from .packed import PackedLinear, pack_layers
+from .packed import PACKINGS, PackedLinear, pack_layers, unpacked
 from .sharing import own_tensors, sharing_copy, tensor_ids
 from .targets import Layer, block_layers, check_rank, chosen_layers
 from .whole import Differences, widen
@@ -61,10 +62,27 @@ class Trainee:
             return Differences(self.learnt() if is_sharded else self.weights, self.base, spec_of_module(self.base))
         learnt = self.learnt()
         parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
-        return {
+        deltas = {
             target: delta_of({name: learnt[f"{target}.{name}"] for name in names}, self.settings)
             for target, names in parts.items()
         }
+        if self.settings.correct_for != "full":
+            return deltas
+        return {layer.target: self._for_full_base(layer, deltas[layer.target]) for layer in self.layers}
+
+    @torch.no_grad()
+    def _for_full_base(self, layer: Layer, delta: Delta) -> Delta:
+        """Return a layer's change without what only mended the rounding of its packed weight."""
+        module: Any = self.network.get_submodule(layer.path)
+        packed = module.get_base_layer()
+        if not isinstance(packed, PackedLinear):  # outside the blocks, where nothing is packed
+            return delta
+        full = unpacked(self.base.get_submodule(layer.path), layer).cpu().to(packed.dtype).float()
+        if is_part(packed.packed):  # shared out among processes, so packed once more
+            rounded = PACKINGS[packed.base_format]
+            parts = rounded.pack(full.to(packed.dtype))
+            return corrected(delta, full, rounded.unpack(parts, layer.shape, torch.float32), where=layer.target)
+        return corrected(delta, full, packed.dequantised_weight(torch.float32).cpu(), where=layer.target)
 
     def learnt(self, *, keep: bool = True) -> dict[str, Tensor]:
         """Return copies on the CPU of what learns, by its name.
@@ -169,7 +187,7 @@ _MAKERS: Mapping[str, Callable[[_Start], Trainee]] = {
 
 
 def _layers_with_adapter(start: _Start) -> tuple[Layer, ...]:
-    layers = chosen_layers(start.base.module, start.spec, start.settings.targets, start.settings.blocks)
+    layers = chosen_layers(start.base.module, start.spec, start.settings.targets, start.settings.used_blocks)
     check_rank(start.settings.rank, layers)
     return layers
 
