@@ -1,6 +1,6 @@
 """A pair of experts smaller than the pocket's, on its latents and its texts: cut untrained, and trained by the trainer.
 
-    python benchmarks/small_pair.py FOLDER [--steps 3000] [--num-clips 240] [--seed 0]
+    python benchmarks/small_pair.py FOLDER [--steps 2000] [--num-clips 240] [--seed 0]
 
 Leaves FOLDER/small_high_noise.safetensors and its low-noise twin, to be opened with the pocket's VAE, text encoder and
 tokenizer (`benchmarks/transfer.py` does). With --steps 0 the pair stays untrained. Prints one line of JSON.
@@ -53,7 +53,9 @@ def open_small(high: Path) -> WanModel:
 
 
 def draw_clips(folder: Path, num_clips: int, seed: int, **words: str | bool) -> Path:
-    """Write captioned clips of scenes that the pocket's base knows, or that `words` fix."""
+    """Write captioned clips of scenes that the base knows, or that `words` fix; a folder that is there stays."""
+    if folder.exists():
+        return folder
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     for i in range(num_clips):
@@ -75,7 +77,7 @@ def train_pair(high: Path, folder: Path, steps: int, num_clips: int, seed: int) 
         "resolution": world.SIZE_PX,
         "method": "full",
         "steps": steps,
-        "batch_size": 16,
+        "batch_size": 8,
         "lr": 2e-3,
         "lr_schedule": "cosine",
         "warmup": 50,
@@ -100,7 +102,7 @@ def main() -> None:
     """Cut, train, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--num-clips", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -37,7 +37,7 @@ class Unused:
 
 RULES: tuple[UnusedRule, ...] = (
     UnusedRule(
-        ("rank", "alpha", "rslora", "adapter", "dropout"),
+        ("rank", "alpha", "rslora", "adapter", "dropout", "prune_width"),
         lambda c: c.adapter.method != "full",
         "with method = full",
         "set method = lora",

@@ -31,6 +31,8 @@ class AdapterSettings:
         targets: which layers, as words (`attention`, `linear`), or regular expressions on Wan's own module paths.
         blocks: which blocks, such as "0-9,20-29"; "" for all.
         first_block: the first block that learns, the ones before it running without a backward; 0 for all.
+        prune_width: experimental: train on a narrower copy, this share of its heads and feed-forward channels cut, and
+            write the LoRA with zeros there; 0 for the whole network.
         dropout: the share of a LoRA's inputs that are dropped while training.
         base: how the block weights of a `qlora` base are kept.
         offload: keep them in system memory, and bring each layer's to the compute device whenever it computes.
@@ -46,6 +48,7 @@ class AdapterSettings:
     targets: tuple[str, ...] = ("linear",)
     blocks: str = ""
     first_block: int = 0
+    prune_width: float = 0.0
     dropout: float = 0.0
     base: BaseFormat = "nf4"
     offload: bool = False
@@ -66,6 +69,7 @@ class AdapterSettings:
         if not 0 <= finite_number(self.dropout, "dropout", TrainingError) < 1:
             raise TrainingError("dropout", f"{self.dropout:g}", expected="0 up to 1, usually at most 0.1")
         self._check_form()
+        self._check_pruned()
 
     def _check_form(self) -> None:
         """Raise where something is asked of a form of adapter that it cannot do."""
@@ -82,6 +86,21 @@ class AdapterSettings:
             raise TrainingError(
                 "base", "qlora is a LoRA on a quantised base", expected=formats, remedy="Or choose the method lora"
             )
+
+    def _check_pruned(self) -> None:
+        if not 0 <= finite_number(self.prune_width, "prune_width", TrainingError) < 1:
+            raise TrainingError("prune_width", f"{self.prune_width:g}", expected="a share from 0 up to 1, such as 0.5")
+        if self.prune_width and self.adapter != "lora":
+            what = f"the factors of a {self.adapter} cannot be put back to the whole width"
+            raise TrainingError("prune_width", what, expected="adapter lora", remedy="Leave it out")
+        if self.prune_width and self.correct_for:
+            what = "a correction needs the layers that were trained on, and these are cut"
+            raise TrainingError("prune_width", what, expected="one of the two", remedy="Leave correct_for out")
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether what is trained computes with the opened model's own tensors."""
+        return self.method == "lora" and not self.prune_width
 
     @property
     def used_blocks(self) -> str:
