@@ -1,4 +1,4 @@
-"""A LoRA of a smaller pair steers the pocket model: how much of what a native LoRA does comes across, and what it costs.
+"""A LoRA of a smaller pair steers the pocket model: how much of what a native LoRA does comes across, at what cost.
 
     python benchmarks/transfer.py --small small_high_noise.safetensors --unrelated other_high_noise.safetensors \
         --work FOLDER [--seeds 3] [--out results.json]
