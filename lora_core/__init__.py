@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
     from .engine.generate import Video, generate, plan_request
     from .engine.generator import WanVideoGenerator
+    from .engine.guide import Guide, guide_from_record
     from .engine.record import request_from_record, stack_from_record
     from .engine.request import GenerationRequest
     from .errors import (
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from .plan.routing import route
     from .plan.settings import RunSettings
     from .plan.sigmas import flow_sigmas
+    from .plan.steering import Steering, SteerSettings, steered
+    from .sampling.guide import GuideNetworks
     from .sampling.noise import draw_noise
     from .sampling.sample import sample
     from .sampling.solvers import SOLVERS
@@ -65,6 +68,9 @@ if TYPE_CHECKING:
     from .training.config import TrainConfig, make_config, read_config
     from .training.listener import Listener
     from .training.train import Trained, train
+    from .transfer.correct import correct_lora
+    from .transfer.judging import clips_judge
+    from .transfer.transfer import Transfer, transfer_lora
 
 __all__ = [
     "SOLVERS",
@@ -81,6 +87,8 @@ __all__ = [
     "Expert",
     "Full",
     "GenerationRequest",
+    "Guide",
+    "GuideNetworks",
     "Listener",
     "LoHa",
     "LoKr",
@@ -105,6 +113,8 @@ __all__ = [
     "RunSettings",
     "SamplingPlan",
     "StackError",
+    "SteerSettings",
+    "Steering",
     "StepPlan",
     "StrengthSchedule",
     "TargetFilter",
@@ -112,19 +122,23 @@ __all__ = [
     "TrainConfig",
     "Trained",
     "TrainingError",
+    "Transfer",
     "UnsupportedLoraError",
     "Video",
     "WanModel",
     "WanVideoGenerator",
     "attach",
     "blend",
+    "clips_judge",
     "compare",
     "contact_sheet",
+    "correct_lora",
     "draw_noise",
     "extract_checkpoints",
     "find_twin",
     "flow_sigmas",
     "generate",
+    "guide_from_record",
     "infer_wan_spec",
     "inspect_lora",
     "load_stack",
@@ -143,7 +157,9 @@ __all__ = [
     "sample",
     "save_video",
     "stack_from_record",
+    "steered",
     "train",
+    "transfer_lora",
     "wan_spec",
     "write_lora",
 ]
@@ -156,6 +172,7 @@ _MODULES = {
     "deltas": "Delta Dora Full LoHa LoKr Lora",
     "engine.generate": "Video generate plan_request",
     "engine.generator": "WanVideoGenerator",
+    "engine.guide": "Guide guide_from_record",
     "engine.record": "request_from_record stack_from_record",
     "engine.request": "GenerationRequest",
     "errors": "DatasetError LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError "
@@ -182,6 +199,8 @@ _MODULES = {
     "plan.routing": "route",
     "plan.settings": "RunSettings",
     "plan.sigmas": "flow_sigmas",
+    "plan.steering": "SteerSettings Steering steered",
+    "sampling.guide": "GuideNetworks",
     "sampling.noise": "draw_noise",
     "sampling.sample": "sample",
     "sampling.solvers": "SOLVERS",
@@ -196,6 +215,9 @@ _MODULES = {
     "training.config": "TrainConfig make_config read_config",
     "training.listener": "Listener",
     "training.train": "Trained train",
+    "transfer.correct": "correct_lora",
+    "transfer.judging": "clips_judge",
+    "transfer.transfer": "Transfer transfer_lora",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -13,6 +13,7 @@ from .route import LoraRouteByNoise
 from .sample import Sampler6Step
 from .scenes import SceneLoras
 from .stack import ApplyLoraStack
+from .steer import SteerByModel
 from .templates import serve_templates
 from .train import TrainLoraFromClips
 
@@ -23,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyLoraStack,
     LoraRouteByNoise,
     Sampler6Step,
+    SteerByModel,
     SaveLoraStack,
     LoadLoraStack,
     InspectLora,

@@ -86,6 +86,12 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
     return clone
 
 
+def strengths_of(patcher: ModelPatcher) -> Strengths:
+    """Return the strengths of the stack that `bind` put on this MODEL, which all its clones share."""
+    (stack,) = [found for found in _BOUND.values() if found.uuid == patcher.patches_uuid]
+    return stack.strengths
+
+
 def with_shift(patcher: ModelPatcher, shift: float) -> ModelPatcher:
     """Return a clone of a MODEL whose schedules have this shift, as core's ModelSamplingSD3 makes it."""
 

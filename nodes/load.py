@@ -169,6 +169,9 @@ class SplitWanModel(Node):
 
     @classmethod
     def execute(cls, model: WanModelHandle) -> io.NodeOutput:
+        if model.guide is not None:
+            remedy = "Sample with Sampler6Step, or split the model without SteerByModel"
+            raise ModelError(cls.name(), "a guide steers it, of which other samplers know nothing", remedy=remedy)
         plan = model.plan(model.settings)
         experts = {
             name: with_shift(bind(patcher, plan.route.for_expert(name), model.spec, plan.sigmas), model.settings.shift)

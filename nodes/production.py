@@ -93,7 +93,7 @@ def _plan_scene(number: int, scene: Scene, model: WanModelHandle, defaults: Scen
         plan=plan,
         clip=clip_of(scene, model.spec, defaults.width, defaults.height, defaults.length),
         seed=(defaults.seed + number - 1) % (MAX_SEED + 1) if scene.seed is None else scene.seed,
-        negative=negative if plan.guided_steps else None,
+        negative=negative if plan.reads_negative else None,
     )
 
 

@@ -17,9 +17,11 @@ from ..lora_core import (
     Route,
     RunSettings,
     SamplingPlan,
+    SteerSettings,
     load_stack,
     make_plan,
     route,
+    steered,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class WanModelHandle:
         allow_partial: let files through in which some tensors match nothing.
         settings: how it is going to be sampled; LoraRouteByNoise said so if `is_routed`.
         sources: the files it was loaded from; None where another loader did it.
+        guide: a small model whose LoRAs steer this one, or None.
     """
 
     spec: ModelSpec
@@ -55,6 +58,7 @@ class WanModelHandle:
     settings: RunSettings = field(default_factory=RunSettings)
     is_routed: bool = False
     sources: WanSources | None = None
+    guide: GuideHandle | None = None
 
     def expert(self, name: Expert) -> ModelPatcher:
         found = self.low_noise if name == "low_noise" else self.high_noise
@@ -75,7 +79,8 @@ class WanModelHandle:
         return self.low_noise
 
     def get_models(self) -> list[ModelPatcher]:
-        return [patcher for _, patcher in self.experts()]
+        beside = [] if self.guide is None else self.guide.model.get_models()
+        return [*(patcher for _, patcher in self.experts()), *beside]
 
     def is_dynamic(self) -> bool:
         return all(patcher.is_dynamic() for patcher in self.get_models())
@@ -90,7 +95,19 @@ class WanModelHandle:
 
     def plan(self, settings: RunSettings) -> SamplingPlan:
         """Plan a run with these settings."""
-        return make_plan(self.loaded, self.spec, settings)
+        plan = make_plan(self.loaded, self.spec, settings)
+        if self.guide is None:
+            return plan
+        own = self.guide.model
+        return steered(plan, self.spec, own.spec, own.loaded, settings, self.guide.settings)
+
+
+@dataclass(frozen=True, eq=False)
+class GuideHandle:
+    """A small model with its LoRAs, and how they steer the model that it hangs on."""
+
+    model: WanModelHandle
+    settings: SteerSettings
 
 
 def model_of(spec: ModelSpec, low_noise: ModelPatcher, high_noise: ModelPatcher | None = None) -> WanModelHandle:

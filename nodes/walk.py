@@ -26,10 +26,13 @@ from ..lora_core.sampling.noise import noise_stream
 from ..lora_core.sampling.sample import spans
 from ..lora_core.sampling.solvers import Solver
 from .bridge import bind, with_shift
+from .guide_walk import GuideWalk
 from .sockets import WanModelHandle
 
 Conditioning = Sequence[Any]
 Latent = Mapping[str, Any]
+#: (x, step of the span) -> what a guide adds to x0, or None.
+GuideChange = Callable[[Tensor, int], Tensor | None]
 
 _RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
@@ -39,7 +42,7 @@ class Request:
     """A walk that is asked for: its plan, conditioning, latents and noise.
 
     Attributes:
-        negative: needed where a step has guidance other than 1.
+        negative: needed where a step has guidance other than 1, a guide's own included.
         sigmas: the noise levels of the whole run, of which `plan` may be a part.
         shift: of the schedule, for conditioning that is limited to a part of the steps.
         add_noise: False where the latent holds noise already.
@@ -76,7 +79,9 @@ def walk(
     sampler = SpanSampler(SOLVERS[request.solver], noise_stream(tuple(samples.shape), request.seed))
     for expert, steps in spans(request.plan):
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
-        sampled = _guider(with_shift(patcher, request.shift), request, steps[0].cfg).sample(
+        patcher = with_shift(patcher, request.shift)
+        sampler.guide = _guide(model, request, steps, {**latent, "samples": samples}, patcher)
+        sampled = _guider(patcher, request, steps[0].cfg).sample(
             noise,
             samples,
             comfy.samplers.KSAMPLER(sampler.run),
@@ -89,6 +94,25 @@ def walk(
     device = comfy.model_management.intermediate_device()
     denoised = first.model.process_latent_out(progress.x0.cpu())
     return {**latent, "samples": sampled.to(device)}, {**latent, "samples": denoised.to(device)}
+
+
+def _guide(
+    model: WanModelHandle, request: Request, steps: Sequence[StepPlan], latent: Latent, patcher: ModelPatcher
+) -> GuideChange | None:
+    """Return what a guide adds at each step of a span, loaded together with the MODEL of the span; None without one."""
+    if model.guide is None or request.plan.steering is None:
+        return None
+    places = [step.index - request.plan.steps[0].index for step in steps]
+    guide = GuideWalk(
+        model.guide,
+        request.plan.steering,
+        places,
+        request.sigmas,
+        request.shift,
+        lambda own, cfg: _guider(own, request, cfg),
+    )
+    guide.load_with(patcher)
+    return lambda x, i: guide.change(x, i, request.seed, latent)
 
 
 class Progress:
@@ -112,10 +136,13 @@ class Progress:
 
 
 def _check(request: Request) -> None:
-    guided = request.plan.guided_steps
+    guided, steering = request.plan.guided_steps, request.plan.steering
     if guided and request.negative is None:
         remedy = "Connect a negative prompt, if only an empty one, or set cfg to 1"
         raise RequestError("Sampler6Step", f"cfg {guided[0].cfg:g} without a negative prompt", remedy=remedy)
+    if steering is not None and steering.is_guided and request.negative is None:
+        remedy = "Connect a negative prompt, if only an empty one, or set the guide's cfg to 1"
+        raise RequestError("SteerByModel", "the guide's cfg is not 1 and there is no negative prompt", remedy=remedy)
     for name, conditioning in (("positive", request.positive), ("negative", request.negative)):
         if conditioning is not None and not conditioning:
             raise RequestError("Sampler6Step", f"the {name} conditioning is empty", expected="at least one prompt")
@@ -148,6 +175,7 @@ class SpanSampler:
     def __init__(self, solver: Solver, fresh_noise: Callable[[], Tensor]) -> None:
         self._solver = solver
         self._fresh_noise = fresh_noise
+        self.guide: GuideChange | None = None
         self._x: Tensor | None = None
 
     def run(
@@ -165,6 +193,8 @@ class SpanSampler:
 
         def velocity(x: Tensor, i: int) -> Tensor:
             x0 = model(x, sigmas[i] * batch, **extra_args)
+            if self.guide is not None and (change := self.guide(x, i)) is not None:
+                x0 = x0 + change.to(x0)
             last.update(x=x, x0=x0)
             return (x - x0) / sigmas[i]
 

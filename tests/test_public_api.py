@@ -87,6 +87,16 @@ PUBLIC = [
     "compare",
     "make_comparison",
     "read_comparison",
+    "Transfer",
+    "clips_judge",
+    "correct_lora",
+    "transfer_lora",
+    "Guide",
+    "GuideNetworks",
+    "SteerSettings",
+    "Steering",
+    "guide_from_record",
+    "steered",
 ]
 
 

@@ -24,12 +24,13 @@ MAY_IMPORT = {
     "plan": {"families", "files", "media", "stack"},
     "sampling": {"families", "apply", "plan"},
     "training": {"checkpoints", "families", "files", "media"},
+    "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "engine": {"checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
     "pocket": {"families", "files", "plan"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
     "cli": {
         *("checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket", "training"),
-        "comparison",
+        *("comparison", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

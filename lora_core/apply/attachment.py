@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
 from ..families.registry import spec_of_module
+from .factors import Rows
 from .fused import FusedDelta, Strengths, Term
 from .layers import Scratch, SideChoice, patch
 from .patched import PatchedModule, is_patched
@@ -83,6 +84,14 @@ class Attachment:
             raise StackError("strengths", f"{len(strengths)} values for the attached LoRAs", expected=expected)
         values = zip(self.names, strengths, strict=True)
         self._strengths.set([finite_number(value, f"{name}: strength", StackError) for name, value in values])
+
+    def acting_on(self, rows: Rows) -> AbstractContextManager[None]:
+        """Let the stack act on these rows of every batch inside a `with` block: all, the second half, or none.
+
+        A batch of which the second half alone is changed costs about what one without LoRAs does: layers multiply the
+        whole of it with the base where their change is a thin branch, and run once for each half where it is not.
+        """
+        return self._strengths.acting_on(rows)
 
     def detach(self) -> None:
         """Give every module its forward back; harmless when repeated."""

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..deltas import Delta, Dora, Full, Lora
+
+#: Which rows of a batch a stack acts on.
+Rows = Literal["all", "second_half", "none"]
 
 
 class Strengths:
@@ -26,6 +31,7 @@ class Strengths:
 
     values: tuple[float, ...]
     active: tuple[bool, ...]
+    rows: Rows = "all"
 
     def __init__(self, values: Sequence[float]) -> None:
         self._on: dict[torch.device, Tensor] = {}
@@ -38,6 +44,15 @@ class Strengths:
         host = torch.tensor(self.values, dtype=torch.float32)
         for tensor in self._on.values():
             tensor.copy_(host)
+
+    @contextmanager
+    def acting_on(self, rows: Rows) -> Iterator[None]:
+        """Let the stack act on these rows of every batch inside the block."""
+        before, self.rows = self.rows, rows
+        try:
+            yield
+        finally:
+            self.rows = before
 
     def on(self, device: torch.device) -> Tensor:
         """Return the strengths (number of LoRAs,) in float32 on `device`."""

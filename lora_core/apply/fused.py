@@ -70,7 +70,7 @@ class FusedDelta:
 
     def acts(self, strengths: Strengths) -> bool:
         """Return whether any strength is other than zero; if not, the layer must run exactly as without a stack."""
-        return any(strengths.active[index] for index in self.indices)
+        return strengths.rows != "none" and any(strengths.active[index] for index in self.indices)
 
     def move_to(self, device: torch.device | str) -> int:
         """Keep copies on `device` alone from now on, and return the bytes to count there.

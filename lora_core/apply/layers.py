@@ -140,6 +140,19 @@ class PatchedProduct(PatchedModule):
             return self._on_activations(weight, x, kind, shadows, run)
         return self._on_weight(weight, x, kind, shadows, run)
 
+    def _by_halves(
+        self, acting: dict[str, FusedDelta], x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Multiply the whole batch with the base at once where the change is a branch, which one half then gets."""
+        delta, half = acting["weight"] if len(acting) == 1 and "weight" in acting else None, len(x) // 2
+        if delta is None or not delta.is_thin or delta.needs_base:
+            return super()._by_halves(acting, x, args, kwargs)
+        if self._side(delta, x[half:], self._base_kind(x)) == "weight":
+            return super()._by_halves(acting, x, args, kwargs)
+        y = self.original(*args, **kwargs).contiguous()
+        delta.add_branch(x[half:], y[half:], self.strengths)
+        return y
+
     def _base_kind(self, x: Tensor) -> BaseKind:
         if self.layer.weight.device != x.device:
             return "elsewhere"

@@ -70,10 +70,29 @@ class PatchedModule:
             return self.original(*args, **kwargs)
         tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         x = next(tensors, getattr(self.module, next(iter(acting))))
+        if self.strengths.rows == "second_half":
+            return self._by_halves(acting, x, args, kwargs)
         return self._compute(acting, x, lambda shadows: self._run(shadows, args, kwargs))
 
     def _compute(self, acting: dict[str, FusedDelta], x: Tensor, run: Run) -> Any:
         return run({name: self._changed(name, delta, x) for name, delta in acting.items()})
+
+    def _by_halves(
+        self, acting: dict[str, FusedDelta], x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run the first half of the batch as without a stack, the second half with it; the modules inside follow."""
+        half, odd = divmod(len(x), 2)
+        assert not odd, "a batch of two halves"
+
+        def part(value: Any, rows: slice) -> Any:
+            return value[rows] if isinstance(value, Tensor) and value.ndim and len(value) == len(x) else value
+
+        outputs = []
+        for rows, acts in ((slice(half), "none"), (slice(half, None), "all")):
+            with self.strengths.acting_on(acts):  # type: ignore[arg-type]  # both are Rows
+                inputs = [part(value, rows) for value in args], {k: part(value, rows) for k, value in kwargs.items()}
+                outputs.append(self.forward(*inputs[0], **inputs[1]))
+        return _joined(*outputs)
 
     def _changed(self, name: str, delta: FusedDelta, x: Tensor) -> Tensor:
         """Return the changed value of a parameter where the input is, in a dtype to compute with."""
@@ -88,6 +107,13 @@ class PatchedModule:
         finally:
             for name in shadows:
                 instance.pop(name, None)
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Put the outputs of two halves of a batch together, each tensor of several by itself."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])
+    return tuple(_joined(*halves) for halves in zip(first, second, strict=True))
 
 
 def compute_dtype(parameter: Tensor, x: Tensor) -> torch.dtype:

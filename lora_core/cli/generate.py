@@ -14,6 +14,7 @@ from ..engine.request import GenerationRequest
 from ..errors import OutputError, RequestError
 from ..sampling.solvers import SOLVERS
 from .console import console
+from .guide_option import GuideOptions, guide_options
 from .options import (
     RUN_OPTIONS,
     Decorator,
@@ -67,6 +68,8 @@ _PHASES = {
 }
 _EXAMPLES = (
     'lora-core generate -p "a red circle moves up on a plain background" --lora speed_6steps',
+    """lora-core generate -p "a zibbo moves right on a plain background" --lora speed_6steps \\
+    --guide pocket --guide-lora zibbo_character -o steered.mp4""",
     """lora-core generate -p "a zibbo moves right on a plain background" \\
     --lora speed_6steps --lora zibbo_character:1.2 --seed 3 --scale 8 -o zibbo.gif""",
 )
@@ -77,6 +80,7 @@ _EXAMPLES = (
 @model_options
 @stack_options
 @partial_option
+@guide_options
 @click.option("--size", type=TextValue("size", _parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
 @click.option(
@@ -96,6 +100,7 @@ _EXAMPLES = (
 def command(
     model_options: ModelOptions,
     lora_options: StackOptions,
+    guide_options: GuideOptions,
     request: GenerationRequest,
     allow_partial: bool,
     size: tuple[int, int] | None,
@@ -107,6 +112,9 @@ def command(
 
     A diffusers folder holds every piece of its model. Of a model in single files --model is the high-noise expert,
     whose twin is found beside it; --text-encoder and --vae are given too.
+
+    LoRAs of a smaller model on the same latents and texts act too: --guide is that model, and runs beside the large
+    one (arXiv 2512.03056); the plan in the record and the notes at the end tell where, and what it costs.
     """
     from ..engine.generate import generate
     from ..media.video import check_output
@@ -116,9 +124,10 @@ def command(
         check_record_file(record_file, out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
-    stack = lora_options.stack()
+    stack, guide_stack = lora_options.stack(), guide_options.stack(lora_options)
     console().note(f"opening {model_options.model}")
     model = model_options.open()
+    guide = guide_options.guide(guide_stack, model, model_options)
 
     def say(phase: str) -> None:
         if phase in _PHASES and (phase != "picture" or request.image is not None):
@@ -130,6 +139,7 @@ def command(
             request,
             stack,
             allow_partial=allow_partial,
+            guide=guide,
             callback=lambda i, n, _: report(i + 1, n, "sampling"),
             on_phase=say,
         )

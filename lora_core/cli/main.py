@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "Show what is in a LoRA file and what of it fits a model.",
     "convert": "Write a LoRA file in another dialect.",
     "extract": "Write the difference of two checkpoints as a LoRA.",
+    "transfer": "Put a LoRA on another base of the same shapes.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
     "prepare": "Examine a folder of clips, and encode it into a cache for training.",
     "stack": "Check a stack file or preset.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,11 @@ class StackOptions:
             )
         elif self.no_verify:
             raise StackError("--no-verify", "there is no --stack to verify", remedy="Leave it out")
-        for text in self.loras:
+        return self.with_loras(stack, self.loras)
+
+    def with_loras(self, stack: LoraStack, texts: Sequence[str]) -> LoraStack:
+        """Append LoRAs as the shell spells them; their files are looked for in the same folders."""
+        for text in texts:
             stack = self._with_lora(stack, text)
         return stack
 
@@ -131,10 +135,11 @@ def _parse_boundary(text: str) -> Boundary:
     return words[text] if text in words else number_in_text(text, "--boundary", PlanError)
 
 
-def _parse_cfg(text: str) -> float | tuple[float, float]:
-    numbers = [number_in_text(part, "--cfg", PlanError) for part in text.split(",")]
+def parse_cfg(text: str, option: str = "--cfg") -> float | tuple[float, float]:
+    """Read one guidance, or HIGH,LOW."""
+    numbers = [number_in_text(part, option, PlanError) for part in text.split(",")]
     if len(numbers) > 2:
-        raise PlanError("--cfg", f"{text!r} has {len(numbers)} numbers", expected="one, or HIGH,LOW")
+        raise PlanError(option, f"{text!r} has {len(numbers)} numbers", expected="one, or HIGH,LOW")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
@@ -160,7 +165,7 @@ RUN_OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--cfg",
-        type=TextValue("number", _parse_cfg),
+        type=TextValue("number", parse_cfg),
         default=RunSettings.cfg,
         show_default=True,
         help="Guidance: one number, or HIGH,LOW.",

@@ -9,6 +9,7 @@ import click
 
 from ..plan.settings import RunSettings
 from .console import console
+from .guide_option import GuideOptions, guide_spec_options
 from .options import StackOptions, partial_option, run_options, spec_option, stack_options
 from .verb import Verb
 
@@ -19,11 +20,13 @@ from .verb import Verb
     examples=(
         "lora-core plan --steps 8 --shift 8",
         "lora-core plan --model pocket --lora speed_6steps --lora neon_style:0.8 --plot plan.png",
+        "lora-core plan --model pocket --lora speed_6steps --guide pocket --guide-lora zibbo_character:0.7",
     ),
 )
 @spec_option
 @stack_options
 @partial_option
+@guide_spec_options
 @run_options
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw sigmas, experts and strengths, PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
@@ -31,6 +34,7 @@ def command(
     model: str,
     lora_options: StackOptions,
     allow_partial: bool,
+    guide_options: GuideOptions,
     settings: RunSettings,
     plot: Path | None,
     as_json: bool,
@@ -39,12 +43,17 @@ def command(
     from ..families.registry import spec_named
     from ..media.figures import check_figure
     from ..plan.planning import make_plan
+    from ..plan.steering import steered
     from ..stack.loading import load_stack
 
     if plot is not None:
         check_figure(plot)
     spec = spec_named(model)
     plan = make_plan(load_stack(lora_options.stack(), spec, allow_partial=allow_partial), spec, settings)
+    if guide_options.guide_model is not None:
+        guide = spec_named(guide_options.guide_model)
+        own = load_stack(guide_options.stack(lora_options), guide, allow_partial=allow_partial)
+        plan = steered(plan, spec, guide, own, settings, guide_options.settings())
     console().result(json.dumps(plan.to_dict(), indent=2) if as_json else plan.table())
     if plot is not None:
         console().note(f"plot: {plan.plot(plot)}")

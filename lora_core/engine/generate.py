@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +20,22 @@ from ..checkpoints.hashes import hashes_of
 from ..checks import typed
 from ..errors import ModelError, RequestError, StackError
 from ..families.base import ModelSpec
+from ..families.family import Texts
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
 from ..media.video import save_video
 from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
+from ..plan.steering import steered
+from ..sampling.guide import GuideNetworks
 from ..sampling.noise import draw_noise
 from ..sampling.sample import StepCallback, sample
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
-from .notes import prompt_notes
-from .record import make_record
+from .guide import Guide
+from .notes import guide_notes, prompt_notes
+from .record import GuideFacts, make_record
 from .request import Clip, GenerationRequest
 
 _log = logging.getLogger(__name__)
@@ -77,6 +81,7 @@ def generate(
     *,
     allow_partial: bool = False,
     download: bool = False,
+    guide: Guide | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -90,21 +95,31 @@ def generate(
         stack: the LoRAs, none by default; loaded for this model unless they are.
         allow_partial: let files through in which some tensors match nothing, of a stack that is not loaded yet.
         download: fetch its repositories on Hugging Face that the local cache lacks.
+        guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
     """
     clip = request.clip(model.spec)
     loaded = _loaded(stack, model.spec, allow_partial=allow_partial, download=download)
     plan = make_plan(loaded, model.spec, request)
+    if guide is not None:
+        own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
+        guide = replace(guide, stack=own)
+        plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
+    if guide is not None and guide.takes_pictures and clip.first is not None:
+        guide.model.require(vae=True, picture=True)
     watch = _Stopwatch(on_phase)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes = hashes_of(model.files)
+        told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
-        latents, frames = _run(model, request, clip, plan, watch, callback)
-    notes = prompt_notes(model, request, loaded, plan)
-    record = make_record(model, request, clip, loaded, plan, latents, hashes, timings=watch.seconds, notes=notes)
+        latents, frames = _run(model, request, clip, plan, guide, watch, callback)
+    notes = prompt_notes(model, request, loaded, plan) + guide_notes(model, clip, plan, request, guide)
+    record = make_record(
+        model, request, clip, loaded, plan, latents, hashes, guide=told, timings=watch.seconds, notes=notes
+    )
     video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
     _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
     return video
@@ -115,6 +130,7 @@ def _run(
     request: GenerationRequest,
     clip: Clip,
     plan: SamplingPlan,
+    guide: Guide | None,
     watch: _Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
@@ -124,6 +140,7 @@ def _run(
     with watch.phase("picture"):
         tell = family_of(model.spec).condition
         condition = tell(model, (positive, negative), (clip.first, clip.last), clip.num_frames)
+        beside = None if guide is None else _guide_networks(guide, (positive, negative), clip)
     with watch.phase("sampling"):
         latents = sample(
             model,
@@ -133,11 +150,19 @@ def _run(
             start=request.latents,
             solver=request.solver,
             seed=request.seed,
+            guide=beside,
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)
     with watch.phase("decoding"):
         return latents, to_frames(model.vae_decode(latents))
+
+
+def _guide_networks(guide: Guide, texts: Texts, clip: Clip) -> GuideNetworks:
+    """Return the guide's networks with what they are told: the same texts, and pictures where they take any."""
+    tell = family_of(guide.model.spec).condition
+    pictures = (clip.first, clip.last) if guide.takes_pictures else (None, None)
+    return GuideNetworks(guide.model, tell(guide.model, texts, pictures, clip.num_frames))
 
 
 @typed(RequestError)
@@ -180,7 +205,7 @@ def to_frames(decoded: Tensor) -> np.ndarray:
 def _embed(model: OpenedModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[Tensor, Tensor | None]:
     """Embed the prompt, and the negative one if any step is guided."""
     positive = model.encode_text(request.prompt)
-    return positive, model.encode_text(request.negative_prompt) if plan.guided_steps else None
+    return positive, model.encode_text(request.negative_prompt) if plan.reads_negative else None
 
 
 @dataclass

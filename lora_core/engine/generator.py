@@ -22,6 +22,7 @@ from ..stack.loading import load_stack
 from ..stack.rows import rows_of
 from ..stack.stack import LoraStack
 from .generate import Video, generate
+from .guide import Guide
 from .request import GenerationRequest, Picture
 
 #: One LoRA of a list: a file, a row as stack files have it, or (path, name, weight, applies_to) as far as needed.
@@ -120,13 +121,17 @@ class WanVideoGenerator:
         prompt: str,
         image: Picture | None = None,
         *,
+        guide: Guide | None = None,
         callback: StepCallback | None = None,
         **settings: Any,  # they are spelt once, in GenerationRequest, and a name it does not have is refused
     ) -> Video:
-        """Make a video with the LoRAs that are loaded; the settings are those of `GenerationRequest`."""
+        """Make a video with the LoRAs that are loaded; the settings are those of `GenerationRequest`.
+
+        With a guide, the LoRAs of a smaller model steer it besides.
+        """
         named = {"prompt": prompt, "image": image, **settings}
         request = from_settings(GenerationRequest, named, "generate_video", RequestError)
-        return generate(self.model, request, self.loaded, callback=callback)
+        return generate(self.model, request, self.loaded, guide=guide, callback=callback)
 
     def _read(self, stack: LoraStack) -> LoadedStack:
         return load_stack(stack, self.model.spec, allow_partial=self.allow_partial, download=self.download)

@@ -1,4 +1,4 @@
-"""What is to be said of the prompts of a video: what of them is not taken in, and what they lack."""
+"""What is to be said of a video beside its plan: what of its prompts is not taken in, and what its guide costs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from ..checks import first_few
 from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
+from ..plan.steering import cost_text
 from ..stack.loaded import LoadedStack
-from .request import GenerationRequest
+from .guide import Guide
+from .request import Clip, GenerationRequest
 
 
 def prompt_notes(
@@ -17,11 +19,24 @@ def prompt_notes(
 ) -> tuple[str, ...]:
     """Return a line of text for everything that is to be said of the prompts."""
     notes = list(_of_prompt("prompt", request.prompt, model))
-    if plan.guided_steps:
+    if plan.reads_negative:
         notes += _of_prompt("negative prompt", request.negative_prompt, model)
     elif request.negative_prompt:
         notes.append("negative prompt: cfg is 1 at every step, so it is not read")
     return (*notes, *_missing_triggers(request.prompt, loaded))
+
+
+def guide_notes(
+    model: OpenedModel, clip: Clip, plan: SamplingPlan, request: GenerationRequest, guide: Guide | None
+) -> tuple[str, ...]:
+    """Return a line of text for everything that is to be said of a guide: what it costs, what it is not told."""
+    if guide is None:
+        return ()
+    notes = [cost_text(plan, model.spec, guide.model.spec, clip.latent_shape)]
+    if clip.first is not None and not guide.takes_pictures:
+        notes.append(f"guide: {guide.model.spec.title} is told of no picture, its LoRAs act on what the texts say")
+    assert isinstance(guide.stack, LoadedStack), "generate() has loaded it"
+    return (*notes, *(f"guide: {note}" for note in _missing_triggers(request.prompt, guide.stack)))
 
 
 def _of_prompt(name: str, prompt: str, model: OpenedModel) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,12 +28,23 @@ from ..stack.entry import LoraEntry
 from ..stack.hashes import sha256_of, verify_hashes
 from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
+from .guide import Guide
 from .request import Clip, GenerationRequest, Picture, open_picture
 
 #: Raised when a record of this form could no longer be read back by an older version.
 RECORD_FORMAT = 1
+#: Of a video with a guide, of which an older version would know nothing.
+STEERED_FORMAT = 2
 _PACKAGES = ("wanloom", "diffusers", "transformers", "safetensors", "numpy")
 _PICTURES = ("image", "last_image")
+
+
+@dataclass(frozen=True, eq=False)
+class GuideFacts:
+    """A guide, its stack loaded, and the hashes of its model's files."""
+
+    guide: Guide
+    hashes: Mapping[str, str]
 
 
 def make_record(
@@ -45,16 +56,18 @@ def make_record(
     latents: Tensor,
     hashes: Mapping[str, str],
     *,
+    guide: GuideFacts | None = None,
     timings: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, object]:
     """Return the record of a video that has just been made; `hashes` are those of the model's files."""
     return {
-        "format": RECORD_FORMAT,
+        "format": RECORD_FORMAT if guide is None else STEERED_FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "request": _request_row(request, clip),
         "model": _model_row(model, hashes),
         "loras": [_lora_row(entry) for entry in loaded.stack],
+        **({} if guide is None else {"guide": _guide_row(guide)}),
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": list(notes),
@@ -158,6 +171,15 @@ def _model_row(model: OpenedModel, hashes: Mapping[str, str]) -> dict[str, objec
     return {"name": model.spec.name, "dtype": str(model.dtype), "offload": model.offload, "files": files}
 
 
+def _guide_row(told: GuideFacts) -> dict[str, object]:
+    stack = told.guide.stack
+    return {
+        "model": _model_row(told.guide.model, told.hashes),
+        "loras": [_lora_row(entry) for entry in (stack.stack if isinstance(stack, LoadedStack) else stack)],
+        "settings": told.guide.settings.to_json(),
+    }
+
+
 def _num_bytes(path: Path) -> int:
     """Return the size of a file, or of everything in a folder."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
@@ -176,8 +198,9 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
 def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
         raise RequestError("record", f"{record!r:.60} is none", expected="the object that a record's JSON stands for")
-    if record.get("format") != RECORD_FORMAT:
-        raise RequestError("record", f"its format is {record.get('format')!r}", expected=str(RECORD_FORMAT))
+    if record.get("format") not in (RECORD_FORMAT, STEERED_FORMAT):
+        expected = f"{RECORD_FORMAT} or {STEERED_FORMAT}"
+        raise RequestError("record", f"its format is {record.get('format')!r}", expected=expected)
     for key, kind in (("request", dict), ("loras", list)):
         if not isinstance(record.get(key), kind):
             raise _damaged(key)

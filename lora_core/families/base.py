@@ -56,6 +56,7 @@ class ModelSpec:
         settings_source: who says so of steps and guidance; "" where nobody does.
         default_clip: what it makes when nobody says.
         vae_stride: frames, rows and columns of pixels per latent element.
+        text_width: of embedded texts, as its text encoder gives them; 0 where nobody says.
         max_positions: how many patches along one axis its network can tell apart; None for any number.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
         expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
@@ -78,6 +79,7 @@ class ModelSpec:
     settings_source: str = ""
     default_clip: DefaultClip = DefaultClip(1, 512, 512, 16.0)
     latent_channels: int = 0
+    text_width: int = 0
     vae_stride: tuple[int, int, int] = (1, 1, 1)
     patch_size: tuple[int, int, int] = (1, 1, 1)
     max_positions: int | None = None

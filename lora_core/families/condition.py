@@ -38,6 +38,11 @@ class Condition:
         known = None if self.known_frames is None else self.known_frames.to(device)
         return replace(self, known_frames=known, **cast)
 
+    def doubled(self) -> Condition:
+        """Return the condition of a batch that holds every clip twice, all of them one behind all of them."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **{name: torch.cat([t, t]) for name, t in tensors.items() if len(t) > 1})
+
     def keep_known(self, x: Tensor) -> Tensor:
         """Put the known first frames back in their place in normalised latents (B, C, F, H, W)."""
         if self.known_frames is None:

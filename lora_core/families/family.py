@@ -68,6 +68,18 @@ class ConditionShapes(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Kept:
+    """What is left of a linear layer (O, I) in a network that was made narrower.
+
+    Attributes:
+        rows, columns: the outputs and inputs that stayed, by number; None where all did.
+    """
+
+    rows: Tensor | None = None
+    columns: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Naming:
     """How a family's parameters are spelt elsewhere.
 
@@ -204,6 +216,8 @@ class Family:
         pipelines: the classes of diffusers pipelines whose folders it opens.
         folds_padding: whether the networks of a spec can take texts with one pad for all the equal ones behind it.
         fold_padding: let such a network do so.
+        prune_width: (network whose modules may be replaced, share to cut) -> target -> what is left of it; None where
+            nobody knows how to.
         header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
@@ -227,4 +241,5 @@ class Family:
     pipelines: tuple[str, ...] = ()
     folds_padding: Callable[[ModelSpec], bool] = lambda spec: False
     fold_padding: Callable[[nn.Module], None] = lambda network: None
+    prune_width: Callable[[nn.Module, float], Mapping[str, Kept]] | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..checkpoints.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, read_json_file
 from ..errors import ModelError
-from ..experts import EXPERTS
+from ..experts import EXPERTS, Expert
 from .base import ModelSpec, parameter_shapes, target_of
 from .family import Customs, Family, Shapes
 from .opened import Opener
@@ -79,14 +79,21 @@ def spec_named(model: str) -> ModelSpec:
 
 def checkpoint_named(text: str) -> Path:
     """Return the file or folder of weights that a text names: its path, or MODEL:EXPERT for an expert of a model."""
-    path = Path(text).expanduser()
-    model, _, expert = text.rpartition(":")
-    if path.exists() or expert not in EXPERTS or not model:
-        return path
+    if (named := expert_named(text)) is None:
+        return Path(text).expanduser()
+    model, expert = named
     opened = opener(model)(model)
     if opened.spec.num_experts == 1 and expert == "high_noise":
         raise ModelError(text, f"{opened.spec.title} has one expert", expected=f"{model}:low_noise")
     return opened.files["low" if expert == "low_noise" and opened.spec.num_experts == 2 else "high"]
+
+
+def expert_named(text: str) -> tuple[str, Expert] | None:
+    """Return the model and the expert that a text of the form MODEL:EXPERT names; None where it is a path."""
+    model, _, expert = text.rpartition(":")
+    if Path(text).expanduser().exists() or expert not in EXPERTS or not model:
+        return None
+    return model, expert
 
 
 def embedded_loras() -> dict[str, Path]:

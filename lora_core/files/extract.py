@@ -17,25 +17,20 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.device import usable_device
-from ..checkpoints.parameters import Parameters, open_parameters
+from ..checkpoints.parameters import Parameters
 from ..checks import first_few, shape_text, typed, whole_number
 from ..deltas import Delta, Full, Lora
 from ..errors import ModelError
 from ..experts import Expert
 from ..experts.twins import expert_of_path
-from ..families.base import ModelSpec, target_of
 from ..families.family import Family
-from ..families.registry import FAMILIES, family_of_targets
+from ..families.registry import family_of_targets
 from ..progress import Progress
-from .dialects import locate, split_leaf
+from .by_target import OpenedBase, open_base
+from .singular import first_singular
 from .values import num_not_finite
 from .weights import LazyDeltas, LoraWeights
 
-#: Up to this many rows or columns the decomposition is exact; beyond, by random projection (Halko et al. 2011, arXiv
-#: 0909.4061, algorithm 4.4) into twice the rank: its error is within 0.2 % of the least, in seconds instead of minutes.
-_MAX_EXACT = 1024
-_NUM_ITERATIONS = 4
-_SEED = 0
 _NUM_WORST = 3
 
 
@@ -125,7 +120,7 @@ def extract_checkpoints(
         progress: told of every parameter.
     """
     base, tuned = Path(base), Path(tuned)
-    first, second = _opened(base), _opened(tuned)
+    first, second = open_base(base), open_base(tuned)
     changes = _differences(first, second)
     name = tuned.stem
     done = extract_lora(
@@ -189,26 +184,13 @@ def _low_rank(difference: Tensor, rank: int, dtype: torch.dtype) -> tuple[Lora, 
     """Return the nearest Lora of a rank, and the norm of what it loses, the rounding of its factors included."""
     matrix = difference.flatten(1)
     rank = min(rank, *matrix.shape)
-    left, values, right = _decomposed(matrix, rank)
+    left, values, right = first_singular(matrix, rank)
     half = values.sqrt()
     up, down = (left * half).to(dtype), (half[:, None] * right).to(dtype)
     residual = float((matrix - up.float() @ down.float()).norm())
     ones = [1] * (difference.ndim - 2)
     up, down = up.cpu().contiguous(), down.cpu().contiguous()
     return Lora(down.reshape(rank, *difference.shape[1:]), up.reshape(-1, rank, *ones)), residual
-
-
-def _decomposed(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the first singular vectors and values of (O, I): (O, R), (R), (R, I)."""
-    if min(matrix.shape) <= _MAX_EXACT:
-        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-        return left[:, :rank], values[:rank], right[:rank]
-    devices = [] if matrix.device.type == "cpu" else [matrix.device]
-    with torch.random.fork_rng(devices, device_type=matrix.device.type if devices else "cuda"):
-        torch.manual_seed(_SEED)
-        wider = min(2 * rank + 16, *matrix.shape)
-        left, values, right = torch.svd_lowrank(matrix, q=wider, niter=_NUM_ITERATIONS)
-    return left[:, :rank], values[:rank], right[:, :rank].T
 
 
 def _is_matrix(target: str, difference: Tensor, family: Family | None) -> bool:
@@ -245,41 +227,7 @@ def _check_found(fits: Sequence[Fit], left_out: Sequence[Fit], num_parameters: i
 # ---------------------------------------------------------------------------------------------- two checkpoints
 
 
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    """A checkpoint whose tensors are known by targets: target -> its tensor's name."""
-
-    path: Path
-    parameters: Parameters
-    names: Mapping[str, str]
-
-    def shape(self, target: str) -> tuple[int, ...] | None:
-        return self.parameters.checkpoint.shapes[self.names[target]] if target in self.names else None
-
-
-def _opened(path: Path) -> _Opened:
-    parameters = open_parameters(path)
-    names = list(parameters)
-    of_lora = [name for name in names if (found := split_leaf(name)[1]) is not None and found.kind != "scale"]
-    if of_lora:
-        what = f"is a LoRA file, with tensors such as {of_lora[0]!r}"
-        raise ModelError(path, what, expected="a checkpoint with whole weights", remedy="Give the model's file")
-    family = next((family for family in FAMILIES if family.recognises(names)), None)
-    grammar = None if family is None else family.grammar()
-    return _Opened(path, parameters, {_target(name, grammar): name for name in names})
-
-
-def _target(name: str, grammar: ModelSpec | None) -> str:
-    """Return the target of a tensor, under any prefix and in any spelling that its family knows."""
-    if grammar is None:
-        return target_of(name)
-    path, _, leaf = name.rpartition(".")
-    if leaf in ("weight", "bias") and (found := locate(path, grammar).path) is not None:
-        return f"{found}.bias" if leaf == "bias" else found
-    return locate(name, grammar).path or target_of(name)
-
-
-def _differences(base: _Opened, tuned: _Opened) -> LazyDeltas:
+def _differences(base: OpenedBase, tuned: OpenedBase) -> LazyDeltas:
     """Return target -> what a parameter of `tuned` has more than that of `base`, each made when it is looked up."""
     targets = {**base.names, **tuned.names}
     differing = next((target for target in targets if base.shape(target) != tuned.shape(target)), None)

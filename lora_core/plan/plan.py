@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from .steering import Steering
 
 #: The widest line of a table, however many LoRAs there are.
 WIDTH = 100
@@ -53,6 +54,7 @@ class SamplingPlan:
         shift: None when the sigmas were given.
         boundary: None when one network does every step.
         plan_advice: what was noticed about the steps; `advice` adds what was noticed about the stack.
+        steering: what a guide does beside it, or None.
     """
 
     steps: tuple[StepPlan, ...]
@@ -61,6 +63,7 @@ class SamplingPlan:
     boundary: float | None
     shift: float | None
     plan_advice: tuple[Advice, ...] = ()
+    steering: Steering | None = None
 
     @property
     def num_steps(self) -> int:
@@ -86,6 +89,11 @@ class SamplingPlan:
         return tuple(step for step in self.steps if step.cfg != 1)
 
     @property
+    def reads_negative(self) -> bool:
+        """Whether any step needs a negative prompt, the guide's own included."""
+        return bool(self.guided_steps) or (self.steering is not None and self.steering.is_guided)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the LoRAs that act anywhere, in the stack's order."""
         return tuple(name for _, name in sorted({(lora.index, lora.name) for lora in self.route.all}))
@@ -103,7 +111,8 @@ class SamplingPlan:
         steps = self.steps[first:last]
         if not steps:
             raise PlanError("steps", f"none from {first} to {last}", expected=f"some of 0 to {self.num_steps}")
-        return SamplingPlan(steps, self.route, self.model, self.boundary, self.shift, self.plan_advice)
+        steering = None if self.steering is None else self.steering.part(first, last)
+        return replace(self, steps=steps, steering=steering)
 
     def table(self) -> str:
         """Return the plan as text for people, at most 100 columns wide."""
@@ -129,6 +138,7 @@ class SamplingPlan:
 
     def to_dict(self) -> dict[str, object]:
         """Return the plan as plain data for a record."""
+        steering = {} if self.steering is None else {"steering": self.steering.to_dict()}
         return {
             "model": self.model,
             "num_steps": self.num_steps,
@@ -138,6 +148,7 @@ class SamplingPlan:
             "steps": [_step_dict(step) for step in self.steps],
             "loras": [_lora_dict(lora) for lora in self.route.all],
             "advice": [advice.to_dict() for advice in self.advice],
+            **steering,
         }
 
 
@@ -182,7 +193,8 @@ def _table(plan: SamplingPlan) -> str:
         lines += [_row(step, row) for step, row in zip(plan.steps, cells, strict=False)]
     legend = [f"{title} {name}" for name, title in titles.items() if title != name]
     notes = [line for advice in plan.advice for line in textwrap.wrap(str(advice), WIDTH, subsequent_indent="  ")]
-    return "\n".join([*lines, *_paragraph(legend), *_paragraph(notes)])
+    guide = [] if plan.steering is None else [plan.steering.text()]
+    return "\n".join([*lines, *_paragraph(legend), *_paragraph(notes), *_paragraph(guide)])
 
 
 def _heading(plan: SamplingPlan) -> str:

@@ -37,14 +37,14 @@ def draw_plan(plan: SamplingPlan, *, width: float = 10.0) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    names = plan.names
-    heights = [2.6, max(1.7, _ROW * len(names) + 0.4)] if names else [3.0]
+    num_lines = len(_lines(plan))
+    heights = [2.6, max(1.7, _ROW * num_lines + 0.4)] if num_lines else [3.0]
     with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
         figure = Figure(figsize=(width, sum(heights) + 1.15), dpi=120, facecolor="white", layout="constrained")
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         levels = figure.add_subplot(grid[0])
         _draw_levels(levels, plan)
-        if names:
+        if num_lines:
             strengths = figure.add_subplot(grid[1], sharex=levels)
             _draw_strengths(strengths, plan, heights[1])
             levels.tick_params(labelbottom=False)
@@ -91,7 +91,7 @@ def _draw_levels(axes: Axes, plan: SamplingPlan) -> None:
 def _draw_strengths(axes: Axes, plan: SamplingPlan, height: float) -> None:
     """Draw each LoRA's strength, held over its steps, with its name at the right."""
     _draw_bands(axes, plan, labelled=False)
-    columns = [plan.strengths_of(name) for name in plan.names]
+    columns = [strengths for _, strengths in _lines(plan)]
     slots = _slots(columns)
     ends = [_draw_line(axes, column, slots[i], _style(i)) for i, column in enumerate(columns)]
     values = [value for column in columns for value in column if value is not None]
@@ -136,12 +136,18 @@ def _label_lines(axes: Axes, plan: SamplingPlan, ends: Sequence[tuple[int, float
     wanted = [value for _, value in ends]
     places = _spread(wanted, low, high, (high - low) * _ROW / height)
     right = plan.num_steps * 1.015
-    for i, (name, end, place) in enumerate(zip(plan.names, ends, places, strict=True)):
+    for i, ((label, _), end, place) in enumerate(zip(_lines(plan), ends, places, strict=True)):
         color = _style(i)["color"]
         leader = {"arrowstyle": "-", "color": color, "linewidth": 0.9, "linestyle": ":", "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", end, (right, place), arrowprops=leader, annotation_clip=False)
-        label = _short(name) + _where(plan, name)
         _note(axes, label, (right, place), (3, 0), color=color, ha="left", va="center", weight="bold")
+
+
+def _lines(plan: SamplingPlan) -> list[tuple[str, Sequence[float | None]]]:
+    """Return (label, strength at each step) of all that has a line: the LoRAs, and how much a guide steers."""
+    lines = [(_short(name) + _where(plan, name), plan.strengths_of(name)) for name in plan.names]
+    steering = plan.steering
+    return [*lines, *([] if steering is None else [(f"steered by {_short(steering.plan.model)}", steering.strengths)])]
 
 
 def _where(plan: SamplingPlan, name: str) -> str:

@@ -7,6 +7,7 @@ Dtype policy: float32 throughout; the networks compute in their own dtype inside
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -22,6 +23,7 @@ from ..families.opened import Networks
 from ..families.registry import family_of
 from ..plan.plan import SamplingPlan, StepPlan
 from .guidance import guided_velocity
+from .guide import GuideNetworks, GuideWalk, check_guide_networks
 from .noise import noise_stream
 from .solvers import SOLVERS, Solver
 
@@ -40,6 +42,7 @@ def sample(
     start: Tensor | None = None,
     solver: str = "euler",
     seed: int = 0,
+    guide: GuideNetworks | None = None,
     callback: StepCallback | None = None,
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
@@ -56,14 +59,21 @@ def sample(
         start: raw latents shaped like `noise`, for a plan whose first sigma is below 1; None or all zeros for none.
         solver: a key of `SOLVERS`.
         seed: of the noise that a solver adds on its way (lcm).
+        guide: the small model that steers, for a plan with `steering`.
         callback: called as `callback(step, num_steps, x0)`.
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
     _check(plan, noise, condition, start)
-    with experts.lock:
+    check_guide_networks(experts, plan.steering, guide)
+    with ExitStack() as held:
+        for lock in _locks(experts, guide):
+            held.enter_context(lock)
         x = _noised(experts, noise, start, plan.steps[0].sigma).to(experts.device)
         condition = condition.to(experts.device, experts.dtype)
-        walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), callback)
+        beside = None
+        if guide is not None and plan.steering is not None:
+            beside = held.enter_context(GuideWalk(guide, plan.steering))
+        walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), beside, callback)
         for expert, steps in spans(plan):
             x = walk.span(expert, steps, x)
         return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
@@ -88,6 +98,7 @@ class _Walk:
     condition: Condition
     solver: Solver
     fresh_noise: Callable[[], Tensor]
+    guide: GuideWalk | None
     callback: StepCallback | None
 
     def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
@@ -98,7 +109,9 @@ class _Walk:
 
             def velocity(x: Tensor, i: int) -> Tensor:
                 attachment.set_strengths(steps[i].strengths)
-                return guided_velocity(forward, network, spec, x, steps[i].sigma, steps[i].cfg, self.condition)
+                v = guided_velocity(forward, network, spec, x, steps[i].sigma, steps[i].cfg, self.condition)
+                place = steps[i].index - self.plan.steps[0].index
+                return v if self.guide is None or not self.guide.acts(place) else v + self.guide.change(x, place)
 
             sigmas = [step.sigma for step in steps] + [steps[-1].sigma_next]
             return self.solver.run(velocity, x, sigmas, lambda i, x0: self.report(steps[i], x0), self.fresh_noise)
@@ -109,6 +122,12 @@ class _Walk:
 
     def to_raw(self, x: Tensor) -> Tensor:
         return self.experts.denormalise(self.condition.keep_known(x)).cpu()
+
+
+def _locks(experts: Networks, guide: GuideNetworks | None) -> list[AbstractContextManager[object]]:
+    """Return the locks to hold, in an order that is the same whichever model steers the other."""
+    held = [experts.lock] if guide is None else [experts.lock, guide.experts.lock]
+    return sorted(held, key=id)
 
 
 def _noised(experts: Networks, noise: Tensor, start: Tensor | None, sigma: float) -> Tensor:

@@ -22,7 +22,7 @@ from .learner import Learner
 from .levels import Levels
 from .network.sharing import lent_copy
 from .network.targets import check_rank, chosen_layers
-from .network.trainee import OWNING, Trainee, make_trainee
+from .network.trainee import Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
@@ -78,7 +78,7 @@ def check_layers(config: TrainConfig, model: OpenedModel) -> None:
     """Raise where none of the layers are there that are to learn, or one is too small for the rank."""
     adapter = config.adapter
     network = model.at_rest(chosen_experts(config.learning.experts, model.spec)[0]).module
-    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.blocks)
+    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.used_blocks)
     if adapter.method != "full":
         check_rank(adapter.rank, layers)
 
@@ -104,7 +104,7 @@ def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ran
     if _is_lent(config, ranks):
         return make_trainee(model.expert(expert), config.adapter, seed=seed)
     stored = model.at_rest(expert)
-    if config.adapter.method == "lora":
+    if config.adapter.is_lent:
         return replace(make_trainee(lent_copy(stored), config.adapter, seed=seed), base=stored.module)
     # What is shared out goes to the device block by block; packing is work for the device, and leaves little.
     stays = ranks.is_sharded and config.adapter.method == "full"
@@ -113,7 +113,7 @@ def _trainee(expert: Expert, config: TrainConfig, model: OpenedModel, ranks: Ran
 
 def _is_lent(config: TrainConfig, ranks: Ranks) -> bool:
     """Say whether what is trained computes with the opened model's own tensors, which have to be brought."""
-    return config.adapter.method not in OWNING and not ranks.is_sharded
+    return config.adapter.is_lent and not ranks.is_sharded
 
 
 def _nothing() -> None:

@@ -29,6 +29,7 @@ from .learner import Learner
 from .network.trainee import Trainee
 from .network.whole import own_name
 from .output import write_pair, write_weights
+from .settings.adapter import AdapterSettings
 from .validation import History
 
 #: The purposes that files tell, by the preset that was trained with.
@@ -76,8 +77,15 @@ def facts_of(
         size=(columns * stride[2], rows * stride[1]),
         captions={caption: captions.count(caption) for caption in dict.fromkeys(captions)},
         data_digest=cache.digest,
+        extra=_extra(config.adapter),
         config_hash=hashlib.sha256(config.to_toml().encode()).hexdigest(),
     )
+
+
+def _extra(adapter: AdapterSettings) -> dict[str, str]:
+    """Return what else the files tell of where they were trained: not on the network that they act on."""
+    corrected = {"corrected_from": adapter.base} if adapter.correct_for else {}
+    return corrected | ({"prune_width": f"{adapter.prune_width:g}"} if adapter.prune_width else {})
 
 
 def adapters_of(learners: Mapping[Expert, Learner]) -> dict[Expert, Mapping[str, Delta]]:

@@ -37,7 +37,7 @@ class Unused:
 
 RULES: tuple[UnusedRule, ...] = (
     UnusedRule(
-        ("rank", "alpha", "rslora", "adapter", "dropout"),
+        ("rank", "alpha", "rslora", "adapter", "dropout", "prune_width"),
         lambda c: c.adapter.method != "full",
         "with method = full",
         "set method = lora",
@@ -45,6 +45,7 @@ RULES: tuple[UnusedRule, ...] = (
     UnusedRule(
         ("base", "offload"), lambda c: c.adapter.method == "qlora", "without method = qlora", "set method = qlora"
     ),
+    UnusedRule(("correct_for",), lambda c: c.adapter.method == "qlora", "without a rounded base", "set method = qlora"),
     UnusedRule(("full_rank",), lambda c: c.adapter.method == "full", "without method = full", "set method = full"),
     UnusedRule(
         ("rslora",), lambda c: c.adapter.adapter in ("lora", "dora"), "with LoHa and LoKr", "set adapter = lora"

@@ -21,7 +21,8 @@ from lora_core.checkpoints.meter import MemoryMeter
 from lora_core.deltas import Delta, Full, Lora
 from lora_core.errors import ModelError
 from lora_core.families.wan.names import to_diffusers
-from lora_core.files.extract import Extraction, _differences, _opened, extract_checkpoints, extract_lora
+from lora_core.files.by_target import open_base
+from lora_core.files.extract import Extraction, _differences, extract_checkpoints, extract_lora
 from lora_core.files.read import read_lora
 from lora_core.files.write import write_lora
 from lora_core.plan.route import RoutedLora
@@ -262,7 +263,7 @@ def test_neither_checkpoint_is_ever_whole_in_memory(tmp_path: Path) -> None:
         for i in (0, 1)
     ]
     layer = 4 * 256 * 256
-    changes = _differences(*map(_opened, paths))  # outside, for the meter takes a mapped file for memory
+    changes = _differences(*map(open_base, paths))  # outside, for the meter takes a mapped file for memory
     with MemoryMeter() as meter:
         extract_lora(changes, 2)
     assert meter.peak < 8 * layer

@@ -14,6 +14,7 @@ from .origin import ORIGIN
 from .padding import fold_padding, folds_padding
 from .picture import condition, condition_shapes
 from .pocket import POCKET_LORAS, pocket_lora
+from .pruning import prune_width
 from .sources import PIPELINES, POCKET
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
 
@@ -48,5 +49,6 @@ WAN = Family(
     pipelines=PIPELINES,
     folds_padding=folds_padding,
     fold_padding=fold_padding,
+    prune_width=prune_width,
     header=stating_metadata,
 )

@@ -232,6 +232,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         settings_source="Wan's own configuration files" if recipe.name.startswith("wan2.") else "",
         default_clip=recipe.clip,
         latent_channels=size.out_channels,
+        text_width=size.text_width,
         vae_stride=(4, 16, 16) if large_vae else (4, 8, 8),
         patch_size=_PATCH_SIZE,
         max_positions=_MAX_POSITIONS,

@@ -10,7 +10,6 @@ from ...experts import Expert
 from ...families.opened import OpenedModel
 from ..assembly import turns_of
 from ..config import TrainConfig
-from ..network.trainee import OWNING
 from .load import Load
 from .optimizer_bytes import STATE_BYTES
 from .rehearsal import Usage, rehearse
@@ -81,7 +80,7 @@ class _Rows:
     def on_device(self) -> dict[str, Part]:
         u, resting = self.usage, self.num_experts - 1
         offloaded = u.packed if self.config.adapter.offload else 0
-        own = u.frozen - offloaded if self.config.adapter.method in OWNING else 0
+        own = u.frozen - offloaded if not self.config.adapter.is_lent else 0
         kept = self._state() + self._average()
         return {
             "frozen weights": Part(u.frozen - offloaded, resting * own + self.num_experts * offloaded),
@@ -96,7 +95,7 @@ class _Rows:
 
     def on_cpu(self, mapped: int) -> dict[str, Part]:
         u, n = self.usage, self.num_experts
-        owners = n if self.config.adapter.method in OWNING or self.model.offload == "none" else 1
+        owners = n if not self.config.adapter.is_lent or self.model.offload == "none" else 1
         return {
             "frozen weights": Part(system=owners * u.frozen, mapped=owners * mapped),
             "learning weights": Part(system=n * u.learning),
@@ -127,7 +126,7 @@ class _Rows:
 
 def _mapped(config: TrainConfig, model: OpenedModel, expert: Expert) -> int:
     """Return the bytes of an expert's weights that are used as they lie in their file."""
-    if config.adapter.method in OWNING:
+    if not config.adapter.is_lent:
         return 0
     network = model.at_rest(expert)
     as_stored = (

@@ -25,7 +25,7 @@ from ...families.base import ModelSpec
 from ...families.registry import family_of
 from ..config import TrainConfig
 from ..network.targets import EVERYTHING, chosen_layers
-from ..network.trainee import OWNING, Trainee, make_trainee
+from ..network.trainee import Trainee, make_trainee
 from ..objectives.flow import flow
 from ..settings.adapter import AdapterSettings
 from .load import Load
@@ -101,7 +101,7 @@ def _rehearse(
         _let_attention_be_fused(block, on_gpu)
     learning = _num_bytes(trainee.weights.values())
     frozen = _num_bytes(chain(trainee.network.parameters(), trainee.network.buffers())) - learning
-    made = learning + (frozen if config.adapter.method in OWNING else 0)
+    made = learning + (0 if config.adapter.is_lent else frozen)
     return Usage(
         frozen=frozen,
         packed=packed_bytes(trainee.network),
@@ -151,7 +151,7 @@ def _blocks(network: nn.Module, spec: ModelSpec) -> nn.ModuleList:
 
 def _learns_alike(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> bool:
     """Say whether the same layers learn in every block, so that each further block adds the same."""
-    if settings.blocks:
+    if settings.used_blocks:
         return False
     if settings.targets == EVERYTHING:
         return True

@@ -142,7 +142,7 @@ def pack_layers(
         parent_path, _, leaf = layer.path.rpartition(".")
         parent = network.get_submodule(parent_path)
         plain: Any = getattr(parent, leaf)
-        weight = _unpacked(plain, layer)
+        weight = unpacked(plain, layer)
         dtype = dtypes.get(f"{layer.path}.weight", weight.dtype)
         bias = None if plain.bias is None else plain.bias.detach().to(device, dtype, copy=True)
         packed = PackedLinear(weight.to(device, dtype), bias, base_format)
@@ -151,7 +151,7 @@ def pack_layers(
         setattr(parent, leaf, packed)
 
 
-def _unpacked(layer: Any, named: Layer) -> Tensor:
+def unpacked(layer: Any, named: Layer) -> Tensor:
     """Return a layer's weight in the dtype it computes in, widened where the checkpoint had it packed."""
     if hasattr(layer, "dequantised_weight"):
         weight: Tensor = layer.dequantised_weight(torch.float32 if layer.bias is None else layer.bias.dtype)

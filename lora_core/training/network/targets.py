@@ -24,7 +24,7 @@ WORDS: Mapping[str, frozenset[ModuleKind] | None] = {
 EVERYTHING = ("linear",)
 
 _WORD = re.compile(r"\w+")
-_RANGE = re.compile(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?")
+_RANGE = re.compile(r"(\d{1,6})(?:\s*(-)\s*(\d{1,6})?)?")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def chosen_blocks(blocks: str, spec: ModelSpec) -> frozenset[int]:
     numbers: set[int] = set()
     for part in blocks.split(","):
         match = _RANGE.fullmatch(part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        first, last = _ends(match, max(there, default=0)) if match else (0, -1)
         if first > last:
             expected = 'first-last, such as "0-9,20-29", or single numbers'
             raise TrainingError("blocks", f"{shown(part.strip())} is no range", expected=expected)
@@ -94,6 +94,14 @@ def chosen_blocks(blocks: str, spec: ModelSpec) -> frozenset[int]:
             raise TrainingError("blocks", f"{spec.title} has no block {last}", expected=expected)
         numbers |= set(range(first, last + 1))
     return frozenset(numbers)
+
+
+def _ends(match: re.Match[str], highest: int) -> tuple[int, int]:
+    """Return the first and the last number of a range; one that ends with its dash goes to the last block."""
+    first = int(match[1])
+    if match[2] and not match[3]:
+        return first, max(first, highest)
+    return first, int(match[3] or first)
 
 
 def check_rank(rank: int, layers: tuple[Layer, ...]) -> None:

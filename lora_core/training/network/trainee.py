@@ -7,7 +7,7 @@ Dtype policy: what learns is float32; the network computes in the dtype it was o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from ...checkpoints.residency import Network
 from ...deltas import Delta
 from ...errors import TrainingError
-from ...families.base import ModelSpec
+from ...families.base import ModelSpec, logical_shape
+from ...families.family import Kept
 from ...families.registry import spec_of_module
-from ..settings.adapter import AdapterSettings, Method
+from ...files.correction import corrected
+from ..settings.adapter import AdapterSettings
 from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
-from .packed import PackedLinear, pack_layers
+from .packed import PACKINGS, PackedLinear, pack_layers, unpacked
+from .pruned import narrower, scattered
 from .sharing import own_tensors, sharing_copy, tensor_ids
 from .targets import Layer, block_layers, check_rank, chosen_layers
 from .whole import Differences, widen
@@ -38,6 +41,7 @@ class Trainee:
         paths: name of a parameter that learns -> its full name inside `network`. Names are the model's own: of an
             adapter `blocks.0.self_attn.q.lora_A`, of the network's own weights those of a checkpoint.
         layers: those with an adapter; empty where the network's own weights learn.
+        kept: target -> what is left of its layer, of a network that was made narrower for the training.
     """
 
     network: nn.Module
@@ -45,6 +49,7 @@ class Trainee:
     settings: AdapterSettings
     paths: Mapping[str, str]
     layers: tuple[Layer, ...] = ()
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -61,10 +66,36 @@ class Trainee:
             return Differences(self.learnt() if is_sharded else self.weights, self.base, spec_of_module(self.base))
         learnt = self.learnt()
         parts = {layer.target: adapter_parts(self.network.get_submodule(layer.path)) for layer in self.layers}
-        return {
+        deltas = {
             target: delta_of({name: learnt[f"{target}.{name}"] for name in names}, self.settings)
             for target, names in parts.items()
         }
+        if self.kept:
+            return {target: self._whole_width(target, delta) for target, delta in deltas.items()}
+        if self.settings.correct_for != "full":
+            return deltas
+        return {layer.target: self._for_full_base(layer, deltas[layer.target]) for layer in self.layers}
+
+    def _whole_width(self, target: str, delta: Delta) -> Delta:
+        """Return a layer's change for the whole network, zero where its channels were cut."""
+        if target not in self.kept:
+            return delta
+        path, parameter = spec_of_module(self.base).parameter_path(target, self.base)
+        return scattered(delta, self.kept[target], logical_shape(self.base.get_submodule(path), parameter))
+
+    @torch.no_grad()
+    def _for_full_base(self, layer: Layer, delta: Delta) -> Delta:
+        """Return a layer's change without what only mended the rounding of its packed weight."""
+        module: Any = self.network.get_submodule(layer.path)
+        packed = module.get_base_layer()
+        if not isinstance(packed, PackedLinear):  # outside the blocks, where nothing is packed
+            return delta
+        full = unpacked(self.base.get_submodule(layer.path), layer).cpu().to(packed.dtype).float()
+        if is_part(packed.packed):  # shared out among processes, so packed once more
+            rounded = PACKINGS[packed.base_format]
+            parts = rounded.pack(full.to(packed.dtype))
+            return corrected(delta, full, rounded.unpack(parts, layer.shape, torch.float32), where=layer.target)
+        return corrected(delta, full, packed.dequantised_weight(torch.float32).cpu(), where=layer.target)
 
     def learnt(self, *, keep: bool = True) -> dict[str, Tensor]:
         """Return copies on the CPU of what learns, by its name.
@@ -97,10 +128,6 @@ class Trainee:
                 tensor.data = tensor.data.to(device)
 
 
-#: The methods whose trainees own every tensor and share none with the opened model, which may so stay at rest.
-OWNING: frozenset[Method] = frozenset({"qlora", "full"})
-
-
 @dataclass(frozen=True)
 class _Start:
     """What a trainee is made of."""
@@ -121,8 +148,9 @@ def make_trainee(
 ) -> Trainee:
     """Return a network that learns, beside one of an opened model, which stays as it is.
 
-    A `lora` shares the base, which has to be in use whenever the trainee is. A `qlora` or a `full` network of all
-    weights owns every tensor: the base may be released, and need not even come onto the device, if it is given at rest.
+    A `lora` shares the base, which has to be in use whenever the trainee is. A `qlora`, a `full` network of all weights
+    or a narrower copy owns every tensor: the base may be released, and need not even come onto the device, if it is
+    given at rest.
 
     Args:
         network: ready on the device it will be trained on; or at rest (`Piece.at_rest()`), for `qlora` and `full`.
@@ -131,12 +159,17 @@ def make_trainee(
         device: where the tensors that the trainee owns shall be; where the base's are unless given.
     """
     base = network if isinstance(network, Network) else Network(network)
-    if settings.method == "lora" and (isinstance(network, Network) or device is not None):
+    if settings.is_lent and (isinstance(network, Network) or device is not None):
         remedy = "Give the network in use, without a device"
         raise TrainingError(
             "method lora", "it shares the weights of the opened model, wherever they are", remedy=remedy
         )
-    return _MAKERS[settings.method](_Start(base, spec_of_module(base.module), settings, seed, device))
+    start = _Start(base, spec_of_module(base.module), settings, seed, device)
+    if not settings.prune_width:
+        return _MAKERS[settings.method](start)
+    narrow, kept = narrower(base, start.spec, settings.prune_width, device)
+    trainee = _MAKERS[settings.method](replace(start, base=Network(narrow), spec=spec_of_module(narrow)))
+    return replace(trainee, base=base.module, kept=kept)
 
 
 def _make_adapted(start: _Start) -> Trainee:
@@ -176,7 +209,7 @@ _MAKERS: Mapping[str, Callable[[_Start], Trainee]] = {
 
 
 def _layers_with_adapter(start: _Start) -> tuple[Layer, ...]:
-    layers = chosen_layers(start.base.module, start.spec, start.settings.targets, start.settings.blocks)
+    layers = chosen_layers(start.base.module, start.spec, start.settings.targets, start.settings.used_blocks)
     check_rank(start.settings.rank, layers)
     return layers
 

@@ -72,11 +72,11 @@ def _learning(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) ->
     """Return full name in the network -> full name in the model's own words, of the weights that learn."""
     names = {path: own_name(path, spec) for path, _ in network.named_parameters()}
     if settings.targets != EVERYTHING:
-        layers = chosen_layers(network, spec, settings.targets, settings.blocks)
+        layers = chosen_layers(network, spec, settings.targets, settings.used_blocks)
         wanted = {f"{layer.path}.{leaf}" for layer in layers for leaf in ("weight", "bias")}
         names = {path: name for path, name in names.items() if path in wanted}
-    elif settings.blocks:
-        numbers = chosen_blocks(settings.blocks, spec)
+    elif settings.used_blocks:
+        numbers = chosen_blocks(settings.used_blocks, spec)
         names = {p: n for p, n in names.items() if (found := spec.block_of(n)) and found[0] in numbers}
     for path, name in names.items():
         parameter = network.get_parameter(path)

@@ -13,6 +13,8 @@ METHODS: tuple[Method, ...] = ("lora", "qlora", "full")
 AdapterKind = Literal["lora", "dora", "loha", "lokr"]
 ADAPTER_KINDS: tuple[AdapterKind, ...] = ("lora", "dora", "loha", "lokr")
 BaseFormat = Literal["as_opened", "nf4", "int8", "fp8"]
+CorrectFor = Literal["", "full"]
+CORRECT_FOR: tuple[CorrectFor, ...] = ("", "full")
 BASE_FORMATS: tuple[BaseFormat, ...] = ("as_opened", "nf4", "int8", "fp8")
 
 
@@ -28,9 +30,14 @@ class AdapterSettings:
         rslora: scale by alpha / sqrt(rank) instead.
         targets: which layers, as words (`attention`, `linear`), or regular expressions on Wan's own module paths.
         blocks: which blocks, such as "0-9,20-29"; "" for all.
+        first_block: the first block that learns, the ones before it running without a backward; 0 for all.
+        prune_width: experimental: train on a narrower copy, this share of its heads and feed-forward channels cut, and
+            write the LoRA with zeros there; 0 for the whole network.
         dropout: the share of a LoRA's inputs that are dropped while training.
         base: how the block weights of a `qlora` base are kept.
         offload: keep them in system memory, and bring each layer's to the compute device whenever it computes.
+        correct_for: `full` takes what only mended the rounding of a `qlora` base out of the files that are written, so
+            that they act on the base as it was opened; "" writes what was trained.
     """
 
     method: Method = "lora"
@@ -40,23 +47,35 @@ class AdapterSettings:
     rslora: bool = False
     targets: tuple[str, ...] = ("linear",)
     blocks: str = ""
+    first_block: int = 0
+    prune_width: float = 0.0
     dropout: float = 0.0
     base: BaseFormat = "nf4"
     offload: bool = False
+    correct_for: CorrectFor = ""
 
     def __post_init__(self) -> None:
         known(self.method, METHODS, "method", TrainingError)
         known(self.adapter, ADAPTER_KINDS, "adapter", TrainingError)
         known(self.base, BASE_FORMATS, "base", TrainingError)
+        known(self.correct_for, CORRECT_FOR, "correct_for", TrainingError)
+        whole_number(self.first_block, "first_block", TrainingError, low=0)
+        if self.first_block and self.blocks:
+            what = f"{self.first_block} beside blocks = {self.blocks}"
+            raise TrainingError("first_block", what, expected="one way of saying it", remedy="Leave one out")
         whole_number(self.rank, "rank", TrainingError, low=1)
         if finite_number(self.alpha, "alpha", TrainingError) < 0:
             raise TrainingError("alpha", f"{self.alpha:g} is negative", expected="a number above 0, or 0 for rank / 2")
         if not 0 <= finite_number(self.dropout, "dropout", TrainingError) < 1:
             raise TrainingError("dropout", f"{self.dropout:g}", expected="0 up to 1, usually at most 0.1")
         self._check_form()
+        self._check_pruned()
 
     def _check_form(self) -> None:
         """Raise where something is asked of a form of adapter that it cannot do."""
+        if self.correct_for and self.adapter != "lora":
+            what = f"{self.adapter} has no row space that the correction could keep"
+            raise TrainingError("correct_for", what, expected="adapter lora", remedy="Leave it out")
         asked = {"rslora": self.rslora, "dropout": self.dropout > 0}
         for name, is_asked in asked.items():
             if is_asked and self.adapter not in ("lora", "dora"):
@@ -67,6 +86,26 @@ class AdapterSettings:
             raise TrainingError(
                 "base", "qlora is a LoRA on a quantised base", expected=formats, remedy="Or choose the method lora"
             )
+
+    def _check_pruned(self) -> None:
+        if not 0 <= finite_number(self.prune_width, "prune_width", TrainingError) < 1:
+            raise TrainingError("prune_width", f"{self.prune_width:g}", expected="a share from 0 up to 1, such as 0.5")
+        if self.prune_width and self.adapter != "lora":
+            what = f"the factors of a {self.adapter} cannot be put back to the whole width"
+            raise TrainingError("prune_width", what, expected="adapter lora", remedy="Leave it out")
+        if self.prune_width and self.correct_for:
+            what = "a correction needs the layers that were trained on, and these are cut"
+            raise TrainingError("prune_width", what, expected="one of the two", remedy="Leave correct_for out")
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether what is trained computes with the opened model's own tensors."""
+        return self.method == "lora" and not self.prune_width
+
+    @property
+    def used_blocks(self) -> str:
+        """The blocks that learn, as `blocks` spells them."""
+        return f"{self.first_block}-" if self.first_block else self.blocks
 
     @property
     def used_alpha(self) -> float:

@@ -283,6 +283,24 @@ def check_clips(comfy: Client) -> list[Workflow]:
     return [training("CheckClips", clips="nothing"), training("CheckClips", settings="rank=4")]
 
 
+def steer_by_model(comfy: Client) -> list[Workflow]:
+    usual = {"model": [LOADER, 0], "strength": 1.0, "schedule": "", "above": "auto", "cfg": 0.0}
+    # The same files with another weight dtype are another model to the loader.
+    other = {"other": loader(weight_dtype="fp8_e4m3fn")[LOADER]}
+    dressed = {"dressed": node("ApplyLoraStack", model=["other", 0], loras=json.dumps([STYLE]))}
+
+    def steered(**inputs: Any) -> Workflow:
+        return {"steer": node("SteerByModel", **{**usual, "guide": ["dressed", 0], **inputs})} | shown("steer", 1)
+
+    split = {"split": node("SplitWanModel", model=["steer", 0])} | shown("split", 0)
+    return [
+        loader() | other | steered(guide=["other", 0]),
+        stack([STYLE]) | steered(guide=[STACK, 0]),
+        loader() | other | dressed | steered(above="2"),
+        loader() | other | dressed | steered() | split,
+    ]
+
+
 #: Node -> what brings about the messages of its page.
 OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoadWanModel": load_wan_model,
@@ -298,6 +316,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "SceneLoras": scene_loras,
     "TrainLoraFromClips": train_lora_from_clips,
     "CheckClips": check_clips,
+    "SteerByModel": steer_by_model,
 }
 
 

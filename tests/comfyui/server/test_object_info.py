@@ -44,6 +44,13 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["LATENT", "LATENT"],
     ),
+    "SteerByModel": (
+        {
+            **{"model": "WAN_MODEL", "guide": "WAN_MODEL", "strength": "FLOAT", "schedule": "STRING"},
+            **{"above": "STRING", "cfg": "FLOAT", "stack": "WAN_LORA_STACK"},
+        },
+        ["WAN_MODEL", "STRING"],
+    ),
     "SaveLoraStack": ({"stack": "WAN_LORA_STACK", "name": "STRING"}, ["STRING"]),
     "LoadLoraStack": ({"preset": "COMBO", "verify": "BOOLEAN"}, ["WAN_LORA_STACK", "STRING"]),
     "InspectLora": ({"lora": "COMBO", "model": "WAN_MODEL"}, ["STRING", "STRING", "IMAGE"]),
@@ -84,6 +91,7 @@ OPTIONAL = {
     "Sampler6Step": {"negative"},
     "InspectLora": {"model"},
     "TrainLoraFromClips": {"clip", "vae", "images", "captions"},
+    "SteerByModel": {"stack"},
 }
 
 
