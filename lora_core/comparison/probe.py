@@ -10,7 +10,6 @@ from ..families.opened import OpenedModel
 from ..training.assembly import make_learner, make_sources, turns_of
 from ..training.clips.cached import ClipCache
 from ..training.config import TrainConfig
-from ..training.network.trainee import OWNING
 from ..training.ranks import Alone
 
 
@@ -26,7 +25,7 @@ def probe(config: TrainConfig, model: OpenedModel, cache: ClipCache) -> dict[str
     source = make_sources(config, model, cache, turns, None)
     expert = turns.experts[0]
     lent = 0
-    if config.adapter.method not in OWNING:  # what is there before the meter weighs nothing for it
+    if config.adapter.is_lent:  # what is there before the meter weighs nothing for it
         network = model.expert(expert)
         lent = sum(tensor.nbytes for tensor in chain(network.parameters(), network.buffers()))
     gc.collect()
