@@ -15,7 +15,7 @@ from .config import CompareConfig
 
 Summaries = Mapping[Method, Mapping[str, Any]]
 
-#: Scores count as equal within this.
+#: Scores count as equal within this, or within the wider of their intervals.
 _EQUAL_SCORE = 0.05
 
 
@@ -115,6 +115,7 @@ def _drift(methods: Summaries) -> Expectation:
         return Expectation("A5", says)
     (lora, full), (score, other) = ([row[key]["mean"] for row in found] for key in ("moved", "score"))
     ours = f"moved {lora:.3f} against {full:.3f}, with scores of {score:.2f} and {other:.2f}"
-    if abs(score - other) > _EQUAL_SCORE and (score < other) == (lora < full):
+    equal = max(_EQUAL_SCORE, *(row["score"]["half_width"] or 0.0 for row in found))
+    if abs(score - other) > equal and (score < other) == (lora < full):
         return Expectation("A5", says, f"{ours}, which are not equal", None)
     return Expectation("A5", says, ours, lora < full)

@@ -14,7 +14,7 @@ CONFIG = make_comparison({"clips": "clips"})
 
 
 def summary(loss: float, score: float = 0.5, moved: float = 0.1, **more: Any) -> dict[str, Any]:
-    judged = {"score": {"mean": score}, "moved": {"mean": moved}}
+    judged = {"score": {"mean": score, "half_width": 0.01}, "moved": {"mean": moved}}
     bases = ("plain", "packed")
     return {
         "lr": 1e-3,
