@@ -10,6 +10,10 @@ from hypothesis import settings
 settings.register_profile("wanloom", deadline=None, max_examples=50)
 settings.load_profile("wanloom")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each of several processes has one core, and so has what it starts
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
