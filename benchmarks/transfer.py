@@ -201,6 +201,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     base = score(pocket, scenes, batches)
     print(f"base: {base}", flush=True)
     rows: list[dict[str, Score]] = []
+    sweep: dict[float, list[float]] = {}
     for seed in range(options.seeds):
         clips = draw_clips(work / f"clips_{seed}", 24, 500 + seed, neon=True)
         loras = {
@@ -213,8 +214,12 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             "control": score(pocket, scenes, batches, steer=_Steer(small, loras["unrelated"], options.strength)),
         }
         rows.append(row)
+        for strength in options.sweep:
+            lost = loss_of(pocket, batches, None, _Steer(small, loras["small"], strength))
+            sweep.setdefault(strength, []).append(lost)
         print("\n".join(f"seed {seed} {name}: {value}" for name, value in row.items()), flush=True)
-    return summary(base, rows, options)
+    lambdas = {f"{strength:g}": mean(losses) for strength, losses in sweep.items()}
+    return {**summary(base, rows, options), "loss by lambda": lambdas}
 
 
 def summary(base: Score, rows: Sequence[dict[str, Score]], options: argparse.Namespace) -> dict[str, object]:
@@ -245,6 +250,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120, help="of each LoRA's training")
     parser.add_argument("--num-clips", type=int, default=8, help="clips that are generated and measured")
     parser.add_argument("--strength", type=float, default=1.0, help="lambda")
+    parser.add_argument("--sweep", type=float, nargs="*", default=[], help="further lambdas, by their loss alone")
     parser.add_argument("--out", type=Path, help="where to keep the results")
     options = parser.parse_args()
     found = run(options)
