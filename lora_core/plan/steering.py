@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..checks import finite_number, number_text
+from ..checks import finite_number, number_text, typed
 from ..errors import ModelError, PlanError
 from ..experts import expert_at
 from ..families.base import ModelSpec
@@ -110,6 +110,7 @@ class Steering:
         return f"{head}\n{self.plan.table()}"
 
 
+@typed(PlanError)
 def steered(
     plan: SamplingPlan,
     spec: ModelSpec,
