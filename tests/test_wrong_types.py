@@ -36,7 +36,7 @@ def required(function: Callable[..., object]) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: type(wrong).__name__)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_public_function_refuses_what_it_cannot_take(name: str, wrong: object) -> None:
     function = getattr(lora_core, name)

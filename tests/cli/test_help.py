@@ -74,7 +74,7 @@ def test_every_verb_has_examples_each_on_lines_of_its_own() -> None:
 
 
 # The demo's example is run by test_demo.py, which looks at what it makes.
-@pytest.mark.parametrize("path", EXAMPLES.keys() - {("demo",)}, ids=" ".join)
+@pytest.mark.parametrize("path", sorted(EXAMPLES.keys() - {("demo",)}), ids=" ".join)
 def test_the_examples_run_as_they_are_pasted(
     path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
