@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import TrainingError
+from .muon import MuonAndAdamW
 from .settings.learning import LearningSettings, OptimizerName, ScheduleName
 
 _REMEDY = "Run `pip install 'wanloom[train]'`"
@@ -53,10 +54,7 @@ def _muon(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimi
     if not hasattr(torch.optim, "Muon"):
         what = f"muon needs PyTorch 2.9 or newer, this is {torch.__version__}"
         raise TrainingError("optimizer", what, remedy="Choose adamw, or update PyTorch")
-    if (other := next((weight for weight in weights if weight.ndim != 2), None)) is not None:
-        what = f"muon is for matrices, and a weight of {other.ndim} dimensions learns too"
-        raise TrainingError("optimizer", what, remedy="Choose adamw")
-    return torch.optim.Muon(weights, settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return MuonAndAdamW(weights, settings.lr, settings.weight_decay)
 
 
 OPTIMIZER_BUILDERS: Mapping[OptimizerName, Callable[[Sequence[nn.Parameter], LearningSettings], Optimizer]] = {

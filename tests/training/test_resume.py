@@ -36,6 +36,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "adafactor": {"optimizer": "adafactor"},
     "prodigy": {"optimizer": "prodigy", "lr": 1.0},
     "muon": {"optimizer": "muon"},
+    "muon and adamw": {"optimizer": "muon", "method": "full"},
     "cosine, three steps high to one low": {"lr_schedule": "cosine", "warmup": 2, "high_share": 0.75},
     "speed": {"objective": "speed", "num_trajectories": 2, "teacher_steps": 6},
 }

@@ -35,7 +35,8 @@ def _prodigy(shape: Shape) -> int:
 
 
 def _muon(shape: Shape) -> int:
-    return 4 * prod(shape)
+    """Return the momentum of a matrix; what is none has AdamW's two."""
+    return (4 if len(shape) == 2 else 8) * prod(shape)
 
 
 STATE_BYTES: Mapping[OptimizerName, Callable[[Shape], int]] = {
