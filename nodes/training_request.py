@@ -58,6 +58,9 @@ class TrainingRequest:
         with settings_located():
             keys = parse_settings(lines_of(self.settings))
         known_keys(keys, all_keys(), "settings", TrainingError)
+        if "reward" in keys:  # workflows are passed around, and what one opens must not choose what is run
+            what = "'reward' names a function to be run, which no workflow may"
+            raise TrainingError("settings", what, remedy="Train by a reward with `lora-core train`")
         widgets = {*_OWN_KEYS, *(key for key, value in self.numbers.items() if value)}
         if both := [key for key in keys if key in widgets]:
             raise TrainingError("settings", f"{both[0]!r} is set by a widget too", remedy="Leave the line out")

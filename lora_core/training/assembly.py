@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..experts import EXPERTS, Expert
+from ..experts import EXPERTS, Expert, expert_at
 from ..families.base import ModelSpec
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
@@ -19,7 +19,7 @@ from .batches import BatchSource
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
-from .levels import Levels
+from .levels import Levels, grid
 from .network.sharing import lent_copy
 from .network.targets import check_rank, chosen_layers
 from .network.trainee import Trainee, make_trainee
@@ -27,7 +27,7 @@ from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
 from .ranks import Ranks
 from .settings.learning import LearningSettings
-from .settings.noise import NoiseSettings
+from .settings.noise import FROM_RUNS, NoiseSettings
 from .teacher import LessonSource, Teacher
 from .turns import Turns
 
@@ -81,6 +81,23 @@ def check_layers(config: TrainConfig, model: OpenedModel) -> None:
     layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.used_blocks)
     if adapter.method != "full":
         check_rank(adapter.rank, layers)
+
+
+def check_objective(config: TrainConfig, model: OpenedModel) -> None:
+    """Raise where what is to be learnt cannot be: a judge that is not there, last steps that are another expert's."""
+    noise, spec = config.noise, model.spec
+    OBJECTIVES[noise.objective](noise, model)
+    if noise.objective != "reward":
+        return
+    if chosen_experts(config.learning.experts, spec) != EXPERTS[1:]:
+        what = "a reward acts through the last steps, which are the low-noise expert's"
+        raise TrainingError("experts", what, remedy="Set experts = low")
+    boundary = boundary_of(noise, spec)
+    levels = grid(noise.student_steps, noise.shift or spec.default_shift)[:-1]
+    own = sum(expert_at(t, boundary) == EXPERTS[1] for t in levels)
+    if noise.reward_steps > own:
+        what = f"of the last {noise.reward_steps} steps of {noise.student_steps} {own} are the low-noise expert's"
+        raise TrainingError("reward_steps", what, expected=f"at most {own}", remedy="Lower it, or take more steps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +154,7 @@ def make_learner(
         trainee,
         partial(NetworkCall, spec=model.spec),
         source.__getitem__,
-        OBJECTIVES[config.noise.objective],
+        OBJECTIVES[config.noise.objective](config.noise, model),
         config.learning,
         total_steps=turns.count(expert, config.learning.steps),
         device=model.device,
@@ -170,9 +187,9 @@ def make_sources(
 
 
 def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, folder: Path) -> Teacher | None:
-    """Return the teacher of a `speed` training, whose runs are kept in a folder; None for other objectives."""
+    """Return the teacher of a training on recorded runs, which are kept in a folder; None for one on clips."""
     noise, spec = config.noise, model.spec
-    if noise.objective != "speed":
+    if noise.objective not in FROM_RUNS:
         return None
     cfg = (noise.teacher_cfg, noise.teacher_cfg) if noise.teacher_cfg else spec.default_cfg
     return Teacher(

@@ -42,6 +42,8 @@ def plans_for(
     except RuntimeError as error:  # PyTorch's, of an operation that cannot be rehearsed
         listener.note(f"the memory could not be predicted: {first_line(error)}")
         return plans_from(AS_ASKED, config, on_gpu=on_gpu)
+    if config.noise.objective == "reward":
+        listener.note("the memory that gradients take in the VAE is not predicted; fewer reward_frames take less")
     chosen = choice.chosen or AS_ASKED
     if chosen != AS_ASKED:
         listener.note(f"what was asked for takes more memory than is left; the plan is {chosen}\n{choice}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import TrainingError
 
-#: A loss this many times the usual one of the last steps is an explosion.
+#: A loss this many times the usual one of the last steps is an explosion; a reward's is below 0 where it goes well.
 _EXPLOSION = 20.0
 _WINDOW, _FEWEST = 50, 10
 
@@ -25,7 +25,7 @@ class Guard:
 
     def check(self, where: str, loss: float, grad_norm: float, last_good: Callable[[], str]) -> None:
         """Raise where a step's loss or gradient says that the training is lost; `last_good` says what is left of it."""
-        usual = sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= _FEWEST else math.inf
+        usual = sorted(map(abs, self._recent))[len(self._recent) // 2] if len(self._recent) >= _FEWEST else math.inf
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             what = f"the loss is {loss:g} and its gradient {grad_norm:g} long"
         elif loss > _EXPLOSION * usual:

@@ -34,6 +34,8 @@ from .validation import History
 
 #: The purposes that files tell, by the preset that was trained with.
 _PURPOSES: Mapping[str, Purpose] = {name: name for name in ("style", "character", "motion", "speed")}
+#: The same by what is learnt, for those objectives that have one purpose.
+_OBJECTIVES: Mapping[str, Purpose] = {"speed": "speed", "reward": "quality"}
 #: The expert's name -> the piece of the model that its weights were read from.
 _PIECES: Mapping[Expert, str] = {"high_noise": "high", "low_noise": "low"}
 
@@ -68,7 +70,7 @@ def facts_of(
         boundary=boundary,
         experts=experts,
         method=config.adapter.method,
-        purpose=_PURPOSES.get(config.preset, ""),
+        purpose=_OBJECTIVES.get(config.noise.objective) or _PURPOSES.get(config.preset, ""),
         trigger=config.clips.trigger,
         learning_rate=config.learning.lr,
         optimizer=config.learning.optimizer,

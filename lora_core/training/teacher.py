@@ -110,7 +110,8 @@ class Teacher:
         steps = self.steps_of(expert)
         span = slice(steps.start, steps.stop + 1)
         states = torch.stack([_read_states(lesson.file)[span] for lesson in lessons], dim=1)
-        return Trajectories(states, self.levels[span], self._told(lessons))
+        captions = tuple(lesson.clip.captions[lesson.text] for lesson in lessons)
+        return Trajectories(states, self.levels[span], self._told(lessons), captions)
 
     @torch.no_grad()
     def _walk(self, call: Call, lessons: Sequence[Lesson], steps: range, model: OpenedModel) -> None:

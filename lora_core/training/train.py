@@ -17,6 +17,7 @@ from .assembly import (
     Source,
     boundary_of,
     check_layers,
+    check_objective,
     make_learner,
     make_sources,
     make_teacher,
@@ -85,6 +86,7 @@ def _check_network(config: TrainConfig, model: OpenedModel) -> None:
     turns_of(config.learning, model.spec)
     boundary_of(config.noise, model.spec)
     check_slots(model)
+    check_objective(config, model)
     check_layers(config, model)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .settings.noise import FROM_RUNS
+
 if TYPE_CHECKING:
     from .config import TrainConfig
 
@@ -52,14 +54,20 @@ RULES: tuple[UnusedRule, ...] = (
     ),
     UnusedRule(
         ("student_steps", "teacher_steps", "teacher_cfg", "num_trajectories"),
-        lambda c: c.noise.objective == "speed",
-        "without objective = speed",
+        lambda c: c.noise.objective in FROM_RUNS,
+        "with objective = flow",
         "set objective = speed",
+    ),
+    UnusedRule(
+        ("reward", "reward_steps", "reward_frames", "reward_keep"),
+        lambda c: c.noise.objective == "reward",
+        "without objective = reward",
+        "set objective = reward",
     ),
     UnusedRule(
         ("timesteps", "timestep_scale", "caption_dropout"),
         lambda c: c.noise.objective == "flow",
-        "with objective = speed, whose noise levels are the student's own",
+        "with an objective whose noise levels are the student's own",
         "set objective = flow",
     ),
     UnusedRule(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from lora_core.errors import TrainingError
 from lora_core.families.condition import Condition
 from lora_core.training.batches import Batch
 from lora_core.training.objectives.flow import flow
+from lora_core.training.objectives.judge import find_judge
+from lora_core.training.objectives.reward import Reward
 from lora_core.training.objectives.speed import Trajectories, speed
 
 
@@ -91,3 +95,41 @@ def test_speed_walks_the_students_own_steps_and_pulls_each_to_the_teachers_state
     by_hand += (2 * (second - states[2]) * -0.4 * first).mean() / 0.4
     assert call.w.grad is not None
     assert call.w.grad.item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def bright(frames: Tensor, captions: Sequence[str]) -> Tensor:
+    """Judge by brightness, and by how long the caption is."""
+    return frames.mean(dim=(1, 2, 3, 4)) + torch.tensor([float(len(caption)) for caption in captions])
+
+
+def test_a_reward_walks_the_last_steps_alone_and_asks_the_judge_of_what_comes_out() -> None:
+    states = torch.randn(4, 2, 1, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    runs = Trajectories(states, (1.0, 0.6, 0.2, 0.0), Condition(torch.zeros(2, 1, 1)), ("a", "four"))
+    call = Linear(0.3)
+    reward = Reward(bright, lambda latents: 2 * latents, num_steps=2, num_latent_frames=2, keep=0.5)
+    (loss,) = reward(call, runs)
+    loss.backward()
+    w = torch.tensor(0.3, requires_grad=True)
+    first = states[1] + (0.2 - 0.6) * (w * states[1] + 0.6)
+    last = first + (0.0 - 0.2) * (w * first + 0.2)
+    by_hand = 0.5 * (last - states[3]).square().mean() - (2 * last[:, :, :2]).mean() - 2.5
+    by_hand.backward()
+    assert [level.tolist() for _, level in call.seen] == [pytest.approx([0.6, 0.6]), pytest.approx([0.2, 0.2])]
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert call.w.grad is not None
+    assert w.grad is not None
+    assert call.w.grad.item() == pytest.approx(w.grad.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("bright", "'bright' names no function"),
+        ("no_such_module:bright", "'no_such_module' cannot be imported"),
+        ("math:bright", "'math' has no function 'bright'"),
+        ("math:pi", "'math' has no function 'pi'"),
+    ],
+)
+def test_a_judge_that_is_not_there_is_told(name: str, said: str) -> None:
+    with pytest.raises(TrainingError, match=said):
+        find_judge(name)

@@ -72,3 +72,12 @@ def test_a_guard_knows_nothing_usual_at_first() -> None:
     for loss in (0.01, 5.0, 0.02):
         guard.check("step", loss, 1.0, str)
     assert Guard(guard.state()).state() == [0.01, 5.0, 0.02]
+
+
+def test_a_reward_below_zero_that_grows_is_no_explosion() -> None:
+    guard = Guard()
+    for step in range(40):
+        guard.check("step", -0.1 - 0.01 * step, 1.0, str)
+    guard.check("step", 0.05, 1.0, str)
+    with pytest.raises(TrainingError, match="has exploded to 50"):
+        guard.check("step", 50.0, 1.0, str)

@@ -38,9 +38,9 @@ class Vae:
             return network.encode(frames.to(self.piece.residence.device, torch.float32)).latent_dist.mode()
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return frames (B, 3, T, 8H, 8W) in [-1, 1] of raw latents (B, C, F, H, W)."""
+        """Return frames (B, 3, T, 8H, 8W) in [-1, 1] of raw latents (B, C, F, H, W), which may ask for gradients."""
         network: Any = self.piece.use()
-        with torch.no_grad():
+        with torch.set_grad_enabled(latents.requires_grad):
             return network.decode(latents.to(self.piece.residence.device, torch.float32), return_dict=False)[0]
 
 

@@ -27,11 +27,13 @@ class Trajectories:
         states: (S + 1, B, C, F, H, W) normalised latents at each level.
         levels: the S + 1 noise levels t, falling.
         condition: what the runs were told.
+        captions: the same in words.
     """
 
     states: Tensor
     levels: tuple[float, ...]
     condition: Condition
+    captions: tuple[str, ...] = ()
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Trajectories:
         """Return the runs where and as a network computes; states stay float32."""

@@ -8,8 +8,10 @@ from typing import Literal
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
 
-ObjectiveName = Literal["flow", "speed"]
-OBJECTIVES: tuple[ObjectiveName, ...] = ("flow", "speed")
+ObjectiveName = Literal["flow", "speed", "reward"]
+OBJECTIVES: tuple[ObjectiveName, ...] = ("flow", "speed", "reward")
+#: Those that learn from recorded runs of the model itself.
+FROM_RUNS: tuple[ObjectiveName, ...] = ("speed", "reward")
 Distribution = Literal["logit_normal", "uniform"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("logit_normal", "uniform")
 
@@ -20,16 +22,20 @@ class NoiseSettings:
 
     Attributes:
         objective: `flow` predicts the velocity of the clips; `speed` lets a few steps without guidance land where the
-            model's many guided steps land.
+            model's many guided steps land; `reward` lets the last steps end where a judge likes the video better.
         timesteps: how t is distributed before the shift.
         timestep_scale: the deviation of the logit-normal distribution.
         shift: t = shift u / (1 + (shift - 1) u); 0 for the model's own.
         boundary: the t from which on the high-noise expert works; 0 for the model's own.
         caption_dropout: the share of draws whose caption is the empty one.
-        student_steps: steps of the run that `speed` makes.
+        student_steps: steps of the run that `speed` makes, or of that whose last ones `reward` changes.
         teacher_steps: steps of the run that it shall land like; a multiple of student_steps.
         teacher_cfg: guidance of that run; 0 for the model's own.
         num_trajectories: how many runs of the teacher are recorded.
+        reward: the judge of `reward`, as "package.module:function" (`objectives.judge`).
+        reward_steps: the last steps that gradients go through.
+        reward_frames: frames from the first on that the judge sees, 4k + 1; 0 for all.
+        reward_keep: what the squared distance to the model's own end weighs against the judge.
     """
 
     objective: ObjectiveName = "flow"
@@ -42,6 +48,10 @@ class NoiseSettings:
     teacher_steps: int = 30
     teacher_cfg: float = 0.0
     num_trajectories: int = 64
+    reward: str = ""
+    reward_steps: int = 1
+    reward_frames: int = 0
+    reward_keep: float = 1.0
 
     def __post_init__(self) -> None:
         known(self.objective, OBJECTIVES, "objective", TrainingError)
@@ -58,8 +68,18 @@ class NoiseSettings:
             raise TrainingError("boundary", f"{self.boundary:g}", expected=expected)
         if not 0 <= finite_number(self.caption_dropout, "caption_dropout", TrainingError) <= 1:
             raise TrainingError("caption_dropout", f"{self.caption_dropout:g} is no share", expected="0 to 1")
+        self._check_reward()
         for name in ("student_steps", "teacher_steps", "num_trajectories"):
             whole_number(getattr(self, name), name, TrainingError, low=1)
         if self.teacher_steps % self.student_steps:
             what = f"{self.teacher_steps} teacher steps do not pass through the student's {self.student_steps}"
             raise TrainingError("teacher_steps", what, expected=f"a multiple of {self.student_steps}")
+
+    def _check_reward(self) -> None:
+        if self.objective == "reward" and not self.reward:
+            remedy = "Name a function, such as my_package.my_module:my_judge"
+            raise TrainingError("reward", "no judge is named for objective = reward", remedy=remedy)
+        whole_number(self.reward_steps, "reward_steps", TrainingError, low=1, high=self.student_steps)
+        whole_number(self.reward_frames, "reward_frames", TrainingError, low=0)
+        if finite_number(self.reward_keep, "reward_keep", TrainingError) < 0:
+            raise TrainingError("reward_keep", f"{self.reward_keep:g} is negative", expected="0 or more")
