@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from ..families.opened import OpenedModel
@@ -91,17 +90,10 @@ class Previews:
         )
 
     def _draw(self, rows: Sequence[tuple[int, int]], path: Path, title: str) -> Path:
-        clips, labels = [], []
-        for step, number in rows:
-            frames = self._frames(step, number)
-            if frames is not None:
-                clips.append(frames)
-                labels.append(f"{'base' if step == 0 else f'step {step}'}\n{self.prompts[number - 1]}")
+        there = [(step, number) for step, number in rows if self._file(step, number).is_file()]
+        clips = (read_video(self._file(step, number))[0] for step, number in there)  # one at a time, for they are large
+        labels = [f"{'base' if step == 0 else f'step {step}'}\n{self.prompts[number - 1]}" for step, number in there]
         return contact_sheet(clips, labels, path, title=title)
-
-    def _frames(self, step: int, number: int) -> np.ndarray | None:
-        file = self._file(step, number)
-        return read_video(file)[0] if file.is_file() else None
 
     def _steps(self) -> list[int]:
         return [step_of(path) for path in checkpoints_in(self.folder)]

@@ -5,7 +5,8 @@ Letters: T frames, H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
@@ -21,9 +22,18 @@ _PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
 _GAP, _MARGIN = 6, 20
 
 
+@dataclass(frozen=True)
+class _Strip:
+    """What is drawn of one clip: some of its frames, as large as they are drawn, and which of how many they are."""
+
+    frames: tuple[Image.Image, ...]
+    indices: tuple[int, ...]
+    num_frames: int
+
+
 @typed(OutputError)
 def contact_sheet(
-    rows: Sequence[np.ndarray],
+    rows: Iterable[np.ndarray],
     labels: Sequence[str],
     path: str | Path,
     *,
@@ -34,7 +44,7 @@ def contact_sheet(
     """Draw one row per clip, its frames evenly chosen from first to last, and save the picture as PNG.
 
     Args:
-        rows: clips (T, H, W, 3) uint8; lengths and sizes may differ.
+        rows: clips (T, H, W, 3) uint8; lengths and sizes may differ. Of each no more is kept than is drawn.
         labels: one per row; what follows a line break is set smaller and grey.
         path: the .png to write.
         title: a heading above the rows.
@@ -44,35 +54,41 @@ def contact_sheet(
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise OutputError(path, f"cannot write a contact sheet as {path.suffix!r}", expected=".png")
-    if not rows or len(rows) != len(labels):
-        raise OutputError(path, f"has {len(labels)} labels for {len(rows)} clips", expected="one label per clip")
-    for frames in rows:
-        check_frames(frames, path)
-    sheet = _draw_sheet(rows, labels, title, num_columns, cell)
+    strips = [_strip(frames, path, num_columns, cell) for frames in rows]
+    if not strips or len(strips) != len(labels):
+        raise OutputError(path, f"has {len(labels)} labels for {len(strips)} clips", expected="one label per clip")
+    sheet = _draw_sheet(strips, labels, title, num_columns, cell)
     with replacing(path) as temporary:
         sheet.save(temporary)
     return path
 
 
+def _strip(frames: np.ndarray, path: Path, num_columns: int, cell: int) -> _Strip:
+    check_frames(frames, path)
+    indices = _spread(len(frames), num_columns)
+    return _Strip(tuple(_scaled(frames[index], cell) for index in indices), tuple(indices), len(frames))
+
+
 def _draw_sheet(
-    rows: Sequence[np.ndarray], labels: Sequence[str], title: str, num_columns: int, cell: int
+    strips: Sequence[_Strip], labels: Sequence[str], title: str, num_columns: int, cell: int
 ) -> Image.Image:
-    cell_width = max(round(cell * frames.shape[2] / frames.shape[1]) for frames in rows)
+    cell_width = max(strip.frames[0].width for strip in strips)
     left = 2 * _MARGIN + max(_label_width(label) for label in labels)
     top = _MARGIN + (40 if title else 0) + 22
     width = left + num_columns * (cell_width + _GAP) - _GAP + _MARGIN
-    sheet = Image.new("RGB", (width, top + len(rows) * (cell + _GAP) - _GAP + _MARGIN), _PAPER)
+    sheet = Image.new("RGB", (width, top + len(strips) * (cell + _GAP) - _GAP + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN), title, _INK, ImageFont.load_default(22))
-    same_length = len({len(frames) for frames in rows}) == 1
-    for column, index in enumerate(_spread(len(rows[0]), num_columns) if same_length else []):
+    same_length = len({strip.num_frames for strip in strips}) == 1
+    for column, index in enumerate(strips[0].indices if same_length else ()):
         centre = left + column * (cell_width + _GAP) + cell_width // 2
         draw.text((centre, top - 6), f"frame {index}", _GREY, ImageFont.load_default(13), anchor="ms")
-    for row, (frames, label) in enumerate(zip(rows, labels, strict=True)):
+    for row, (strip, label) in enumerate(zip(strips, labels, strict=True)):
         y = top + row * (cell + _GAP)
         _draw_label(draw, label, y + cell // 2)
-        for column, index in enumerate(_spread(len(frames), num_columns)):
-            sheet.paste(_fit(frames[index], cell_width, cell), (left + column * (cell_width + _GAP), y))
+        for column, frame in enumerate(strip.frames):
+            x = left + column * (cell_width + _GAP) + (cell_width - frame.width) // 2
+            sheet.paste(frame, (x, y + (cell - frame.height) // 2))
     return sheet
 
 
@@ -99,11 +115,8 @@ def _spread(num_frames: int, num_columns: int) -> list[int]:
     return np.rint(np.linspace(0, num_frames - 1, num_columns)).astype(int).tolist()
 
 
-def _fit(frame: np.ndarray, width: int, height: int) -> Image.Image:
-    """Scale a frame (H, W, 3) to fit the box, centred on paper; enlarge in hard pixels, shrink smoothly."""
-    factor = min(height / frame.shape[0], width / frame.shape[1])
-    size = (max(1, round(frame.shape[1] * factor)), max(1, round(frame.shape[0] * factor)))
-    scaled = Image.fromarray(frame).resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
-    box = Image.new("RGB", (width, height), _PAPER)
-    box.paste(scaled, ((width - size[0]) // 2, (height - size[1]) // 2))
-    return box
+def _scaled(frame: np.ndarray, height: int) -> Image.Image:
+    """Scale a frame (H, W, 3) to a height; enlarge in hard pixels, shrink smoothly."""
+    factor = height / frame.shape[0]
+    size = (max(1, round(frame.shape[1] * factor)), height)
+    return Image.fromarray(frame).resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
