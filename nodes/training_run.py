@@ -58,6 +58,7 @@ def run(config: TrainConfig, clips: FramesOfClips | None = None, notes: tuple[st
     how = _standing(folder, config)
     live = LiveTraining(folder, config.learning.steps)
     if how == "finished":
+        live.status = "done"
         told = ["it was over already; nothing was trained anew", *_changed_since(folder, config.folder)]
     else:
         check_free(config)

@@ -86,6 +86,7 @@ def test_a_training_leaves_a_pair_in_the_list_a_stack_that_applies_and_its_name(
     again = trained(model, previews=1, settings=PREVIEWED)  # returns at once
     assert again.args[:2] == output.args[:2]
     assert "it was over already; nothing was trained anew" in again.args[4]
+    assert again.ui["training"][0]["status"] == "done"
     os.utime(folders / "input" / "blorps" / "blorp-plain-up.txt", (2e9, 2e9))
     assert "1 file changed since then" in trained(model).args[4]
     text = refused(model, rank=4)
