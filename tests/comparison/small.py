@@ -16,7 +16,7 @@ DRIFT = "a red circle moves left on a plain background"
 def few_clips(folder: Path) -> Path:
     """Copy six clips with their captions into a folder."""
     folder.mkdir(exist_ok=True)
-    for file in sorted(CLIPS.iterdir())[:12]:
+    for file in sorted(path for path in CLIPS.iterdir() if path.is_file())[:12]:  # trainings leave a cache there
         shutil.copy(file, folder)
     return folder
 

@@ -20,13 +20,18 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def shipped() -> list[Path]:
+    """List the files in the folder, beside which a training from them leaves its cache."""
+    return [path for path in CLIPS.iterdir() if path.is_file()]
+
+
 def frames_of(path: Path) -> np.ndarray:
     return read_video(path)[0]
 
 
 def test_the_script_draws_the_shipped_clips_again(drawn: Path) -> None:
     """An encoder of another version may write other bytes, but it shows the same pictures."""
-    assert sorted(path.name for path in drawn.iterdir()) == sorted(path.name for path in CLIPS.iterdir())
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(path.name for path in shipped())
     for caption in drawn.glob("*.txt"):
         assert caption.read_text(encoding="utf-8") == (CLIPS / caption.name).read_text(encoding="utf-8")
     for clip in drawn.glob("*.mp4"):
@@ -43,7 +48,7 @@ def test_the_shipped_clips_have_the_embedded_models_own_size_and_length() -> Non
 
 
 def test_the_shipped_clips_are_small() -> None:
-    assert sum(path.stat().st_size for path in CLIPS.iterdir()) < 1_000_000
+    assert sum(path.stat().st_size for path in shipped()) < 1_000_000
 
 
 def test_every_clip_has_a_caption_that_the_embedded_model_can_read() -> None:
