@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 class LoraCoreError(Exception):
@@ -30,6 +31,11 @@ class LoraCoreError(Exception):
         if self.remedy:
             text += f". {self.remedy}"
         return text + "."
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it as plain data, from which `error_from` makes it again in another process."""
+        parts = {"where": self.where, "what": self.what, "expected": self.expected, "remedy": self.remedy}
+        return {"kind": type(self).__name__, **parts}
 
 
 #: A value longer than this was no value, and nobody reads on.
@@ -95,3 +101,14 @@ def relocated(change: Callable[[str], str]) -> Iterator[None]:
     except LoraCoreError as error:
         where = change(error.where)
         raise type(error)(where, error.what, expected=error.expected, remedy=error.remedy) from error
+
+
+def error_from(told: Mapping[str, Any]) -> LoraCoreError:
+    """Return the error that `to_dict` has told of; of a kind that is not here, the common one.
+
+    Raises:
+        KeyError: something else was told.
+    """
+    kind = globals().get(told["kind"])
+    known = kind if isinstance(kind, type) and issubclass(kind, LoraCoreError) else LoraCoreError
+    return known(told["where"], told["what"], expected=told["expected"], remedy=told["remedy"])

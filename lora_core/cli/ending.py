@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 from ..checks import first_line
 from ..errors import LoraCoreError
+from ..training.apart import when_stdin_ends
 
 INTERRUPTED = "Interrupted; nothing half-written is left behind."
 
@@ -56,14 +55,7 @@ def asked_to_end(*, twice: bool = False) -> Iterator[Callable[[], bool]]:
 
 def end_with_stdin() -> None:
     """Let the end of the standard input ask for an end as a signal does: who started the program closed it, or died."""
-
-    def wait() -> None:
-        with suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        signal.raise_signal(signal.SIGTERM)
-
-    threading.Thread(target=wait, name="end with stdin", daemon=True).start()
+    when_stdin_ends(lambda: signal.raise_signal(signal.SIGTERM))
 
 
 def unforeseen(error: Exception) -> LoraCoreError:

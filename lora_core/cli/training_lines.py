@@ -42,8 +42,7 @@ class TrainingLines(Listener):
             yield
         except Exception as error:
             told = error if isinstance(error, LoraCoreError) else unforeseen(error)
-            parts = {"where": told.where, "what": told.what, "expected": told.expected, "remedy": told.remedy}
-            self._line("error", kind=type(told).__name__, **parts, message=str(told))
+            self._line("error", **told.to_dict(), message=str(told))
             raise
 
     def phase(self, what: str) -> None:

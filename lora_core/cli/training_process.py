@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from typing import IO, Any
 
-from .. import errors
-from ..errors import LoraCoreError, TrainingError
+from ..errors import TrainingError, error_from
+from ..training.apart import ask_to_end, started
 
-#: Runs the package from its folder, also in an embedded Python, which takes no search path from its environment.
-_START = """
-import runpy, sys
-sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
-runpy.run_module("lora_core", run_name="__main__", alter_sys=True)
-"""
-_FOLDER = Path(__file__).parents[2]
 #: Seconds without a line after which `pause` is called.
 _PAUSE_S = 0.2
 _NUM_WORDS_KEPT = 40
@@ -54,12 +45,13 @@ def run_training(
         if event["event"] != "error":
             tell(event)
 
-    with _started(arguments) as process:
+    command = ["train", *map(str, arguments), "--progress", "json", "--end-with-stdin"]
+    with started("lora_core", command, stderr=subprocess.PIPE) as process:
         lines, words = _read(process)
         try:
             _follow(lines, told, pause)
         except BaseException:
-            _close(process.stdin)
+            ask_to_end(process)
             _follow(lines, told, pause)
             _raise_error(outcome, process.wait(), words)
             raise
@@ -68,31 +60,6 @@ def run_training(
     if "done" not in outcome:
         raise TrainingError("training", "was ended from outside", remedy=_AGAIN)
     return outcome["done"]
-
-
-@contextmanager
-def _started(arguments: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
-    """Give the process, which does not outlive the block."""
-    command = [sys.executable, "-c", _START, str(_FOLDER), "train", *map(str, arguments)]
-    process = subprocess.Popen(
-        [*command, "--progress", "json", "--end-with-stdin"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        # Ctrl-C in the terminal is meant for this process: a signal and the end of stdin would be two wishes to end.
-        start_new_session=sys.platform != "win32",
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        _close(process.stdin)
 
 
 def _read(process: subprocess.Popen[str]) -> tuple[Queue[Event | None], deque[str]]:
@@ -137,21 +104,12 @@ def _follow(lines: Queue[Event | None], tell: Callable[[Event], object], pause: 
         tell(event)
 
 
-def _close(stream: IO[str] | None) -> None:
-    if stream is not None:
-        with suppress(OSError):
-            stream.close()
-
-
 def _raise_error(outcome: Mapping[str, Event], code: int, words: deque[str]) -> None:
     """Raise what a training ended with, if it was an error: its own, or that it died without a word."""
     if (told := outcome.get("error")) is not None:
-        kind = getattr(errors, told["kind"], LoraCoreError)
-        raise kind(told["where"], told["what"], expected=told["expected"], remedy=told["remedy"])
+        raise error_from(told)
     if code not in (0, 130):
         said = next((line for line in reversed(words) if line), "nothing")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        remedy = "Start it again; it goes on from its last checkpoint"
-        raise TrainingError(
-            "training", f"its process {how} and said last: {said.removeprefix('Error: ')}", remedy=remedy
-        )
+        what = f"its process {how} and said last: {said.removeprefix('Error: ')}"
+        raise TrainingError("training", what, remedy=_AGAIN)

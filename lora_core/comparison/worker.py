@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from ..checkpoints.hashes import hashes_of
 from ..checkpoints.quiet import hush
 from ..errors import LoraCoreError, TrainingError
 from ..families.opened import OpenedModel
+from ..training.apart import when_stdin_ends
 from ..training.batches import MAX_HELD_OUT
 from ..training.clips.cached import ClipCache
 from ..training.clips.prepare import prepare
@@ -193,31 +193,19 @@ def _damaged(folder: Path) -> TrainingError:
 JOBS: Mapping[str, Callable[..., None]] = {"base": look_at_base, "train": train_one, "videos": watch}
 
 
-def _when_stdin_ends() -> Callable[[], bool]:
-    """Return what says whether the standard input has ended."""
-    ended = threading.Event()
-
-    def read() -> None:
-        while os.read(sys.stdin.fileno(), 1):  # not by a buffer, whose lock would be held when the process ends
-            pass
-        ended.set()
-
-    threading.Thread(target=read, daemon=True).start()
-    return ended.is_set
-
-
 def main(arguments: list[str]) -> int:
     """Do a job; return how it ended."""
     hush()
     job, folder, cache, *names = arguments
+    ended = threading.Event()
+    when_stdin_ends(ended.set)
     try:
-        bench = Bench(ComparisonFolder(Path(folder)), Path(cache) if cache else None, _when_stdin_ends())
+        bench = Bench(ComparisonFolder(Path(folder)), Path(cache) if cache else None, ended.is_set)
         JOBS[job](bench, *names)
     except _StoppedError:
         return STOPPED
     except LoraCoreError as error:
-        told = {name: getattr(error, name) for name in ("where", "what", "expected", "remedy")}
-        sys.stdout.write(json.dumps({"kind": type(error).__name__, **told}) + "\n")
+        sys.stdout.write(json.dumps(error.to_dict()) + "\n")
         return FAILED
     return 0
 
