@@ -32,6 +32,7 @@ from .learner import Learner
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
+from .memory.plan import Plan
 from .output import write_pair
 from .plot import save_loss_plot
 from .ranks import Ranks, find_ranks
@@ -123,59 +124,75 @@ def train(
     """
     folder, ranks = RunFolder(Path(out)), ranks or find_ranks()
     listener = listener if listener and ranks.is_main else Listener()
+    shown = preview if ranks.is_main or ranks.is_sharded else None
+    job = _Job(model, cache, folder, ranks, listener, shown, should_stop)
     with ExitStack() as held, model.lock:
         with ranks.as_one():
             if not cache.trained:
                 raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
             _check_network(config, model)  # what cannot work is said before anything is written
-        plans = () if resume else plans_for(config, model, cache, ranks, listener)
-        with ranks.as_one():
-            if ranks.is_main:
-                held.enter_context(folder.locked())
-                folder.begin(config, resume=resume)
-                if not resume:
-                    on_begin(folder)
+        plans = () if resume else job.plans(config)
+        held.enter_context(_claimed(job, config, on_begin, resume=resume))
         if resume and (done := read_record(folder.record)) is not None:
             listener.note(f"the training in {folder.path} is over already")
             return Trained(folder, config.learning.steps, done, "", History())
-        shown = preview if ranks.is_main or ranks.is_sharded else None
         if (last := folder.last_checkpoint) is not None and config.model.memory_plan == "auto":
             plans = plans_behind(last, config, model)
-        plans = plans or plans_for(config, model, cache, ranks, listener)
-
-        def make_loop(used: TrainConfig) -> Loop:
-            return _make_loop(used, model, cache, folder, ranks, listener, shown, should_stop)
-
-        def run(used: TrainConfig, loop: Loop) -> None:
-            with _tracked(used, folder, loop) as loop.trackers:
-                loop.run(stop_after)
-
-        used, loop = run_by_plans(config, plans if ranks.num == 1 else plans[:1], make_loop, folder, listener, run)
-        files = _finish(used, model, cache, loop, folder) if loop.is_over else {}
+        plans = plans or job.plans(config)
+        tried, run = plans if ranks.num == 1 else plans[:1], partial(_run, job, stop_after=stop_after)
+        used, loop = run_by_plans(config, tried, partial(_make_loop, job), folder, listener, run)
+        files = _finish(job, used, loop) if loop.is_over else {}
         return Trained(folder, loop.step, files, loop.stopped, loop.history)
 
 
-def _make_loop(
-    config: TrainConfig,
-    model: OpenedModel,
-    cache: ClipCache,
-    folder: RunFolder,
-    ranks: Ranks,
-    listener: Listener,
-    preview: ShowPreview | None,
-    should_stop: Callable[[], bool],
-) -> Loop:
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What a training works with, whatever the plan for its memory makes of the configuration.
+
+    Attributes:
+        preview: None where this process shows nothing.
+    """
+
+    model: OpenedModel
+    cache: ClipCache
+    folder: RunFolder
+    ranks: Ranks
+    listener: Listener
+    preview: ShowPreview | None
+    should_stop: Callable[[], bool]
+
+    def plans(self, config: TrainConfig) -> tuple[Plan, ...]:
+        """Return the first plan for the memory that fits, and those that take less."""
+        return plans_for(config, self.model, self.cache, self.ranks, self.listener)
+
+
+@contextmanager
+def _claimed(
+    job: _Job, config: TrainConfig, on_begin: Callable[[RunFolder], object], *, resume: bool
+) -> Iterator[None]:
+    """Keep others out of the folder inside the block, and begin in it."""
+    with ExitStack() as held:
+        with job.ranks.as_one():
+            if job.ranks.is_main:
+                held.enter_context(job.folder.locked())
+                job.folder.begin(config, resume=resume)
+                if not resume:
+                    on_begin(job.folder)
+        yield
+
+
+def _make_loop(job: _Job, config: TrainConfig) -> Loop:
     """Put together what is trained, at its first step."""
-    turns = turns_of(config.learning, model.spec)
-    teacher = make_teacher(config, model, cache, folder.teacher)
-    with ranks.as_one():
-        if teacher is not None and ranks.is_main:
-            teacher.record(model, config.learning.batch_size, listener.progress)
-    sources = make_sources(config, model, cache, turns, teacher)
+    turns = turns_of(config.learning, job.model.spec)
+    teacher = make_teacher(config, job.model, job.cache, job.folder.teacher)
+    with job.ranks.as_one():
+        if teacher is not None and job.ranks.is_main:
+            teacher.record(job.model, config.learning.batch_size, job.listener.progress)
+    sources = make_sources(config, job.model, job.cache, turns, teacher)
     learners: dict[Expert, Learner] = {}
     for expert in turns.experts:
-        listener.phase(f"loading the {expert.replace('_', '-')} expert")
-        learners[expert] = make_learner(expert, config, model, sources[expert], turns, ranks)
+        job.listener.phase(f"loading the {expert.replace('_', '-')} expert")
+        learners[expert] = make_learner(expert, config, job.model, sources[expert], turns, job.ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
     loop = Loop(
@@ -183,23 +200,26 @@ def _make_loop(
         turns=turns,
         num_steps=config.learning.steps,
         settings=config.watching,
-        checkpoints=folder.checkpoints,
-        log=RunLog(folder.path, writes=ranks.is_main),
-        listener=listener,
-        hooks=_hooks(config, folder, model, learners, sources, preview, should_stop),
-        identity={"data": cache.digest, "number of processes": str(ranks.num)},
-        ranks=ranks,
+        checkpoints=job.folder.checkpoints,
+        log=RunLog(job.folder.path, writes=job.ranks.is_main),
+        listener=job.listener,
+        hooks=_hooks(job, config, learners, sources),
+        identity={"data": job.cache.digest, "number of processes": str(job.ranks.num)},
+        ranks=job.ranks,
     )
     if config.adapter.method != "full":
-        loop.hooks = replace(loop.hooks, write=partial(_adapter_writer, config, model, cache, loop))
+        loop.hooks = replace(loop.hooks, write=partial(_adapter_writer, job, config, loop))
     return loop
 
 
-def _adapter_writer(
-    config: TrainConfig, model: OpenedModel, cache: ClipCache, loop: Loop
-) -> Callable[[Path], dict[Expert, Path]]:
+def _run(job: _Job, config: TrainConfig, loop: Loop, *, stop_after: int | None) -> None:
+    with _tracked(config, job.folder, loop) as loop.trackers:
+        loop.run(stop_after)
+
+
+def _adapter_writer(job: _Job, config: TrainConfig, loop: Loop) -> Callable[[Path], dict[Expert, Path]]:
     """Return what writes the LoRA files as they are now, to be tried before the training is over."""
-    deltas, facts = adapters_of(loop.learners), facts_of(config, model, cache, loop.learners, loop.history)
+    deltas, facts = adapters_of(loop.learners), facts_of(config, job.model, job.cache, loop.learners, loop.history)
     return lambda folder: write_pair(deltas, folder, config.name, facts)
 
 
@@ -216,17 +236,16 @@ def _tracked(config: TrainConfig, folder: RunFolder, loop: Loop) -> Iterator[tup
         yield trackers
 
 
-def _finish(
-    config: TrainConfig, model: OpenedModel, cache: ClipCache, loop: Loop, folder: RunFolder
-) -> dict[Expert, Path]:
+def _finish(job: _Job, config: TrainConfig, loop: Loop) -> dict[Expert, Path]:
     """Write what was learnt: at the last step, or where the held-out loss was least if that ended the training."""
     if loop.stopped:
         loop.load_best()
     if not loop.ranks.is_main:
         give_parts(loop.learners)
         return {}
+    folder, model = job.folder, job.model
     loop.listener.phase("writing the result")
-    facts = facts_of(config, model, cache, loop.learners, loop.history)
+    facts = facts_of(config, model, job.cache, loop.learners, loop.history)
     rank = config.watching.full_rank
     if config.adapter.method == "full" and rank:
         progress = loop.listener.progress
@@ -244,21 +263,15 @@ def _finish(
 
 
 def _hooks(
-    config: TrainConfig,
-    folder: RunFolder,
-    model: OpenedModel,
-    learners: Mapping[Expert, Learner],
-    sources: Mapping[Expert, Source],
-    preview: ShowPreview | None,
-    should_stop: Callable[[], bool],
+    job: _Job, config: TrainConfig, learners: Mapping[Expert, Learner], sources: Mapping[Expert, Source]
 ) -> Hooks:
     def show(step: int) -> None:
-        if preview is not None:
-            with judged_model(model, learners) as judged:
-                preview(step, judged)
+        if job.preview is not None:
+            with judged_model(job.model, learners) as judged:
+                job.preview(step, judged)
 
     def draw(log: RunLog) -> None:
-        save_loss_plot(log.rows, folder.plot, title=config.name)
+        save_loss_plot(log.rows, job.folder.plot, title=config.name)
 
     batches = {expert: source.held_out(config.watching.num_levels) for expert, source in sources.items()}
 
@@ -267,7 +280,7 @@ def _hooks(
 
     return Hooks(
         measure=measure if all(batches.values()) else None,
-        preview=None if preview is None else show,
+        preview=None if job.preview is None else show,
         draw=draw,
-        should_stop=should_stop,
+        should_stop=job.should_stop,
     )
