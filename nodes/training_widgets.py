@@ -60,10 +60,8 @@ def training_widgets() -> _Widgets:
         io.Combo.Input(
             "experts", options=list(EXPERT_CHOICES), default="both", tooltip="Which experts learn; both in turns."
         ),
-        io.Int.Input("rank", default=0, min=0, max=_MOST, tooltip="Of the LoRA; 0 for the preset's."),
-        io.Int.Input(
-            "steps", default=0, min=0, max=_MOST, tooltip="Of both experts together; 0 for the preset's number."
-        ),
+        _count("rank", "Of the LoRA; 0 for the preset's."),
+        _count("steps", "Of both experts together; 0 for the preset's number."),
         io.Int.Input(
             "previews",
             default=4,
@@ -78,21 +76,9 @@ def training_widgets() -> _Widgets:
 def size_widgets() -> _Widgets:
     """Return the widgets of the size that clips are brought to."""
     return [
-        io.Int.Input(
-            "num_frames",
-            default=0,
-            min=0,
-            max=_MOST,
-            tooltip="Frames of a training clip, 4k + 1; 0 for the model's own.",
-            advanced=True,
-        ),
-        io.Int.Input(
-            "resolution",
-            default=0,
-            min=0,
-            max=_MOST,
-            tooltip="The side of the square whose area clips are scaled to; 0 for the model's own.",
-            advanced=True,
+        _count("num_frames", "Frames of a training clip, 4k + 1; 0 for the model's own.", advanced=True),
+        _count(
+            "resolution", "The side of the square whose area clips are scaled to; 0 for the model's own.", advanced=True
         ),
     ]
 
@@ -121,14 +107,12 @@ def more_widgets() -> _Widgets:
             tooltip="The highest learning rate; 0 for the preset's.",
             advanced=True,
         ),
-        io.Int.Input(
-            "batch_size",
-            default=0,
-            min=0,
-            max=_MOST,
-            tooltip="Clips a forward pass; 0 for the preset's number.",
-            advanced=True,
-        ),
+        _count("batch_size", "Clips a forward pass; 0 for the preset's number.", advanced=True),
         *size_widgets(),
         settings_widget(),
     ]
+
+
+def _count(name: str, tooltip: str, *, advanced: bool = False) -> io.Int.Input:
+    """Return the widget for a number of which 0 leaves the choice to others."""
+    return io.Int.Input(name, default=0, min=0, max=_MOST, tooltip=tooltip, advanced=advanced or None)
