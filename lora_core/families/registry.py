@@ -91,8 +91,12 @@ def checkpoint_named(text: str) -> Path:
 def expert_named(text: str) -> tuple[str, Expert] | None:
     """Return the model and the expert that a text of the form MODEL:EXPERT names; None where it is a path."""
     model, _, expert = text.rpartition(":")
-    if Path(text).expanduser().exists() or expert not in EXPERTS or not model:
+    if Path(text).expanduser().exists() or not model:
         return None
+    if expert not in EXPERTS:
+        if not any(model in family.embedded for family in FAMILIES):
+            return None
+        raise ModelError(text, f"there is no expert {expert!r}", expected=" or ".join(EXPERTS), remedy="Name one")
     return model, expert
 
 

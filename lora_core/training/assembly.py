@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from ..errors import TrainingError
+from ..errors import TrainingError, relocated
 from ..experts import EXPERTS, Expert, expert_at
 from ..families.base import ModelSpec
 from ..families.condition import Condition
@@ -78,7 +78,8 @@ def check_layers(config: TrainConfig, model: OpenedModel) -> None:
     """Raise where none of the layers are there that are to learn, or one is too small for the rank."""
     adapter = config.adapter
     network = model.at_rest(chosen_experts(config.learning.experts, model.spec)[0]).module
-    layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.used_blocks)
+    with relocated(lambda where: "first_block" if where == "blocks" and adapter.first_block else where):
+        layers = chosen_layers(network, spec_of_module(network), adapter.targets, adapter.used_blocks)
     if adapter.method != "full":
         check_rank(adapter.rank, layers)
 

@@ -81,6 +81,7 @@ def test_clips_say_whether_the_lora_helps_and_whether_to_project(tmp_path: Path)
         (("--from-quantized", "nf4", "--project"), "--project: would do nothing with --from-quantized"),
         (("--from", HIGH, "--vae", "x"), "--vae: would do nothing without --clips"),
         (("--from", "nowhere.safetensors"), "nowhere.safetensors: no such file or folder"),
+        (("--from", "pocket:nope"), "pocket:nope: there is no expert 'nope' (high_noise or low_noise). Name one."),
         (("--from-quantized", "nf5"), "rounding: unknown value 'nf5'"),
     ],
 )

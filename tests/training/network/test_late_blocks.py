@@ -7,9 +7,11 @@ import tiny
 import torch
 from trainees import call, gradients, stir
 
+from lora_core import open_wan
 from lora_core.checkpoints.meter import MemoryMeter
 from lora_core.errors import TrainingError
 from lora_core.families.registry import spec_of_module
+from lora_core.training.assembly import check_layers
 from lora_core.training.config import make_config
 from lora_core.training.network.targets import chosen_blocks
 from lora_core.training.network.trainee import make_trainee
@@ -70,3 +72,9 @@ def test_a_range_may_be_open_and_first_block_is_one() -> None:
         AdapterSettings(first_block=-1)
     with pytest.raises(TrainingError, match="has no block 7"):
         make_trainee(tiny.transformer(), AdapterSettings(rank=4, first_block=7))
+
+
+def test_a_first_block_that_is_not_there_is_named_as_it_was_given() -> None:
+    config = make_config({"clips": "x", "name": "n", "first_block": 99})
+    with pytest.raises(TrainingError, match=r"^first_block: Wan pocket has no block 99 \(0 to 5\)"):
+        check_layers(config, open_wan("pocket"))
