@@ -65,10 +65,13 @@ def test_a_training_is_told_interrupted_gone_on_with_and_then_returned_at_once(c
     folder = comfy.server.base / "output" / "wanloom" / "training" / "stopped"
     prompt_id = comfy.post_prompt(workflow)
     seen: list[dict[str, Any]] = []
+    is_asked = False
     for event in comfy.follow(prompt_id, SECONDS):
         if event.type == "wanloom.training":
             seen.append(event.data)
-        if event.type == "progress" and event.data["node"] == TRAIN and event.data["value"] == 5:
+        # The host tells of one step in a tenth of a second, and leaves out those between.
+        if event.type == "progress" and event.data["node"] == TRAIN and event.data["value"] >= 5 and not is_asked:
+            is_asked = True
             comfy.interrupt()
     assert event.type == "execution_interrupted"
     assert num_children(comfy) == 0
