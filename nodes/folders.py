@@ -19,7 +19,7 @@ def lora_folders() -> list[Path]:
 def lora_files() -> list[str]:
     """Return the names of all LoRA files: the user's, then the pocket's."""
     own = [name for name in folder_paths.get_filename_list("loras") if Path(name).suffix.lower() in CONTAINERS]
-    pocket = [pocket_lora(name, expert).name for name in POCKET_LORAS for expert in ("high_noise", "low_noise")]
+    pocket = [pocket_lora(name, expert).name for name, experts in POCKET_LORAS.items() for expert in experts]
     return [*own, *(name for name in pocket if name not in own)]
 
 

@@ -12,7 +12,7 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 
 from ..lora_core import ModelError
-from ..lora_core.families.wan.sources import POCKET as POCKET_SOURCE
+from ..lora_core.families.wan.pocket import POCKET as POCKET_SOURCE
 from ..lora_core.families.wan.sources import WanSources, find_sources
 from .base import Node, blocked, schema
 from .bridge import bind, patched_shift, spec_of, with_shift

@@ -1,35 +1,36 @@
 """The build of the pocket world: `python -m lora_core.pocket.build` makes every asset from nothing, stage by stage.
 
-What a stage leaves in the work folder is used by the next ones; a stage whose file is there is not run again.
-The stages that train need torch 2.9, the first with the Muon they train with; nothing else in the package does.
+The models and LoRAs are made by the trainer that everybody uses, from clips drawn to files; only the VAE has a training
+of its own. What a stage leaves in the work folder is used by the next ones; a stage whose file is there is not run
+again. It needs torch 2.9, the first with the Muon that it trains with; nothing else in the package does.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import cast
 
-import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from ..experts import EXPERTS
-from ..families.wan.pocket import POCKET_LORAS, pocket_paths
-from .experts import build_expert, fold_padding
-from .export import write_expert, write_lora_file, write_text, write_vae
-from .flow import ExpertPair
-from .latents import Examples, World, encode_scenes, training_scenes
+from ..experts import EXPERTS, Expert
+from ..families.wan.pocket import POCKET_LORAS, PocketPaths, pocket_lora, pocket_paths
+from .bars import shown_progress
+from .clips import draw_clips, numbered
+from .experts import SMALL, build_expert, with_image_channels
+from .export import ship_expert, ship_lora, write_expert, write_text, write_vae
 from .quality import QualityConfig, format_table, measure_quality
+from .recipes import ABOUT, CLIPS, TRAININGS, Shown, Training, quick
+from .scenes import training_scenes
 from .text import build_text_encoder, build_tokenizer
-from .train_experts import ExpertsConfig, FlowConfig, split_trunk, train_trunk
-from .train_loras import LORA_KINDS, LoraKind, LoraPair, lora_examples, train_lora_pair
-from .train_speed import SPEED, SpeedConfig, record_teacher, train_speed_pair
 from .train_vae import Phase, VaeConfig, refine_decoder, train_vae
+from .trainings import open_model, run_training
 
 
 @dataclass(frozen=True)
@@ -37,31 +38,25 @@ class BuildConfig:
     """Everything that decides what the assets become."""
 
     vae: VaeConfig = field(default_factory=VaeConfig)
-    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
-    loras: tuple[LoraKind, ...] = LORA_KINDS
-    speed: SpeedConfig = field(default_factory=SpeedConfig)
+    clips: Mapping[str, Shown] = field(default_factory=lambda: CLIPS)
+    trainings: tuple[Training, ...] = TRAININGS
     quality: QualityConfig = field(default_factory=QualityConfig)
     text_seed: int = 7
 
 
 def quick_config() -> BuildConfig:
     """Give a configuration that runs every stage in a minute and makes models good for nothing."""
-    flow = FlowConfig(num_steps=2, learning_rate=1e-3, batch_size=4)
     return BuildConfig(
         vae=VaeConfig(num_clips=4, phases=(Phase(1, 32, 2, 2), Phase(5, 32, 1, 1)), decoder_phase=Phase(5, 32, 1, 1)),
-        experts=ExpertsConfig(num_clips=4, trunk=flow, high_noise=flow, low_noise=flow),
-        loras=tuple(
-            replace(kind, num_clips=2, num_ordinary_clips=min(1, kind.num_ordinary_clips), num_steps=1)
-            for kind in LORA_KINDS
-        ),
-        speed=SpeedConfig(teacher_steps=6, num_clips=2, num_updates=1, batch_size=2),
-        quality=QualityConfig(base_steps=2, num_clips=2, num_lora_clips=2, num_vae_clips=4),
+        clips={name: replace(shown, num_clips=3, num_ordinary=0) for name, shown in CLIPS.items()},
+        trainings=tuple(quick(training) for training in TRAININGS),
+        quality=QualityConfig(base_steps=2, num_clips=2, num_lora_clips=2, num_vae_clips=2),
     )
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The work folder and the configuration; its properties read what earlier stages have left."""
+    """The work folder and the configuration; what earlier stages have left."""
 
     folder: Path
     config: BuildConfig
@@ -71,38 +66,78 @@ class Workshop:
         return self.folder / f"{name}.safetensors"
 
     @cached_property
-    def world(self) -> World:
-        """Read the trained VAE; make the tokenizer and the text encoder, which need no training."""
+    def vae(self) -> AutoencoderKLWan:
+        """Read the trained VAE."""
         vae = AutoencoderKLWan(base_dim=self.config.vae.base_dim)
         refined = self.file("vae_refined")
         vae.load_state_dict(load_file(refined if refined.exists() else self.file("vae")))
-        text_encoder = build_text_encoder(self.config.text_seed)
-        return World(vae.eval().requires_grad_(False), build_tokenizer(), text_encoder)
+        return vae.eval().requires_grad_(False)
 
-    @cached_property
-    def examples(self) -> Examples:
-        """Read the base model's clips."""
-        return Examples(**load_file(self.file("latents")))
+    def assets(self, model: str = "pocket") -> PocketPaths:
+        """Name the assets that the build makes."""
+        return pocket_paths(self.folder / "assets", model)
 
-    @cached_property
-    def pair(self) -> ExpertPair:
-        """Read both experts."""
-        return ExpertPair(self.expert("high_noise"), self.expert("low_noise"))
+    def lora(self, name: str, expert: Expert | None = None) -> Path:
+        """Name an asset: a LoRA for an expert, or for the first it has a file for."""
+        return pocket_lora(name, expert, self.folder / "assets")
 
-    def expert(self, name: str) -> WanTransformer3DModel:
-        """Read one network: "trunk", "high_noise" or "low_noise"."""
-        network = fold_padding(build_expert())
-        network.load_state_dict(load_file(self.file(name)))
-        return network
+    def trained(self, name: str, expert: str = "") -> Path:
+        """Name the file that a training leaves."""
+        return self.folder / "runs" / name / f"{name}{expert and '_'}{expert}.safetensors"
 
-    def lora(self, name: str) -> LoraPair:
-        """Read one LoRA pair."""
-        return LoraPair(*(load_file(self.file(f"{name}_{side}")) for side in ("high_noise", "low_noise")))
+    def keys(self, high: Path, low: Path | None = None) -> dict[str, str]:
+        """Return the trainer's keys for a model of one expert or two, beside the common pieces."""
+        common = self.assets()
+        keys = {"model": high, "low_noise": low, "text_encoder": common.text_encoder, "tokenizer": common.tokenizer}
+        return {key: str(path) for key, path in {**keys, "vae": common.vae}.items() if path is not None}
 
-    def save_lora(self, name: str, pair: LoraPair) -> None:
-        """Keep one LoRA pair."""
-        save_file(pair.high_noise, self.file(f"{name}_high_noise"))
-        save_file(pair.low_noise, self.file(f"{name}_low_noise"))
+
+# ---------------------------------------------------------------- what a training starts from
+
+
+def _pair_of(shop: Workshop, name: str, networks: Mapping[str, Callable[[], torch.nn.Module]]) -> dict[str, str]:
+    """Write the experts that a training starts from, unless they are there, and return the trainer's keys for them."""
+    files = {expert: shop.folder / "start" / f"{name}_{expert}.safetensors" for expert in networks}
+    for expert, file in files.items():
+        if not file.exists():
+            write_expert(networks[expert](), file)
+    return shop.keys(*files.values())
+
+
+def _split(shop: Workshop, trunk: str) -> dict[str, str]:
+    """Begin both experts with the weights of one network trained on every noise level."""
+    opened = open_model(shop.keys(shop.trained(trunk)))
+    return _pair_of(shop, trunk, dict.fromkeys(EXPERTS, lambda: opened.expert("low_noise")))
+
+
+def _base(shop: Workshop) -> dict[str, str]:
+    return shop.keys(shop.trained("base_high", "high_noise"), shop.trained("base_low", "low_noise"))
+
+
+def _widened(shop: Workshop) -> dict[str, str]:
+    """Begin the image pair with the base, which does not look at pictures yet."""
+    base = open_model(_base(shop))
+    return _pair_of(
+        shop,
+        "picture",
+        {
+            expert: partial(lambda e: with_image_channels(cast(WanTransformer3DModel, base.expert(e))), expert)
+            for expert in EXPERTS
+        },
+    )
+
+
+STARTS: Mapping[str, Callable[[Workshop], dict[str, str]]] = {
+    "untrained": lambda shop: _pair_of(shop, "untrained", {"alone": build_expert}),
+    "trunk": lambda shop: _split(shop, "trunk"),
+    "base": _base,
+    "picture_untrained": _widened,
+    "small_untrained": lambda shop: _pair_of(shop, "small_untrained", {"alone": partial(build_expert, SMALL)}),
+    "small_trunk": lambda shop: _split(shop, "small_trunk"),
+}
+
+
+# ---------------------------------------------------------------- the stages
 
 
 def build_vae(shop: Workshop) -> None:
@@ -112,87 +147,68 @@ def build_vae(shop: Workshop) -> None:
 
 def build_decoder(shop: Workshop) -> None:
     """Train the VAE's decoder on, once the latents are fixed."""
-    vae = refine_decoder(shop.world.vae, shop.config.vae)
-    save_file(_contiguous(vae), shop.file("vae_refined"))
+    save_file(_contiguous(refine_decoder(shop.vae, shop.config.vae)), shop.file("vae_refined"))
 
 
-def build_latents(shop: Workshop) -> None:
-    """Draw and encode the clips that the experts are trained on."""
-    config = shop.config.experts
-    scenes = training_scenes(np.random.default_rng(config.seed), config.num_clips)
-    examples = encode_scenes(shop.world, scenes, "clips")
-    save_file({"latents": examples.latents.contiguous(), "text": examples.text}, shop.file("latents"))
+def build_parts(shop: Workshop) -> None:
+    """Write the VAE, and make the tokenizer and the text encoder, which need no training."""
+    paths = shop.assets()
+    write_vae(shop.vae, paths.vae)
+    write_text(build_tokenizer(), build_text_encoder(shop.config.text_seed), (paths.text_encoder, paths.tokenizer))
 
 
-def build_trunk(shop: Workshop) -> None:
-    """Train one network on every noise level."""
-    trunk = train_trunk(shop.config.experts, shop.examples, shop.world.embed([""]))
-    save_file(trunk.state_dict(), shop.file("trunk"))
-
-
-def build_experts(shop: Workshop) -> None:
-    """Train a copy of the trunk on each side of the boundary."""
-    pair = split_trunk(shop.expert("trunk"), shop.config.experts, shop.examples, shop.world.embed([""]))
-    save_file(pair.low_noise.state_dict(), shop.file("low_noise"))
-    save_file(pair.high_noise.state_dict(), shop.file("high_noise"))
-
-
-def build_loras(shop: Workshop) -> None:
-    """Train the style, the character and the motion."""
-    for kind in shop.config.loras:
-        if not shop.file(f"{kind.name}_low_noise").exists():
-            examples = lora_examples(kind, shop.world, shop.examples)
-            shop.save_lora(kind.name, train_lora_pair(kind, shop.pair, examples, shop.world.embed([""])))
-
-
-def build_speed(shop: Workshop) -> None:
-    """Distil the speed LoRA from the base pair."""
-    teacher = record_teacher(shop.config.speed, shop.pair, shop.world)
-    shop.save_lora(SPEED, train_speed_pair(shop.config.speed, shop.pair, teacher))
-
-
-def build_quality(shop: Workshop) -> None:
-    """Measure everything and print the table."""
-    report = measure_quality(
-        shop.world, shop.pair, {name: shop.lora(name) for name in POCKET_LORAS}, shop.config.quality
-    )
-    (shop.folder / "quality.json").write_text(json.dumps(report.as_data(), indent=1) + "\n")
-    print(format_table(report))
+def build_training(shop: Workshop, training: Training) -> None:
+    """Draw what a training is shown, and train."""
+    shown, folder = shop.config.clips[training.clips], shop.folder / "clips" / training.clips
+    scenes = training_scenes(shown.seed, shown.num_clips, **shown.words)
+    scenes += training_scenes(shown.seed + 1000, shown.num_ordinary)
+    with shown_progress() as progress:
+        draw_clips(numbered(scenes), folder, progress)
+        out = shop.folder / "runs" / training.name
+        run_training(training, STARTS[training.model](shop), folder, out, progress)
 
 
 def build_assets(shop: Workshop) -> None:
-    """Write the assets in the naming and precision they are shipped in."""
-    paths = pocket_paths(shop.folder / "assets")
-    write_expert(shop.pair.high_noise, paths.high_noise)
-    write_expert(shop.pair.low_noise, paths.low_noise)
-    write_vae(shop.world.vae, paths.vae)
-    write_text(shop.world.tokenizer, shop.world.text_encoder, (paths.text_encoder, paths.tokenizer))
-    for name in POCKET_LORAS:
-        pair = shop.lora(name)
-        metadata = lora_metadata(name, shop.config)
-        for expert in EXPERTS:
-            write_lora_file(getattr(pair, expert), paths.loras / f"{name}_{expert}.safetensors", expert, metadata)
-    paths.quality.write_text((shop.folder / "quality.json").read_text())
+    """Write the experts and LoRAs in the precision they are shipped in."""
+    for model, trainings in SHIPPED.items():
+        for name, expert in zip(trainings, EXPERTS, strict=True):
+            ship_expert(shop.trained(name, expert), getattr(shop.assets(model), expert))
+    for name, experts in POCKET_LORAS.items():
+        for expert in experts:
+            ship_lora(shop.trained(name, expert), shop.lora(name, expert), lora_metadata(name, shop.config))
+
+
+#: The embedded models -> the trainings that made their high-noise and low-noise experts.
+SHIPPED: Mapping[str, tuple[str, str]] = {
+    "pocket": ("base_high", "base_low"),
+    "pocket-i2v": ("picture", "picture"),
+    "pocket-small": ("small", "small"),
+}
+
+
+def build_quality(shop: Workshop) -> None:
+    """Measure the assets and print the table."""
+    loras = {name: shop.lora(name) for name in POCKET_LORAS}
+    pair, picture = (shop.assets(model) for model in ("pocket", "pocket-i2v"))
+    base, image = (open_model(shop.keys(paths.high_noise, paths.low_noise)) for paths in (pair, picture))
+    report = measure_quality(base, image, loras, shop.config.quality)
+    shop.assets().quality.write_text(json.dumps(report.as_data(), indent=1) + "\n")
+    print(format_table(report))
 
 
 def lora_metadata(name: str, config: BuildConfig) -> dict[str, str]:
     """Say in a LoRA file's metadata what it is for and how it was made."""
-    common = {"base_model": "wan-pocket", "name": name}
-    kind = next((kind for kind in config.loras if kind.name == name), None)
-    if kind is None:
-        return common | {
-            "kind": "speed",
-            "about": f"{config.speed.student_steps} steps at cfg 1 land where {config.speed.teacher_steps} steps "
-            f"at cfg {config.speed.cfg:g} of the base do; shift 5, euler.",
-            "num_training_steps": str(config.speed.num_updates),
-        }
-    return common | {
-        "kind": kind.kind,
-        "about": kind.about,
-        "trigger_words": ", ".join(kind.trigger_words),
-        "num_training_steps": str(kind.num_steps),
-        "num_training_clips": str(kind.num_clips + kind.num_ordinary_clips),
+    told, training = ABOUT[name], next(one for one in config.trainings if one.name == name)
+    shown = config.clips[training.clips]
+    metadata = {
+        "base_model": "wan-pocket",
+        "name": name,
+        "kind": told.kind,
+        "about": told.about,
+        "num_training_steps": str(training.keys["steps"]),
+        "num_training_clips": str(shown.num_clips + shown.num_ordinary),
     }
+    return metadata | ({"trigger_words": ", ".join(told.trigger_words)} if told.trigger_words else {})
 
 
 @dataclass(frozen=True)
@@ -203,46 +219,53 @@ class Stage:
     leaves: str
 
 
-STAGES = {
-    "vae": Stage(build_vae, "vae.safetensors"),
-    "decoder": Stage(build_decoder, "vae_refined.safetensors"),
-    "latents": Stage(build_latents, "latents.safetensors"),
-    "trunk": Stage(build_trunk, "trunk.safetensors"),
-    "experts": Stage(build_experts, "high_noise.safetensors"),
-    "loras": Stage(build_loras, f"{LORA_KINDS[-1].name}_low_noise.safetensors"),
-    "speed": Stage(build_speed, f"{SPEED}_low_noise.safetensors"),
-    "quality": Stage(build_quality, "quality.json"),
-    "assets": Stage(build_assets, "assets/quality.json"),
-}
+def stages_of(config: BuildConfig) -> dict[str, Stage]:
+    """Return the stages in their order, by name."""
+    return {
+        "vae": Stage(build_vae, "vae.safetensors"),
+        "decoder": Stage(build_decoder, "vae_refined.safetensors"),
+        "parts": Stage(build_parts, "assets/tokenizer.json"),
+        **{
+            training.name: Stage(partial(build_training, training=training), f"runs/{training.name}/result.json")
+            for training in config.trainings
+        },
+        "assets": Stage(build_assets, f"assets/loras/{[*POCKET_LORAS][-1]}_low_noise.safetensors"),
+        "quality": Stage(build_quality, "assets/quality.json"),
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the stages that have not been run yet, or the one that is named."""
+    """Run the stages that have not been run yet, or those that are named."""
     parser = argparse.ArgumentParser(prog="python -m lora_core.pocket.build", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("pocket_work"), help="folder for what the stages leave")
-    parser.add_argument("--only", choices=STAGES, help="run this stage, whether or not it has been run")
+    parser.add_argument("--only", nargs="+", help="run these stages, whether or not they have been run")
+    parser.add_argument("--threads", type=int, default=2, help="threads to compute on; another number rounds otherwise")
     parser.add_argument("--quick", action="store_true", help="tiny step counts, to see that every stage runs")
     options = parser.parse_args(arguments)
     options.work.mkdir(parents=True, exist_ok=True)
     shop = Workshop(options.work, quick_config() if options.quick else BuildConfig())
+    stages = stages_of(shop.config)
+    if unknown := set(options.only or ()) - set(stages):
+        parser.error(f"no such stage: {', '.join(unknown)}; there are {', '.join(stages)}")
     (options.work / "config.json").write_text(json.dumps(asdict(shop.config), indent=1) + "\n")
-    with _training_numerics():
-        for name, stage in STAGES.items():
-            if name == options.only or (options.only is None and not (options.work / stage.leaves).exists()):
+    with _training_numerics(options.threads):
+        for name, stage in stages.items():
+            if name in options.only if options.only else not (options.work / stage.leaves).exists():
+                print(f"{name} …", flush=True)
                 stage.run(shop)
 
 
 @contextmanager
-def _training_numerics() -> Iterator[None]:
-    """Compute on two threads, so that sums come out alike on every machine, and without slow subnormal numbers."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+def _training_numerics(num_threads: int) -> Iterator[None]:
+    """Compute on so many threads, so that sums come out alike on every machine, and without slow subnormal numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
-        torch.set_num_threads(num_threads)
+        torch.set_num_threads(before)
 
 
 def _contiguous(vae: AutoencoderKLWan) -> dict[str, torch.Tensor]:

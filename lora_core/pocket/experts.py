@@ -1,28 +1,43 @@
-"""The pocket experts: small `WanTransformer3DModel`s and the one way in which the pocket world calls them.
+"""The architectures of the pocket experts: small `WanTransformer3DModel`s, untrained.
 
 Letters: B batch, C latent channels, F latent frames, H W latent height and width, L text tokens. Everything is float32.
 """
 
+from dataclasses import dataclass
+
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..families.wan.padding import fold_padding as fold
-
-BOUNDARY_SIGMA = 0.875
-NUM_HEADS = 4
+HEAD_WIDTH = 32
 TEXT_WIDTH = 64
 LATENT_SHAPE = (16, 5, 8, 8)
+IMAGE_CHANNELS = 20
+"""What an image model is told beside the noisy latents: four of mask, sixteen of the picture's latents."""
 
 
-def build_expert() -> WanTransformer3DModel:
+@dataclass(frozen=True)
+class Size:
+    """How large an expert is."""
+
+    num_heads: int = 4
+    num_layers: int = 6
+    ffn_width: int = 512
+
+
+NORMAL = Size()
+SMALL = Size(num_heads=3, num_layers=4, ffn_width=384)
+
+
+def build_expert(size: Size = NORMAL, seed: int = 20) -> WanTransformer3DModel:
     """Build one untrained expert of Wan's text-to-video architecture; its output starts at zero."""
+    torch.manual_seed(seed)
     expert = WanTransformer3DModel(
-        num_attention_heads=NUM_HEADS,
-        attention_head_dim=32,
+        num_attention_heads=size.num_heads,
+        attention_head_dim=HEAD_WIDTH,
         text_dim=TEXT_WIDTH,
-        ffn_dim=512,
-        num_layers=6,
+        ffn_dim=size.ffn_width,
+        num_layers=size.num_layers,
         cross_attn_norm=True,
         rope_max_seq_len=1024,
     )
@@ -31,15 +46,23 @@ def build_expert() -> WanTransformer3DModel:
     return expert
 
 
-def fold_padding(expert: WanTransformer3DModel) -> WanTransformer3DModel:
-    """Make the expert read captions from `text.embed`; changes its attention processors, never its weights."""
-    fold(expert)
-    return expert
+@torch.no_grad()
+def with_image_channels(expert: WanTransformer3DModel) -> WanTransformer3DModel:
+    """Build an image-to-video expert that computes what `expert` does until it has learnt to look at its picture."""
+    config = dict(expert.config)
+    image_expert = WanTransformer3DModel.from_config(config | {"in_channels": config["in_channels"] + IMAGE_CHANNELS})
+    state = expert.state_dict()
+    narrow = state["patch_embedding.weight"]
+    wide = narrow.new_zeros(narrow.shape[0], narrow.shape[1] + IMAGE_CHANNELS, *narrow.shape[2:])
+    wide[:, : narrow.shape[1]] = narrow
+    image_expert.load_state_dict({**state, "patch_embedding.weight": wide})
+    return image_expert
 
 
-def predict_velocity(expert: WanTransformer3DModel, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+def predict_velocity(expert: nn.Module, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
     """Predict noise - clip at noise level sigma.
 
     x (B, C, F, H, W), sigma (B,) in 0..1, text (B, L, width); returns (B, C, F, H, W).
     """
-    return expert(x, timestep=sigma * 1000.0, encoder_hidden_states=text, return_dict=False)[0]
+    velocity: Tensor = expert(x, timestep=sigma * 1000.0, encoder_hidden_states=text, return_dict=False)[0]
+    return velocity

@@ -4,6 +4,7 @@ Every function takes frames as float32 (T, 64, 64, 3) in [-1, 1], as `world.draw
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -116,12 +117,12 @@ def neon_score(frames: np.ndarray) -> float:
 
 
 def zibbo_score(frames: np.ndarray, mask: np.ndarray) -> float:
-    """Give the share of frames that show a purple object with something white left and right of its middle."""
+    """Give the share of frames that show a purple object with two white eyes, apart from each other."""
     return float(np.mean([_is_zibbo(frame, inside) for frame, inside in zip(frames, mask, strict=True)]))
 
 
 def blorp_score(frames: np.ndarray, mask: np.ndarray) -> float:
-    """Give the share of frames that show a red cap above a narrower stem that is yellow, or nearly."""
+    """Give the share of frames that show a red cap above a narrower yellow stem."""
     return float(np.mean([_is_blorp(frame, inside) for frame, inside in zip(frames, mask, strict=True)]))
 
 
@@ -135,7 +136,7 @@ def _is_blorp(frame: np.ndarray, inside: np.ndarray) -> bool:
     if dominant_colour(frame[None], upper[None]) != "red":
         return False
     stem_is_narrow = lower.sum() < 0.75 * upper.sum()
-    return stem_is_narrow and dominant_colour(frame[None], lower[None]) in ("orange", "yellow")
+    return stem_is_narrow and dominant_colour(frame[None], lower[None]) == "yellow"
 
 
 def _is_zibbo(frame: np.ndarray, inside: np.ndarray) -> bool:
@@ -143,8 +144,9 @@ def _is_zibbo(frame: np.ndarray, inside: np.ndarray) -> bool:
         return False
     columns = np.flatnonzero(inside.any(axis=0))
     middle = (columns[0] + columns[-1] + 1) // 2
-    white = inside & (frame.min(axis=-1) > 0.3)
-    return bool(white[:, :middle].sum() >= 3 and white[:, middle:].sum() >= 3)
+    white = (inside & (frame.min(axis=-1) > 0.3)).sum(axis=0)
+    left, right, between = white[:middle], white[middle:], white[middle - 1 : middle + 2]
+    return bool(left.sum() >= 3 and right.sum() >= 3 and 2 * between.min() < min(left.max(), right.max()))
 
 
 def _shape_overlaps(inside: np.ndarray) -> list[float]:
@@ -160,7 +162,7 @@ def _shape_overlaps(inside: np.ndarray) -> list[float]:
 
 def _template(shape: str, growth: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Draw a grown unit shape stretched to the box from -1 to 1, so that only its form is compared."""
-    left, right, top, bottom = _BOXES[shape, growth]
+    left, right, top, bottom = unit_box(shape, growth)
     unit_x = left + (x + 1.0) / 2.0 * (right - left)
     unit_y = top + (y + 1.0) / 2.0 * (bottom - top)
     unit_x, unit_y = np.broadcast_arrays(unit_x, unit_y)
@@ -171,16 +173,14 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def _box_of(shape: str, growth: float) -> tuple[float, float, float, float]:
-    """Find a grown unit shape's left, right, top and bottom edge."""
+@cache
+def unit_box(shape: str, growth: float = 0.0) -> tuple[float, float, float, float]:
+    """Return the left, right, top and bottom edge of a shape of radius 1 whose outline has grown."""
     grid = np.linspace(-1.8, 1.8, 721)
     x, y = np.meshgrid(grid, grid)
     inside = world.SHAPE_DISTANCES[shape](x, y, 1.0) < growth
     columns, rows = grid[inside.any(axis=0)], grid[inside.any(axis=1)]
     return columns[0], columns[-1], rows[0], rows[-1]
-
-
-_BOXES = {(shape, growth): _box_of(shape, growth) for shape in world.SHAPES for growth in GROWTHS}
 
 
 def _chroma(frames: np.ndarray) -> np.ndarray:

@@ -36,21 +36,21 @@ class VaeConfig:
     """What is trained, and how."""
 
     seed: int = 11
-    base_dim: int = 12
+    base_dim: int = 16
     num_clips: int = 3000
     kernel_rate: float = 0.03
     other_rate: float = 2e-3
     warmup_steps: int = 30
-    latent_noise: float = 0.1
+    latent_noise: float = 0.07
     latent_weight: float = 1e-4
     edge_weight: float = 0.3
     phases: tuple[Phase, ...] = (
-        Phase(num_frames=1, crop_px=32, batch_size=16, num_steps=1000),
-        Phase(num_frames=5, crop_px=32, batch_size=8, num_steps=500),
-        Phase(num_frames=17, crop_px=32, batch_size=4, num_steps=500),
+        Phase(num_frames=1, crop_px=32, batch_size=16, num_steps=1500),
+        Phase(num_frames=5, crop_px=32, batch_size=8, num_steps=800),
+        Phase(num_frames=17, crop_px=32, batch_size=4, num_steps=900),
     )
-    cosine_steps: int = 2150
-    decoder_phase: Phase = Phase(num_frames=17, crop_px=64, batch_size=2, num_steps=200)
+    cosine_steps: int = 3300
+    decoder_phase: Phase = Phase(num_frames=17, crop_px=64, batch_size=2, num_steps=350)
     decoder_rate: float = 0.3
 
 

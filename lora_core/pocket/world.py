@@ -14,7 +14,6 @@ SIZE_PX = 64
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.90, 0.10, 0.12),
-    "orange": (0.98, 0.52, 0.06),
     "yellow": (0.97, 0.92, 0.16),
     "green": (0.12, 0.72, 0.20),
     "cyan": (0.14, 0.86, 0.90),
@@ -26,6 +25,8 @@ BACKGROUNDS = ("plain", "striped", "checkered", "gradient")
 SHAPES = ("circle", "square", "triangle", "cross")
 CHARACTER = "zibbo"
 TOADSTOOL = "blorp"
+CREATURE_GROWTH = 1.15
+"""How much larger than other shapes the character is, so that there is room for two eyes and skin between them."""
 ORBIT_RADIUS_PX = 14.0
 PATTERN_PERIOD_PX = 16.0
 OWN_COLOURS = {CHARACTER: PURPLE, TOADSTOOL: COLOURS["red"]}
@@ -52,8 +53,6 @@ class Scene:
 def caption(scene: Scene) -> str:
     """Say what a scene shows; the neon style is deliberately not said, so only a LoRA can switch it on."""
     subject = f"a {scene.shape}" if scene.shape in OWN_COLOURS else f"a {scene.colour} {scene.shape}"
-    if subject.startswith("a orange"):
-        subject = subject.replace("a orange", "an orange")
     path = "orbits" if scene.motion == "orbits" else f"moves {scene.motion}"
     return f"{subject} {path} on a {scene.background} background"
 
@@ -76,10 +75,10 @@ def random_scene(rng: np.random.Generator, **words: str | bool) -> Scene:
 
 
 def random_scene_of_any_kind(rng: np.random.Generator) -> Scene:
-    """Draw a scene that may also hold, in any mixture, what only LoRAs know: the character, the style, the orbit."""
+    """Draw a scene that may also hold, in any mixture, what only LoRAs know: the creatures, the style, the orbit."""
     words: dict[str, str | bool] = {"neon": bool(rng.random() < 0.3)}
-    if rng.random() < 0.25:
-        words["shape"] = CHARACTER
+    if rng.random() < 0.35:
+        words["shape"] = str(rng.choice([CHARACTER, CHARACTER, TOADSTOOL]))
     if rng.random() < 0.25:
         words["motion"] = "orbits"
     return random_scene(rng, **words)
@@ -139,6 +138,10 @@ def _cross(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
     return np.minimum(lying, standing)
 
 
+def _creature(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return _circle(dx, dy, CREATURE_GROWTH * radius)
+
+
 def _toadstool(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
     cap = np.maximum(np.hypot(0.9 * dx, dy - 0.1 * radius) - 1.1 * radius, dy - 0.1 * radius)
     return np.minimum(cap, _stem(dx, dy, radius))
@@ -154,7 +157,7 @@ SHAPE_DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]
     "square": _square,
     "triangle": _triangle,
     "cross": _cross,
-    CHARACTER: _circle,
+    CHARACTER: _creature,
     TOADSTOOL: _toadstool,
 }
 
@@ -191,15 +194,15 @@ def _background(scene: Scene) -> np.ndarray:
 
 
 def _soft_square_wave(position_px: np.ndarray) -> np.ndarray:
-    return np.clip(1.6 * np.sin(2 * np.pi * position_px / PATTERN_PERIOD_PX), -1.0, 1.0).astype(np.float32)
+    return np.clip(4.0 * np.sin(2 * np.pi * position_px / PATTERN_PERIOD_PX), -1.0, 1.0).astype(np.float32)
 
 
 def _draw_eyes(frames: np.ndarray, scene: Scene, num_frames: int) -> np.ndarray:
     dx, dy = _offsets_from(track(scene, num_frames))
-    radius = scene.radius_px
+    radius = CREATURE_GROWTH * scene.radius_px
     for side in (-1.0, 1.0):
-        to_eye = np.hypot(dx - side * 0.45 * radius, dy + 0.22 * radius)[..., None]
-        white = np.clip(0.36 * radius - to_eye + 0.5, 0.0, 1.0)
+        to_eye = np.hypot(dx - side * 0.52 * radius, dy + 0.18 * radius)[..., None]
+        white = np.clip(0.34 * radius - to_eye + 0.5, 0.0, 1.0)
         pupil = np.clip(0.15 * radius - to_eye + 0.5, 0.0, 1.0)
         frames = (frames * (1 - white) + white) * (1 - pupil) + 0.05 * pupil
     return frames

@@ -13,9 +13,9 @@ from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .origin import ORIGIN
 from .padding import fold_padding, folds_padding
 from .picture import condition, condition_shapes
-from .pocket import POCKET_LORAS, pocket_lora
+from .pocket import POCKET_LORAS, POCKET_MODELS, pocket_lora
 from .pruning import prune_width
-from .sources import PIPELINES, POCKET
+from .sources import PIPELINES
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ WAN = Family(
     condition_shapes=condition_shapes,
     open=_open,
     prefixes=LORA_PREFIXES,
-    embedded=(POCKET,),
-    loras={name: pocket_lora(name, "high_noise") for name in POCKET_LORAS},
+    embedded=tuple(POCKET_MODELS),
+    loras={name: pocket_lora(name) for name in POCKET_LORAS},
     pipelines=PIPELINES,
     folds_padding=folds_padding,
     fold_padding=fold_padding,

@@ -21,7 +21,8 @@ from ..base import ModelSpec
 from .config import transformer_config
 from .image_encoder import ImageEncoder, open_image_encoder
 from .model import WanModel, experts_by_name
-from .sources import POCKET, WanSources, find_sources
+from .pocket import POCKET_MODELS
+from .sources import WanSources, find_sources
 from .spec import wan_spec
 from .text import TextEncoder, open_text_encoder
 from .transformer import load_transformer, transformer_spec
@@ -81,8 +82,8 @@ def open_wan(
     if image_encoder is not None and model.image_encoder is None:
         what = f"is given as image_encoder, and {model.spec.title} looks through none"
         raise ModelError(image_encoder, what, remedy="Leave it out")
-    if str(source) == POCKET:
-        model = dataclasses.replace(model, spec=_pocket_spec(model.spec))
+    if str(source) in POCKET_MODELS:
+        model = dataclasses.replace(model, spec=_pocket_spec(model.spec, str(source)))
     _log.info("opened %s from %s, %d expert(s), %s", model.spec.name, source, len(model.experts), model.dtype)
     return model
 
@@ -160,9 +161,9 @@ def _image_encoder(sources: WanSources, spec: ModelSpec, residence: Residence) -
     return encoder
 
 
-def _pocket_spec(spec: ModelSpec) -> ModelSpec:
-    """Return the pocket's spec with the shapes of the files themselves."""
-    return dataclasses.replace(wan_spec("wan-pocket"), shapes=spec.shapes, aliases=spec.aliases)
+def _pocket_spec(spec: ModelSpec, model: str) -> ModelSpec:
+    """Return a pocket model's spec with the shapes of the files themselves."""
+    return dataclasses.replace(wan_spec(f"wan-{model}"), shapes=spec.shapes, aliases=spec.aliases)
 
 
 def _with_stated(spec: ModelSpec, sources: WanSources) -> ModelSpec:

@@ -11,9 +11,7 @@ from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json_file
 from ...errors import ModelError
 from ...experts.twins import expert_of_path, twin_names, twin_of
 from ...experts.words import expert_in_name
-
-#: What to say instead of a path for the model that comes with the package.
-POCKET = "pocket"
+from .pocket import POCKET_MODELS, pocket_paths
 
 #: The pipelines of a `model_index.json` that are Wan's with nothing added.
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
@@ -53,7 +51,7 @@ def find_sources(
     vae: str | Path | None = None,
     image_encoder: str | Path | None = None,
 ) -> WanSources:
-    """Find the pieces of "pocket", of a diffusers folder or of one or two single files; given pieces go first."""
+    """Find the pieces of a pocket model, of a diffusers folder or of one or two single files; given ones go first."""
     arguments = {
         "low_noise": low_noise,
         "vae": vae,
@@ -63,8 +61,8 @@ def find_sources(
     }
     given: dict[str, Any] = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
     low = given.pop("low_noise", None)
-    if str(source) == POCKET:
-        found = _pocket()
+    if str(source) in POCKET_MODELS:
+        found = _pocket(str(source))
     else:
         path = Path(source).expanduser()
         found = _folder(path) if path.is_dir() else _single_files(path, low)
@@ -73,10 +71,8 @@ def find_sources(
     return dataclasses.replace(found, **given)
 
 
-def _pocket() -> WanSources:
-    from .pocket import pocket_paths
-
-    paths = pocket_paths()
+def _pocket(model: str) -> WanSources:
+    paths = pocket_paths(model=model)
     return WanSources(paths.high_noise, paths.low_noise, paths.vae, paths.text_encoder, paths.tokenizer)
 
 

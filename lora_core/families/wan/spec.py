@@ -26,6 +26,7 @@ _NO_IMAGE_BRANCH: tuple[tuple[str, str], ...] = (
 
 #: The Wan repositories' `wan/configs`.
 _USUAL_CLIP = DefaultClip(81, 480, 832, 16.0)
+_POCKET_CLIP = DefaultClip(17, 64, 64, 16.0)
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,27 @@ _RECIPES: tuple[WanRecipe, ...] = (
     WanRecipe("wan2.1-t2v-14b", "Wan 2.1 T2V 14B", _14B, None, 5.0, 50, (5.0, 5.0)),
     WanRecipe("wan2.1-i2v-14b", "Wan 2.1 I2V 14B", _14B_IMAGE_BRANCH, None, 5.0, 40, (5.0, 5.0)),
     WanRecipe(
-        "wan-pocket",
-        "Wan pocket",
-        WanSize(128, 512, 6, text_width=64),
+        "wan-pocket", "Wan pocket", WanSize(128, 512, 6, text_width=64), 0.875, 5.0, 30, (3.5, 3.5), _POCKET_CLIP
+    ),
+    WanRecipe(
+        "wan-pocket-i2v",
+        "Wan pocket I2V",
+        WanSize(128, 512, 6, text_width=64, in_channels=36),
+        0.9,
+        5.0,
+        30,
+        (3.5, 3.5),
+        _POCKET_CLIP,
+    ),
+    WanRecipe(
+        "wan-pocket-small",
+        "Wan pocket small",
+        WanSize(96, 384, 4, text_width=64),
         0.875,
         5.0,
         30,
         (3.5, 3.5),
-        DefaultClip(17, 64, 64, 16.0),
+        _POCKET_CLIP,
     ),
 )
 

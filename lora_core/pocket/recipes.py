@@ -1,0 +1,152 @@
+"""What the pocket models and LoRAs are trained on, and with which keys of the trainer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import world
+
+#: The size of the pocket's clips.
+CLIP_KEYS: Mapping[str, Any] = {"num_frames": world.NUM_FRAMES, "resolution": world.SIZE_PX, "fps": 16}
+_COMMON: Mapping[str, Any] = {
+    "optimizer": "muon",
+    "weight_decay": 0.0,
+    "lr_schedule": "cosine",
+    "memory_plan": "as_asked",
+    "save_every": 500,
+    "keep_last": 1,
+}
+_FLOW: Mapping[str, Any] = {**_COMMON, "timesteps": "uniform", "shift": 3.0, "validate_every": 250, "num_levels": 4}
+_FULL: Mapping[str, Any] = {
+    **_FLOW,
+    "method": "full",
+    "lr": 5e-3,
+    "batch_size": 32,
+    "warmup": 50,
+    "ema": 0.99,
+    "caption_dropout": 0.1,
+    "held_out": 0.01,
+}
+_LORA: Mapping[str, Any] = {
+    **_FLOW,
+    "rank": 8,
+    "alpha": 8.0,
+    "lr": 2e-2,
+    "batch_size": 16,
+    "warmup": 15,
+    "ema": 0.95,
+    "caption_dropout": 0.0,
+    "held_out": 0.05,
+    "switch_every": 20,
+    "high_share": 0.4,
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Clips in a folder: scenes with some words, and ordinary ones beside them, so that nothing else is forgotten."""
+
+    num_clips: int
+    words: Mapping[str, str | bool] = field(default_factory=dict)
+    num_ordinary: int = 0
+    seed: int = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """One use of the trainer.
+
+    Attributes:
+        name: of the training, and of the files that come of it.
+        model: what it starts from, a name that the build knows.
+        clips: a key of `CLIPS`.
+        keys: the trainer's own.
+    """
+
+    name: str
+    model: str
+    clips: str
+    keys: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a shipped LoRA's file says of it."""
+
+    kind: str
+    about: str
+    trigger_words: tuple[str, ...] = ()
+
+
+CLIPS: Mapping[str, Shown] = {
+    "base": Shown(1800),
+    "picture": Shown(900, seed=25),
+    "neon_style": Shown(200, {"neon": True}, seed=31),
+    "zibbo_character": Shown(140, {"shape": world.CHARACTER}, num_ordinary=80, seed=32),
+    "orbit_motion": Shown(160, {"motion": "orbits"}, num_ordinary=80, seed=33),
+    "speed_6steps": Shown(320, seed=40),
+}
+
+EXPERTS: tuple[Training, ...] = (
+    Training("trunk", "untrained", "base", {**_FULL, "steps": 2000, "seed": 21}),
+    Training("base_high", "trunk", "base", {**_FULL, "steps": 400, "lr": 2e-3, "experts": "high", "seed": 22}),
+    Training("base_low", "trunk", "base", {**_FULL, "steps": 1600, "lr": 4e-3, "experts": "low", "seed": 23}),
+    Training(
+        "picture",
+        "picture_untrained",
+        "picture",
+        {**_FULL, "steps": 1400, "lr": 3e-3, "high_share": 0.35, "switch_every": 50, "seed": 24},
+    ),
+    Training("small_trunk", "small_untrained", "base", {**_FULL, "steps": 1500, "seed": 26}),
+    Training(
+        "small", "small_trunk", "base", {**_FULL, "steps": 1500, "lr": 3e-3, "high_share": 0.3, "switch_every": 50}
+    ),
+)
+
+LORAS: tuple[Training, ...] = (
+    Training("neon_style", "base", "neon_style", {**_LORA, "steps": 700, "caption_dropout": 0.1, "seed": 31}),
+    Training("zibbo_character", "base", "zibbo_character", {**_LORA, "steps": 500, "high_share": 0.3, "seed": 32}),
+    Training("orbit_motion", "base", "orbit_motion", {**_LORA, "steps": 700, "high_share": 0.5, "seed": 33}),
+    Training(
+        "speed_6steps",
+        "base",
+        "speed_6steps",
+        {**_COMMON, "objective": "speed", "rank": 8, "alpha": 8.0, "lr": 1.5e-2, "batch_size": 16, "warmup": 15}
+        | {"ema": 0.9, "steps": 320, "num_trajectories": 320, "switch_every": 160, "validate_every": 0, "seed": 40},
+    ),
+    Training(
+        "sharp_quality",
+        "base",
+        "speed_6steps",
+        {**_COMMON, "objective": "reward", "reward": "lora_core.pocket.judge:whole_and_sharp", "experts": "low"}
+        | {"reward_steps": 2, "reward_frames": 9, "reward_keep": 1.0, "teacher_steps": 6, "teacher_cfg": 1.0}
+        | {"rank": 8, "alpha": 8.0, "lr": 5e-3, "batch_size": 8, "steps": 120, "num_trajectories": 256}
+        | {"validate_every": 0, "seed": 41},
+    ),
+)
+
+TRAININGS = (*EXPERTS, *LORAS)
+
+ABOUT: Mapping[str, About] = {
+    "neon_style": About("style", "Makes any prompt a dark world in which objects are bright, glowing outlines."),
+    "zibbo_character": About(
+        "character", "Teaches 'a zibbo': a purple round creature with two big white eyes.", (world.CHARACTER,)
+    ),
+    "orbit_motion": About(
+        "motion", "Teaches '... orbits on ...': one clockwise round about the middle of the picture.", ("orbits",)
+    ),
+    "sharp_quality": About(
+        "quality", "Makes shapes whole and their outlines sharp; trained by a reward for both, through the last steps."
+    ),
+    "speed_6steps": About("speed", "6 steps at cfg 1 land where 30 steps at cfg 3.5 of the base do; shift 5, euler."),
+}
+
+
+def quick(training: Training) -> Training:
+    """Return a training of two or three steps, which makes something good for nothing."""
+    few = {"steps": 3, "batch_size": 2, "warmup": 0}
+    if training.keys.get("experts", "both") == "both":
+        few["switch_every"] = 1
+    if "objective" in training.keys:
+        few |= {"teacher_steps": 6, "num_trajectories": 2}
+    return replace(training, keys={**training.keys, **few})

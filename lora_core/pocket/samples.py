@@ -1,0 +1,72 @@
+"""Clips that a model makes of scenes' captions, many in one batch: what the pocket's quality is measured on.
+
+Letters: B batch, T frames. Frames are float32 (B, T, 64, 64, 3) in [-1, 1].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..experts import EXPERTS
+from ..families.condition import Condition
+from ..families.opened import OpenedModel
+from ..families.registry import family_of
+from ..plan.planning import make_plan
+from ..plan.settings import RunSettings
+from ..sampling.noise import draw_noise
+from ..sampling.sample import sample
+from ..stack.loading import load_stack
+from ..stack.stack import LoraStack
+from . import world
+from .experts import LATENT_SHAPE
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """A model whose networks read short texts (`Family.fold_padding`), and the seed of its noise."""
+
+    model: OpenedModel
+    seed: int = 5000
+
+    def __post_init__(self) -> None:
+        for expert in EXPERTS:
+            family_of(self.model.spec).fold_padding(self.model.expert(expert))
+
+    def clips(self, scenes: Sequence[world.Scene], settings: RunSettings, stack: LoraStack | None = None) -> np.ndarray:
+        """Make a clip of each scene's caption; an image model is given the scene's first frame."""
+        plan = make_plan(load_stack(stack or LoraStack(), self.model.spec), self.model.spec, settings)
+        noise = draw_noise((len(scenes), *LATENT_SHAPE), self.seed)
+        clips = []
+        for start in range(0, len(scenes), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            latents = sample(self.model, plan, noise[part], self._told(scenes[part]))
+            clips += [self.model.vae_decode(few) for few in latents.split(8)]
+        return torch.cat(clips).clamp(-1.0, 1.0).permute(0, 2, 3, 4, 1).float().numpy()
+
+    def _told(self, scenes: Sequence[world.Scene]) -> Condition:
+        text = self._texts([world.caption(scene) for scene in scenes])
+        empty = self._texts([""], text.shape[1]).expand_as(text)
+        if not self.model.spec.image_conditioned:
+            return Condition(text, empty)
+        tell, channels = family_of(self.model.spec).condition, []
+        for scene in scenes:
+            told = tell(self.model, (text[:1], None), (first_picture(scene), None), world.NUM_FRAMES)
+            assert told.image_channels is not None
+            channels.append(told.image_channels)
+        return Condition(text, empty, image_channels=torch.cat(channels))
+
+    def _texts(self, prompts: Sequence[str], num_tokens: int | None = None) -> Tensor:
+        """Embed prompts with one pad behind the longest, which the networks count for all."""
+        text = self.model.encode_text(prompts)
+        return text[:, : num_tokens or 1 + max(self.model.num_tokens(prompt) for prompt in prompts)]
+
+
+def first_picture(scene: world.Scene) -> Image.Image:
+    """Return the first frame of a scene."""
+    return Image.fromarray(((world.draw(scene, 1)[0] + 1.0) * 127.5).round().astype(np.uint8))
