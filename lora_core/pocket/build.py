@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -25,11 +26,13 @@ from .bars import shown_progress
 from .clips import draw_clips, numbered
 from .experts import SMALL, build_expert, with_image_channels
 from .export import ship_expert, ship_lora, write_expert, write_text, write_vae
+from .preview_colours import NUM_CLIPS, fit_colours
 from .quality import QualityConfig, format_table, measure_quality
 from .recipes import ABOUT, CLIPS, TRAININGS, Shown, Training, quick
 from .scenes import training_scenes
 from .text import build_text_encoder, build_tokenizer
 from .train_vae import Phase, VaeConfig, refine_decoder, train_vae
+from .train_vae import draw_clips as draw_vae_clips
 from .trainings import open_model, run_training
 
 
@@ -153,7 +156,8 @@ def build_decoder(shop: Workshop) -> None:
 def build_parts(shop: Workshop) -> None:
     """Write the VAE, and make the tokenizer and the text encoder, which need no training."""
     paths = shop.assets()
-    write_vae(shop.vae, paths.vae)
+    clips = draw_vae_clips(np.random.default_rng(shop.config.vae.seed), min(NUM_CLIPS, shop.config.vae.num_clips))
+    write_vae(shop.vae, paths.vae, fit_colours(shop.vae, clips))
     write_text(build_tokenizer(), build_text_encoder(shop.config.text_seed), (paths.text_encoder, paths.tokenizer))
 
 

@@ -25,9 +25,9 @@ def write_expert(expert: nn.Module, path: Path) -> None:
     _write(_renamed(expert.state_dict(), to_native), path, stating_metadata(expert))
 
 
-def write_vae(vae: AutoencoderKLWan, path: Path) -> None:
+def write_vae(vae: AutoencoderKLWan, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the VAE in half precision."""
-    _write(_halved(_renamed(vae.state_dict(), vae_to_native)), path, {})
+    _write(_halved(_renamed(vae.state_dict(), vae_to_native)), path, metadata)
 
 
 def write_text(tokenizer: PreTrainedTokenizerFast, encoder: UMT5EncoderModel, paths: tuple[Path, Path]) -> None:
