@@ -10,8 +10,8 @@ import folder_paths
 from comfy.sd import CLIP, VAE
 
 from ..lora_core import ModelError
-from ..lora_core.families.wan.pocket import pocket_paths
-from ..lora_core.families.wan.sources import POCKET, find_sources
+from ..lora_core.families.wan.pocket import POCKET_MODELS, pocket_paths
+from ..lora_core.families.wan.sources import find_sources
 from .sockets import WanModelHandle
 
 #: The trainer's keys that name files -> the model folders they are looked for in.
@@ -45,7 +45,7 @@ def base_files(model: WanModelHandle, clip: CLIP | None, vae: VAE | None, named:
         for key, (part, kind) in patchers.items()
         if part is not None and key not in named
     }
-    is_pocket = (own | named)["model"] == POCKET
+    is_pocket = (own | named)["model"] in POCKET_MODELS
     if is_pocket:  # which brings its own; what came from it is nothing else
         brought = {str(pocket_paths().text_encoder), str(pocket_paths().vae)}
         given = {key: path for key, path in given.items() if path not in brought}
@@ -63,8 +63,8 @@ def _of_model(model: WanModelHandle) -> dict[str, str]:
         remedy = "Use LoadWanModel, or add the lines model=FILE and low_noise=FILE to 'settings'"
         raise ModelError("TrainLoraFromClips", what, expected="a model from LoadWanModel", remedy=remedy)
     sources = model.sources
-    if sources.high == pocket_paths().high_noise:
-        return {"model": POCKET}
+    if name := next((name for name in POCKET_MODELS if sources.high == pocket_paths(model=name).high_noise), None):
+        return {"model": name}
     if sources.low is None and find_sources(sources.high).low is not None:
         remedy = "Choose 'auto' as its low_noise in LoadWanModel; the input 'experts' says which of the two learns"
         raise ModelError(sources.high.name, "is one of a pair, and was loaded as a single expert", remedy=remedy)
@@ -92,8 +92,8 @@ def _of_patcher(part: CLIP | VAE, kind: str, key: str) -> str:
 
 
 def _found(key: str, name: str) -> str:
-    if key == "model" and name == POCKET:
-        return POCKET
+    if key == "model" and name in POCKET_MODELS:
+        return name
     for folder in FILE_KEYS[key]:
         if folder in folder_paths.folder_names_and_paths and (path := folder_paths.get_full_path(folder, name)):
             return path

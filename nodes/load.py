@@ -12,7 +12,6 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 
 from ..lora_core import ModelError
-from ..lora_core.families.wan.pocket import POCKET as POCKET_SOURCE
 from ..lora_core.families.wan.sources import WanSources, find_sources
 from .base import Node, blocked, schema
 from .bridge import bind, patched_shift, spec_of, with_shift
@@ -21,6 +20,12 @@ from .folders import fingerprint
 from .sockets import WanModelHandle, WanModelType, model_of
 
 POCKET = "pocket (built in)"
+#: Choice of a model that comes with WanLoom -> its name everywhere else.
+POCKETS = {
+    POCKET: "pocket",
+    "pocket I2V (built in)": "pocket-i2v",
+    "pocket small (built in)": "pocket-small",
+}
 AUTO = "auto: find the twin"
 SINGLE = "none: single expert"
 NONE = "none"
@@ -41,7 +46,7 @@ class LoadWanModel(Node):
             inputs=[
                 io.Combo.Input(
                     "high_noise",
-                    options=[POCKET, *models],
+                    options=[*POCKETS, *models],
                     default=POCKET,
                     tooltip="The high-noise expert, or the only file of a Wan model with one expert. "
                     "The pocket model is a tiny Wan that comes with WanLoom and needs no download.",
@@ -111,7 +116,10 @@ class LoadWanModel(Node):
         high = load_expert(files.high, weight_dtype)
         low = None if files.low is None else load_expert(files.low, weight_dtype)
         model = replace(paired(high, low, files.high.name), sources=files)
-        clip = None if files.text_encoder is None else _load_clip(files.text_encoder, is_pocket=high_noise == POCKET)
+        is_pocket = high_noise in POCKETS
+        if is_pocket:
+            _show_true_colours(model)
+        clip = None if files.text_encoder is None else _load_clip(files.text_encoder, is_pocket=is_pocket)
         return io.NodeOutput(
             model,
             clip or blocked(cls.name(), "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
@@ -222,10 +230,17 @@ def _load_clip(path: Path, *, is_pocket: bool) -> CLIP:
     return load_pocket_clip() if is_pocket else load_clip(path)
 
 
+def _show_true_colours(model: WanModelHandle) -> None:
+    from .pocket_previews import show_true_colours
+
+    for _, expert in model.experts():
+        show_true_colours(expert)
+
+
 def _choose(high_noise: str, low_noise: str, text_encoder: str, vae: str) -> WanSources:
     """Return the files that the widgets' values stand for."""
-    if high_noise == POCKET:
-        return _choose_pocket(low_noise, text_encoder, vae)
+    if high_noise in POCKETS:
+        return _choose_pocket(POCKETS[high_noise], low_noise, text_encoder, vae)
     high = _file("diffusion_models", high_noise)
     if low_noise == SINGLE:
         found = WanSources(high)
@@ -235,14 +250,14 @@ def _choose(high_noise: str, low_noise: str, text_encoder: str, vae: str) -> Wan
     return replace(found, **{key: _file(*choice) for key, choice in given.items() if choice[1] != NONE})
 
 
-def _choose_pocket(low_noise: str, text_encoder: str, vae: str) -> WanSources:
+def _choose_pocket(model: str, low_noise: str, text_encoder: str, vae: str) -> WanSources:
     others = [name for name in (low_noise, text_encoder, vae) if name not in (AUTO, NONE)]
     if others:
         remedy = f"Choose '{AUTO}' and '{NONE}', or another high-noise model"
         raise ModelError(
             "LoadWanModel", f"the pocket model brings all its parts, and {others[0]!r} is no part of it", remedy=remedy
         )
-    return find_sources(POCKET_SOURCE)
+    return find_sources(model)
 
 
 def _file(folder: str, name: str) -> Path:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "training": {"checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "engine": {"checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
-    "pocket": {"families", "files", "plan"},
+    "pocket": {"families", "files", "media", "plan", "sampling", "stack", "training"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
     "cli": {
         *("checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket", "training"),

@@ -49,8 +49,8 @@ def build_expert(size: Size = NORMAL, seed: int = 20) -> WanTransformer3DModel:
 @torch.no_grad()
 def with_image_channels(expert: WanTransformer3DModel) -> WanTransformer3DModel:
     """Build an image-to-video expert that computes what `expert` does until it has learnt to look at its picture."""
-    config = dict(expert.config)
-    image_expert = WanTransformer3DModel.from_config(config | {"in_channels": config["in_channels"] + IMAGE_CHANNELS})
+    arguments = {name: value for name, value in expert.config.items() if not name.startswith("_")}
+    image_expert = WanTransformer3DModel(**arguments | {"in_channels": arguments["in_channels"] + IMAGE_CHANNELS})
     state = expert.state_dict()
     narrow = state["patch_embedding.weight"]
     wide = narrow.new_zeros(narrow.shape[0], narrow.shape[1] + IMAGE_CHANNELS, *narrow.shape[2:])

@@ -21,7 +21,7 @@ def test_every_stage_runs_and_leaves_files_in_native_naming(tmp_path: Path) -> N
         assert json.loads(file.metadata()["config"]) == {"transformer": {"num_heads": 4, "text_dim": 64}}
     with safe_open(paths.vae, framework="pt") as file:
         assert {"encoder.conv1.weight", "decoder.head.2.weight", "conv1.weight", "conv2.weight"} <= set(file.keys())
-    for name in POCKET_LORAS:
-        for side in ("high_noise", "low_noise"):
+    for name, experts in POCKET_LORAS.items():
+        for side in experts:
             with safe_open(paths.loras / f"{name}_{side}.safetensors", framework="pt") as file:
                 assert all(key.startswith("diffusion_model.blocks.") for key in file.keys())  # noqa: SIM118  # no dict

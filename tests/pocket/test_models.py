@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
+from lora_core.families.wan.padding import fold_padding
 from lora_core.pocket.dense_vae import decode_latents, encode_clip
-from lora_core.pocket.experts import build_expert, fold_padding, predict_velocity
+from lora_core.pocket.experts import build_expert, predict_velocity, with_image_channels
 from lora_core.pocket.text import (
     MAX_CAPTION_TOKENS,
     MAX_PROMPT_TOKENS,
@@ -37,8 +38,20 @@ def test_one_folded_pad_equals_hundreds_of_pads() -> None:
     padded = torch.cat([text[:, :-1], text.new_zeros(2, MAX_PROMPT_TOKENS - MAX_CAPTION_TOKENS, text.shape[-1])], dim=1)
     with torch.no_grad():
         plain = predict_velocity(expert, x, sigma, padded)
-        folded = predict_velocity(fold_padding(expert), x, sigma, text)
+        fold_padding(expert)
+        folded = predict_velocity(expert, x, sigma, text)
     torch.testing.assert_close(folded, plain, atol=1e-3, rtol=1e-4)
+
+
+def test_an_image_expert_begins_as_the_one_it_was_made_of_whatever_its_picture() -> None:
+    expert = build_expert().eval()
+    torch.nn.init.normal_(expert.proj_out.weight)
+    x, sigma, text = torch.randn(2, 16, 2, 4, 4), torch.tensor([0.95, 0.4]), torch.randn(2, 5, 64)
+    told = torch.cat([x, torch.randn(2, 20, 2, 4, 4)], dim=1)
+    with torch.no_grad():
+        plain = predict_velocity(expert, x, sigma, text)
+        image = predict_velocity(with_image_channels(expert).eval(), told, sigma, text)
+    torch.testing.assert_close(image, plain, atol=1e-5, rtol=1e-5)
 
 
 def test_every_word_keeps_an_embedding_of_its_own() -> None:

@@ -23,7 +23,7 @@ def test_the_same_seed_draws_the_same_clip() -> None:
     ("scene", "text"),
     [
         (world.Scene(), "a red circle moves right on a plain background"),
-        (world.Scene(colour="orange", motion="up"), "an orange circle moves up on a plain background"),
+        (world.Scene(colour="cyan", motion="up"), "a cyan circle moves up on a plain background"),
         (world.Scene(shape="zibbo", motion="orbits"), "a zibbo orbits on a plain background"),
         (world.Scene(shape="blorp", colour="blue"), "a blorp moves right on a plain background"),
         (world.Scene(neon=True), "a red circle moves right on a plain background"),
