@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lora_core import save_video
-from lora_core.pocket import world
+from lora_core.pocket import clips, world
 
-FPS = 16
 SEED = 40
 
 
@@ -34,11 +32,7 @@ def scenes(number: int = 1) -> dict[str, world.Scene]:
 
 def draw_clips(folder: Path, num_rounds: int = 1) -> None:
     """Write every clip as an MP4, its caption beside it under the same name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, scene in (pair for number in range(num_rounds) for pair in scenes(number + 1).items()):
-        frames = ((world.draw(scene) + 1.0) * 127.5).round().astype(np.uint8)
-        save_video(frames, folder / f"{name}.mp4", FPS)
-        (folder / f"{name}.txt").write_text(world.caption(scene) + "\n", encoding="utf-8")
+    clips.draw_clips(dict(pair for number in range(num_rounds) for pair in scenes(number + 1).items()), folder)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,11 @@ SCALE = 2
 """How much larger than themselves clips are written: H.264 keeps colours at half the size."""
 
 
-def draw_clips(scenes: Mapping[str, world.Scene], folder: Path, progress: Progress) -> None:
+def _unheard(done: int, total: int, what: str) -> None:
+    """Take no note of progress."""
+
+
+def draw_clips(scenes: Mapping[str, world.Scene], folder: Path, progress: Progress = _unheard) -> None:
     """Write what a folder lacks of some clips: name -> scene, as `name.mp4` with its caption in `name.txt`."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, scene) in enumerate(scenes.items(), 1):
