@@ -1,9 +1,9 @@
-"""A pair of experts smaller than the pocket's, on its latents and its texts: cut untrained, and trained by the trainer.
+"""A pair of experts as large as pocket-small and unrelated to it: begun with other numbers, trained on other clips.
 
-    python benchmarks/small_pair.py FOLDER [--steps 2000] [--num-clips 240] [--seed 0]
+    python benchmarks/small_pair.py FOLDER [--steps 1200] [--num-clips 400] [--seed 1]
 
 Leaves FOLDER/small_high_noise.safetensors and its low-noise twin, to be opened with the pocket's VAE, text encoder and
-tokenizer (`benchmarks/transfer.py` does). With --steps 0 the pair stays untrained. Prints one line of JSON.
+tokenizer: the control of `benchmarks/transfer.py`. With --steps 0 it stays untrained. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -14,35 +14,23 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 from lora_core import make_config, open_wan, prepare, save_video, train
 from lora_core.experts import EXPERTS
 from lora_core.families.wan.model import WanModel
 from lora_core.families.wan.pocket import pocket_paths
 from lora_core.pocket import world
+from lora_core.pocket.experts import SMALL, build_expert
 from lora_core.pocket.export import write_expert
+from lora_core.pocket.recipes import CLIP_KEYS, recipe
 
 FPS = 16
 
 
-def cut_pair(folder: Path, *, num_heads: int = 2, ffn_width: int = 256, num_blocks: int = 4, seed: int = 0) -> Path:
+def untrained_pair(folder: Path, seed: int) -> Path:
     """Write an untrained pair whose experts begin alike, as the pocket's do; return the high-noise file."""
-    torch.manual_seed(seed)
-    expert = WanTransformer3DModel(
-        num_attention_heads=num_heads,
-        attention_head_dim=32,
-        text_dim=64,
-        ffn_dim=ffn_width,
-        num_layers=num_blocks,
-        cross_attn_norm=True,
-        rope_max_seq_len=1024,
-    )
-    torch.nn.init.zeros_(expert.proj_out.weight)
-    torch.nn.init.zeros_(expert.proj_out.bias)
     for name in EXPERTS:
-        write_expert(expert, folder / f"small_{name}.safetensors")
+        write_expert(build_expert(SMALL, seed), folder / f"small_{name}.safetensors")
     return folder / "small_high_noise.safetensors"
 
 
@@ -69,44 +57,22 @@ def draw_clips(folder: Path, num_clips: int, seed: int, **words: str | bool) -> 
 def train_pair(high: Path, folder: Path, steps: int, num_clips: int, seed: int) -> Path:
     """Train all weights of an untrained pair; return the high-noise file of the result."""
     clips = draw_clips(folder / "clips", num_clips, seed)
-    given = {
-        "clips": str(clips),
-        "name": "small",
-        "model": str(high),
-        "num_frames": world.NUM_FRAMES,
-        "resolution": world.SIZE_PX,
-        "method": "full",
-        "steps": steps,
-        "batch_size": 8,
-        "lr": 2e-3,
-        "lr_schedule": "cosine",
-        "warmup": 50,
-        "ema": 0.99,
-        "timesteps": "uniform",
-        "shift": 3.0,
-        "high_share": 0.4,
-        "caption_dropout": 0.1,
-        "held_out": 0.05,
-        "validate_every": max(1, steps // 6),
-        "save_every": 0,
-        "memory_plan": "as_asked",
-        "seed": seed,
-    }
-    model, config = open_small(high), make_config(given)
+    given = {**CLIP_KEYS, **recipe("small").keys, "lr": 5e-3, "batch_size": 16, "steps": steps, "seed": seed}
+    model, config = open_small(high), make_config({**given, "clips": str(clips), "name": "small", "model": str(high)})
     prepared = prepare(config.folder, model, config.clips)
     done = train(config, model, prepared.cache, folder / "run")
     return done.files["high_noise"]
 
 
 def main() -> None:
-    """Cut, train, and say what came of it."""
+    """Make, train, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--num-clips", type=int, default=240)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--num-clips", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    untrained = cut_pair(options.folder / "untrained", seed=options.seed)
+    untrained = untrained_pair(options.folder / "untrained", options.seed)
     high = untrained
     if options.steps:
         high = train_pair(untrained, options.folder, options.steps, options.num_clips, options.seed)

@@ -1,14 +1,13 @@
 """A LoRA of a smaller pair steers the pocket model: how much of what a native LoRA does comes across, at what cost.
 
-    python benchmarks/transfer.py --small small_high_noise.safetensors --unrelated other_high_noise.safetensors \
-        --work FOLDER [--kind neon] [--seeds 3] [--out results.json]
+    python benchmarks/transfer.py --unrelated small_high_noise.safetensors --work FOLDER [--kind neon] [--out FILE.json]
 
 For each seed a style (neon), a character (zibbo) or a motion (orbit) is learnt three times by the trainer, from the
-same clips and with the same keys: on the pocket itself (native), on the small pair, and on an unrelated small pair of
-the same shapes, whose LoRA is then put on the small pair (the control). Recovery is R = (transferred - base) /
-(native - base), on the LoRA's own measure of generated clips and on the loss of clips that no training has seen.
-"Usable" from R 0.5, "equal" from 0.9. What the base is measured by besides means something for the style alone.
-The small pairs come from `benchmarks/small_pair.py`. Prints tables and, last, one line of JSON.
+same clips and with the keys of the embedded LoRA of its kind: on the pocket itself (native), on pocket-small, and on an
+unrelated pair of the same shapes (`benchmarks/small_pair.py`), whose LoRA is then put on pocket-small (the control).
+Recovery is R = (transferred - base) / (native - base), on the LoRA's own measure of generated clips and on the loss of
+clips that no training has seen. "Usable" from R 0.5, "equal" from 0.9. What the base is measured by besides means
+something for the style alone. Prints tables and, last, one line of JSON.
 """
 
 from __future__ import annotations
@@ -48,29 +47,14 @@ from lora_core.files.read import read_lora
 from lora_core.plan.route import RoutedLora
 from lora_core.pocket import world
 from lora_core.pocket.measure import read_clip
+from lora_core.pocket.recipes import CLIP_KEYS, recipe
 from lora_core.training.assembly import boundary_of, levels_of
 from lora_core.training.batches import Batch, BatchSource
 from lora_core.training.settings.clips import ClipSettings
 from lora_core.training.settings.noise import NoiseSettings
 
-KEYS = {
-    "num_frames": world.NUM_FRAMES,
-    "resolution": world.SIZE_PX,
-    "rank": 16,
-    "lr": 1e-2,
-    "timesteps": "uniform",
-    "shift": 3.0,
-    "batch_size": 8,
-    "warmup": 10,
-    "lr_schedule": "cosine",
-    "ema": 0.95,
-    "high_share": 0.4,
-    "caption_dropout": 0.1,
-    "validate_every": 0,
-    "save_every": 0,
-    "held_out": 0.0,
-    "memory_plan": "as_asked",
-}
+#: In the place of what the embedded LoRAs are trained with: fewer clips, nothing measured on the way.
+KEYS = {**CLIP_KEYS, "batch_size": 8, "held_out": 0.0, "validate_every": 0, "save_every": 0}
 #: Student's t for a 95 % interval, by the number of seeds.
 _T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}
 
@@ -80,6 +64,8 @@ KINDS: dict[str, dict[str, str | bool]] = {
     "zibbo": {"shape": world.CHARACTER},
     "orbit": {"motion": "orbits"},
 }
+#: What is learnt -> the embedded LoRA that is trained in the same way.
+LIKE = {"neon": "neon_style", "zibbo": "zibbo_character", "orbit": "orbit_motion"}
 
 Velocity = Callable[[Tensor, float, Tensor], Tensor]
 
@@ -96,13 +82,14 @@ class Score:
     seconds: float
 
 
-def learn(model: WanModel, name: str, clips: Path, folder: Path, steps: int, seed: int) -> Path:
+def learn(
+    model: WanModel, name: str, clips: Path, folder: Path, *, kind: str, source: str | Path, steps: int, seed: int
+) -> Path:
     """Train the LoRA pair of a model; return the high-noise file. What is there already stays."""
     out = folder / f"{name}_high_noise.safetensors"
     if not out.exists():
-        source = model.files["high"]
-        given = {**KEYS, "clips": str(clips), "name": name, "model": str(source), "steps": steps, "seed": seed}
-        config = make_config(given)
+        keys = {**recipe(LIKE[kind]).keys, **KEYS, "steps": steps, "seed": seed}
+        config = make_config({**keys, "clips": str(clips), "name": name, "model": str(source)})
         train(config, model, prepare(config.folder, model, config.clips).cache, folder)
     return out
 
@@ -204,7 +191,9 @@ def recovery(values: Sequence[float]) -> dict[str, float | str]:
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Train, generate and measure for every seed."""
     work: Path = options.work
-    pocket, small, unrelated = open_wan("pocket"), open_small(options.small), open_small(options.unrelated)
+    pocket, small, unrelated = open_wan("pocket"), open_wan("pocket-small"), open_small(options.unrelated)
+    sources = {"native": ("pocket", pocket), "small": ("pocket-small", small)}
+    sources["unrelated"] = (options.unrelated, unrelated)
     rng = np.random.default_rng(99)
     words = KINDS[options.kind]
     shown = {key: value for key, value in words.items() if key != "neon"}  # the style alone is not in the prompt
@@ -217,8 +206,17 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     for seed in range(options.seeds):
         clips = draw_clips(work / f"clips_{seed}", 24, 500 + seed, **words)
         loras = {
-            name: learn(model, name, clips, work / f"{name}_{seed}", options.steps, seed)
-            for name, model in (("native", pocket), ("small", small), ("unrelated", unrelated))
+            name: learn(
+                model,
+                name,
+                clips,
+                work / f"{name}_{seed}",
+                kind=options.kind,
+                source=source,
+                steps=options.steps,
+                seed=seed,
+            )
+            for name, (source, model) in sources.items()
         }
         measured = partial(score, pocket, options.kind, scenes, batches)
         row = {
@@ -256,13 +254,12 @@ def summary(base: Score, rows: Sequence[dict[str, Score]], options: argparse.Nam
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", type=Path, required=True, help="the small pair's high-noise file")
-    parser.add_argument("--unrelated", type=Path, required=True, help="another small pair of the same shapes")
+    parser.add_argument("--unrelated", type=Path, required=True, help="another pair of the shapes of pocket-small")
     parser.add_argument("--work", type=Path, required=True, help="where clips and LoRAs are kept")
     parser.add_argument("--kind", choices=list(KINDS), default="neon")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=120, help="of each LoRA's training")
-    parser.add_argument("--num-clips", type=int, default=8, help="clips that are generated and measured")
+    parser.add_argument("--steps", type=int, default=200, help="of each LoRA's training")
+    parser.add_argument("--num-clips", type=int, default=16, help="clips that are generated and measured")
     parser.add_argument("--strength", type=float, default=1.0, help="lambda")
     parser.add_argument("--sweep", type=float, nargs="*", default=[], help="further lambdas, by their loss alone")
     parser.add_argument("--out", type=Path, help="where to keep the results")

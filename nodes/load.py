@@ -49,7 +49,7 @@ class LoadWanModel(Node):
                     options=[*POCKETS, *models],
                     default=POCKET,
                     tooltip="The high-noise expert, or the only file of a Wan model with one expert. "
-                    "The pocket model is a tiny Wan that comes with WanLoom and needs no download.",
+                    "The pocket models are tiny Wans that come with WanLoom and need no download.",
                 ),
                 io.Combo.Input(
                     "low_noise",

@@ -15,6 +15,10 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.skipif(not pocket_paths().loras.is_dir(), reason="the pocket LoRAs are not built yet")
 
 
+#: What the first steps leave: presets, plots, videos, and a folder of frames.
+FIRST_STEPS = {"my_stack.json", "plan.png", "zibbo.mp4", "zibbo.json", "cross", "from_picture.mp4"}
+
+
 def block(heading: str, language: str) -> str:
     """Return the first block of code in that language under a heading."""
     found = re.search(rf"^## {heading}\n.*?^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -33,7 +37,7 @@ def test_the_first_steps_run_as_pasted(folder: Path) -> None:
         program, *arguments = shlex.split(line, comments=True)
         ended = CliRunner().invoke(cli, arguments, catch_exceptions=False)
         assert (program, ended.exit_code) == ("lora-core", 0), ended.output
-    assert {path.name for path in folder.iterdir()} == {"my_stack.json", "plan.png", "zibbo.mp4", "zibbo.json"}
+    assert {path.name for path in folder.iterdir()} == FIRST_STEPS
 
 
 def test_the_ten_lines_of_python_run_as_pasted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

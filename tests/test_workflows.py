@@ -21,6 +21,7 @@ POCKET = (
     "blend-two-styles",
     "scenes",
     "take-apart-for-ksampler",
+    "pocket-i2v-6-step",
     "train-lora-from-clips",
 )
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
@@ -29,11 +30,13 @@ CORE = {
     "CLIPTextEncode",
     "CreateVideo",
     "EmptyHunyuanLatentVideo",
+    "ImageFromBatch",
     "ImageScaleBy",
     "ImageStitch",
     "KSamplerAdvanced",
     "LoadImage",
     "MarkdownNote",
+    "PreviewImage",
     "PrimitiveInt",
     "SaveVideo",
     "VAEDecode",
@@ -92,7 +95,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_eight_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_nine_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 
@@ -169,7 +172,7 @@ def test_the_stacks_and_schedules_in_it_can_be_read(name):
 def test_a_workflow_without_downloads_needs_only_files_that_come_with_the_project(name):
     for node in nodes_of(workflow(name), "LoadWanModel"):
         values = widgets(node)
-        assert values["high_noise"] == "pocket (built in)"
+        assert values["high_noise"] in ("pocket (built in)", "pocket I2V (built in)")
         assert (values["text_encoder"], values["vae"]) == ("none", "none")
     for stack in stacks(name):
         for entry in stack:

@@ -1,8 +1,9 @@
-"""The command `demo`: the main job on the embedded model, one run for each LoRA and one for a stack of them."""
+"""The command `demo`: the main job on the embedded models, one run for each LoRA, for a stack, and from a picture."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ from .generate import write_record
 from .verb import Verb
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..engine.generate import Video
+    from ..families.base import ModelSpec
     from ..families.opened import OpenedModel
 
 #: Pocket clips are 64 pixels wide; people's screens are not.
@@ -34,19 +38,24 @@ class Run:
     Attributes:
         loras: embedded LoRAs; the low-noise file of each pair is found beside the high-noise one.
         is_fast: six steps without guidance, instead of the many guided steps of a model without a speed LoRA.
+        continues: the run with whose first frame this one begins, on the image model.
     """
 
     name: str
     prompt: str
     loras: tuple[LoraEntry, ...] = ()
     is_fast: bool = False
+    continues: str | None = None
 
-    def request(self, model: OpenedModel, seed: int) -> GenerationRequest:
+    @property
+    def model(self) -> str:
+        """The embedded model that makes the clip."""
+        return "pocket" if self.continues is None else "pocket-i2v"
+
+    def request(self, spec: ModelSpec, seed: int, image: np.ndarray | None) -> GenerationRequest:
         """Ask for the clip with the settings its kind of run wants."""
-        if self.is_fast:
-            return GenerationRequest(self.prompt, num_steps=6, cfg=1.0, seed=seed)
-        spec = model.spec
-        return GenerationRequest(self.prompt, num_steps=spec.default_num_steps, cfg=spec.default_cfg, seed=seed)
+        num_steps, cfg = (6, 1.0) if self.is_fast else (spec.default_num_steps, spec.default_cfg)
+        return GenerationRequest(self.prompt, image=image, num_steps=num_steps, cfg=cfg, seed=seed)
 
 
 def _lora(name: str, strength: float = 1.0, **settings: Any) -> LoraEntry:
@@ -54,6 +63,7 @@ def _lora(name: str, strength: float = 1.0, **settings: Any) -> LoraEntry:
 
 
 _SPEED, _STYLE, _CHARACTER, _MOTION = "speed_6steps", "neon_style", "zibbo_character", "orbit_motion"
+_QUALITY = "sharp_quality"
 _SHAPE = "a yellow triangle moves right on a striped background"
 _ZIBBO = "a zibbo moves right on a striped background"
 _ORBIT = "a blue circle orbits on a gradient background"
@@ -63,12 +73,14 @@ _PLAN, _RECORD, _SHEET = "plan.png", "stack.json", "sheet.png"
 RUNS: tuple[Run, ...] = (
     Run("base", _SHAPE),
     Run("base-6-steps", _SHAPE, is_fast=True),
+    Run("quality", _SHAPE, (_lora(_QUALITY),), is_fast=True),
     Run("speed", _SHAPE, (_lora(_SPEED),), is_fast=True),
     Run("style", _SHAPE, (_lora(_STYLE),)),
     Run("base-character-word", _ZIBBO),
     Run("character", _ZIBBO, (_lora(_CHARACTER),)),
     Run("base-motion-word", _ORBIT),
     Run("motion", _ORBIT, (_lora(_MOTION),)),
+    Run("from-picture", _SHAPE.replace("right", "left"), continues="base"),
     Run(
         _STACK,
         _ZIBBO,
@@ -96,16 +108,16 @@ def command(out: Path, seed: int) -> None:
     runs = (*RUNS, *(_trained_runs(out) if trains else ()))
     for name in (*(f"{run.name}.mp4" for run in runs), _PLAN, _RECORD, _SHEET, *(FILES if trains else ())):
         check_target(out / name)
-    model = opener("pocket")("pocket")
+    models = {name: opener(name)(name) for name in {run.model for run in runs}}
     videos: dict[str, Video] = {}
     with console().progress() as report:
         for number, run in enumerate(RUNS):
             report(number, len(RUNS), "clips")
-            videos[run.name] = _make(run, model, seed, out)
+            videos[run.name] = _make(run, models, seed, out, videos)
         report(len(RUNS), len(RUNS), "clips")
         if trains:
-            train_live(out, model, seed, report)
-            videos |= {run.name: _make(run, model, seed, out) for run in _trained_runs(out)}
+            train_live(out, models["pocket"], seed, report)
+            videos |= {run.name: _make(run, models, seed, out, videos) for run in _trained_runs(out)}
     videos[_STACK].plan.plot(out / _PLAN)
     write_record(videos[_STACK].record, out / _RECORD)
     labels = [_label(run, videos[run.name]) for run in runs]
@@ -124,12 +136,13 @@ def _trained_runs(out: Path) -> tuple[Run, Run]:
     return (Run("base-trained-word", SUBJECT), Run("trained", SUBJECT, (LoraEntry(NAME, out / FILES[0]),)))
 
 
-def _make(run: Run, model: OpenedModel, seed: int, out: Path) -> Video:
-    """Generate and save one clip."""
+def _make(run: Run, models: Mapping[str, OpenedModel], seed: int, out: Path, made: Mapping[str, Video]) -> Video:
+    """Generate and save one clip; `made` are those before it."""
     from ..engine.generate import generate
     from ..media.video import save_video
 
-    video = generate(model, run.request(model, seed), LoraStack(run.loras))
+    model, image = models[run.model], None if run.continues is None else made[run.continues].frames[0]
+    video = generate(model, run.request(model.spec, seed, image), LoraStack(run.loras))
     save_video(video.frames, out / f"{run.name}.mp4", video.fps, scale=_SCALE)
     return video
 

@@ -224,7 +224,10 @@ model_options = group(
     "model_options",
     ModelOptions,
     click.option(
-        "--model", default="pocket", show_default=True, help="pocket, a diffusers folder, or the high expert's file."
+        "--model",
+        default="pocket",
+        show_default=True,
+        help="pocket, pocket-i2v, pocket-small, a diffusers folder, or the high expert's file.",
     ),
     click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
     click.option("--text-encoder", type=_PATH, help="UMT5, a file or folder."),

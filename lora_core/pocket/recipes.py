@@ -142,6 +142,11 @@ ABOUT: Mapping[str, About] = {
 }
 
 
+def recipe(name: str) -> Training:
+    """Return the training of that name."""
+    return next(training for training in TRAININGS if training.name == name)
+
+
 def quick(training: Training) -> Training:
     """Return a training of two or three steps, which makes something good for nothing."""
     few = {"steps": 3, "batch_size": 2, "warmup": 0}

@@ -17,6 +17,7 @@ SHIPPED_NAMES = {
     "blend-two-styles",
     "scenes",
     "take-apart-for-ksampler",
+    "pocket-i2v-6-step",
     "train-lora-from-clips",
 }
 SHIPPED = sorted((PROJECT / "workflows").glob("*.json"))

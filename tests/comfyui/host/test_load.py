@@ -46,6 +46,20 @@ def test_a_low_noise_file_alone_brings_its_twin_in_the_right_order(models: Path)
     assert text.splitlines()[1:] == ["mine_high_noise.safetensors", "mine_low_noise.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("choice", "spec", "told"),
+    [
+        (POCKET, "wan-pocket", "two experts, boundary 0.875, weights"),
+        ("pocket I2V (built in)", "wan-pocket-i2v", "two experts, boundary 0.9, wants a picture, weights"),
+        ("pocket small (built in)", "wan-pocket-small", "two experts, boundary 0.875, weights"),
+    ],
+)
+def test_a_model_that_comes_along_is_known_by_its_shapes(choice: str, spec: str, told: str) -> None:
+    model, text = load(choice, AUTO)
+    assert model.spec.name == spec
+    assert told in text
+
+
 def test_one_expert_has_no_boundary(models: Path) -> None:
     model, text = load("mine_low_noise.safetensors", SINGLE)
     assert model.high_noise is None

@@ -94,6 +94,15 @@ def test_a_training_leaves_a_pair_in_the_list_a_stack_that_applies_and_its_name(
     assert text.endswith("Choose another name, or the same settings to go on with it.")
 
 
+def test_an_image_model_is_trained_on_the_same_clips(folders: Path) -> None:
+    image_model = LoadWanModel.execute("pocket I2V (built in)", AUTO, NONE, NONE, "default").args[0]
+    _, _, _, previews, report, stack = trained(image_model, previews=1, settings=PREVIEWED).args
+    assert "tiny: 2 steps (high-noise 1, low-noise 1)" in report
+    assert previews.shape[-1] == 3
+    acting = ApplyLoraStack.execute(image_model, "[]", stack).args[0].route()
+    assert [len(acting.for_expert(expert)) for expert in ("high_noise", "low_noise")] == [1, 1]
+
+
 def test_clips_are_checked_without_training(model: Any, folders: Path) -> None:
     (folders / "input" / "blorps" / "blorp-plain-up.txt").unlink()
     table, sheet = CheckClips.execute(model, "blorps", "", 0, 0, "held_out=0.3").args
