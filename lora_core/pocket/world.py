@@ -28,6 +28,7 @@ TOADSTOOL = "blorp"
 CREATURE_GROWTH = 1.15
 """How much larger than other shapes the character is, so that there is room for two eyes and skin between them."""
 ORBIT_RADIUS_PX = 14.0
+RADII_PX = (10.0, 12.0)
 PATTERN_PERIOD_PX = 16.0
 OWN_COLOURS = {CHARACTER: PURPLE, TOADSTOOL: COLOURS["red"]}
 """The colour of what has a name of its own, whatever colour its scene has."""
@@ -64,7 +65,7 @@ def random_scene(rng: np.random.Generator, **words: str | bool) -> Scene:
         shape=str(rng.choice(SHAPES)),
         motion=str(rng.choice(list(DIRECTIONS))),
         background=str(rng.choice(BACKGROUNDS)),
-        radius_px=rng.uniform(10.0, 12.0),
+        radius_px=rng.uniform(*RADII_PX),
         travel_px=rng.uniform(24.0, 32.0),
         orbit_start_rad=-np.pi / 2 + rng.uniform(-0.4, 0.4),
         background_light=rng.uniform(0.32, 0.60),
