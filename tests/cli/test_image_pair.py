@@ -33,7 +33,7 @@ def test_a_video_begins_with_its_picture_and_goes_where_the_words_say(
     frames = read_video(tmp_path / "clip.mkv")[0].astype(np.float32) / 127.5 - 1
     seen = read_clip(frames)
     assert (seen.colour, seen.shape, seen.motion) == ("red", "cross", "left")
-    assert psnr_db(frames[:1], np.asarray(Image.open(picture), np.float32)[None] / 127.5 - 1) > 22
+    assert psnr_db(frames[:1], np.asarray(Image.open(picture), np.float32)[None] / 127.5 - 1) > 20
 
 
 def test_it_wants_a_picture(run: Run) -> None:
@@ -49,4 +49,4 @@ def test_a_lora_is_trained_on_it_and_fits_it(run: Run, tmp_path: Path) -> None:
     assert run(*asked, "-o", tmp_path / "moved")[0] == 0
     code, out, _ = run("inspect", tmp_path / "moved" / "moved_high_noise.safetensors", "--model", "pocket-i2v")
     assert code == 0
-    assert "Wan pocket I2V" in out
+    assert "180 tensors: 180 applied" in out
