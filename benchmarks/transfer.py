@@ -54,7 +54,7 @@ from lora_core.training.settings.clips import ClipSettings
 from lora_core.training.settings.noise import NoiseSettings
 
 #: In the place of what the embedded LoRAs are trained with: fewer clips, nothing measured on the way.
-KEYS = {**CLIP_KEYS, "batch_size": 8, "held_out": 0.0, "validate_every": 0, "save_every": 0}
+KEYS = {**CLIP_KEYS, "batch_size": 8, "held_out": 0.0, "validate_every": 0}
 #: Student's t for a 95 % interval, by the number of seeds.
 _T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}
 
