@@ -26,7 +26,7 @@ KEYS = {
     "experts": "low",
     "reward_steps": 2,
     "reward_frames": 5,
-    "reward_keep": 1.0,
+    "reward_keep": 2.0,
     "teacher_steps": 6,
     "teacher_cfg": 1.0,
     "num_trajectories": 4,

@@ -32,7 +32,7 @@ from lora_core.training.clips.takes import takes_of
 from lora_core.training.settings.clips import ClipSettings
 
 SETTINGS = ClipSettings(held_out=0.25)
-COLOURS = ("red", "orange", "green", "blue")
+COLOURS = ("red", "yellow", "green", "blue")
 
 
 @pytest.fixture(scope="module")
