@@ -1,13 +1,12 @@
 """The architectures of the pocket experts: small `WanTransformer3DModel`s, untrained.
 
-Letters: B batch, C latent channels, F latent frames, H W latent height and width, L text tokens. Everything is float32.
+Everything is float32.
 """
 
 from dataclasses import dataclass
 
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-from torch import Tensor, nn
 
 HEAD_WIDTH = 32
 TEXT_WIDTH = 64
@@ -57,12 +56,3 @@ def with_image_channels(expert: WanTransformer3DModel) -> WanTransformer3DModel:
     wide[:, : narrow.shape[1]] = narrow
     image_expert.load_state_dict({**state, "patch_embedding.weight": wide})
     return image_expert
-
-
-def predict_velocity(expert: nn.Module, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-    """Predict noise - clip at noise level sigma.
-
-    x (B, C, F, H, W), sigma (B,) in 0..1, text (B, L, width); returns (B, C, F, H, W).
-    """
-    velocity: Tensor = expert(x, timestep=sigma * 1000.0, encoder_hidden_states=text, return_dict=False)[0]
-    return velocity

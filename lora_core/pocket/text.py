@@ -4,11 +4,8 @@ A frozen random encoder is enough here: every word keeps a vector of its own, wo
 a LoRA can give a new word its meaning without touching the encoder.
 """
 
-from collections.abc import Sequence
-
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from . import world
@@ -20,11 +17,6 @@ a an the and with of in on at to is one two three big small tiny large slow fast
 moves orbits circles bounces spins zigzags jumps falls rises still background style neon glowing dark
 bright white black grey purple pink brown star heart ring video clip good high quality best
 """
-
-MAX_PROMPT_TOKENS = 512
-"""The length to which Wan pads prompt embeddings with zero vectors."""
-MAX_CAPTION_TOKENS = 16
-"""The longest caption, end token included, that training and measuring deal with."""
 
 
 def vocabulary() -> dict[str, int]:
@@ -61,17 +53,3 @@ def build_text_encoder(seed: int) -> UMT5EncoderModel:
         decoder_start_token_id=0,
     )
     return UMT5EncoderModel(config).eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def embed(captions: Sequence[str], tokenizer: PreTrainedTokenizerFast, encoder: UMT5EncoderModel) -> Tensor:
-    """Embed captions as Wan does, zeros after the end token; float32 (B, MAX_CAPTION_TOKENS + 1, text width).
-
-    The last position is a pad as well: `families/wan/padding.py` counts it for all the pads up to 512.
-    """
-    tokens = tokenizer(
-        list(captions), padding="max_length", truncation=True, max_length=MAX_CAPTION_TOKENS, return_tensors="pt"
-    )
-    hidden = encoder(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
-    hidden = hidden * tokens.attention_mask[..., None]
-    return torch.cat([hidden, torch.zeros_like(hidden[:, :1])], dim=1)

@@ -1,20 +1,34 @@
 """The exact rewrites that make training the pocket models fast, against the plain paths they stand for."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from torch import Tensor, nn
 
 from lora_core.families.wan.padding import fold_padding
 from lora_core.pocket.dense_vae import decode_latents, encode_clip
-from lora_core.pocket.experts import build_expert, predict_velocity, with_image_channels
-from lora_core.pocket.text import (
-    MAX_CAPTION_TOKENS,
-    MAX_PROMPT_TOKENS,
-    SPARE_WORDS,
-    build_text_encoder,
-    build_tokenizer,
-    embed,
-)
+from lora_core.pocket.experts import build_expert, with_image_channels
+from lora_core.pocket.text import SPARE_WORDS, build_text_encoder, build_tokenizer
+
+#: The length to which Wan pads prompts, and one that all captions here are within, end token included.
+MAX_PROMPT_TOKENS, MAX_CAPTION_TOKENS = 512, 16
+
+
+@torch.no_grad()
+def embed(captions: Sequence[str]) -> Tensor:
+    """Embed captions as Wan does, zeros after the end token and one pad behind: (B, MAX_CAPTION_TOKENS + 1, 64)."""
+    tokens = build_tokenizer()(
+        list(captions), padding="max_length", truncation=True, max_length=MAX_CAPTION_TOKENS, return_tensors="pt"
+    )
+    hidden = build_text_encoder(7)(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+    hidden = hidden * tokens.attention_mask[..., None]
+    return torch.cat([hidden, torch.zeros_like(hidden[:, :1])], dim=1)
+
+
+def predict_velocity(expert: nn.Module, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    return expert(x, timestep=sigma * 1000.0, encoder_hidden_states=text, return_dict=False)[0]
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 17])
@@ -34,7 +48,7 @@ def test_one_folded_pad_equals_hundreds_of_pads() -> None:
     expert = build_expert().eval()
     torch.nn.init.normal_(expert.proj_out.weight)
     x, sigma = torch.randn(2, 16, 2, 4, 4), torch.tensor([0.95, 0.4])
-    text = embed(["a red circle moves right", ""], build_tokenizer(), build_text_encoder(7))
+    text = embed(["a red circle moves right", ""])
     padded = torch.cat([text[:, :-1], text.new_zeros(2, MAX_PROMPT_TOKENS - MAX_CAPTION_TOKENS, text.shape[-1])], dim=1)
     with torch.no_grad():
         plain = predict_velocity(expert, x, sigma, padded)
@@ -55,7 +69,7 @@ def test_an_image_expert_begins_as_the_one_it_was_made_of_whatever_its_picture()
 
 
 def test_every_word_keeps_an_embedding_of_its_own() -> None:
-    text = embed(list(SPARE_WORDS), build_tokenizer(), build_text_encoder(7))[:, 0]
+    text = embed(SPARE_WORDS)[:, 0]
     likeness = torch.nn.functional.cosine_similarity(text[:, None], text[None], dim=-1)
     assert (likeness - torch.eye(len(text))).max() < 0.7
 
