@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .bake import BakeLoraStack
 from .blend import BlendLoras
 from .check_clips import CheckClips
 from .inspect import InspectLora
@@ -13,6 +14,7 @@ from .route import LoraRouteByNoise
 from .sample import Sampler6Step
 from .scenes import SceneLoras
 from .stack import ApplyLoraStack
+from .stack_on_models import LoraStackOnModels
 from .steer import SteerByModel
 from .templates import serve_templates
 from .train import TrainLoraFromClips
@@ -22,6 +24,8 @@ NODES: list[type[io.ComfyNode]] = [
     PairWanModels,
     SplitWanModel,
     ApplyLoraStack,
+    LoraStackOnModels,
+    BakeLoraStack,
     LoraRouteByNoise,
     Sampler6Step,
     SteerByModel,

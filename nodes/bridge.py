@@ -41,7 +41,7 @@ from ..lora_core.families.registry import infer_spec
 from ..lora_core.plan.route import strengths_at
 
 #: Where ComfyUI keeps the network inside its model.
-_ROOT = "diffusion_model"
+ROOT = "diffusion_model"
 #: ComfyUI's dynamic VRAM loader keeps smaller layers resident and asks them for no weight wrapper.
 _MIN_WRAPPED_BYTES = 16 * 1024
 
@@ -78,12 +78,32 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
     clone.size = patcher.model_size() + stack.num_bytes
     key = f"wanloom.{stack.uuid}"
     clone.set_injections(key, [_injection(stack)])
-    clone.add_wrapper_with_key(
-        WrappersMP.APPLY_MODEL, key, partial(_with_strengths, stack.strengths, strengths_at(loras, sigmas))
-    )
+    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas))
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, at_work)
     clone.add_callback_with_key(CallbacksMP.ON_DETACH, key, partial(_on_detach, stack))
     clone.add_callback_with_key(CallbacksMP.ON_CLONE, key, _on_clone)
     return clone
+
+
+def unbound(patcher: ModelPatcher) -> tuple[ModelPatcher, AtWork | None]:
+    """Return a clone of a MODEL without the stack that `bind` put on it, and that stack; the MODEL where there is none."""
+    found = [one for ones in patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).values() for one in ones]
+    at_work = next((one for one in found if isinstance(one, AtWork)), None)
+    if at_work is None:
+        return patcher, None
+    clone, key = patcher.clone(), f"wanloom.{at_work.stack.uuid}"
+    others = {
+        name: [one for one in wrappers if not isinstance(one, _CHANGES)]
+        for name, wrappers in patcher.weight_wrapper_patches.items()
+    }
+    clone.weight_wrapper_patches = {name: wrappers for name, wrappers in others.items() if wrappers}
+    clone.remove_injections(key)
+    clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, key)
+    for call in (CallbacksMP.ON_DETACH, CallbacksMP.ON_CLONE):
+        clone.remove_callbacks_with_key(call, key)
+    clone.patches_uuid = uuid.uuid4()
+    clone.size = patcher.model_size() - at_work.stack.num_bytes
+    return clone, at_work
 
 
 def strengths_of(patcher: ModelPatcher) -> Strengths:
@@ -140,6 +160,22 @@ class BoundStack:
         return sum(delta.num_bytes for delta in self.deltas)
 
 
+@dataclass(frozen=True, eq=False)
+class AtWork:
+    """A stack bound to a MODEL, which gives it the strengths of the noise level before each call of the network."""
+
+    stack: BoundStack
+    loras: tuple[RoutedLora, ...]
+    spec: ModelSpec
+    strengths_at: StrengthsAt
+
+    def __call__(self, executor: Callable[..., Tensor], x: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        values = self.strengths_at(float(t.flatten()[0]))
+        if values != self.stack.strengths.values:
+            self.stack.strengths.set(values)
+        return executor(x, t, *args, **kwargs)
+
+
 class WeightChange:
     """One parameter's weight wrapper: W -> W_eff.
 
@@ -178,6 +214,8 @@ class CountedChange:
     def move_to(self, device: torch.device) -> int:
         return sum(delta.move_to(device) for delta in self._deltas)
 
+
+_CHANGES = (WeightChange, CountedChange)
 
 #: Alive for as long as a MODEL or a loaded model holds it.
 _BOUND: weakref.WeakValueDictionary[tuple[object, ...], BoundStack] = weakref.WeakValueDictionary()
@@ -222,11 +260,11 @@ def _wrappers(stack: BoundStack, patcher: ModelPatcher) -> dict[str, WeightChang
     """Return parameter key -> its weight wrapper."""
     wrappers: dict[str, WeightChange | CountedChange] = {}
     for (path, name), delta in stack.wrapped.items():
-        key = f"{_ROOT}.{path}.{name}"
+        key = f"{ROOT}.{path}.{name}"
         wrappers[key] = WeightChange(stack, delta, takes_copies=_hands_over_copies(patcher, key))
     for path, deltas in stack.injected.items():
         if hasattr(network_of(patcher).get_submodule(path), "weight_function"):
-            wrappers.setdefault(f"{_ROOT}.{path}.weight", CountedChange(stack, tuple(deltas.values())))
+            wrappers.setdefault(f"{ROOT}.{path}.weight", CountedChange(stack, tuple(deltas.values())))
     return wrappers
 
 
@@ -255,22 +293,6 @@ def _injection(stack: BoundStack) -> PatcherInjection:
             installed.pop().remove()
 
     return PatcherInjection(inject, eject)
-
-
-def _with_strengths(
-    strengths: Strengths,
-    at: StrengthsAt,
-    executor: Callable[..., Tensor],
-    x: Tensor,
-    t: Tensor,
-    *args: Any,
-    **kwargs: Any,
-) -> Tensor:
-    """Run the network at noise level `t` with the strengths that belong to it."""
-    values = at(float(t.flatten()[0]))
-    if values != strengths.values:
-        strengths.set(values)
-    return executor(x, t, *args, **kwargs)
 
 
 def _on_detach(stack: BoundStack, patcher: ModelPatcher, unpatch_all: bool) -> None:

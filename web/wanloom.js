@@ -14,6 +14,7 @@ import { sceneRows } from './widgets/scene_rows.js'
 /** Node -> the widget that is shown as rows, and the kind of rows. */
 const ROWS = {
   ApplyLoraStack: { widget: 'loras', kind: loraRows },
+  LoraStackOnModels: { widget: 'loras', kind: loraRows },
   LoraRouteByNoise: { widget: 'overrides', kind: overrideRows },
   SceneLoras: { widget: 'scenes', kind: sceneRows }
 }
