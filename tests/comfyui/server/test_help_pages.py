@@ -301,12 +301,40 @@ def steer_by_model(comfy: Client) -> list[Workflow]:
     ]
 
 
+def lora_stack_on_models(comfy: Client) -> list[Workflow]:
+    high = {"high": node("UNETLoader", unet_name="my_high_noise.safetensors", weight_dtype="default")}
+    rows = {"rows": node("LoraStackOnModels", high_noise=["high", 0], loras=json.dumps([STYLE]), steps=6)}
+    return [high | rows | shown("rows", 1)]
+
+
+def bake_lora_stack(comfy: Client) -> list[Workflow]:
+    other = {"other": loader(weight_dtype="fp8_e4m3fn")[LOADER]}
+    dressed = {"dressed": node("ApplyLoraStack", model=["other", 0], loras=json.dumps([STYLE]))}
+    usual = {
+        "model": [LOADER, 0],
+        "guide": ["dressed", 0],
+        "strength": 1.0,
+        "schedule": "",
+        "above": "auto",
+        "cfg": 0.0,
+    }
+    steered = loader() | other | dressed | {"steer": node("SteerByModel", **usual)}
+    split = stack([STYLE]) | {"split": node("SplitWanModel", model=[STACK, 0])}
+
+    def baked(model: str, output: int) -> Workflow:
+        return {"baked": node("BakeLoraStack", model=[model, output])}
+
+    return [steered | baked("steer", 0) | shown("baked", 2), split | baked("split", 1) | shown("baked", 0)]
+
+
 #: Node -> what brings about the messages of its page.
 OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoadWanModel": load_wan_model,
     "PairWanModels": pair_wan_models,
     "SplitWanModel": split_wan_model,
     "ApplyLoraStack": apply_lora_stack,
+    "LoraStackOnModels": lora_stack_on_models,
+    "BakeLoraStack": bake_lora_stack,
     "LoraRouteByNoise": lora_route_by_noise,
     "Sampler6Step": sampler_6_step,
     "SaveLoraStack": save_lora_stack,

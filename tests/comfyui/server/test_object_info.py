@@ -33,6 +33,17 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"model": "WAN_MODEL", "loras": "STRING", "stack": "WAN_LORA_STACK", "allow_partial": "BOOLEAN"},
         ["WAN_MODEL", "STRING", "WAN_LORA_STACK"],
     ),
+    "LoraStackOnModels": (
+        {
+            **{"high_noise": "MODEL", "low_noise": "MODEL", "loras": "STRING", "stack": "WAN_LORA_STACK"},
+            **{"steps": "INT", "allow_partial": "BOOLEAN"},
+        },
+        ["MODEL", "MODEL", "STRING", "WAN_LORA_STACK"],
+    ),
+    "BakeLoraStack": (
+        {"model": "WAN_MODEL,MODEL", "stack": "WAN_LORA_STACK", "expert": "COMBO", "allow_partial": "BOOLEAN"},
+        ["MODEL", "MODEL", "STRING"],
+    ),
     "LoraRouteByNoise": (
         {"model": "WAN_MODEL", "boundary": "STRING", "steps": "INT", "shift": "FLOAT", "overrides": "STRING"},
         ["WAN_MODEL", "IMAGE", "STRING"],
