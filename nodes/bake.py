@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, RoutedLora, load_stack, route
 from ..lora_core.plan.report import report_on_stack
-from .base import Node, blocked, schema
+from .base import Missing, Node, schema
 from .bridge import spec_of, unbound
 from .folders import lora_folders
 from .kept_loras import kept_reader
@@ -43,7 +43,7 @@ class BakeLoraStack(Node):
                     options=list(_EXPERTS),
                     default=SINGLE,
                     optional=True,
-                    tooltip="Which expert a MODEL of a plain loader is; a Wan model, and what was split from one, knows.",
+                    tooltip="Which expert a MODEL of a plain loader is; a Wan model knows, and what was split from one.",
                     advanced=True,
                 ),
                 io.Boolean.Input(
@@ -77,7 +77,7 @@ class BakeLoraStack(Node):
         else:
             done, report = _of_model(model, more, _EXPERTS[expert], is_single=expert == SINGLE, partial=allow_partial)
         outputs = [
-            done.get(name, blocked(cls.name(), f"what was given has no {name.replace('_', '-')} expert", _OTHER))
+            done.get(name, Missing(cls.name(), f"what was given has no {name.replace('_', '-')} expert", _OTHER))
             for name in ("high_noise", "low_noise")
         ]
         return io.NodeOutput(*outputs, report, ui={"text": [report]})

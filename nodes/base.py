@@ -1,4 +1,4 @@
-"""The base of every node: what their schemas have in common, checks before a run, outputs that a model lacks."""
+"""The base of every node: what their schemas have in common, checks before a run, outputs that there are not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
-from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..lora_core import LoraCoreError
+from ..lora_core import LoraCoreError, ModelError
 from .sockets import CATEGORY
 
 
@@ -36,9 +35,22 @@ def schema(node: type[Node], **fields: Any) -> io.Schema:
     return io.Schema(node_id=node.name(), category=CATEGORY, description=_first_line(node), **fields)
 
 
-def blocked(where: str, what: str, remedy: str) -> ExecutionBlocker:
-    """Return an output that stops whoever uses it, and says why."""
-    return ExecutionBlocker(str(LoraCoreError(where, what, remedy=remedy)))
+class MissingOutputError(ModelError, AttributeError):
+    """Something was asked of an output that there is not; the host may still ask whether it has an attribute."""
+
+
+class Missing:
+    """An output that there is not: whoever uses it fails with the reason, which the host shows and keeps.
+
+    The host's own way, to block what follows, ends a run without a result as a success.
+    """
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        self._reason = (where, what, remedy)
+
+    def __getattr__(self, name: str) -> Any:
+        where, what, remedy = self._reason
+        raise MissingOutputError(where, what, remedy=remedy)
 
 
 def _first_line(node: type[Node]) -> str:

@@ -86,7 +86,7 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
 
 
 def unbound(patcher: ModelPatcher) -> tuple[ModelPatcher, AtWork | None]:
-    """Return a clone of a MODEL without the stack that `bind` put on it, and that stack; the MODEL where there is none."""
+    """Return a MODEL without the stack that `bind` put on it, and that stack; the MODEL itself where there is none."""
     found = [one for ones in patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).values() for one in ones]
     at_work = next((one for one in found if isinstance(one, AtWork)), None)
     if at_work is None:

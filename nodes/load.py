@@ -13,7 +13,7 @@ from comfy_api.latest import io
 
 from ..lora_core import ModelError
 from ..lora_core.families.wan.sources import WanSources, find_sources
-from .base import Node, blocked, schema
+from .base import Missing, Node, schema
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
@@ -122,10 +122,10 @@ class LoadWanModel(Node):
         clip = None if files.text_encoder is None else _load_clip(files.text_encoder, is_pocket=is_pocket)
         return io.NodeOutput(
             model,
-            clip or blocked(cls.name(), "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
+            clip or Missing(cls.name(), "no text encoder was chosen", "Choose one, or use another loader's CLIP"),
             load_vae(files.vae)
             if files.vae
-            else blocked(cls.name(), "no VAE was chosen", "Choose one, or use another loader's VAE"),
+            else Missing(cls.name(), "no VAE was chosen", "Choose one, or use another loader's VAE"),
             ui={"text": [f"{describe(model)}\n{files.high.name}" + (f"\n{files.low.name}" if files.low else "")]},
         )
 
@@ -187,7 +187,7 @@ class SplitWanModel(Node):
         }
         switch = sum(step.expert == "high_noise" for step in plan.steps)
         sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
-        no_high = blocked(cls.name(), f"{model.spec.title} has no high-noise expert", "Use the low-noise output")
+        no_high = Missing(cls.name(), f"{model.spec.title} has no high-noise expert", "Use the low-noise output")
         return io.NodeOutput(
             experts.get("high_noise", no_high),
             experts["low_noise"],

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..lora_core import LoraStack, RunSettings
 from ..lora_core.plan.report import report_on_stack
-from .base import Node, blocked, schema
+from .base import Missing, Node, schema
 from .bridge import bind, patched_shift
 from .load import paired
 from .sockets import LoraStackType, WanModelHandle
@@ -75,7 +75,7 @@ class LoraStackOnModels(Node):
         changed = model.with_loras(loaded, allow_partial=allow_partial)
         report = report_on_stack(loaded, changed.route())
         first, *second = _bound(changed, steps)
-        none = blocked(cls.name(), "one MODEL was given, and it is at the first output", "Connect low_noise")
+        none = Missing(cls.name(), "one MODEL was given, and it is at the first output", "Connect low_noise")
         ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows]}
         return io.NodeOutput(first, second[0] if second else none, report.text(), loaded.stack, ui=ui)
 

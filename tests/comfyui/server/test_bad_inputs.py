@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import torch
 from harness.client import Client, PromptRefusedError, Workflow
-from harness.workflows import LOADER, POCKET_LORAS, ROUTE, SAMPLER, STACK, node, pocket_workflow
+from harness.workflows import DECODE, LOADER, POCKET_LORAS, POSITIVE, ROUTE, SAMPLER, STACK, node, pocket_workflow
 from safetensors.torch import save_file
 
 # `<file or node>: <what is wrong> (<what was expected>). <what to do>.`
@@ -165,3 +166,24 @@ def test_a_file_that_is_no_lora_is_an_error_of_the_stack(comfy: Client) -> None:
 
 def test_after_all_that_a_good_prompt_still_runs(comfy: Client) -> None:
     assert comfy.run(pocket_workflow([{"path": GOOD}])).outcome == "success"
+
+
+@pytest.mark.parametrize("piece", ["text encoder", "VAE"])
+def test_a_run_without_a_piece_that_it_needs_is_an_error_in_the_history(comfy: Client, piece: str) -> None:
+    single = {"high_noise": "single.safetensors", "low_noise": "none: single expert"}
+    folder = comfy.server.base / "models" / "diffusion_models"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(POCKET_LORAS.parent / "wan_pocket_low_noise.safetensors", folder / "single.safetensors")
+    workflow = pocket_workflow()
+    workflow[LOADER]["inputs"] |= single
+    if piece == "VAE":
+        workflow["text"] = node("LoadWanModel", **pocket_workflow()[LOADER]["inputs"])
+        workflow[POSITIVE]["inputs"]["clip"] = ["text", 1]
+    prompt_id = comfy.post_prompt(workflow)
+    run = comfy.wait(prompt_id)
+    assert run.outcome == "error"
+    assert run.error["node_id"] == (POSITIVE if piece == "text encoder" else DECODE)
+    remedy = f"Choose one, or use another loader's {'CLIP' if piece == 'text encoder' else 'VAE'}"
+    assert run.error["exception_message"].strip() == f"LoadWanModel: no {piece} was chosen. {remedy}."
+    history = requests.get(f"{comfy.server.url}/history/{prompt_id}", timeout=30).json()[prompt_id]
+    assert history["status"]["status_str"] == "error"

@@ -86,6 +86,11 @@ def shown(number: str, output: int) -> Workflow:
     return {"shown": node("PreviewAny", source=[number, output])}
 
 
+def used(number: str, output: int) -> Workflow:
+    """Return a node that does something with a MODEL, behind an output node."""
+    return {"used": node("ModelSamplingSD3", model=[number, output], shift=5.0)} | shown("used", 0)
+
+
 def load_wan_model(comfy: Client) -> list[Workflow]:
     text = node("CLIPTextEncode", clip=[LOADER, 1], text="")
     decode = node("VAEDecode", samples=[LATENT, 0], vae=[LOADER, 2])
@@ -108,7 +113,7 @@ def pair_wan_models(comfy: Client) -> list[Workflow]:
 
 def split_wan_model(comfy: Client) -> list[Workflow]:
     return [
-        loader(**SINGLE) | {"split": node("SplitWanModel", model=[LOADER, 0])} | shown("split", 0),
+        loader(**SINGLE) | {"split": node("SplitWanModel", model=[LOADER, 0])} | used("split", 0),
         # LoraRouteByNoise makes the same plan, and so it is the one to say what is wrong with it.
         stack([STYLE]) | route(boundary="0.4") | {"split": node("SplitWanModel", model=[ROUTE, 0])} | shown("split", 1),
     ]
@@ -304,27 +309,23 @@ def steer_by_model(comfy: Client) -> list[Workflow]:
 def lora_stack_on_models(comfy: Client) -> list[Workflow]:
     high = {"high": node("UNETLoader", unet_name="my_high_noise.safetensors", weight_dtype="default")}
     rows = {"rows": node("LoraStackOnModels", high_noise=["high", 0], loras=json.dumps([STYLE]), steps=6)}
-    return [high | rows | shown("rows", 1)]
+    return [high | rows | used("rows", 1)]
 
 
 def bake_lora_stack(comfy: Client) -> list[Workflow]:
     other = {"other": loader(weight_dtype="fp8_e4m3fn")[LOADER]}
     dressed = {"dressed": node("ApplyLoraStack", model=["other", 0], loras=json.dumps([STYLE]))}
-    usual = {
-        "model": [LOADER, 0],
-        "guide": ["dressed", 0],
-        "strength": 1.0,
-        "schedule": "",
-        "above": "auto",
-        "cfg": 0.0,
-    }
-    steered = loader() | other | dressed | {"steer": node("SteerByModel", **usual)}
+    usual = {"strength": 1.0, "schedule": "", "above": "auto", "cfg": 0.0}
+    steer = {"steer": node("SteerByModel", model=[LOADER, 0], guide=["dressed", 0], **usual)}
     split = stack([STYLE]) | {"split": node("SplitWanModel", model=[STACK, 0])}
 
     def baked(model: str, output: int) -> Workflow:
         return {"baked": node("BakeLoraStack", model=[model, output])}
 
-    return [steered | baked("steer", 0) | shown("baked", 2), split | baked("split", 1) | shown("baked", 0)]
+    return [
+        loader() | other | dressed | steer | baked("steer", 0) | shown("baked", 2),
+        split | baked("split", 1) | used("baked", 0),
+    ]
 
 
 #: Node -> what brings about the messages of its page.
