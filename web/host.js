@@ -60,6 +60,19 @@ export function nodeAt(address) {
   return inner.reduce((node, id) => node?.subgraph?.getNodeById(id), root.getNodeById(first))
 }
 
+/** Return the nearest node before this one for which `isWanted` holds, or null. */
+export function upstreamOf(node, isWanted) {
+  const seen = new Set([node])
+  for (const one of seen) {
+    for (const slot of (one.inputs ?? []).keys()) {
+      const source = one.getInputNode(slot)
+      if (source && !seen.has(source) && isWanted(source)) return source
+      if (source) seen.add(source)
+    }
+  }
+  return null
+}
+
 /** Return what the last run said at a node, if the page still knows. */
 export function lastOutput(node) {
   const inSubgraph = node.graph && node.graph !== app.rootGraph && node.graph.id

@@ -3,6 +3,7 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
+import { listenToFaults } from './faults.js'
 import { inputOptions, lastOutput, nodeAt, refreshLists } from './host.js'
 import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
@@ -52,10 +53,7 @@ app.registerExtension({
   },
 
   setup() {
-    api.addEventListener('execution_error', ({ detail }) => {
-      const node = nodeAt(detail.node_id)
-      if (node && isOurs(node)) showOutput(node, { text: '' })
-    })
+    listenToFaults(isOurs, showFault)
     api.addEventListener('wanloom.training', ({ detail }) => {
       const node = nodeAt(detail.node)
       if (node && isOurs(node)) showTraining(node, detail)
@@ -89,7 +87,11 @@ function showOwnRows(node, widget, makeKind) {
   node.wanloom = shownAs(kind)
   node.wanloom.show(node, widget)
   widget.wanloom = node.wanloom
-  widget.element.addEventListener('wl-edited', () => markStale(node))
+  widget.element.addEventListener('wl-edited', () => {
+    kind.fault?.('')
+    node.wanloom.refresh()
+    markStale(node)
+  })
   node.setSize([Math.max(node.size[0], kind.width), node.computeSize()[1]])
 }
 
@@ -97,8 +99,16 @@ function showOutput(node, output) {
   if (output?.text === undefined) return
   if (output.training) showTraining(node, output.training[0])
   node.wanloom?.kind.account?.(output.loras ?? [])
+  node.wanloom?.kind.fault?.('')
   node.wanloom?.refresh(true)
   showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])
+}
+
+function showFault(node, text) {
+  node.wanloom?.kind.account?.([])
+  node.wanloom?.kind.fault?.(text)
+  node.wanloom?.refresh(true)
+  showResult(node, text, { isFault: true })
 }
 
 function everyNode(graph) {

@@ -108,6 +108,7 @@ export const CHINESE = {
 
   // a result
   result: '结果',
+  error: '错误',
   'fold result': '折叠结果',
   'copy result': '复制结果'
 }

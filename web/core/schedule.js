@@ -31,6 +31,11 @@ export function scheduleFault(text) {
   return `unknown shape ${name}; one of ${[...Object.keys(RAMPS), ...POINTS].join(', ')}`
 }
 
+/** Return what is wrong with the value of a row's `schedule`, or null; the object form is the server's to check. */
+export function scheduleFaultOf(value) {
+  return typeof value === 'string' && value.trim() ? scheduleFault(value) : null
+}
+
 function rampFault(name, numbers, onSteps) {
   const counts = RAMPS[name]
   if (!counts.includes(numbers.length)) return `${name} takes ${counts.join(' or ')} number(s), not ${numbers.length}`

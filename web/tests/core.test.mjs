@@ -4,12 +4,13 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { linesOf } from '../core/curve.js'
+import { placeOf, refusals, rowAt } from '../core/faults.js'
 import { matching } from '../core/file_list.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { addedTo, appliedTo, changed, duplicateOf, newLora, twinOf, withFile } from '../core/lora_row.js'
 import { freeName, moved, parseRows, writeRows } from '../core/row_list.js'
 import { accountsOf, inShort } from '../core/run_account.js'
-import { scheduleFault, scheduleText, scheduleValue } from '../core/schedule.js'
+import { scheduleFault, scheduleFaultOf, scheduleText, scheduleValue } from '../core/schedule.js'
 
 const foreign = JSON.parse(readFileSync(new URL('foreign_rows.json', import.meta.url)))
 
@@ -141,4 +142,40 @@ test('losses are lines from the first step to the last, the lowest at the bottom
   assert.deepEqual(lines[1].points, [[4, 54], [204, 104]])
   assert.deepEqual(lines[0].points[0], [6, 4])
   assert.deepEqual(linesOf({ trained: {}, held_out: {} }, 10, 100, 50), { lines: [], low: null, high: null })
+})
+
+test('a fault is about the row that it names, by its place, its file or its name', () => {
+  const rows = [{ path: 'x/a.safetensors' }, { lora: 'b.safetensors', strength: 1 }, { path: 'c', name: 'face' }]
+  assert.equal(rowAt(rows, "ApplyLoraStack entry 2: unknown key 'strenght' (nearest: 'strength')."), 1)
+  assert.equal(rowAt(rows, "ApplyLoraStack entry 3 schedule: unknown shape 'sideways'."), 2)
+  assert.equal(rowAt(rows, 'x/a.safetensors: no such file in loras.'), 0)
+  assert.equal(rowAt(rows, 'b.safetensors: was made for another model.'), 1)
+  assert.equal(rowAt(rows, 'face: no such expert.'), 2)
+  assert.equal(rowAt(rows, "stack: two LoRAs are named 'a'. Give one of them another name."), -1)
+  assert.equal(placeOf('LoadWanModel: no VAE was chosen.'), 'LoadWanModel')
+  assert.equal(placeOf('x/a.safetensors: no such file.'), null)
+})
+
+test('of a check that saw several values only the one it is about is refused', () => {
+  const fault = (input, text) => ({ type: 'custom_validation_failed', details: `${input} - ${text}`, extra_info: { input_name: input } })
+  const text = 'wan_2.1_vae.safetensors: is no part of it.'
+  const hosts = { type: 'value_not_in_list', details: 'x', extra_info: { input_name: 'low_noise' } }
+  const errors = { 1: { errors: [fault('vae', text), fault('high_noise', text), hosts] }, 2: { errors: [hosts] } }
+  const prompt = { 1: { inputs: { vae: 'wan_2.1_vae.safetensors', high_noise: 'pocket' } } }
+  assert.deepEqual(refusals(errors, prompt), { 1: [text] })
+  assert.deepEqual(errors[1].errors, [fault('vae', text), hosts])
+  const boundary = 'boundary: abc is no number.'
+  const two = { 3: { errors: [fault('boundary', boundary), fault('steps', boundary)] } }
+  refusals(two, { 3: { inputs: { boundary: 'abc', steps: 6 } } })
+  assert.deepEqual(two[3].errors, [fault('boundary', boundary)])
+  const both = { 4: { errors: [fault('a', 'they differ.'), fault('b', 'they differ.')] } }
+  refusals(both, { 4: { inputs: { a: 1, b: 2 } } })
+  assert.equal(both[4].errors.length, 2)
+})
+
+test('a schedule in words is checked, an object is left to the server', () => {
+  assert.match(scheduleFaultOf('sideways'), /unknown shape/)
+  assert.equal(scheduleFaultOf('fade_out'), null)
+  assert.equal(scheduleFaultOf({ keyframes: [] }), null)
+  assert.equal(scheduleFaultOf(null), null)
 })

@@ -16,8 +16,10 @@
  */
 
 import { accountsOf, inShort } from '../core/run_account.js'
+import { rowAt } from '../core/faults.js'
 import { matching } from '../core/file_list.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
+import { scheduleFaultOf } from '../core/schedule.js'
 import {
   EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, newLora, twinOf, withFile
 } from '../core/lora_row.js'
@@ -35,6 +37,7 @@ export function loraRows(options) {
   const files = () => options().lora_files ?? []
   const twins = () => options().twins ?? {}
   let loras = []
+  let fault = ''
 
   function row(context, index) {
     const own = () => withOurKeys(context.rows[index])
@@ -96,7 +99,9 @@ export function loraRows(options) {
       low.element.hidden = !isOwn
       appliesTo.value = applies_to ?? 'auto'
       showTwin(twin, own(), twins(), context.rows)
-      showResult(result, accountsOf(context.rows, loras)[index])
+      const wrong = (fault && rowAt(context.rows, fault) === index && fault) || scheduleFaultOf(own().schedule)
+      element.classList.toggle('wl-wrong', Boolean(wrong))
+      showResult(result, wrong ? { wrong } : accountsOf(context.rows, loras)[index])
     }
 
     element.refresh = refresh
@@ -118,7 +123,9 @@ export function loraRows(options) {
     duplicate: duplicateOf,
     rowsOf,
     /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
-    account: said => { loras = said }
+    account: said => { loras = said },
+    /** Take in what is wrong, for the row that it names. */
+    fault: text => { fault = text }
   }
 }
 
@@ -137,6 +144,11 @@ function showTwin(element, row, twins, rows) {
 }
 
 function showResult(element, account) {
+  if (account?.wrong) {
+    element.textContent = element.title = account.wrong
+    element.dataset.tone = 'wrong'
+    return
+  }
   const { counts, ranks, isIdle, tone, detail } = account ? inShort(account) : { tone: 'off', detail: '' }
   const words = [isIdle && say('acts nowhere'), counts && say('{counts} applied', { counts }), ranks && say('rank {ranks}', { ranks })]
   element.textContent = words.filter(Boolean).join(', ')

@@ -14,12 +14,12 @@ const HEADER = 20
 const MARGIN = 10
 const MOST_LINES = 9
 
-/** Show the text at the node; an empty one takes the last away. */
-export function showResult(node, text, { isFolded = false, isTable = false } = {}) {
+/** Show the text at the node; an empty one takes the last away, and a fault is red, unfolded and wrapped. */
+export function showResult(node, text, { isFolded = false, isTable = false, isFault = false } = {}) {
   const shown = node.widgets?.find(widget => widget.name === NAME)
   if (!text) return shown && fitAround(node, () => node.removeWidget(shown))
   const result = shown?.result ?? addResult(node, isFolded, isTable)
-  fitAround(node, () => result.show(text))
+  fitAround(node, () => result.show(text, isFault))
 }
 
 /** Show that the text is of a run before the last change. */
@@ -35,6 +35,7 @@ function addResult(node, startsFolded, isTable) {
   const copy = iconButton('pi-copy', say('copy result'), () => navigator.clipboard?.writeText(pre.textContent))
   const element = el('div', { class: 'wl-report' }, el('div', { class: 'wl-report-head' }, fold, title, copy), pre)
   let isFolded = startsFolded
+  let isFault = false
   let lengths = [0]
 
   function setFolded(next) {
@@ -43,13 +44,13 @@ function addResult(node, startsFolded, isTable) {
       pre.hidden = isFolded
       fold.replaceChildren(sign(isFolded ? 'pi-angle-right' : 'pi-angle-down'))
       setAttribute(fold, 'aria-expanded', String(!isFolded))
-      title.textContent = isFolded ? pre.textContent.split('\n')[0] : say('result')
+      title.textContent = isFolded ? pre.textContent.split('\n')[0] : say(isFault ? 'error' : 'result')
     })
   }
 
   function textHeight() {
     if (isFolded) return 0
-    const inLine = isTable ? Infinity : Math.max(20, (node.size[0] - 2 * MARGIN - 16) / LETTER)
+    const inLine = isTable && !isFault ? Infinity : Math.max(20, (node.size[0] - 2 * MARGIN - 16) / LETTER)
     const numLines = lengths.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / inLine)), 0)
     return Math.min(numLines, MOST_LINES) * LINE + 10
   }
@@ -67,11 +68,14 @@ function addResult(node, startsFolded, isTable) {
   widget.serialize = false
   passToCanvas(element, () => pre.scrollHeight > pre.clientHeight)
   widget.result = {
-    show(text) {
+    show(text, asFault) {
+      isFault = asFault
       pre.textContent = text
+      pre.classList.toggle('wl-table', isTable && !isFault)
+      element.classList.toggle('wl-wrong', isFault)
       lengths = text.split('\n').map(line => line.length)
       element.classList.remove('wl-stale')
-      setFolded(isFolded)
+      setFolded(isFolded && !isFault)
     }
   }
   return widget.result
