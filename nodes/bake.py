@@ -43,7 +43,7 @@ class BakeLoraStack(Node):
                     options=list(_EXPERTS),
                     default=SINGLE,
                     optional=True,
-                    tooltip="Which expert a MODEL of a plain loader is; a Wan model knows, and what was split from one.",
+                    tooltip="Which expert a MODEL of a plain loader is; a Wan model knows, and what was split from it.",
                     advanced=True,
                 ),
                 io.Boolean.Input(

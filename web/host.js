@@ -45,9 +45,16 @@ export function passToCanvas(element, isScrolling) {
   element.addEventListener('pointerup', event => event.button === 1 && app.canvas.processMouseUp(event))
 }
 
+let latest = {}
+
+/** Take in the definitions that the lists were read anew with; the host tells of them before it has replaced its own. */
+export function learnDefinitions(definitions) {
+  latest = definitions
+}
+
 /** Return the options of an input as the node's definition now has them. */
 export function inputOptions(node, name) {
-  const { required, optional } = LiteGraph.registered_node_types[node.type].nodeData.input
+  const { required, optional } = (latest[node.type] ?? LiteGraph.registered_node_types[node.type].nodeData).input
   return { ...required, ...optional }[name][1]
 }
 
@@ -81,7 +88,7 @@ export function lastOutput(node) {
 
 /** Return the names of the saved stacks, as LoadLoraStack offers them. */
 export function presetNames() {
-  return LiteGraph.registered_node_types.LoadLoraStack.nodeData.input.required.preset[1].options
+  return inputOptions({ type: 'LoadLoraStack' }, 'preset').options
 }
 
 /** Return the address of a file in the host's folders; another one when the file has changed. */

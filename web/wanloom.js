@@ -4,7 +4,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
 import { listenToFaults } from './faults.js'
-import { inputOptions, lastOutput, nodeAt, refreshLists } from './host.js'
+import { inputOptions, lastOutput, learnDefinitions, nodeAt, refreshLists } from './host.js'
 import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
 import { overrideRows } from './widgets/override_rows.js'
@@ -66,7 +66,8 @@ app.registerExtension({
     if (isOurs(node)) queueMicrotask(() => showOutput(node, lastOutput(node)))
   },
 
-  refreshComboInNodes() {
+  refreshComboInNodes(definitions) {
+    learnDefinitions(definitions)
     for (const node of everyNode(app.rootGraph)) node.wanloom?.refresh()
   },
 

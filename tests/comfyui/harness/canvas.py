@@ -151,6 +151,10 @@ class Canvas:
         self.page.wait_for_function(IS_OPEN, arg=file.stem)
         self.page.wait_for_function(READY)
 
+    def refresh_lists(self) -> None:
+        """Read the lists of files anew, as the key R does."""
+        self.page.evaluate("() => app.refreshComboInNodes()")
+
     def graph(self) -> dict[str, Any]:
         """Return what saving the open workflow would write."""
         return self.page.evaluate("() => app.rootGraph.serialize()")

@@ -1,13 +1,15 @@
 """The project's workflows and the rows of ApplyLoraStack, in the page of a real browser."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.canvas import Canvas
-from harness.workflows import BLUEPRINTS, SHIPPED, pocket_workflow, read
+from harness.client import Client
+from harness.workflows import BLUEPRINTS, POCKET_LORAS, SHIPPED, pocket_workflow, read
 from playwright.sync_api import Locator, expect
 
 QUICKSTART = next((file for file in SHIPPED if file.stem == "pocket-quickstart"), None)
@@ -154,3 +156,25 @@ def test_the_list_is_edited_as_text_and_what_is_no_list_stays_text(on_canvas: Ca
     text.fill("[]")
     as_text.click()
     assert rows(canvas) == []
+
+
+def test_a_file_that_vanished_is_told_at_the_first_refresh_and_so_is_a_new_twin(
+    canvas: Canvas, comfy: Client, tmp_path: Path
+) -> None:
+    folder = comfy.server.base / "models" / "loras"
+    for name in ("passing", "pair_high_noise"):
+        shutil.copy(POCKET_LORAS / "neon_style_high_noise.safetensors", folder / f"{name}.safetensors")
+    canvas.refresh_lists()
+    file = tmp_path / "vanishing.json"
+    file.write_text(
+        json.dumps(pocket_workflow([{"path": "passing.safetensors"}, {"path": "pair_high_noise.safetensors"}]))
+    )
+    canvas.drop(file)
+    canvas.go_to("ApplyLoraStack")
+    expect(row_control(canvas, "LoRA 1 file")).to_have_attribute("aria-invalid", "false")
+    expect(row_control(canvas, "LoRA 2 twin")).to_have_text("")
+    (folder / "passing.safetensors").unlink()
+    shutil.copy(POCKET_LORAS / "neon_style_low_noise.safetensors", folder / "pair_low_noise.safetensors")
+    canvas.refresh_lists()
+    expect(row_control(canvas, "LoRA 1 file")).to_have_attribute("aria-invalid", "true")
+    expect(row_control(canvas, "LoRA 2 twin")).to_have_text("+ pair_low_noise")
