@@ -34,8 +34,8 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path |
         return found
     foreign = PureWindowsPath(name).drive and not is_absolute  # C:/... on another system
     if foreign or len(allowed) < len(candidates):
-        expected = f"a path inside {', '.join(map(str, places))}"
-        raise StackError(str(path), "leaves the LoRA folders", expected=expected)
+        remedy = "Put the file there, or name one that is there"
+        raise StackError(str(path), "leaves the LoRA folders", expected=f"a path inside {_called(places)}", remedy=remedy)
     raise _missing(allowed, str(path), places)
 
 
@@ -103,11 +103,17 @@ def _missing(
 ) -> StackError:
     """Return the error that says which file beside any of `candidates` is most like the one that is missing."""
     beside = {near for path in candidates for near in _names_in(path.parent)} | set(embedded)
-    places = ", ".join(map(str, folders)) or candidates[0].parent
+    places = _called(folders) or candidates[0].parent
     is_folder = any(os.path.isdir(path) for path in candidates)
     near = difflib.get_close_matches(candidates[0].name, sorted(beside - {candidates[0].name}), n=1)
     expected = f"nearest: {near[0]!r}" if near else "a LoRA file"
-    return StackError(name, "is a folder" if is_folder else f"no such file in {places}", expected=expected)
+    what = "is a folder" if is_folder else f"no such file in {places}"
+    return StackError(name, what, expected=expected, remedy="Name a file that is there")
+
+
+def _called(folders: Sequence[Path]) -> str:
+    """Name folders without saying where they are, which is nobody's business who sees a server's page."""
+    return ", ".join(dict.fromkeys(folder.name for folder in folders))
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -271,7 +271,7 @@ def test_colons_in_the_name_of_a_file_stay_with_it_where_the_file_is_there() -> 
 
 def test_a_mistyped_embedded_lora_is_told_its_name(run: Run) -> None:
     _, _, err = run("plan", "--lora", "neon_styl")
-    assert err.endswith("(nearest: 'neon_style').\n")
+    assert err.endswith("(nearest: 'neon_style'). Name a file that is there.\n")
 
 
 def test_a_lora_given_twice_is_named_alike_by_shell_and_stack_file(run: Run, pair: Path, tmp_path: Path) -> None:

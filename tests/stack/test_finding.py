@@ -57,7 +57,7 @@ def test_a_detour_that_ends_inside_is_taken(folders):
     ],
 )
 def test_a_path_that_leaves_the_folders_is_refused(folders, path):
-    with pytest.raises(StackError, match=r"leaves the LoRA folders \(a path inside .*loras, .*more\)"):
+    with pytest.raises(StackError, match=r"leaves the LoRA folders \(a path inside loras, more\)"):
         find_lora(path, folders)
 
 
