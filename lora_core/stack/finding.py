@@ -35,7 +35,9 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path |
     foreign = PureWindowsPath(name).drive and not is_absolute  # C:/... on another system
     if foreign or len(allowed) < len(candidates):
         remedy = "Put the file there, or name one that is there"
-        raise StackError(str(path), "leaves the LoRA folders", expected=f"a path inside {_called(places)}", remedy=remedy)
+        raise StackError(
+            str(path), "leaves the LoRA folders", expected=f"a path inside {_called(places)}", remedy=remedy
+        )
     raise _missing(allowed, str(path), places)
 
 

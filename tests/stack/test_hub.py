@@ -124,7 +124,8 @@ def test_a_repository_that_is_not_there_is_an_error_with_the_command_that_fetche
     )
     with pytest.raises(StackError, match=r"hf download owner/name x\.safetensors"):
         found("owner/name:x.safetensors")
-    with pytest.raises(StackError, match=r"^wan/a/x\.safetensors: no such file in [^ ]* \(a LoRA file\)\. Name a file that is there\.$"):
+    message = r"^wan/a/x\.safetensors: no such file in [^ ]* \(a LoRA file\)\. Name a file that is there\.$"
+    with pytest.raises(StackError, match=message):
         found("wan/a/x.safetensors")
 
 
