@@ -19,12 +19,13 @@ export const CHINESE = {
   'scene list as text': '场景列表文本',
   choices: '选项',
   'nothing by that name': '没有匹配的名称',
-  '{count} more; type to find one': '还有 {count} 个；输入以查找',
 
   // a LoRA
   'LoRA {n}': 'LoRA {n}',
   'LoRA {n} enabled': 'LoRA {n} 启用',
   'LoRA {n} file': 'LoRA {n} 文件',
+  'LoRA {n} name': 'LoRA {n} 名称',
+  'what the report, the plan and other nodes call it': '报告、计划和其他节点里的名称',
   'LoRA {n} strength': 'LoRA {n} 强度',
   'LoRA {n} own low strength': 'LoRA {n} 低噪声单独强度',
   'LoRA {n} low strength': 'LoRA {n} 低噪声强度',

@@ -1,10 +1,12 @@
 /** A field with a list under it that typing filters: the arrow keys walk in it, Enter takes, Escape leaves. */
 
+import { shortened } from '../core/file_list.js'
 import { say } from '../words.js'
 import { el, setAttribute } from './dom.js'
 import { textField } from './text_field.js'
 
-const MOST_SHOWN = 200
+const NUM_AT_ONCE = 200
+const LONGEST = 90
 let numLists = 0
 
 /**
@@ -12,14 +14,18 @@ let numLists = 0
  *
  * offers(typed) gives the choices for what is typed: [value, about] pairs; an empty text asks for all of them.
  * show(value) is how a value reads in the field; with isFree the text itself may be taken, not only an offer.
+ * groupOf(value) is the heading that a choice stands under, nameOf(value) how it is called there.
  */
-export function comboField({ label, title, value, offers, show = String, isFree = false, choose, left = () => {}, ...attributes }) {
+export function comboField({
+  label, title, value, offers, show = String, groupOf = () => '', nameOf = show, isFree = false, choose, left = () => {}, ...attributes
+}) {
   const field = textField({
     label, title, value: show(value), role: 'combobox', 'aria-autocomplete': 'list', 'aria-expanded': 'false',
     class: 'wl-field wl-combo', done: take, ...attributes
   })
   let list = null
   let offered = []
+  let numDrawn = 0
   let active = -1
   let isTyped = false
 
@@ -39,6 +45,9 @@ export function comboField({ label, title, value, offers, show = String, isFree 
     if (!list) {
       list = el('ul', { class: 'wl-list', role: 'listbox', id: `wl-list-${(numLists += 1)}`, 'aria-label': say('choices') })
       list.addEventListener('pointerdown', event => event.preventDefault())
+      list.addEventListener('scroll', () => {
+        if (list.scrollTop + list.clientHeight > list.scrollHeight - 100) draw(numDrawn + NUM_AT_ONCE)
+      })
       document.body.append(list)
       setAttribute(field, 'aria-controls', list.id)
       setAttribute(field, 'aria-expanded', 'true')
@@ -49,24 +58,36 @@ export function comboField({ label, title, value, offers, show = String, isFree 
   }
 
   function fill() {
-    const found = offers(isTyped ? field.value : '')
-    offered = found.slice(0, MOST_SHOWN).map(([one]) => one)
-    const items = found.slice(0, MOST_SHOWN).map(([one, about], index) => item(one, about, index))
-    if (found.length > MOST_SHOWN) items.push(note(say('{count} more; type to find one', { count: found.length - MOST_SHOWN })))
-    if (!found.length && !isFree) items.push(note(say('nothing by that name')))
-    list.replaceChildren(...items)
-    activate(isTyped ? (isFree ? -1 : 0) : found.findIndex(([one]) => one === value))
+    offered = grouped(offers(isTyped ? field.value : ''), ([one]) => groupOf(one))
+    const present = isTyped ? -1 : offered.findIndex(([one]) => one === value)
+    list.replaceChildren()
+    numDrawn = 0
+    draw(Math.max(NUM_AT_ONCE, present + NUM_AT_ONCE / 2))
+    if (!offered.length && !isFree) list.append(note(say('nothing by that name')))
+    activate(isTyped ? (isFree ? -1 : 0) : present)
     place()
   }
 
+  /** Draw the choices as far as that, each group under its heading; the others when they are scrolled to. */
+  function draw(end) {
+    const items = offered.slice(numDrawn, end).flatMap(([one, about], index) => {
+      const place = numDrawn + index
+      const isFirst = groupOf(one) && (place === 0 || groupOf(offered[place - 1][0]) !== groupOf(one))
+      return [...(isFirst ? [note(groupOf(one), 'wl-group')] : []), item(one, about, place)]
+    })
+    list.append(...items)
+    numDrawn = Math.max(numDrawn, Math.min(end, offered.length))
+  }
+
   function item(one, about, index) {
-    const option = el('li', { role: 'option', id: `${list.id}-${index}`, class: 'wl-option' },
-      el('span', {}, show(one)), about ? el('small', {}, about) : null)
+    const option = el('li', { role: 'option', id: `${list.id}-${index}`, class: 'wl-option', title: show(one) === one ? null : one },
+      el('span', {}, shortened(nameOf(one), LONGEST)), about ? el('small', {}, about) : null)
     option.addEventListener('click', () => { close(); settle(one); field.select() })
     return option
   }
 
   function activate(index) {
+    if (index >= numDrawn) draw(index + NUM_AT_ONCE)
     const options = [...list.querySelectorAll('[role=option]')]
     active = options.length ? Math.min(index, options.length - 1) : -1
     options.forEach((option, i) => setAttribute(option, 'aria-selected', i === active ? 'true' : 'false'))
@@ -120,13 +141,24 @@ export function comboField({ label, title, value, offers, show = String, isFree 
   // Before the field's own Enter, which would take the text as typed.
   field.addEventListener('keydown', event => {
     if (event.key !== 'Enter' || !list) return
-    const chosen = offered[active]
+    const chosen = offered[active]?.[0]
     close()
     if (chosen !== undefined) settle(chosen)
   }, true)
   return field
 }
 
-function note(text) {
-  return el('li', { class: 'wl-option wl-note', role: 'presentation' }, text)
+function note(text, kind = '') {
+  return el('li', { class: `wl-option wl-note ${kind}`, role: 'presentation' }, text)
+}
+
+/** Return the items with those of one group behind each other, groups in the order of their first. */
+function grouped(items, groupOf) {
+  const groups = new Map()
+  for (const item of items) {
+    const group = groups.get(groupOf(item))
+    if (group) group.push(item)
+    else groups.set(groupOf(item), [item])
+  }
+  return [...groups.values()].flat()
 }

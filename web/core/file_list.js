@@ -1,10 +1,26 @@
 /** The list of LoRA files to choose from, as the node's definition gives it. */
 
-/** Return the files that hold every word typed, those first whose name begins with it. */
-export function matching(files, typed) {
+import { baseName } from './lora_row.js'
+
+/** Return the files that hold every word typed, those first whose name begins with it; of a pair the first file alone. */
+export function matching(files, typed, twins = {}) {
   const words = typed.toLowerCase().split(/\s+/).filter(Boolean)
-  if (!words.length) return files
-  const found = files.filter(file => words.every(word => file.toLowerCase().includes(word)))
-  const begins = file => (file.toLowerCase().split(/[\\/]/).at(-1).startsWith(words[0]) ? 0 : 1)
-  return found.toSorted((one, other) => begins(one) - begins(other))
+  const found = words.length ? files.filter(file => words.every(word => file.toLowerCase().includes(word))) : files
+  const brought = new Set(found.map(file => twins[file]).filter(Boolean))
+  const offered = brought.size ? found.filter(file => !brought.has(file)) : found
+  if (!words.length) return offered
+  const begins = file => (baseName(file).toLowerCase().startsWith(words[0]) ? 0 : 1)
+  return offered.toSorted((one, other) => begins(one) - begins(other))
+}
+
+/** Return the folder that a file lies in, as the list names it; "" for the LoRA folder itself. */
+export function folderOf(file) {
+  return file.slice(0, -baseName(file).length).replace(/[\\/]$/, '')
+}
+
+/** Return a name of at most so many letters; what it leaves out is in the middle, for names tell their kind at both ends. */
+export function shortened(name, most) {
+  if (name.length <= most) return name
+  const atEnd = Math.ceil((most - 1) * 0.6)
+  return `${name.slice(0, most - 1 - atEnd)}…${name.slice(-atEnd)}`
 }

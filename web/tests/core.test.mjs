@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { linesOf } from '../core/curve.js'
 import { placeOf, refusals, rowAt } from '../core/faults.js'
-import { matching } from '../core/file_list.js'
+import { folderOf, matching, shortened } from '../core/file_list.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { addedTo, appliedTo, changed, duplicateOf, newLora, twinOf, withFile } from '../core/lora_row.js'
 import { freeName, moved, parseRows, writeRows } from '../core/row_list.js'
@@ -178,4 +178,21 @@ test('a schedule in words is checked, an object is left to the server', () => {
   assert.equal(scheduleFaultOf('fade_out'), null)
   assert.equal(scheduleFaultOf({ keyframes: [] }), null)
   assert.equal(scheduleFaultOf(null), null)
+})
+
+test('a pair is offered once, by its high-noise file, unless only the other is asked for', () => {
+  const files = ['a/style_high.safetensors', 'a/style_low.safetensors', 'face.safetensors']
+  const twins = { 'a/style_high.safetensors': 'a/style_low.safetensors' }
+  assert.deepEqual(matching(files, '', twins), [files[0], files[2]])
+  assert.deepEqual(matching(files, 'style', twins), [files[0]])
+  assert.deepEqual(matching(files, 'low', twins), [files[1]])
+})
+
+test('a long name keeps both its ends, and a folder is what comes before the name', () => {
+  const name = 'wan2.2_t2v_a14b_mystyle_v3_HIGH_e40.safetensors'
+  assert.equal(shortened(name, 30).length, 30)
+  assert.match(shortened(name, 30), /^wan2.*….*HIGH_e40\.safetensors$|^wan2.*….*e40\.safetensors$/)
+  assert.equal(shortened(name, 60), name)
+  assert.equal(folderOf('wan\\2.2/style.safetensors'), 'wan\\2.2')
+  assert.equal(folderOf('style.safetensors'), '')
 })

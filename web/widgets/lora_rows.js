@@ -11,25 +11,30 @@
  *   "LoRA N schedule"           combobox with free text; aria-invalid while the text is no schedule
  *   "LoRA N move"               button; dragged, or moved with the arrow keys
  *   "LoRA N duplicate", "LoRA N remove"   buttons
+ *   "LoRA N name"               text; empty for the file's own name
  *   "LoRA N twin", "LoRA N result"        text
  *   "add LoRA", "edit as text"  buttons; "LoRA list as text" the text field
  */
 
 import { accountsOf, inShort } from '../core/run_account.js'
 import { rowAt } from '../core/faults.js'
-import { matching } from '../core/file_list.js'
+import { folderOf, matching, shortened } from '../core/file_list.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { scheduleFaultOf } from '../core/schedule.js'
 import {
-  EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, newLora, twinOf, withFile
+  EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, nameOf, newLora, twinOf, withFile
 } from '../core/lora_row.js'
 import { comboField } from '../controls/combo_field.js'
 import { choice, el, iconButton, setAttribute, sign } from '../controls/dom.js'
 import { numberField } from '../controls/number_field.js'
+import { freeName } from '../core/row_list.js'
+import { textField } from '../controls/text_field.js'
 import { scheduleField } from '../controls/schedule_field.js'
 import { say } from '../words.js'
 import { moveHandle } from './move_handle.js'
 
+/** Pixels of a letter in the field of the file, on average. */
+const LETTER = 6
 const APPLIES_TO = 'The expert it acts on; auto is what the file says of itself.'
 
 /** Return the kind of row; `options()` gives the input's options: `lora_files` and `twins`. */
@@ -49,11 +54,21 @@ export function loraRows(options) {
       type: 'button', class: 'wl-switch', role: 'switch', 'aria-label': called('enabled'), title: say('on or off'),
       onclick: () => done(changed(own(), { enabled: own().enabled === false ? true : false }))
     })
+    let room = 48
     const file = comboField({
       label: called('file'), value: own().path ?? '', class: 'wl-field wl-combo wl-file', placeholder: say('choose a LoRA'),
-      offers: typed => matching(files(), typed).map(name => [name, twins()[name] ? say('pair') : '']),
+      show: path => shortened(path, room), groupOf: folderOf, nameOf: baseName,
+      offers: typed => matching(files(), typed, twins()).map(name => [name, twins()[name] ? say('pair') : '']),
       choose: path => done(addedTo(context.rows.toSpliced(index, 1), withFile(own(), path))),
       'data-part': 'file'
+    })
+    new ResizeObserver(() => {
+      room = Math.max(12, Math.floor((file.clientWidth - 10) / LETTER))
+      if (document.activeElement !== file) file.settle(shortened(own().path ?? '', room))
+    }).observe(file)
+    const name = textField({
+      label: called('name'), title: say('what the report, the plan and other nodes call it'), value: own().name ?? '',
+      class: 'wl-field wl-name', placeholder: nameOf(own()), done: text => renamed(text.trim()), 'data-part': 'name'
     })
     const strength = numberField({
       label: called('strength'), title: say('strength'), value: own().weight ?? 1,
@@ -80,10 +95,19 @@ export function loraRows(options) {
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
-      el('div', { class: 'wl-line wl-second' }, twin, result, appliesTo, schedule,
+      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule,
         iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
 
+    /** Take a name of its own, unless another row has it. */
+    function renamed(text) {
+      const taken = new Set(context.rows.toSpliced(index, 1).map(nameOf))
+      const wanted = text && freeName(text, taken)
+      name.settle(wanted)
+      done(changed(own(), { name: wanted || undefined }))
+    }
+
     function refresh() {
+      name.placeholder = nameOf({ ...own(), name: undefined })
       const { path, applies_to, low_noise_weight } = own()
       const isOn = own().enabled !== false
       const isMissing = Boolean(path) && !files().includes(path)
