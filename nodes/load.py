@@ -13,6 +13,7 @@ from comfy_api.latest import io
 
 from ..lora_core import ModelError
 from ..lora_core.families.wan.sources import WanSources, find_sources
+from ..lora_core.plan.report import SAID_BY_ROWS
 from .base import Missing, Node, schema
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
@@ -194,7 +195,13 @@ class SplitWanModel(Node):
             sigmas[: switch + 1] if switch else sigmas[:0],
             sigmas[switch:],
             switch,
-            ui={"text": [plan.table() if model.is_routed else f"{plan.table()}\n{_ASSUMED}"]},
+            ui={
+                "text": [
+                    plan.table(without=SAID_BY_ROWS)
+                    if model.is_routed
+                    else f"{plan.table(without=SAID_BY_ROWS)}\n{_ASSUMED}"
+                ]
+            },
         )
 
 

@@ -17,7 +17,7 @@ from ..lora_core import LoraStack, ModelSpec, RunSettings, SamplingPlan
 from ..lora_core.engine.request import Clip
 from ..lora_core.engine.scenes import Scene
 from ..lora_core.errors import located, relocated
-from ..lora_core.plan.report import report_on_stack
+from ..lora_core.plan.report import SAID_BY_ROWS, report_on_stack
 from ..lora_core.sampling.noise import MAX_SEED
 from .folders import lora_folders
 from .sockets import WanModelHandle
@@ -69,7 +69,7 @@ class Take:
         elif self.negative is None and self.scene.negative_prompt:
             lines.append("note: its negative prompt is not used, cfg is 1")
         lines += [row.text() for row in report_on_stack(self.model.loaded, self.plan.route).rows]
-        lines.append(self.plan.table())
+        lines.append(self.plan.table(without=SAID_BY_ROWS))
         return "\n".join([head, textwrap.indent("\n".join(lines), "  ")])
 
 

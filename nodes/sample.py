@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_core import PlanError, RunSettings, SamplingPlan
+from ..lora_core.plan.report import SAID_BY_ROWS
 from .base import Node, schema
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
@@ -105,7 +106,7 @@ class Sampler6Step(Node):
 
 def _summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> str:
     """Say what was sampled, and where that is not what was planned."""
-    return "\n".join([plan.table(), *planned_otherwise(model, settings)])
+    return "\n".join([plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings)])
 
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:

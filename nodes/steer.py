@@ -11,7 +11,7 @@ from ..lora_core import LoraStack, ModelError, SteerSettings
 from ..lora_core.checks import number_in_text
 from ..lora_core.engine.request import Clip
 from ..lora_core.errors import PlanError
-from ..lora_core.plan.report import report_on_stack
+from ..lora_core.plan.report import SAID_BY_ROWS, report_on_stack
 from ..lora_core.plan.steering import Above, check_guide, cost_text
 from ..lora_core.stack.schedule import StrengthSchedule
 from .base import Node, schema
@@ -121,7 +121,11 @@ def _report(model: WanModelHandle, guide: WanModelHandle) -> str:
     size = f"(at {usual.num_frames} frames of {usual.width}x{usual.height})"
     rows_of_loras = [row.text() for row in report_on_stack(guide.loaded, guide.route()).rows]
     return "\n".join(
-        [*rows_of_loras, f"{cost_text(plan, model.spec, guide.spec, clip.latent_shape)} {size}", plan.table()]
+        [
+            *rows_of_loras,
+            f"{cost_text(plan, model.spec, guide.spec, clip.latent_shape)} {size}",
+            plan.table(without=SAID_BY_ROWS),
+        ]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -114,9 +114,9 @@ class SamplingPlan:
         steering = None if self.steering is None else self.steering.part(first, last)
         return replace(self, steps=steps, steering=steering)
 
-    def table(self) -> str:
-        """Return the plan as text for people, at most 100 columns wide."""
-        return _table(self)
+    def table(self, *, without: Collection[str] = ()) -> str:
+        """Return the plan as text for people, at most 100 columns wide; without the advice of some rules."""
+        return _table(self, without)
 
     def plot(self, path: str | Path) -> Path:
         """Write a picture of the plan: .png, .svg or .pdf."""
@@ -176,7 +176,7 @@ def _lora_dict(lora: RoutedLora) -> dict[str, object]:
     }
 
 
-def _table(plan: SamplingPlan) -> str:
+def _table(plan: SamplingPlan, without: Collection[str]) -> str:
     """Return a heading, one line per step, and what was noticed."""
     fixed = f"{'step':>4}  {'sigma':>7}  {'expert':<6}  {'cfg':>4}"
     names = plan.names
@@ -192,7 +192,8 @@ def _table(plan: SamplingPlan) -> str:
         cells = zip(*(_cells(plan, name, columns[name]) for name in chunk), strict=True) if chunk else repeat(())
         lines += [_row(step, row) for step, row in zip(plan.steps, cells, strict=False)]
     legend = [f"{title} {name}" for name, title in titles.items() if title != name]
-    notes = [line for advice in plan.advice for line in textwrap.wrap(str(advice), WIDTH, subsequent_indent="  ")]
+    told = [str(advice) for advice in plan.advice if advice.rule not in without]
+    notes = [line for text in told for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
     guide = [] if plan.steering is None else [plan.steering.text()]
     return "\n".join([*lines, *_paragraph(legend), *_paragraph(notes), *_paragraph(guide)])
 

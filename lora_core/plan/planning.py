@@ -95,6 +95,7 @@ def _check_every_lora_has_a_step(
             side = "at or above" if expert == "high_noise" else "below"
             what = f"it gets no step, but {', '.join(idle)} should act on it"
             found = "the model has one expert" if boundary is None else f"no noise level is {side} {boundary:g}"
-            levels = f"they run from {sigmas[0]:.4g} to {sigmas[-2]:.4g}"
+            first, last = f"{sigmas[0]:.4g}", f"{sigmas[-2]:.4g}"
+            levels = f"they run from {first} to {last}" if first != last else f"the only one is {first}"
             remedy = "Move the boundary, change the steps, or route these LoRAs to the other expert"
             raise PlanError(f"{expert} expert", what, expected=f"{found}; {levels}", remedy=remedy)

@@ -101,13 +101,15 @@ def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route) -> RowR
 
 
 def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileReport:
+    experts = {lora.expert: lora.strength for lora in routed if lora.weights is weights}
+    summary = weights.account.summary()
     return FileReport(
         file=weights.path.name if weights.path else weights.name,
-        experts={lora.expert: lora.strength for lora in routed if lora.weights is weights},
+        experts=experts,
         ranks=weights.ranks,
         base=weights.base,
         dialect=weights.dialect,
-        summary=weights.account.summary(),
+        summary=summary if experts else summary.replace("applied", "fit, and none is used"),
         reasons=tuple(
             f"{count} {status.replace('_', ' ')}: {reason} (first: {first})"
             for status, reason, count, first in weights.account.reasons()

@@ -170,6 +170,19 @@ def test_an_expert_without_a_step_is_refused_while_loras_should_act_on_it(stack,
     assert planned(LoraStack(), T2V, boundary=boundary).num_steps == 6
 
 
+def test_one_step_has_one_noise_level(stack):
+    with pytest.raises(PlanError, match=r"no noise level is below 0\.875; the only one is 1\)"):
+        planned(stack, T2V, num_steps=1)
+
+
+def test_advice_that_was_told_elsewhere_is_left_out_of_the_table(stack):
+    plan = planned(stack, T2V, cfg=3.5)
+    rules = {advice.rule for advice in plan.advice}
+    assert "cfg-with-speed" in rules
+    assert "[cfg-with-speed]" in plan.table()
+    assert "[cfg-with-speed]" not in plan.table(without={"cfg-with-speed"})
+
+
 def test_the_high_expert_without_a_step_is_refused_too(stack):
     with pytest.raises(
         PlanError, match=r"high_noise expert: it gets no step, but speed, style, orbit .*at or above 0\.875"

@@ -1,6 +1,7 @@
 """The report on a stack says of every row where it acts and what became of its tensors."""
 
 import json
+import re
 from pathlib import Path
 
 import tiny
@@ -49,7 +50,7 @@ def test_a_file_that_acts_nowhere_says_so(tmp_path: Path) -> None:
     file = tiny_loras.save_lora(tmp_path / "plain.safetensors")
     told = report([{"path": str(file), "targets": "all=0"}]).text()
     assert "targets all=0" in told
-    assert "acts nowhere" in told
+    assert re.search(r"acts nowhere; rank \d+; \d+ tensors: \d+ fit, and none is used", told)
 
 
 def test_tensors_that_do_not_apply_are_advice_once_and_a_line_of_their_row(tmp_path: Path) -> None:
