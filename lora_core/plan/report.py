@@ -101,7 +101,7 @@ def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route) -> RowR
 
 
 def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileReport:
-    experts = {lora.expert: lora.strength for lora in routed if lora.weights is weights}
+    experts: dict[str, float] = {lora.expert: lora.strength for lora in routed if lora.weights is weights}
     summary = weights.account.summary()
     return FileReport(
         file=weights.path.name if weights.path else weights.name,
