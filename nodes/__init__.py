@@ -9,6 +9,7 @@ from .blend import BlendLoras
 from .check_clips import CheckClips
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
+from .lora_cards import serve_cards
 from .presets import LoadLoraStack, SaveLoraStack
 from .route import LoraRouteByNoise
 from .sample import Sampler6Step
@@ -44,6 +45,7 @@ class WanLoomExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         serve_templates()
+        serve_cards()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

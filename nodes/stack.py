@@ -8,7 +8,7 @@ from ..lora_core import LoraStack
 from .base import Node, schema
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_files import fingerprint_stack, parse_stack
-from .stack_on_model import applied, with_more
+from .stack_on_model import applied, with_more, words_of
 from .widgets import stack_widget
 
 
@@ -45,6 +45,11 @@ class ApplyLoraStack(Node):
                 LoraStackType.Output(
                     "stack", display_name="stack", tooltip="All LoRAs on the model, to save or reuse."
                 ),
+                io.String.Output(
+                    "trigger_words",
+                    display_name="trigger_words",
+                    tooltip="The words that the LoRAs ask for in the prompt, with commas between them.",
+                ),
             ],
         )
 
@@ -62,4 +67,4 @@ class ApplyLoraStack(Node):
     ) -> io.NodeOutput:
         rows = parse_stack(loras, cls.name())
         loaded = with_more(model, (stack or LoraStack()).joined(rows), allow_partial=allow_partial)
-        return applied(model, loaded, allow_partial=allow_partial)
+        return applied(model, loaded, words_of(loaded), allow_partial=allow_partial)

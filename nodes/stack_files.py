@@ -25,5 +25,7 @@ def preset_files(name: str) -> list[object]:
 
 
 def fingerprint_stack(text: str) -> object:
-    """Return the sizes and times of a stack's files, the twins' included."""
-    return fingerprint(files_of(parse_stack(text, "loras")))
+    """Return the sizes and times of a stack's files, the twins' and those that tell of their words included."""
+    from ..lora_core.files.card import files_of_card
+
+    return fingerprint(file for lora in files_of(parse_stack(text, "loras")) for file in files_of_card(lora))

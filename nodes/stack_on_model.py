@@ -17,9 +17,16 @@ def with_more(model: WanModelHandle, stack: LoraStack, *, allow_partial: bool = 
     return model.loaded.joined(load_stack(stack, model.spec, lora_folders=lora_folders(), read=read))
 
 
-def applied(model: WanModelHandle, loaded: LoadedStack, *, allow_partial: bool = False) -> io.NodeOutput:
-    """Return the outputs of a node that puts LoRAs on a model: the model, the report, the stack."""
+def applied(model: WanModelHandle, loaded: LoadedStack, *further: str, allow_partial: bool = False) -> io.NodeOutput:
+    """Return the outputs of a node that puts LoRAs on a model: model, report, stack, and its further ones."""
     changed = model.with_loras(loaded, allow_partial=allow_partial)
     report = report_on_stack(loaded, changed.route())
     ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows]}
-    return io.NodeOutput(changed, report.text(), loaded.stack, ui=ui)
+    return io.NodeOutput(changed, report.text(), loaded.stack, *further, ui=ui)
+
+
+def words_of(loaded: LoadedStack) -> str:
+    """Return the trigger words of the LoRAs that are on, as they go into a prompt."""
+    from ..lora_core.stack.trigger_words import trigger_words_of
+
+    return ", ".join(trigger_words_of(loaded))

@@ -12,7 +12,7 @@ from .bridge import bind, patched_shift
 from .load import paired
 from .sockets import LoraStackType, WanModelHandle
 from .stack_files import fingerprint_stack, parse_stack
-from .stack_on_model import with_more
+from .stack_on_model import with_more, words_of
 from .widgets import schedule_widgets, stack_widget
 
 
@@ -48,6 +48,11 @@ class LoraStackOnModels(Node):
                 io.Model.Output("low_noise", display_name="low_noise", tooltip="The low-noise expert."),
                 io.String.Output("report", display_name="report", tooltip="What became of every file and tensor."),
                 LoraStackType.Output("stack", display_name="stack", tooltip="All LoRAs, to save or reuse."),
+                io.String.Output(
+                    "trigger_words",
+                    display_name="trigger_words",
+                    tooltip="The words that the LoRAs ask for in the prompt, with commas between them.",
+                ),
             ],
         )
 
@@ -77,7 +82,8 @@ class LoraStackOnModels(Node):
         first, *second = _bound(changed, steps)
         none = Missing(cls.name(), "one MODEL was given, and it is at the first output", "Connect low_noise")
         ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows]}
-        return io.NodeOutput(first, second[0] if second else none, report.text(), loaded.stack, ui=ui)
+        low = second[0] if second else none
+        return io.NodeOutput(first, low, report.text(), loaded.stack, words_of(loaded), ui=ui)
 
 
 def _bound(model: WanModelHandle, num_steps: int) -> list[ModelPatcher]:

@@ -91,6 +91,24 @@ export function presetNames() {
   return inputOptions({ type: 'LoadLoraStack' }, 'preset').options
 }
 
+/** Return the address of a route of the extension. */
+export function serverAddress(route, query) {
+  return api.apiURL(`${route}?${new URLSearchParams(query)}`)
+}
+
+/** Ask a route of the extension; an error says what the server says. */
+export async function askServer(route, query) {
+  const answer = await api.fetchApi(`${route}?${new URLSearchParams(query)}`)
+  const told = await answer.json().catch(() => ({}))
+  if (!answer.ok) throw new Error(told.error ?? `${answer.status} ${answer.statusText}`)
+  return told
+}
+
+/** Return the whole graph, subgraphs hanging from it. */
+export function graphOf() {
+  return app.rootGraph
+}
+
 /** Return the address of a file in the host's folders; another one when the file has changed. */
 export function fileAddress(file) {
   return api.apiURL(`/view?${new URLSearchParams(file)}`)

@@ -4,6 +4,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
 import { listenToFaults } from './faults.js'
+import { forgetFacts } from './lora_facts.js'
 import { inputOptions, lastOutput, learnDefinitions, nodeAt, refreshLists } from './host.js'
 import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
@@ -68,6 +69,7 @@ app.registerExtension({
 
   refreshComboInNodes(definitions) {
     learnDefinitions(definitions)
+    forgetFacts()
     for (const node of everyNode(app.rootGraph)) node.wanloom?.refresh()
   },
 

@@ -19,6 +19,7 @@ from ..families.registry import spec_of_module
 from .account import Account
 from .assembly import Assembly, assemble
 from .containers.opening import open_tensor_file
+from .containers.tensorfile import TensorFile
 from .expert import Told, told_expert
 from .origin import clues_of, grammar_of
 from .parts import Address
@@ -66,7 +67,11 @@ def read_lora(
 
 def assembled(path: str | Path, model: ModelSpec | nn.Module | None) -> Assembly:
     """Assemble a file for the model a caller means: a spec, a module, or any of the family that its names tell."""
-    file = open_tensor_file(path)
+    return assembled_file(open_tensor_file(path), model)
+
+
+def assembled_file(file: TensorFile, model: ModelSpec | nn.Module | None) -> Assembly:
+    """Assemble a file that is open."""
     if model is None:
         return assemble(file, grammar_of(file.infos))
     return assemble(file, model if isinstance(model, ModelSpec) else spec_of_module(model))

@@ -14,10 +14,12 @@ let numLists = 0
  *
  * offers(typed) gives the choices for what is typed: [value, about] pairs; an empty text asks for all of them.
  * show(value) is how a value reads in the field; with isFree the text itself may be taken, not only an offer.
+ * hint(typed) is a note above the choices: how to search, or what is wrong with what is typed.
  * groupOf(value) is the heading that a choice stands under, nameOf(value) how it is called there.
  */
 export function comboField({
-  label, title, value, offers, show = String, groupOf = () => '', nameOf = show, isFree = false, choose, left = () => {}, ...attributes
+  label, title, value, offers, show = String, groupOf = () => '', nameOf = show, hint = () => '', isFree = false, choose, left = () => {},
+  ...attributes
 }) {
   const field = textField({
     label, title, value: show(value), role: 'combobox', 'aria-autocomplete': 'list', 'aria-expanded': 'false',
@@ -60,7 +62,8 @@ export function comboField({
   function fill() {
     offered = grouped(offers(isTyped ? field.value : ''), ([one]) => groupOf(one))
     const present = isTyped ? -1 : offered.findIndex(([one]) => one === value)
-    list.replaceChildren()
+    const about = hint(isTyped ? field.value : '')
+    list.replaceChildren(...(about ? [note(about, 'wl-hint')] : []))
     numDrawn = 0
     draw(Math.max(NUM_AT_ONCE, present + NUM_AT_ONCE / 2))
     if (!offered.length && !isFree) list.append(note(say('nothing by that name')))
@@ -120,6 +123,9 @@ export function comboField({
   function closeIfOutside(event) {
     if (!list?.contains(event.target)) close()
   }
+
+  /** Draw the choices anew where they are shown, as others may fit now. */
+  field.refill = () => { if (list) fill() }
 
   field.addEventListener('focus', () => { field.select(); open() })
   field.addEventListener('click', () => list ?? open())

@@ -13,6 +13,9 @@ export function numberField({ label, title, value, step = 0.05, min = -Infinity,
     class: 'wl-field wl-number', done: text => { set(parsed(text) ?? number); settled() }, live: typed, ...attributes
   })
 
+  /** Take a number as if it had been typed. */
+  field.enter = wanted => { set(wanted); settled() }
+
   function typed(text) {
     const next = parsed(text)
     if (next === null || next < min || next === number) return

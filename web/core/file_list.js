@@ -1,15 +1,20 @@
 /** The list of LoRA files to choose from, as the node's definition gives it. */
 
 import { baseName } from './lora_row.js'
+import { queryOf } from './lora_search.js'
 
-/** Return the files that hold every word typed, those first whose name begins with it; of a pair the first file alone. */
-export function matching(files, typed, twins = {}) {
-  const words = typed.toLowerCase().split(/\s+/).filter(Boolean)
-  const found = words.length ? files.filter(file => words.every(word => file.toLowerCase().includes(word))) : files
+/**
+ * Return the files that fit what is typed, those first whose name begins with it; of a pair the first file alone.
+ *
+ * facts is file -> [bases, tags], as far as they are known.
+ */
+export function matching(files, typed, twins = {}, facts = {}) {
+  const { tests, first } = queryOf(typed)
+  const found = tests.length ? files.filter(file => tests.every(test => test(file, facts[file]))) : files
   const brought = new Set(found.map(file => twins[file]).filter(Boolean))
   const offered = brought.size ? found.filter(file => !brought.has(file)) : found
-  if (!words.length) return offered
-  const begins = file => (baseName(file).toLowerCase().startsWith(words[0]) ? 0 : 1)
+  if (!first) return offered
+  const begins = file => (baseName(file).toLowerCase().startsWith(first) ? 0 : 1)
   return offered.toSorted((one, other) => begins(one) - begins(other))
 }
 

@@ -4,6 +4,7 @@
  * What each control is called (N counts from 1), for people who listen to the page and for the browser tests:
  *   "LoRA N enabled"            switch
  *   "LoRA N file"               combobox; type to filter, arrow keys and Enter to take
+ *   "LoRA N card"               button; opens what is known of the file
  *   "LoRA N strength"           spinbutton; arrow keys, typing, dragging sideways
  *   "LoRA N own low strength"   button, pressed while the low expert has a strength of its own
  *   "LoRA N low strength"       spinbutton, there while that button is pressed
@@ -18,7 +19,7 @@
 
 import { accountsOf, inShort } from '../core/run_account.js'
 import { rowAt } from '../core/faults.js'
-import { folderOf, matching, shortened } from '../core/file_list.js'
+import { folderOf, shortened } from '../core/file_list.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { scheduleFaultOf } from '../core/schedule.js'
 import {
@@ -31,6 +32,8 @@ import { freeName } from '../core/row_list.js'
 import { textField } from '../controls/text_field.js'
 import { scheduleField } from '../controls/schedule_field.js'
 import { say } from '../words.js'
+import { searchHint, searched } from './lora_finder.js'
+import { showLoraCard } from './lora_card.js'
 import { moveHandle } from './move_handle.js'
 
 /** Pixels of a letter in the field of the file, on average. */
@@ -38,7 +41,7 @@ const LETTER = 6
 const APPLIES_TO = 'The expert it acts on; auto is what the file says of itself.'
 
 /** Return the kind of row; `options()` gives the input's options: `lora_files` and `twins`. */
-export function loraRows(options) {
+export function loraRows(options, node) {
   const files = () => options().lora_files ?? []
   const twins = () => options().twins ?? {}
   let loras = []
@@ -58,7 +61,8 @@ export function loraRows(options) {
     const file = comboField({
       label: called('file'), value: own().path ?? '', class: 'wl-field wl-combo wl-file', placeholder: say('choose a LoRA'),
       show: path => shortened(path, room), groupOf: folderOf, nameOf: baseName,
-      offers: typed => matching(files(), typed, twins()).map(name => [name, twins()[name] ? say('pair') : '']),
+      hint: searchHint,
+      offers: typed => searched(files(), typed, twins(), file).map(name => [name, twins()[name] ? say('pair') : '']),
       choose: path => done(addedTo(context.rows.toSpliced(index, 1), withFile(own(), path))),
       'data-part': 'file'
     })
@@ -69,6 +73,9 @@ export function loraRows(options) {
     const name = textField({
       label: called('name'), title: say('what the report, the plan and other nodes call it'), value: own().name ?? '',
       class: 'wl-field wl-name', placeholder: nameOf(own()), done: text => renamed(text.trim()), 'data-part': 'name'
+    })
+    const card = iconButton('pi-info-circle', called('card'), () => showLoraCard(card, own().path, node, strength.enter), {
+      'data-part': 'card', 'aria-haspopup': 'dialog', 'aria-expanded': 'false'
     })
     const strength = numberField({
       label: called('strength'), title: say('strength'), value: own().weight ?? 1,
@@ -93,7 +100,7 @@ export function loraRows(options) {
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
     const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
-      el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, strength, lock, low.element,
+      el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, card, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
       el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule,
         iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
@@ -111,6 +118,7 @@ export function loraRows(options) {
       const { path, applies_to, low_noise_weight } = own()
       const isOn = own().enabled !== false
       const isMissing = Boolean(path) && !files().includes(path)
+      card.disabled = !path
       setAttribute(enabled, 'aria-checked', String(isOn))
       element.classList.toggle('wl-off', !isOn)
       setAttribute(file, 'aria-invalid', String(isMissing))

@@ -31,14 +31,14 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
     "SplitWanModel": ({"model": "WAN_MODEL"}, ["MODEL", "MODEL", "SIGMAS", "SIGMAS", "INT"]),
     "ApplyLoraStack": (
         {"model": "WAN_MODEL", "loras": "STRING", "stack": "WAN_LORA_STACK", "allow_partial": "BOOLEAN"},
-        ["WAN_MODEL", "STRING", "WAN_LORA_STACK"],
+        ["WAN_MODEL", "STRING", "WAN_LORA_STACK", "STRING"],
     ),
     "LoraStackOnModels": (
         {
             **{"high_noise": "MODEL", "low_noise": "MODEL", "loras": "STRING", "stack": "WAN_LORA_STACK"},
             **{"steps": "INT", "allow_partial": "BOOLEAN"},
         },
-        ["MODEL", "MODEL", "STRING", "WAN_LORA_STACK"],
+        ["MODEL", "MODEL", "STRING", "WAN_LORA_STACK", "STRING"],
     ),
     "BakeLoraStack": (
         {"model": "WAN_MODEL,MODEL", "stack": "WAN_LORA_STACK", "expert": "COMBO", "allow_partial": "BOOLEAN"},
