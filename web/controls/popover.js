@@ -6,8 +6,11 @@ import { undo } from '../host.js'
 const GAP = 6
 let shown = null
 
-/** Open a popover beside an anchor, or close it where it is the anchor's already; returns { element, place, close } or null. */
-export function openPopover(anchor, label, className) {
+/**
+ * Open a popover for a button, beside `around` so that it covers nothing of that, or close it where it is the button's
+ * already; returns { element, place, close, isOpen } or null.
+ */
+export function openPopover(anchor, around, label, className) {
   const isOwn = shown?.anchor === anchor
   shown?.close()
   if (isOwn) return null
@@ -26,7 +29,7 @@ export function openPopover(anchor, label, className) {
   }
 
   function place() {
-    const box = anchor.getBoundingClientRect()
+    const box = around.getBoundingClientRect()
     const right = box.right + GAP
     const left = right + element.offsetWidth > innerWidth - GAP ? box.left - GAP - element.offsetWidth : right
     element.style.left = `${Math.max(GAP, left)}px`

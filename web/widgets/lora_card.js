@@ -17,7 +17,7 @@ import { say } from '../words.js'
 
 /** Show the card of a file beside a button of its row; `node` has the row, `use(strength)` gives the row a strength. */
 export async function showLoraCard(anchor, file, node, use) {
-  const popover = openPopover(anchor, say('card of {file}', { file }), 'wl-card')
+  const popover = openPopover(anchor, anchor.closest('.wl-rows') ?? anchor, say('card of {file}', { file }), 'wl-card')
   if (!popover) return
   const body = el('div', { class: 'wl-card-body' }, el('p', { class: 'wl-card-quiet' }, say('reading')))
   const close = iconButton('pi-times', say('close the card'), () => { popover.close(); anchor.focus() })
@@ -76,11 +76,11 @@ function insertWords(some, node, picker, tell) {
   if (found.length === 1) return write(found[0])
   const offered = found.length ? found : promptsIn(graphOf())
   if (!offered.length) return tell(say('there is no prompt in this workflow'))
-  tell(say('into which prompt?'))
-  picker.append(...offered.map(prompt => el('button', {
+  tell('')
+  picker.append(el('span', { class: 'wl-card-quiet' }, say('into which prompt?')), ...offered.map(prompt => el('button', {
     type: 'button', class: 'wl-add', title: textOf(prompt).value, onclick: () => { picker.replaceChildren(); write(prompt) }
   }, `${prompt.title} #${prompt.id}`)))
-  picker.firstElementChild.focus()
+  picker.querySelector('button').focus()
 
   function write(prompt) {
     const widget = textOf(prompt)

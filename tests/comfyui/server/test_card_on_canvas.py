@@ -70,7 +70,15 @@ def picture(canvas: Canvas, name: str) -> None:
 def test_the_card_tells_what_is_known_and_runs_nothing_of_what_others_wrote(shown: Canvas) -> None:
     shown.page.get_by_label("LoRA 1 card", exact=True).click()
     expect(card(shown)).to_contain_text("Zibbo the Round")
-    for text in ("Wan Video 2.2 T2V-A14B", "creature", "Says hello.", re.compile("0.5 . 0.9"), "purple ball", "big eyes", "140"):
+    for text in (
+        "Wan Video 2.2 T2V-A14B",
+        "creature",
+        "Says hello.",
+        re.compile("0.5 . 0.9"),
+        "purple ball",
+        "big eyes",
+        "140",
+    ):
         expect(card(shown)).to_contain_text(text)
     shown.page.wait_for_function("() => document.querySelector('img.wl-card-preview')?.naturalWidth > 0")
     picture(shown, "card")
@@ -124,7 +132,7 @@ def test_files_are_found_by_tag_model_folder_and_pattern(shown: Canvas) -> None:
     }
     for typed, wanted in searches.items():
         file.fill(typed)
-        names = shown.page.get_by_role("option").locator("span")
+        names = shown.page.locator(".wl-list [role=option] span")
         expect(names).to_have_text(wanted)
     expect(shown.page.locator(".wl-hint")).to_contain_text("base:")
     picture(shown, "card-search")

@@ -121,6 +121,8 @@ def test_the_stack_gives_the_words_of_the_rows_that_are_on(comfy: Client, folder
     workflow = pocket_workflow(rows)
     workflow = {name: workflow[name] for name in ("loader", STACK)}
     workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": [STACK, 3]}}
-    assert comfy.run(workflow).outputs["words"]["text"] == ["glow, at night, zibbo"]
+    run = comfy.run(workflow)
+    assert run.outcome == "success", run.error
+    assert run.outputs["words"]["text"] == ["glow, at night, zibbo"]
     (folder / "glow_high.civitai.info").write_text(json.dumps({"trainedWords": ["lights"]}))
     assert comfy.run(workflow).outputs["words"]["text"] == ["lights, zibbo"]
