@@ -117,7 +117,7 @@ def test_the_strength_advised_is_taken_and_keys_reach_every_control(shown: Canva
     card(shown).get_by_role("button", name="use 0.7").click()
     assert json.loads(value(shown, "ApplyLoraStack"))[0]["weight"] == 0.7
     expect(shown.page.get_by_label("LoRA 1 strength", exact=True)).to_have_value("0.7")
-    shown.page.locator("#graph-canvas").click(position={"x": 300, "y": 750})
+    shown.page.locator("#graph-canvas").click(position={"x": 300, "y": 200})
     expect(card(shown)).to_be_hidden()
 
 
