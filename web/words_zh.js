@@ -104,6 +104,23 @@ export const CHINESE = {
   'reading the files: {known} of {total}': '正在读取文件：{known} / {total}',
   'search: name, folder/, base:…, tag:…, /regular expression/': '搜索：名称、文件夹/、base:…、tag:…、/正则表达式/',
 
+  // the menu of a row, and what is about all rows
+  'LoRA {n} menu': 'LoRA {n} 菜单',
+  'switch off': '停用',
+  'switch on': '启用',
+  'only this one on': '只启用这一行',
+  'move up': '上移',
+  'move down': '下移',
+  'move to the top': '移到最上',
+  'move to the bottom': '移到最下',
+  'change the name': '修改名称',
+  duplicate: '复制',
+  remove: '移除',
+  'strength {weight}': '强度 {weight}',
+  'same strength on both experts': '两个专家使用相同强度',
+  'toggle all': '全部切换',
+  'all off if any is on, else all on': '有启用的则全部停用，否则全部启用',
+
   // an override
   'override {n}': '覆盖 {n}',
   'override {n} name': '覆盖 {n} 名称',

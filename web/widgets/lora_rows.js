@@ -14,6 +14,8 @@
  *   "LoRA N duplicate", "LoRA N remove"   buttons
  *   "LoRA N name"               text; empty for the file's own name
  *   "LoRA N twin", "LoRA N result"        text
+ *   "LoRA N menu"               menu; by right click, the context-menu key or Shift+F10
+ *   "toggle all"                button
  *   "add LoRA", "edit as text"  buttons; "LoRA list as text" the text field
  */
 
@@ -35,6 +37,8 @@ import { say } from '../words.js'
 import { searchHint, searched } from './lora_finder.js'
 import { showLoraCard } from './lora_card.js'
 import { moveHandle } from './move_handle.js'
+import { withRowMenu } from './row_menu.js'
+import { rowTools } from './row_tools.js'
 
 /** Pixels of a letter in the field of the file, on average. */
 const LETTER = 6
@@ -54,7 +58,7 @@ export function loraRows(options, node) {
     const done = next => { put(next); context.settled() }
 
     const enabled = el('button', {
-      type: 'button', class: 'wl-switch', role: 'switch', 'aria-label': called('enabled'), title: say('on or off'),
+      type: 'button', class: 'wl-switch', role: 'switch', 'aria-label': called('enabled'), title: say('on or off'), 'data-part': 'enabled',
       onclick: () => done(changed(own(), { enabled: own().enabled === false ? true : false }))
     })
     let room = 48
@@ -138,7 +142,7 @@ export function loraRows(options, node) {
 
     element.refresh = refresh
     refresh()
-    return element
+    return withRowMenu(element, context, index)
   }
 
   return {
@@ -154,6 +158,7 @@ export function loraRows(options, node) {
     isWhole: row => Boolean(withOurKeys(row).path),
     duplicate: duplicateOf,
     rowsOf,
+    tools: rowTools,
     /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
     account: said => { loras = said },
     /** Take in what is wrong, for the row that it names. */

@@ -12,13 +12,15 @@ export function rowFrame(kind, text, { addRow, changeMode }) {
   const list = el('div', { class: 'wl-list-of-rows', role: 'list', 'aria-label': say(`${kind.noun} list`) })
   const count = el('span', { class: 'wl-count' })
   const fault = el('span', { class: 'wl-fault', role: 'alert' })
+  const note = el('span', { class: 'wl-told', role: 'status' })
+  const tools = el('span', { class: 'wl-tools' })
   const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': say(kind.addText), onclick: addRow }, `+ ${say(kind.addText)}`)
   const asText = iconButton('{ }', say('edit as text'), changeMode, { 'aria-pressed': 'false' })
   const root = el('div', { class: 'wl-rows', title: say(kind.about), style: `--wl-row-height: ${kind.height}px` }, list,
-    el('div', { class: 'wl-footer' }, add, count, fault, asText))
+    el('div', { class: 'wl-footer' }, add, count, tools, fault, note, asText))
   text.setAttribute('aria-label', say(`${kind.noun} list as text`))
   keepKeysOfButtons(root)
-  return { root, list, text, count, fault, add, asText }
+  return { root, list, text, count, tools, fault, note, add, asText }
 }
 
 /** Show the rows, given as elements, where the list was scrolled to. */
@@ -51,6 +53,11 @@ export function showFault(frame, fault) {
   setAttribute(frame.fault, 'title', fault)
 }
 
+/** Show what has become of the last thing asked for; nothing takes the last away. */
+export function showNote(frame, text = '') {
+  frame.note.textContent = frame.note.title = text
+}
+
 /** Put the keyboard on a part of a row. */
 export function focusOn(frame, row, part) {
   frame.list.children[row]?.querySelector(`[data-part="${part}"]`)?.focus()
@@ -71,7 +78,7 @@ function showMode(frame, isText) {
   setAttribute(frame.asText, 'aria-pressed', String(isText))
   frame.asText.title = say(isText ? 'show as rows' : 'edit as text')
   frame.asText.disabled = isText && frame.fault.textContent !== ''
-  frame.add.hidden = isText
+  frame.add.hidden = frame.tools.hidden = isText
   frame.root.classList.toggle('wl-as-text', isText)
 }
 

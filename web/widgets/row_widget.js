@@ -9,7 +9,7 @@
 import { moved, parseRows, writeRows } from '../core/row_list.js'
 import { fitAround, passToCanvas, redraw, rememberForUndo } from '../host.js'
 import { say } from '../words.js'
-import { MARGIN, focusOn, frameHeight, isScrolling, rowFrame, showCount, showFault, showList, showText } from './row_frame.js'
+import { MARGIN, focusOn, frameHeight, isScrolling, rowFrame, showCount, showFault, showList, showNote, showText } from './row_frame.js'
 
 const TYPE = 'wanloom_rows'
 const MOST_ROWS_AT_ONCE = 10
@@ -25,6 +25,7 @@ const MOST_ROWS_AT_ONCE = 10
  *   blank()                 a row to add; isWhole(row) says whether it is enough to be written yet
  *   duplicate(rows, index)  a copy of a row
  *   rowsOf(form)            the rows that JSON stands for, where others write it differently; may be missing
+ *   tools(context, root)    buttons about all rows, each with a `refresh()` where it shows what is around it; may be missing
  */
 export function showRows(node, widget, kind) {
   const rowWidget = new RowWidget(node, widget, kind)
@@ -47,12 +48,19 @@ class RowWidget {
     this.isText = false
     this.frame = rowFrame(kind, widget.element, { addRow: () => this.addRow(), changeMode: () => this.setMode(!this.isText) })
     this.context = contextOf(this)
+    this.frame.tools.append(...(kind.tools?.(this.context, this.frame.root) ?? []))
+    this.frame.root.addEventListener('pointerenter', () => this.refreshTools())
   }
 
   /** Let the rows show what has changed around them, in place, as someone may be typing: other files, or news of a run. */
   refresh(isNews) {
     if (isNews) this.frame.root.classList.remove('wl-stale')
     for (const row of this.frame.list.children) row.refresh?.()
+    this.refreshTools()
+  }
+
+  refreshTools() {
+    for (const tool of this.frame.tools.children) tool.refresh?.()
   }
 
   /** Take over a text that came from elsewhere: a workflow, an undo, the text field. */
@@ -77,6 +85,7 @@ class RowWidget {
     this.written = writeRows(this.rows.filter(row => !this.drafts.has(row)))
     this.widget.value = this.written
     showCount(this.frame, this.rows.length)
+    showNote(this.frame)
     this.frame.root.classList.add('wl-stale')
     this.frame.root.dispatchEvent(new CustomEvent('wl-edited'))
     redraw(this.node)
@@ -85,6 +94,7 @@ class RowWidget {
   render() {
     if (this.isText) showText(this.frame, this.written)
     else showList(this.frame, this.rows.map((_, index) => this.kind.row(this.context, index)))
+    this.refreshTools()
   }
 
   setMode(isText) {
@@ -132,6 +142,9 @@ function contextOf(rowWidget) {
     get rows() { return rowWidget.rows },
     set: (index, row) => rowWidget.set(index, row),
     settled: rememberForUndo,
+    replace: (rows, focusRow, focusPart) => rowWidget.restructure(rows, focusRow, focusPart),
+    focus: (index, part) => focusOn(rowWidget.frame, index, part),
+    tell: text => showNote(rowWidget.frame, text),
     remove(index) {
       rowWidget.restructure(this.rows.toSpliced(index, 1), Math.min(index, this.rows.length - 2), 'remove')
     },
