@@ -154,16 +154,19 @@ export const CHINESE = {
   '{count} LoRAs of its own': '自带 {count} 个 LoRA',
 
   // a schedule
-  'A factor on the strength by noise level: {text}': '随噪声水平变化的强度系数：{text}',
+  'A factor on the strength by noise level (sigma), which falls from 1 to 0 in a run: {text}': '随噪声水平（sigma，一次运行中从 1 降到 0）变化的强度系数：{text}',
   'the full strength throughout': '始终为全部强度',
-  'from 0 to full, sigma 1 to 0.5': '从 0 到全部，sigma 1 到 0.5',
-  'from full to 0, sigma 1 to 0.5': '从全部到 0，sigma 1 到 0.5',
+  'from 0 to full, noise level (sigma) 1 to 0.5': '从 0 到全部，噪声水平（sigma）1 到 0.5',
+  'from full to 0, noise level (sigma) 1 to 0.5': '从全部到 0，噪声水平（sigma）1 到 0.5',
   'from 0 to full over the steps': '随步数从 0 到全部',
   'from full to 0 over the steps': '随步数从全部到 0',
-  'from sigma 0.95 to sigma 0.8': '从 sigma 0.95 到 sigma 0.8',
+  'from noise level (sigma) 0.95 to 0.8': '从噪声水平（sigma）0.95 到 0.8',
   'from one factor to another': '从一个系数到另一个',
-  'sigma=factor, straight in between': 'sigma=系数，其间线性变化',
-  'sigma=factor, held until the next': 'sigma=系数，保持到下一个',
+  'noise level (sigma)=factor, straight in between': '噪声水平（sigma）=系数，其间线性变化',
+  'noise level (sigma)=factor, held until the next': '噪声水平（sigma）=系数，保持到下一个',
+  '{label} curve': '{label} 图形',
+  'The factor, {low} to {high}, from noise level (sigma) 1 at the left to 0 at the right': '系数，{low} 到 {high}，从左侧噪声水平（sigma）1 到右侧 0',
+  'The factor, {low} to {high}, from the first step at the left to the end of the last at the right': '系数，{low} 到 {high}，从左侧第一步到右侧最后一步结束',
 
   // a training
   'training status': '训练状态',

@@ -10,14 +10,14 @@ const POINTS = ['keyframes', 'hold']
 export const CONSTANT = 'constant'
 export const EXAMPLES = [
   [CONSTANT, 'the full strength throughout'],
-  ['fade_in', 'from 0 to full, sigma 1 to 0.5'],
-  ['fade_out', 'from full to 0, sigma 1 to 0.5'],
+  ['fade_in', 'from 0 to full, noise level (sigma) 1 to 0.5'],
+  ['fade_out', 'from full to 0, noise level (sigma) 1 to 0.5'],
   ['fade_in@steps', 'from 0 to full over the steps'],
   ['fade_out@steps', 'from full to 0 over the steps'],
-  ['fade_out:0.95:0.8', 'from sigma 0.95 to sigma 0.8'],
+  ['fade_out:0.95:0.8', 'from noise level (sigma) 0.95 to 0.8'],
   ['linear:0.2:1', 'from one factor to another'],
-  ['keyframes:1=0.2,0.5=1', 'sigma=factor, straight in between'],
-  ['hold:1=0,0.9=1', 'sigma=factor, held until the next']
+  ['keyframes:1=0.2,0.5=1', 'noise level (sigma)=factor, straight in between'],
+  ['hold:1=0,0.9=1', 'noise level (sigma)=factor, held until the next']
 ]
 
 /** Return what is wrong with a schedule's text, or null. */
@@ -45,7 +45,7 @@ function rampFault(name, numbers, onSteps) {
   const [start, end] = numbers.slice(-2).map(Number)
   if ([start, end].some(outside)) return `${start} to ${end}: positions are 0 to 1`
   if (onSteps ? start >= end : start <= end) {
-    return onSteps ? 'from an earlier fraction to a later' : 'from a higher sigma to a lower'
+    return onSteps ? 'from an earlier fraction to a later' : 'from a higher noise level (sigma) to a lower'
   }
   return null
 }

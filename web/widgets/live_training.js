@@ -4,7 +4,7 @@
  */
 
 import { linesOf } from '../core/curve.js'
-import { el, setAttribute } from '../controls/dom.js'
+import { el, setAttribute, svg } from '../controls/dom.js'
 import { fileAddress, fitAround, passToCanvas } from '../host.js'
 import { say } from '../words.js'
 
@@ -71,10 +71,4 @@ function drawn({ kind, expert, points }) {
   const line = svg('polyline', { points: points.map(point => point.join(',')).join(' '), 'data-expert': expert, 'data-kind': kind })
   if (kind === 'trained') return [line]
   return [line, ...points.map(([cx, cy]) => svg('circle', { cx, cy, r: 2.5, 'data-expert': expert, 'data-kind': kind }))]
-}
-
-function svg(tag, attributes) {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', tag)
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
-  return element
 }

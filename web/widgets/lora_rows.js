@@ -10,6 +10,7 @@
  *   "LoRA N low strength"       spinbutton, there while that button is pressed
  *   "LoRA N applies to"         select: auto, high_noise, low_noise, both
  *   "LoRA N schedule"           combobox with free text; aria-invalid while the text is no schedule
+ *   "LoRA N schedule curve"     drawing, there while the text is a schedule
  *   "LoRA N move"               button; dragged, or moved with the arrow keys
  *   "LoRA N duplicate", "LoRA N remove"   buttons
  *   "LoRA N name"               text; empty for the file's own name
@@ -106,7 +107,7 @@ export function loraRows(options, node) {
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, card, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
-      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule,
+      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule.curve, schedule,
         iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
 
     /** Take a name of its own, unless another row has it. */

@@ -44,7 +44,7 @@ export function overrideRows(_options, node) {
       label: called('schedule'), value: own().schedule || null, unset: say(AS_IT_IS), change: value => done({ schedule: value ?? undefined })
     })
     return el('div', { class: 'wl-row wl-override', role: 'listitem', 'aria-label': say('override {n}', { n: index + 1 }) },
-      el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), name, appliesTo, schedule,
+      el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), name, appliesTo, schedule.curve, schedule,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })))
   }
 
