@@ -67,6 +67,11 @@ export function nodeAt(address) {
   return inner.reduce((node, id) => node?.subgraph?.getNodeById(id), root.getNodeById(first))
 }
 
+/** Return every node of a graph, those inside of subgraphs too. */
+export function everyNode(graph = app.rootGraph) {
+  return graph.nodes.flatMap(node => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])])
+}
+
 /** Return the nearest node before this one for which `isWanted` holds, or null. */
 export function upstreamOf(node, isWanted) {
   const seen = new Set([node])

@@ -4,8 +4,8 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
 import { listenToFaults } from './faults.js'
+import { everyNode, inputOptions, lastOutput, learnDefinitions, nodeAt, refreshLists } from './host.js'
 import { forgetFacts } from './lora_facts.js'
-import { inputOptions, lastOutput, learnDefinitions, nodeAt, refreshLists } from './host.js'
 import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
 import { overrideRows } from './widgets/override_rows.js'
@@ -63,6 +63,10 @@ app.registerExtension({
     api.addEventListener('executed', ({ detail }) => detail.output?.training && refreshLists())
   },
 
+  afterConfigureGraph() {
+    for (const node of everyNode()) node.wanloom?.refresh()
+  },
+
   loadedGraphNode(node) {
     if (isOurs(node)) queueMicrotask(() => showOutput(node, lastOutput(node)))
   },
@@ -70,7 +74,7 @@ app.registerExtension({
   refreshComboInNodes(definitions) {
     learnDefinitions(definitions)
     forgetFacts()
-    for (const node of everyNode(app.rootGraph)) node.wanloom?.refresh()
+    for (const node of everyNode()) node.wanloom?.refresh()
   },
 
   onNodeOutputsUpdated(outputs) {
@@ -112,8 +116,4 @@ function showFault(node, text) {
   node.wanloom?.kind.fault?.(text)
   node.wanloom?.refresh(true)
   showResult(node, text, { isFault: true })
-}
-
-function everyNode(graph) {
-  return graph.nodes.flatMap(node => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])])
 }

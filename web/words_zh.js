@@ -121,6 +121,14 @@ export const CHINESE = {
   'toggle all': '全部切换',
   'all off if any is on, else all on': '有启用的则全部停用，否则全部启用',
 
+  'not in the list of LoRAs; press R to read the folders anew': '不在 LoRA 列表中；按 R 重新读取文件夹',
+  'not in the list of LoRAs: {names}; put the files into a LoRA folder and press R': '不在 LoRA 列表中：{names}；把文件放进 LoRA 文件夹，再按 R',
+  '{count} strengths on the text encoder left out; no LoRA acts there': '略去 {count} 个文本编码器强度；这里没有 LoRA 作用于文本编码器',
+  'take over rows': '接收各行',
+  'copy the rows of a Power Lora Loader or of Lora-Manager in this graph': '复制此图中 Power Lora Loader 或 Lora-Manager 的各行',
+  '{count} rows of {title}, which still acts itself: bypass or remove it': '来自 {title} 的 {count} 行；该节点自身仍起作用：请绕过或移除它',
+  '{title} ({id}): {count} rows': '{title}（{id}）：{count} 行',
+
   // an override
   'override {n}': '覆盖 {n}',
   'override {n} name': '覆盖 {n} 名称',

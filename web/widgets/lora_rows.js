@@ -16,13 +16,14 @@
  *   "LoRA N name"               text; empty for the file's own name
  *   "LoRA N twin", "LoRA N result"        text
  *   "LoRA N menu"               menu; by right click, the context-menu key or Shift+F10
- *   "toggle all"                button
+ *   "toggle all", "take over rows"  buttons; the latter while another pack's node in the graph has rows
  *   "add LoRA", "edit as text"  buttons; "LoRA list as text" the text field
  */
 
 import { accountsOf, inShort } from '../core/run_account.js'
 import { rowAt } from '../core/faults.js'
 import { folderOf, shortened } from '../core/file_list.js'
+import { isFileName } from '../core/handed_rows.js'
 import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { scheduleFaultOf } from '../core/schedule.js'
 import {
@@ -37,6 +38,7 @@ import { scheduleField } from '../controls/schedule_field.js'
 import { say } from '../words.js'
 import { searchHint, searched } from './lora_finder.js'
 import { showLoraCard } from './lora_card.js'
+import { takeHandedOver } from './handed_over.js'
 import { moveHandle } from './move_handle.js'
 import { withRowMenu } from './row_menu.js'
 import { rowTools } from './row_tools.js'
@@ -118,6 +120,12 @@ export function loraRows(options, node) {
       done(changed(own(), { name: wanted || undefined }))
     }
 
+    /** Say what is wrong: by a run, with the schedule, or that the file is gone; a repository is in no list. */
+    function wrongWith(row, isMissing) {
+      const told = (fault && rowAt(context.rows, fault) === index && fault) || scheduleFaultOf(row.schedule)
+      return told || (isMissing && isFileName(row.path) && say('not in the list of LoRAs; press R to read the folders anew'))
+    }
+
     function refresh() {
       name.placeholder = nameOf({ ...own(), name: undefined })
       const { path, applies_to, low_noise_weight } = own()
@@ -136,7 +144,7 @@ export function loraRows(options, node) {
       low.element.hidden = !isOwn
       appliesTo.value = applies_to ?? 'auto'
       showTwin(twin, own(), twins(), context.rows)
-      const wrong = (fault && rowAt(context.rows, fault) === index && fault) || scheduleFaultOf(own().schedule)
+      const wrong = wrongWith(own(), isMissing)
       element.classList.toggle('wl-wrong', Boolean(wrong))
       showResult(result, wrong ? { wrong } : accountsOf(context.rows, loras)[index])
     }
@@ -159,7 +167,10 @@ export function loraRows(options, node) {
     isWhole: row => Boolean(withOurKeys(row).path),
     duplicate: duplicateOf,
     rowsOf,
-    tools: rowTools,
+    tools: (context, root, node) => {
+      takeHandedOver(context, root, node, files)
+      return rowTools(context, files)
+    },
     /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
     account: said => { loras = said },
     /** Take in what is wrong, for the row that it names. */

@@ -1,13 +1,49 @@
 /** The buttons under the rows of LoRAs that are about all of them. */
 
-import { iconButton } from '../controls/dom.js'
+import { el, iconButton } from '../controls/dom.js'
+import { openMenu } from '../controls/menu.js'
+import { hasOthersRows, othersRows } from '../core/handed_rows.js'
 import { toggledAll } from '../core/row_edits.js'
+import { everyNode } from '../host.js'
 import { say } from '../words.js'
+import { addRows } from './handed_over.js'
 
-/** Return the buttons; one that has a `refresh` is told when the rows or the graph have changed. */
-export function rowTools(context) {
-  const all = iconButton('pi-power-off', say('toggle all'), () => context.replace(toggledAll(context.rows)))
-  all.title = say('all off if any is on, else all on')
-  all.refresh = () => { all.hidden = context.rows.length === 0 }
-  return [all]
+/** Return the buttons; each is told with `refresh` when the rows or the graph have changed. `files()` gives the list of LoRAs. */
+export function rowTools(context, files) {
+  return [toggleAll(context), takeOver(context, files)]
+}
+
+function toggleAll(context) {
+  const button = iconButton('pi-power-off', say('toggle all'), () => context.replace(toggledAll(context.rows)))
+  button.title = say('all off if any is on, else all on')
+  button.refresh = () => { button.hidden = context.rows.length === 0 }
+  return button
+}
+
+/** Copy the rows of another pack's node in the graph; of several the user picks one. */
+function takeOver(context, files) {
+  const button = el('button', {
+    type: 'button', class: 'wl-add', hidden: true, title: say('copy the rows of a Power Lora Loader or of Lora-Manager in this graph'),
+    onclick: () => {
+      const others = othersIn(files())
+      if (others.length === 1) return take(others[0])
+      openMenu(say('take over rows'), others.map(other => ({ text: nameOf(other), act: () => take(other) })), button)
+    }
+  }, say('take over rows'))
+  const take = other => addRows(context, other.found, say('{count} rows of {title}, which still acts itself: bypass or remove it', {
+    count: other.found.rows.length, title: other.node.title
+  }))
+  button.refresh = () => { button.hidden = !othersIn(files()).length }
+  return button
+}
+
+function othersIn(files) {
+  return everyNode()
+    .filter(node => hasOthersRows(node.type))
+    .map(node => ({ node, found: othersRows(node.type, node.serialize().widgets_values, files) }))
+    .filter(({ found }) => found.rows.length)
+}
+
+function nameOf({ node, found }) {
+  return say('{title} ({id}): {count} rows', { title: node.title, id: node.id, count: found.rows.length })
 }

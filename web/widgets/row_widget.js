@@ -25,7 +25,7 @@ const MOST_ROWS_AT_ONCE = 10
  *   blank()                 a row to add; isWhole(row) says whether it is enough to be written yet
  *   duplicate(rows, index)  a copy of a row
  *   rowsOf(form)            the rows that JSON stands for, where others write it differently; may be missing
- *   tools(context, root)    buttons about all rows, each with a `refresh()` where it shows what is around it; may be missing
+ *   tools(context, root, node)  buttons about all rows, each with a `refresh()` where it shows what is around it; may be missing
  */
 export function showRows(node, widget, kind) {
   const rowWidget = new RowWidget(node, widget, kind)
@@ -48,7 +48,7 @@ class RowWidget {
     this.isText = false
     this.frame = rowFrame(kind, widget.element, { addRow: () => this.addRow(), changeMode: () => this.setMode(!this.isText) })
     this.context = contextOf(this)
-    this.frame.tools.append(...(kind.tools?.(this.context, this.frame.root) ?? []))
+    this.frame.tools.append(...(kind.tools?.(this.context, this.frame.root, node) ?? []))
     this.frame.root.addEventListener('pointerenter', () => this.refreshTools())
   }
 
