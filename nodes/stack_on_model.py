@@ -21,7 +21,7 @@ def applied(model: WanModelHandle, loaded: LoadedStack, *further: str, allow_par
     """Return the outputs of a node that puts LoRAs on a model: model, report, stack, and its further ones."""
     changed = model.with_loras(loaded, allow_partial=allow_partial)
     report = report_on_stack(loaded, changed.route())
-    ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows]}
+    ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows], "num_blocks": [model.spec.num_blocks]}
     return io.NodeOutput(changed, report.text(), loaded.stack, *further, ui=ui)
 
 

@@ -81,7 +81,7 @@ class LoraStackOnModels(Node):
         report = report_on_stack(loaded, changed.route())
         first, *second = _bound(changed, steps)
         none = Missing(cls.name(), "one MODEL was given, and it is at the first output", "Connect low_noise")
-        ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows]}
+        ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows], "num_blocks": [model.spec.num_blocks]}
         low = second[0] if second else none
         return io.NodeOutput(first, low, report.text(), loaded.stack, words_of(loaded), ui=ui)
 

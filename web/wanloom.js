@@ -105,7 +105,7 @@ function showOwnRows(node, widget, makeKind) {
 function showOutput(node, output) {
   if (output?.text === undefined) return
   if (output.training) showTraining(node, output.training[0])
-  node.wanloom?.kind.account?.(output.loras ?? [])
+  node.wanloom?.kind.account?.(output.loras ?? [], output.num_blocks?.[0])
   node.wanloom?.kind.fault?.('')
   node.wanloom?.refresh(true)
   showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])

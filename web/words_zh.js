@@ -129,6 +129,27 @@ export const CHINESE = {
   '{count} rows of {title}, which still acts itself: bypass or remove it': '来自 {title} 的 {count} 行；该节点自身仍起作用：请绕过或移除它',
   '{title} ({id}): {count} rows': '{title}（{id}）：{count} 行',
 
+  // where in the network it acts
+  'LoRA {n} targets': 'LoRA {n} 作用范围',
+  'where in the network it acts': '作用于网络的哪些部分',
+  'Where it acts': '作用范围',
+  'targets as text': '作用范围文本',
+  'such as 0-9=0.5,cross_attn=0; the factors of all rules that match multiply': '例如 0-9=0.5,cross_attn=0；同时符合的规则，系数相乘',
+  everywhere: '全部',
+  blocks: '块数',
+  'number of blocks': '块的数量',
+  'as many as the model has': '与模型的块数相同',
+  'blocks {name}': '块 {name}',
+  'module {kind}': '模块 {kind}',
+  'The text says more than the sliders can. Empty it to use them.': '文本的内容超出滑块的范围。清空文本即可使用滑块。',
+  all: '全部',
+  'no cross-attention': '无交叉注意力',
+  'no feed-forward': '无前馈层',
+  'first half': '前半',
+  'second half': '后半',
+  'fade over depth': '随深度减弱',
+  'rise over depth': '随深度增强',
+
   // an override
   'override {n}': '覆盖 {n}',
   'override {n} name': '覆盖 {n} 名称',

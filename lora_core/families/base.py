@@ -153,6 +153,11 @@ class ModelSpec:
         match = re.fullmatch(self.block_pattern, target)
         return (int(match[1]), match[2]) if match else None
 
+    @cached_property
+    def num_blocks(self) -> int:
+        """How many blocks its targets lie in."""
+        return len({block[0] for target in self.shapes if (block := self.block_of(target))})
+
     def check_twin(self, low_noise: ModelSpec, where: object, high_noise: str) -> None:
         """Raise unless `low_noise` is the spec of this model's other expert: the same targets, of the same shapes.
 

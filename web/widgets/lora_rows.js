@@ -11,6 +11,7 @@
  *   "LoRA N applies to"         select: auto, high_noise, low_noise, both
  *   "LoRA N schedule"           combobox with free text; aria-invalid while the text is no schedule
  *   "LoRA N schedule curve"     drawing, there while the text is a schedule
+ *   "LoRA N targets"            button, pressed while there is a filter; opens sliders (targets_popover.js)
  *   "LoRA N move"               button; dragged, or moved with the arrow keys
  *   "LoRA N duplicate", "LoRA N remove"   buttons
  *   "LoRA N name"               text; empty for the file's own name
@@ -29,6 +30,7 @@ import { scheduleFaultOf } from '../core/schedule.js'
 import {
   EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, nameOf, newLora, twinOf, withFile
 } from '../core/lora_row.js'
+import { targetsFault, targetsText } from '../core/targets.js'
 import { comboField } from '../controls/combo_field.js'
 import { choice, el, iconButton, setAttribute, sign } from '../controls/dom.js'
 import { numberField } from '../controls/number_field.js'
@@ -42,6 +44,7 @@ import { takeHandedOver } from './handed_over.js'
 import { moveHandle } from './move_handle.js'
 import { withRowMenu } from './row_menu.js'
 import { rowTools } from './row_tools.js'
+import { openTargets } from './targets_popover.js'
 
 /** Pixels of a letter in the field of the file, on average. */
 const LETTER = 6
@@ -52,6 +55,7 @@ export function loraRows(options, node) {
   const files = () => options().lora_files ?? []
   const twins = () => options().twins ?? {}
   let loras = []
+  let numBlocks // of the model of the last run
   let fault = ''
 
   function row(context, index) {
@@ -104,12 +108,16 @@ export function loraRows(options, node) {
     const schedule = scheduleField({
       label: called('schedule'), value: own().schedule, change: value => done(changed(own(), { schedule: value })), 'data-part': 'schedule'
     })
+    const targets = iconButton('pi-sliders-h', called('targets'), () => openTargets({
+      label: called('targets'), value: own().targets, numBlocks, at: targets, settled: context.settled,
+      change: value => put(changed(own(), { targets: value }))
+    }), { 'aria-haspopup': 'dialog', 'data-part': 'targets' })
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
     const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, card, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
-      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule.curve, schedule,
+      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule.curve, schedule, targets,
         iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
 
     /** Take a name of its own, unless another row has it. */
@@ -120,10 +128,11 @@ export function loraRows(options, node) {
       done(changed(own(), { name: wanted || undefined }))
     }
 
-    /** Say what is wrong: by a run, with the schedule, or that the file is gone; a repository is in no list. */
+    /** Say what is wrong: by a run, with the schedule or the targets, or that the file is gone; a repository is in no list. */
     function wrongWith(row, isMissing) {
       const told = (fault && rowAt(context.rows, fault) === index && fault) || scheduleFaultOf(row.schedule)
-      return told || (isMissing && isFileName(row.path) && say('not in the list of LoRAs; press R to read the folders anew'))
+      const inTargets = row.targets ? targetsFault(row.targets) : null
+      return told || inTargets || (isMissing && isFileName(row.path) && say('not in the list of LoRAs; press R to read the folders anew'))
     }
 
     function refresh() {
@@ -142,6 +151,8 @@ export function loraRows(options, node) {
       lock.disabled = applies_to === 'high_noise'
       lock.title = say(isOwn ? 'one strength for both experts' : 'another strength for the low-noise expert')
       low.element.hidden = !isOwn
+      setAttribute(targets, 'aria-pressed', String(Boolean(own().targets)))
+      targets.title = own().targets ? say('targets: {targets}', { targets: targetsText(own().targets) }) : say('where in the network it acts')
       appliesTo.value = applies_to ?? 'auto'
       showTwin(twin, own(), twins(), context.rows)
       const wrong = wrongWith(own(), isMissing)
@@ -172,7 +183,10 @@ export function loraRows(options, node) {
       return rowTools(context, files)
     },
     /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
-    account: said => { loras = said },
+    account: (said, blocks = numBlocks) => {
+      loras = said
+      numBlocks = blocks
+    },
     /** Take in what is wrong, for the row that it names. */
     fault: text => { fault = text }
   }
@@ -187,9 +201,9 @@ function lowStrength(label, value, change, settled) {
 
 function showTwin(element, row, twins, rows) {
   const twin = twinOf(row, twins, rows)
-  element.textContent = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : row.targets ? `${row.targets}` : ''
+  element.textContent = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : targetsText(row.targets)
   const about = twin?.found ? say('twin found; it acts on the low-noise expert: {file}', twin) : say('low-noise file: {file}', twin ?? {})
-  element.title = [twin ? about : '', row.targets ? say('targets: {targets}', row) : ''].filter(Boolean).join('\n')
+  element.title = [twin ? about : '', row.targets ? say('targets: {targets}', { targets: targetsText(row.targets) }) : ''].filter(Boolean).join('\n')
 }
 
 function showResult(element, account) {

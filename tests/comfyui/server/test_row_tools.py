@@ -118,5 +118,103 @@ def test_all_rows_are_toggled_and_one_undo_takes_it_back(on_canvas: Canvas) -> N
     assert [row.get("enabled", True) for row in rows(canvas)] == [True, True, True]
     undo(canvas)
     assert [row.get("enabled", True) for row in rows(canvas)] == [False, False, False]
+
+
+GIVE = """([name, kind, text, files]) => {
+  const transfer = new DataTransfer()
+  if (text) transfer.setData('text/plain', text)
+  for (const file of files) transfer.items.add(new File(['x'], file))
+  const key = kind === 'paste' ? 'clipboardData' : 'dataTransfer'
+  const make = kind === 'paste' ? ClipboardEvent : DragEvent
+  const target = kind === 'paste' ? document.activeElement : document.querySelector(`[aria-label="${name}"]`)
+  const event = new make(kind, { bubbles: true, cancelable: true, [key]: transfer })
+  target.dispatchEvent(event)
+  return event.defaultPrevented
+}"""
+
+
+def give(canvas: Canvas, kind: str, text: str = "", files: list[str] | None = None) -> bool:
+    """Paste where the keyboard is, or drop on the rows; return whether it was taken."""
+    return canvas.page.evaluate(GIVE, ["LoRA list", kind, text, files or []])
+
+
+def told(canvas: Canvas) -> Locator:
+    return canvas.page.locator(".wl-told").first
+
+
+def test_dropped_and_pasted_text_with_tags_becomes_rows_and_a_missing_file_says_so(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    assert give(canvas, "drop", f"a cat <lora:{NEON.removesuffix('.safetensors')}:0.8:0.6> <lora:gone:1>")
+    assert rows(canvas)[3:] == [
+        {"path": NEON, "weight": 0.8, "name": "neon_style_high_noise 2"},
+        {"path": "gone.safetensors", "weight": 1},
+    ]
+    expect(control(canvas, "LoRA 5 result")).to_contain_text("not in the list of LoRAs")
+    expect(told(canvas)).to_contain_text("1 strengths on the text encoder left out")
+    screenshot(canvas, "row-dropped")
     undo(canvas)
-    assert [row.get("enabled", True) for row in rows(canvas)] == [False, True, True]
+    assert len(rows(canvas)) == 3
+    control(canvas, "add LoRA").focus()
+    assert give(canvas, "paste", json.dumps([{"on": False, "lora": ZIBBO, "strength": 0.3, "strengthTwo": None}]))
+    assert rows(canvas)[3] == {"path": ZIBBO, "weight": 0.3, "enabled": False, "name": "zibbo_character_high_noise 2"}
+
+
+def test_dropped_lora_files_become_rows_and_unknown_ones_are_named(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    assert give(canvas, "drop", files=[SPEED, "nobody.safetensors"])
+    assert stems(canvas) == ["speed", "zibbo", "neon", "speed"]
+    expect(told(canvas)).to_contain_text("nobody.safetensors")
+    control(canvas, "LoRA 1 name").focus()
+    assert not give(canvas, "paste", "a name")
+    assert give(canvas, "paste", "<lora:speed_6steps_high_noise:1>")
+    assert len(rows(canvas)) == 5
+
+
+def test_the_rows_of_a_power_lora_loader_in_the_graph_are_taken_over_in_one_step(
+    on_canvas: Canvas, tmp_path: Path
+) -> None:
+    canvas = on_canvas
+    expect(control(canvas, "LoRA list")).to_be_visible()
+    expect(canvas.page.get_by_role("button", name="take over rows")).to_be_hidden()
+    workflow = canvas.graph()
+    row = {"on": True, "lora": ZIBBO, "strength": 0.6, "strengthTwo": None}
+    for number, title in ((901, "High"), (902, "Low")):
+        values = [{}, {"type": "PowerLoraLoaderHeaderWidget"}, row, {**row, "on": False, "lora": SPEED}, {}, ""]
+        workflow["nodes"].append(other_node(number, title, values))
+    workflow["last_node_id"] = 902
+    file = tmp_path / f"rgthree-{tmp_path.name}.json"
+    file.write_text(json.dumps(workflow))
+    canvas.drop(file)
+    canvas.page.keyboard.press("Escape")
+    canvas.go_to("ApplyLoraStack")
+    canvas.page.get_by_role("button", name="take over rows").click()
+    screenshot(canvas, "row-take-over")
+    canvas.page.get_by_role("menuitem", name="Low (902): 2 rows").click()
+    assert [(row["weight"], row.get("enabled", True)) for row in rows(canvas)[3:]] == [(0.6, True), (0.6, False)]
+    expect(told(canvas)).to_contain_text("bypass or remove it")
+    undo(canvas)
+    assert len(rows(canvas)) == 3
+    canvas.faults[:] = [fault for fault in canvas.faults if "rgthree" not in fault]
+
+
+def other_node(number: int, title: str, values: list[Any]) -> dict[str, Any]:
+    """Return a node of a pack that is not there, as a workflow holds it."""
+    place = {"pos": [-900, 100 * (number - 900)], "size": [300, 200], "flags": {}, "order": 0, "mode": 4}
+    kind = {"id": number, "type": "Power Lora Loader (rgthree)", "title": title}
+    return {**kind, **place, "inputs": [], "outputs": [], "properties": {}, "widgets_values": values}
+
+
+def test_a_curve_is_drawn_beside_the_schedule_while_it_is_typed(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    curve = control(canvas, "LoRA 1 schedule curve")
+    expect(curve).to_be_hidden()
+    field = control(canvas, "LoRA 1 schedule")
+    field.fill("fade_out")
+    expect(curve).to_be_visible()
+    first = curve.locator("polyline").get_attribute("points")
+    field.press_sequentially(":0.9:0.4")
+    expect(curve).to_be_visible()
+    assert curve.locator("polyline").get_attribute("points") != first
+    screenshot(canvas, "row-curve")
+    field.press_sequentially(":")
+    expect(curve).to_be_hidden()
