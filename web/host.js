@@ -123,3 +123,39 @@ export function fileAddress(file) {
 export function refreshLists() {
   return app.refreshComboInNodes()
 }
+
+/** Put nodes first, behind the reroute, among those that are offered where a link of a type is let go on the empty canvas. */
+export function offerForLinks(offers) {
+  const defaults = app.extensions.find(one => one.name === 'Comfy.SlotDefaults')
+  if (!defaults?.slot_types_default_out) return
+  for (const [type, nodes] of Object.entries(offers)) {
+    const others = (defaults.slot_types_default_out[type] ?? []).filter(name => name !== 'Reroute' && !nodes.includes(name))
+    defaults.slot_types_default_out[type] = ['Reroute', ...nodes, ...others]
+  }
+  defaults.setDefaults(defaults.suggestionsNumber?.value)
+}
+
+/**
+ * Tell of an output's link that is let go over another node: `dropped({ node, input, source, slot, event })`.
+ * Taken from the pointer, for where the page draws the nodes the host tells nobody.
+ */
+export function onLinkDropped(dropped) {
+  addEventListener('pointerup', event => {
+    const { canvas } = app
+    const [link, ...more] = canvas?.linkConnector?.renderLinks ?? []
+    if (!link || more.length || link.toType !== 'input') return
+    const [x, y] = canvas.convertEventToCanvasOffset(event)
+    const node = canvas.graph.getNodeOnPos(x, y)
+    if (!node || link.node === node) return
+    const told = { node, input: node.getInputOnPos([x, y]), source: link.node, slot: link.fromSlotIndex, event }
+    setTimeout(() => dropped(told)) // once the host has done with the link
+  }, true)
+}
+
+/** Put a new node of a type to the left of another. */
+export function addBefore(node, type) {
+  const added = LiteGraph.createNode(type)
+  added.pos = [node.pos[0] - added.size[0] - 60, node.pos[1]]
+  node.graph.add(added)
+  return added
+}

@@ -4,12 +4,14 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { el } from './controls/dom.js'
 import { listenToFaults } from './faults.js'
-import { everyNode, inputOptions, lastOutput, learnDefinitions, nodeAt, refreshLists } from './host.js'
+import { everyNode, inputOptions, lastOutput, learnDefinitions, nodeAt, offerForLinks, refreshLists } from './host.js'
 import { forgetFacts } from './lora_facts.js'
 import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
 import { overrideRows } from './widgets/override_rows.js'
+import { pairDroppedModels } from './widgets/model_pairing.js'
 import { showPromotedRows, shownAs } from './widgets/promoted_rows.js'
+import { isOldResult, rememberResult } from './widgets/result_age.js'
 import { markStale, showResult } from './widgets/result_text.js'
 import { sceneRows } from './widgets/scene_rows.js'
 
@@ -30,6 +32,12 @@ const RESULTS = {
   SplitWanModel: { isTable: true }
 }
 
+/** Type of a link -> our nodes that are offered first where it is let go on the empty canvas. */
+const OFFERS = {
+  MODEL: ['PairWanModels'],
+  WAN_MODEL: ['ApplyLoraStack', 'LoraRouteByNoise', 'Sampler6Step']
+}
+
 document.head.append(el('link', { rel: 'stylesheet', href: new URL('./style.css', import.meta.url).href }))
 
 app.registerExtension({
@@ -44,6 +52,7 @@ app.registerExtension({
     const executed = node.onExecuted
     node.onExecuted = function (output) {
       executed?.call(this, output)
+      if (output?.text !== undefined) rememberResult(node, textOf(output))
       showOutput(node, output)
     }
     const widgetChanged = node.onWidgetChanged
@@ -55,6 +64,8 @@ app.registerExtension({
 
   setup() {
     listenToFaults(isOurs, showFault)
+    offerForLinks(OFFERS)
+    pairDroppedModels(isOurs)
     api.addEventListener('wanloom.training', ({ detail }) => {
       const node = nodeAt(detail.node)
       if (node && isOurs(node)) showTraining(node, detail)
@@ -107,8 +118,14 @@ function showOutput(node, output) {
   if (output.training) showTraining(node, output.training[0])
   node.wanloom?.kind.account?.(output.loras ?? [], output.num_blocks?.[0])
   node.wanloom?.kind.fault?.('')
-  node.wanloom?.refresh(true)
-  showResult(node, [output.text].flat().join('\n\n'), RESULTS[node.comfyClass])
+  const isOld = isOldResult(node, textOf(output))
+  node.wanloom?.refresh(!isOld)
+  showResult(node, textOf(output), RESULTS[node.comfyClass])
+  markStale(node, isOld)
+}
+
+function textOf(output) {
+  return [output.text].flat().join('\n\n')
 }
 
 function showFault(node, text) {

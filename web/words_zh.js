@@ -150,6 +150,10 @@ export const CHINESE = {
   'fade over depth': '随深度减弱',
   'rise over depth': '随深度增强',
 
+  // a MODEL let go over a node of ours
+  'a MODEL and this node': 'MODEL 与此节点',
+  'put Pair Wan Models between': '在中间加入“配对 Wan 模型”',
+
   // an override
   'override {n}': '覆盖 {n}',
   'override {n} name': '覆盖 {n} 名称',

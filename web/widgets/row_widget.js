@@ -52,9 +52,12 @@ class RowWidget {
     this.frame.root.addEventListener('pointerenter', () => this.refreshTools())
   }
 
-  /** Let the rows show what has changed around them, in place, as someone may be typing: other files, or news of a run. */
+  /**
+   * Let the rows show what has changed around them, in place, as someone may be typing: other files, or what a run said;
+   * isNews says whether that run was of the rows as they are.
+   */
   refresh(isNews) {
-    if (isNews) this.frame.root.classList.remove('wl-stale')
+    if (isNews !== undefined) this.frame.root.classList.toggle('wl-stale', !isNews)
     for (const row of this.frame.list.children) row.refresh?.()
     this.refreshTools()
   }
