@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoadedStack, LoraStack, load_stack
-from ..lora_core.plan.report import report_on_stack
+from ..lora_core.plan.report import StackReport, report_on_stack
 from .folders import lora_folders
 from .kept_loras import kept_reader
 from .sockets import WanModelHandle
@@ -21,8 +21,7 @@ def applied(model: WanModelHandle, loaded: LoadedStack, *further: str, allow_par
     """Return the outputs of a node that puts LoRAs on a model: model, report, stack, and its further ones."""
     changed = model.with_loras(loaded, allow_partial=allow_partial)
     report = report_on_stack(loaded, changed.route())
-    ui = {"text": [report.text()], "loras": [row.to_dict() for row in report.rows], "num_blocks": [model.spec.num_blocks]}
-    return io.NodeOutput(changed, report.text(), loaded.stack, *further, ui=ui)
+    return io.NodeOutput(changed, report.text(), loaded.stack, *further, ui=shown(report, model))
 
 
 def words_of(loaded: LoadedStack) -> str:
@@ -30,3 +29,9 @@ def words_of(loaded: LoadedStack) -> str:
     from ..lora_core.stack.trigger_words import trigger_words_of
 
     return ", ".join(trigger_words_of(loaded))
+
+
+def shown(report: StackReport, model: WanModelHandle) -> dict[str, object]:
+    """Return what the page shows of LoRAs on a model: the report, an account of each, and how many blocks it has."""
+    rows = [row.to_dict() for row in report.rows]
+    return {"text": [report.text()], "loras": rows, "num_blocks": [model.spec.num_blocks]}

@@ -6,6 +6,7 @@ export const CHINESE = {
   'add override': '添加覆盖',
   'add scene': '添加场景',
   'edit as text': '以文本编辑',
+  'from the node that is linked here': '来自连接到此处的节点',
   'show as rows': '以列表显示',
   'drag to move, or use the arrow keys': '拖动以移动，或使用方向键',
   'The LoRAs, in the order of the report; { } shows them as text.': 'LoRA 列表，顺序与报告一致；{ } 以文本显示。',

@@ -16,7 +16,8 @@ export function rowFrame(kind, text, { addRow, changeMode }) {
   const tools = el('span', { class: 'wl-tools' })
   const add = el('button', { type: 'button', class: 'wl-add', 'aria-label': say(kind.addText), onclick: addRow }, `+ ${say(kind.addText)}`)
   const asText = iconButton('{ }', say('edit as text'), changeMode, { 'aria-pressed': 'false' })
-  const root = el('div', { class: 'wl-rows', title: say(kind.about), style: `--wl-row-height: ${kind.height}px` }, list,
+  const linked = el('div', { class: 'wl-linked-note' }, say('from the node that is linked here'))
+  const root = el('div', { class: 'wl-rows', title: say(kind.about), style: `--wl-row-height: ${kind.height}px` }, linked, list,
     el('div', { class: 'wl-footer' }, add, count, tools, fault, note, asText))
   text.setAttribute('aria-label', say(`${kind.noun} list as text`))
   keepKeysOfButtons(root)
@@ -63,8 +64,15 @@ export function focusOn(frame, row, part) {
   frame.list.children[row]?.querySelector(`[data-part="${part}"]`)?.focus()
 }
 
-/** Return the height of the widget around so many rows, or around the text. */
-export function frameHeight(kind, numRows, isText) {
+/** Show one line instead of rows or text while they come from another node. */
+export function showLinked(frame, isLinked) {
+  frame.root.inert = isLinked
+  frame.root.classList.toggle('wl-linked', isLinked)
+}
+
+/** Return the height of the widget around so many rows, around the text, or around the one line of a linked one. */
+export function frameHeight(kind, numRows, isText, isLinked) {
+  if (isLinked) return FOOTER - 4 + 2 * MARGIN
   return (isText ? TEXT_HEIGHT : numRows * kind.height) + FOOTER + 2 * MARGIN
 }
 

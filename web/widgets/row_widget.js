@@ -9,7 +9,7 @@
 import { moved, parseRows, writeRows } from '../core/row_list.js'
 import { fitAround, passToCanvas, redraw, rememberForUndo } from '../host.js'
 import { say } from '../words.js'
-import { MARGIN, focusOn, frameHeight, isScrolling, rowFrame, showCount, showFault, showList, showNote, showText } from './row_frame.js'
+import { MARGIN, focusOn, frameHeight, isScrolling, rowFrame, showCount, showFault, showLinked, showList, showNote, showText } from './row_frame.js'
 
 const TYPE = 'wanloom_rows'
 const MOST_ROWS_AT_ONCE = 10
@@ -31,7 +31,7 @@ export function showRows(node, widget, kind) {
   const rowWidget = new RowWidget(node, widget, kind)
   exchangeElement(widget, rowWidget)
   passToCanvas(rowWidget.frame.root, event => isScrolling(rowWidget.frame, event))
-  lockWhileLinked(node, widget, rowWidget.frame.root)
+  collapseWhileLinked(node, widget, rowWidget)
   rowWidget.sync()
   return rowWidget
 }
@@ -46,6 +46,7 @@ class RowWidget {
     this.drafts = new WeakSet() // rows that are shown and not yet written
     this.written = null
     this.isText = false
+    this.isLinked = false // its text comes from another node
     this.frame = rowFrame(kind, widget.element, { addRow: () => this.addRow(), changeMode: () => this.setMode(!this.isText) })
     this.context = contextOf(this)
     this.frame.tools.append(...(kind.tools?.(this.context, this.frame.root, node) ?? []))
@@ -174,22 +175,30 @@ function exchangeElement(widget, rowWidget) {
   Object.assign(widget.options, {
     margin: MARGIN,
     hideInPanel: true, // the side panel draws widgets that it does not know over where they are in the node
-    getMinHeight: () => frameHeight(kind, Math.min(rowWidget.rows.length, MOST_ROWS_AT_ONCE), rowWidget.isText),
-    getMaxHeight: () => (rowWidget.isText ? undefined : frameHeight(kind, rowWidget.rows.length, false)),
+    getMinHeight: () => frameHeight(kind, Math.min(rowWidget.rows.length, MOST_ROWS_AT_ONCE), rowWidget.isText, rowWidget.isLinked),
+    getMaxHeight: () => {
+      const isOpen = rowWidget.isText && !rowWidget.isLinked
+      return isOpen ? undefined : frameHeight(kind, rowWidget.rows.length, false, rowWidget.isLinked)
+    },
     setValue: value => { setText(value); rowWidget.sync() },
     onDraw: () => rowWidget.sync()
   })
 }
 
-/** Take the rows out of use while their text comes from another node. */
-function lockWhileLinked(node, widget, root) {
+/** Take the rows out of use, and their room from the node, while their text comes from another node. */
+function collapseWhileLinked(node, widget, rowWidget) {
   const showLink = () => {
-    root.inert = node.inputs.some(input => input.widget?.name === widget.name && input.link != null)
+    const isLinked = node.inputs?.some(input => input.widget?.name === widget.name && input.link != null) ?? false
+    if (isLinked === rowWidget.isLinked) return
+    fitAround(node, () => {
+      rowWidget.isLinked = isLinked
+      showLinked(rowWidget.frame, isLinked)
+    })
   }
   const changed = node.onConnectionsChange
   node.onConnectionsChange = function (...change) {
     changed?.apply(this, change)
     queueMicrotask(showLink)
   }
-  showLink()
+  queueMicrotask(showLink)
 }

@@ -10,9 +10,7 @@ from harness.canvas import PICTURES, Canvas
 from harness.workflows import pocket_workflow
 from playwright.sync_api import Locator, expect
 
-SPEED, ZIBBO, NEON = (
-    f"{name}_high_noise.safetensors" for name in ("speed_6steps", "zibbo_character", "neon_style")
-)
+SPEED, ZIBBO, NEON = (f"{name}_high_noise.safetensors" for name in ("speed_6steps", "zibbo_character", "neon_style"))
 
 
 @pytest.fixture(autouse=True)
