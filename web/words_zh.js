@@ -124,14 +124,15 @@ export const CHINESE = {
 
   'not in the list of LoRAs; press R to read the folders anew': '不在 LoRA 列表中；按 R 重新读取文件夹',
   'not in the list of LoRAs: {names}; put the files into a LoRA folder and press R': '不在 LoRA 列表中：{names}；把文件放进 LoRA 文件夹，再按 R',
-  '{count} strengths on the text encoder left out; no LoRA acts there': '略去 {count} 个文本编码器强度；这里没有 LoRA 作用于文本编码器',
+  'strengths on the text encoder left out: {count}; no LoRA acts there': '略去的文本编码器强度：{count}；这里没有 LoRA 作用于文本编码器',
   'take over rows': '接收各行',
   'copy the rows of a Power Lora Loader or of Lora-Manager in this graph': '复制此图中 Power Lora Loader 或 Lora-Manager 的各行',
-  '{count} rows of {title}, which still acts itself: bypass or remove it': '来自 {title} 的 {count} 行；该节点自身仍起作用：请绕过或移除它',
-  '{title} ({id}): {count} rows': '{title}（{id}）：{count} 行',
+  'rows taken over from {title}: {count}; it still acts itself until you bypass or remove it': '从 {title} 接收的行数：{count}；该节点在绕过或移除之前自身仍起作用',
+  'from {title} ({id}): {count}': '来自 {title}（{id}）：{count}',
 
   // where in the network it acts
   'LoRA {n} targets': 'LoRA {n} 作用范围',
+  'LoRA {n} target sliders': 'LoRA {n} 作用范围滑块',
   'where in the network it acts': '作用于网络的哪些部分',
   'Where it acts': '作用范围',
   'targets as text': '作用范围文本',

@@ -40,7 +40,7 @@ export function addRows(context, { rows, missing, numTextStrengths }, told = '')
   context.tell([
     told,
     missing.length && say('not in the list of LoRAs: {names}; put the files into a LoRA folder and press R', { names: missing.join(', ') }),
-    numTextStrengths && say('{count} strengths on the text encoder left out; no LoRA acts there', { count: numTextStrengths })
+    numTextStrengths && say('strengths on the text encoder left out: {count}; no LoRA acts there', { count: numTextStrengths })
   ].filter(Boolean).join('; '))
 }
 

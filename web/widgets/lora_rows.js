@@ -11,7 +11,7 @@
  *   "LoRA N applies to"         select: auto, high_noise, low_noise, both
  *   "LoRA N schedule"           combobox with free text; aria-invalid while the text is no schedule
  *   "LoRA N schedule curve"     drawing, there while the text is a schedule
- *   "LoRA N targets"            button, pressed while there is a filter; opens sliders (targets_popover.js)
+ *   "LoRA N targets"            button, pressed while there is a filter; opens "LoRA N target sliders" (targets_popover.js)
  *   "LoRA N move"               button; dragged, or moved with the arrow keys
  *   "LoRA N duplicate", "LoRA N remove"   buttons
  *   "LoRA N name"               text; empty for the file's own name
@@ -109,7 +109,7 @@ export function loraRows(options, node) {
       label: called('schedule'), value: own().schedule, change: value => done(changed(own(), { schedule: value })), 'data-part': 'schedule'
     })
     const targets = iconButton('pi-sliders-h', called('targets'), () => openTargets({
-      label: called('targets'), value: own().targets, numBlocks, at: targets, settled: context.settled,
+      label: called('target sliders'), value: own().targets, numBlocks, at: targets, settled: context.settled,
       change: value => put(changed(own(), { targets: value }))
     }), { 'aria-haspopup': 'dialog', 'data-part': 'targets' })
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
@@ -180,7 +180,7 @@ export function loraRows(options, node) {
     rowsOf,
     tools: (context, root, node) => {
       takeHandedOver(context, root, node, files)
-      return rowTools(context, files)
+      return rowTools(context, node, files)
     },
     /** Take in what a run said of the LoRAs; the rows show it when they are drawn next. */
     account: (said, blocks = numBlocks) => {

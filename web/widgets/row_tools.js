@@ -9,8 +9,8 @@ import { say } from '../words.js'
 import { addRows } from './handed_over.js'
 
 /** Return the buttons; each is told with `refresh` when the rows or the graph have changed. `files()` gives the list of LoRAs. */
-export function rowTools(context, files) {
-  return [toggleAll(context), takeOver(context, files)]
+export function rowTools(context, node, files) {
+  return [toggleAll(context), takeOver(context, node, files)]
 }
 
 function toggleAll(context) {
@@ -21,7 +21,7 @@ function toggleAll(context) {
 }
 
 /** Copy the rows of another pack's node in the graph; of several the user picks one. */
-function takeOver(context, files) {
+function takeOver(context, node, files) {
   const button = el('button', {
     type: 'button', class: 'wl-add', hidden: true, title: say('copy the rows of a Power Lora Loader or of Lora-Manager in this graph'),
     onclick: () => {
@@ -30,10 +30,11 @@ function takeOver(context, files) {
       openMenu(say('take over rows'), others.map(other => ({ text: nameOf(other), act: () => take(other) })), button)
     }
   }, say('take over rows'))
-  const take = other => addRows(context, other.found, say('{count} rows of {title}, which still acts itself: bypass or remove it', {
+  const take = other => addRows(context, other.found, say('rows taken over from {title}: {count}; it still acts itself until you bypass or remove it', {
     count: other.found.rows.length, title: other.node.title
   }))
-  button.refresh = () => { button.hidden = !othersIn(files()).length }
+  // A node that is being made is in no graph yet, and its list of files is not known.
+  button.refresh = () => { button.hidden = !node.graph || !othersIn(files()).length }
   return button
 }
 
@@ -45,5 +46,5 @@ function othersIn(files) {
 }
 
 function nameOf({ node, found }) {
-  return say('{title} ({id}): {count} rows', { title: node.title, id: node.id, count: found.rows.length })
+  return say('from {title} ({id}): {count}', { title: node.title, id: node.id, count: found.rows.length })
 }

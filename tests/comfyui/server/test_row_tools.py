@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from harness.canvas import PICTURES, Canvas
-from harness.workflows import pocket_workflow
+from harness.workflows import node, pocket_workflow
 from playwright.sync_api import Locator, expect
 
 SPEED, ZIBBO, NEON = (f"{name}_high_noise.safetensors" for name in ("speed_6steps", "zibbo_character", "neon_style"))
@@ -148,7 +148,7 @@ def test_dropped_and_pasted_text_with_tags_becomes_rows_and_a_missing_file_says_
         {"path": "gone.safetensors", "weight": 1},
     ]
     expect(control(canvas, "LoRA 5 result")).to_contain_text("not in the list of LoRAs")
-    expect(told(canvas)).to_contain_text("1 strengths on the text encoder left out")
+    expect(told(canvas)).to_contain_text("strengths on the text encoder left out: 1")
     screenshot(canvas, "row-dropped")
     undo(canvas)
     assert len(rows(canvas)) == 3
@@ -187,7 +187,7 @@ def test_the_rows_of_a_power_lora_loader_in_the_graph_are_taken_over_in_one_step
     canvas.go_to("ApplyLoraStack")
     canvas.page.get_by_role("button", name="take over rows").click()
     screenshot(canvas, "row-take-over")
-    canvas.page.get_by_role("menuitem", name="Low (902): 2 rows").click()
+    canvas.page.get_by_role("menuitem", name="from Low (902): 2").click()
     assert [(row["weight"], row.get("enabled", True)) for row in rows(canvas)[3:]] == [(0.6, True), (0.6, False)]
     expect(told(canvas)).to_contain_text("bypass or remove it")
     undo(canvas)
@@ -216,3 +216,112 @@ def test_a_curve_is_drawn_beside_the_schedule_while_it_is_typed(on_canvas: Canva
     screenshot(canvas, "row-curve")
     field.press_sequentially(":")
     expect(curve).to_be_hidden()
+
+
+def test_sliders_write_the_targets_and_a_text_they_cannot_say_stays(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    button, text = control(canvas, "LoRA 3 targets"), control(canvas, "targets as text")
+    popover = canvas.page.get_by_role("dialog", name="LoRA 3 target sliders")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    button.click()
+    popover.get_by_label("number of blocks").select_option("6")
+    popover.get_by_label("blocks 5", exact=True).fill("0.5")
+    popover.get_by_label("module cross_attn", exact=True).fill("0")
+    assert rows(canvas)[2] == {"path": NEON, "targets": "5=0.5,cross_attn=0"}
+    expect(text).to_have_value("5=0.5,cross_attn=0")
+    screenshot(canvas, "row-targets")
+    popover.get_by_role("button", name="second half", exact=True).click()
+    assert rows(canvas)[2]["targets"] == "0-2=0"
+    expect(popover.get_by_label("blocks 2", exact=True)).to_have_value("0")
+    text.fill("0-9.ffn=0.5")
+    expect(popover.get_by_label("blocks 2", exact=True)).to_be_disabled()
+    expect(popover.get_by_role("status")).to_contain_text("The text says more")
+    text.fill("fnn=0")
+    expect(text).to_have_attribute("aria-invalid", "true")
+    assert rows(canvas)[2]["targets"] == "0-9.ffn=0.5"
+    text.fill("")
+    assert "targets" not in rows(canvas)[2]
+    canvas.page.keyboard.press("Escape")
+    expect(popover).to_have_count(0)
+    expect(button).to_be_focused()
+
+
+def test_a_result_is_grey_while_the_graph_is_not_what_it_was_made_of(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    canvas.queue()
+    expect(control(canvas, "LoRA 1 result")).to_contain_text("applied", timeout=180_000)
+    expect(canvas.page.get_by_text("Job completed")).to_be_hidden(timeout=60_000)
+    report = canvas.page.locator(".wl-report", has_text="speed_6steps_high_noise")
+    stale = canvas.page.locator(".wl-report.wl-stale", has_text="speed_6steps_high_noise")
+    canvas.go_to("ApplyLoraStack")
+    control(canvas, "LoRA 1 enabled").click()
+    expect(stale).to_have_count(1)
+    undo(canvas)
+    expect(report).to_have_count(1)
+    expect(stale).to_have_count(0)
+    canvas.page.keyboard.press("Control+y")
+    expect(control(canvas, "LoRA 1 enabled")).to_have_attribute("aria-checked", "false")
+    expect(stale).to_have_count(1)
+    canvas.go_to("ApplyLoraStack")
+    screenshot(canvas, "row-stale")
+
+
+def test_rows_that_come_from_another_node_take_one_line(on_canvas: Canvas, tmp_path: Path) -> None:
+    canvas = on_canvas
+    before = height_of(canvas, "ApplyLoraStack")
+    workflow = pocket_workflow()
+    workflow["text"] = node("PrimitiveStringMultiline", value="[]")
+    workflow["stack"]["inputs"]["loras"] = ["text", 0]
+    file = tmp_path / f"linked-{tmp_path.name}.json"
+    file.write_text(json.dumps(workflow))
+    canvas.drop(file)
+    canvas.go_to("ApplyLoraStack")
+    expect(canvas.page.get_by_role("button", name="add LoRA")).to_be_hidden()
+    screenshot(canvas, "row-linked")
+    assert height_of(canvas, "ApplyLoraStack") < before - 80
+
+
+def height_of(canvas: Canvas, kind: str) -> float:
+    return canvas.page.evaluate("type => app.graph.nodes.find(n => n.type === type).size[1]", kind)
+
+
+PLACES = """() => {
+  const find = type => app.graph.nodes.find(node => node.type === type)
+  const [split, route] = [find('SplitWanModel'), find('LoraRouteByNoise')]
+  split.pos = [route.pos[0] - 400, route.pos[1] - 250]
+  const at = (node, isInput) => {
+    const [x, y] = app.canvas.ds.convertOffsetToCanvas(node.getConnectionPos(isInput, 0))
+    const box = app.canvas.canvas.getBoundingClientRect()
+    return [box.left + x, box.top + y]
+  }
+  app.canvas.setDirty(true, true)
+  return [at(split, false), at(route, true)]
+}"""
+
+
+def test_a_model_let_go_over_our_socket_finds_the_node_that_pairs_models(on_canvas: Canvas, tmp_path: Path) -> None:
+    canvas = on_canvas
+    offered = canvas.page.evaluate("() => LiteGraph.slot_types_default_out.MODEL")
+    assert "PairWanModels" in offered
+    workflow = pocket_workflow()
+    workflow["split"] = node("SplitWanModel", model=["loader", 0], steps=6, shift=5.0, boundary="auto")
+    del workflow["route"]["inputs"]["model"]
+    file = tmp_path / f"pair-{tmp_path.name}.json"
+    file.write_text(json.dumps(workflow))
+    canvas.drop(file)
+    canvas.go_to("LoraRouteByNoise")
+    canvas.page.evaluate(PLACES)
+    canvas.page.wait_for_timeout(500)
+    start, end = canvas.page.evaluate(PLACES)
+    canvas.page.mouse.move(*start)
+    canvas.page.mouse.down()
+    canvas.page.mouse.move(*end, steps=10)
+    canvas.page.mouse.up()
+    canvas.page.wait_for_timeout(300)
+    screenshot(canvas, "model-let-go")
+    canvas.page.get_by_role("menuitem", name="put Pair Wan Models between").click()
+    assert canvas.slot_faults() == []
+    linked = canvas.page.evaluate(
+        "() => app.graph.nodes.find(n => n.type === 'LoraRouteByNoise').getInputNode(0)?.getInputNode(0)?.type"
+    )
+    assert linked == "SplitWanModel"
