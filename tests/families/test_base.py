@@ -57,6 +57,11 @@ def test_every_spelling_finds_the_canonical_path(canonical: str) -> None:
             assert spec.find_flat(spelling.replace(".", "_")) == canonical
 
 
+@pytest.mark.parametrize(("name", "num_blocks"), [("wan2.2-t2v-a14b", 40), ("wan2.1-t2v-1.3b", 30)])
+def test_a_spec_knows_how_many_blocks_it_has(name: str, num_blocks: int) -> None:
+    assert wan_spec(name).num_blocks == num_blocks
+
+
 def test_what_is_in_no_table_is_not_found() -> None:
     spec = wan_spec("wan2.1-t2v-1.3b")
     assert spec.find("blocks.30.self_attn.q") is None, "1.3B has 30 blocks"
