@@ -22,7 +22,7 @@ export function openTargets({ label, value, numBlocks, change, settled, at }) {
   let targets = value ?? null
   let depth = numBlocks ?? DEPTHS[0][0]
   const sliders = el('div', { class: 'wl-sliders' })
-  const note = el('div', { class: 'wl-targets-note', role: 'status' })
+  const note = el('div', { class: 'wl-targets-note', role: 'alert' })
   const text = textField({
     label: say('targets as text'), title: say('such as 0-9=0.5,cross_attn=0; the factors of all rules that match multiply'),
     value: targetsText(value), placeholder: say('everywhere'), class: 'wl-field wl-targets-text',
