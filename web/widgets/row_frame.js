@@ -72,7 +72,7 @@ export function showLinked(frame, isLinked) {
 
 /** Return the height of the widget around so many rows, around the text, or around the one line of a linked one. */
 export function frameHeight(kind, numRows, isText, isLinked) {
-  if (isLinked) return FOOTER - 4 + 2 * MARGIN
+  if (isLinked) return 2 * MARGIN // where nodes are drawn on the canvas the host hides what is linked
   return (isText ? TEXT_HEIGHT : numRows * kind.height) + FOOTER + 2 * MARGIN
 }
 
