@@ -106,6 +106,7 @@ export const CHINESE = {
   'search: name, folder/, base:…, tag:…, /regular expression/': '搜索：名称、文件夹/、base:…、tag:…、/正则表达式/',
 
   // the menu of a row, and what is about all rows
+  info: '信息',
   'LoRA {n} menu': 'LoRA {n} 菜单',
   'switch off': '停用',
   'switch on': '启用',

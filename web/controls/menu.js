@@ -1,7 +1,7 @@
 /** A menu of our own: the arrow keys, Home and End walk in it, Enter or Space take, Escape leaves. */
 
 import { el } from './dom.js'
-import { openPopup } from './popup.js'
+import { openPopup, under } from './popup.js'
 
 /** Which entry of `count` a key goes to from `index`. */
 const WAYS = {
@@ -11,11 +11,11 @@ const WAYS = {
   End: (_, count) => count - 1
 }
 
-/** Open the menu; an entry is `{ text, act, isDisabled }`, and null a line between entries. */
+/** Open the menu under an element, or at `{ x, y }`; an entry is `{ text, act, isDisabled }`, and null a line between entries. */
 export function openMenu(label, entries, at) {
   const items = entries.map(entry => (entry ? itemOf(entry) : el('hr', { role: 'separator' })))
-  const menu = el('div', { class: 'wl-menu', role: 'menu', 'aria-label': label }, ...items)
-  const close = openPopup(menu, at)
+  const menu = el('div', { class: 'wl-menu', role: 'menu', 'aria-label': label, oncontextmenu: event => event.preventDefault() }, ...items)
+  const { close } = openPopup(menu, under(at))
   const able = [...menu.querySelectorAll('[role=menuitem]:not(:disabled)')]
   able[0]?.focus()
   menu.addEventListener('keydown', event => {

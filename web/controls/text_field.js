@@ -1,48 +1,41 @@
 /** A field of text that hands its value on when the user is done with it, and gives undo back to the graph meanwhile. */
 
-import { undo } from '../host.js'
 import { el } from './dom.js'
+import { isUndo, undoInGraph } from './undo_keys.js'
 
 /**
  * Make the field.
  *
  * done(text) is called when the text has changed and the field is left, or Enter is pressed; live(text) with every letter.
+ * field.isTyping says that the keys of undo are the browser's.
  */
 export function textField({ tag = 'input', label, title, value, done, live = () => {}, ...attributes }) {
   const field = el(tag, { class: 'wl-field', 'aria-label': label, title, spellcheck: 'false', autocomplete: 'off', ...attributes })
   field.value = value
   let settled = String(value)
-  let isTyping = false
+  field.isTyping = false
   field.settle = text => { field.value = settled = String(text) }
   field.commit = () => {
-    isTyping = false
+    field.isTyping = false
     if (field.value === settled) return
     settled = field.value
     done(field.value)
   }
   field.revert = () => {
-    isTyping = false
+    field.isTyping = false
     if (field.value === settled) return
     field.value = settled
     live(settled)
   }
   field.addEventListener('input', () => {
-    isTyping = true
+    field.isTyping = true
     live(field.value)
   })
   field.addEventListener('blur', () => field.commit())
   field.addEventListener('keydown', event => {
     if (event.key === 'Enter' && !(tag === 'textarea' && !event.ctrlKey)) field.commit()
     if (event.key === 'Escape') field.revert()
-    if (isUndo(event) && !isTyping) {
-      event.preventDefault()
-      event.stopPropagation()
-      undo(event.shiftKey || event.key.toLowerCase() === 'y')
-    }
+    if (isUndo(event) && !field.isTyping) undoInGraph(event)
   })
   return field
-}
-
-function isUndo(event) {
-  return (event.ctrlKey || event.metaKey) && !event.altKey && ['z', 'y'].includes(event.key.toLowerCase())
 }

@@ -7,7 +7,7 @@
 
 import { copyText } from '../controls/clipboard.js'
 import { el, iconButton } from '../controls/dom.js'
-import { openPopover } from '../controls/popover.js'
+import { beside, openPopup } from '../controls/popup.js'
 import { baseName } from '../core/lora_row.js'
 import { factsOf, sizeText, strengthText } from '../core/card_facts.js'
 import { promptsBehind, promptsIn, textOf, withWords } from '../core/prompt_nodes.js'
@@ -17,17 +17,19 @@ import { say } from '../words.js'
 
 /** Show the card of a file beside a button of its row; `node` has the row, `use(strength)` gives the row a strength. */
 export async function showLoraCard(anchor, file, node, use) {
-  const popover = openPopover(anchor, anchor.closest('.wl-rows') ?? anchor, say('card of {file}', { file }), 'wl-card')
-  if (!popover) return
+  const element = el('div', { class: 'wl-popover wl-card', role: 'dialog', 'aria-label': say('card of {file}', { file }), tabindex: '-1' })
+  const popup = openPopup(element, beside(anchor.closest('.wl-rows')), anchor)
+  if (!popup) return
   const body = el('div', { class: 'wl-card-body' }, el('p', { class: 'wl-card-quiet' }, say('reading')))
-  const close = iconButton('pi-times', say('close the card'), () => { popover.close(); anchor.focus() })
+  const close = iconButton('pi-times', say('close the card'), () => popup.close())
   const title = el('strong', { title: file }, baseName(file))
   const status = el('p', { class: 'wl-card-status', role: 'status' })
-  popover.element.append(el('div', { class: 'wl-card-head' }, title, close), body, status)
+  element.append(el('div', { class: 'wl-card-head' }, title, close), body, status)
+  element.focus({ preventScroll: true })
   const tell = text => { status.textContent = text }
   try {
     const card = await fetchCard(file)
-    if (!popover.isOpen) return
+    if (!popup.isOpen) return
     title.textContent = card.title || baseName(file)
     body.replaceChildren(...sections(card, file, node, use, tell))
   } catch (error) {

@@ -109,9 +109,9 @@ export function loraRows(options, node) {
       label: called('schedule'), value: own().schedule, change: value => done(changed(own(), { schedule: value })), 'data-part': 'schedule'
     })
     const targets = iconButton('pi-sliders-h', called('targets'), () => openTargets({
-      label: called('target sliders'), value: own().targets, numBlocks, at: targets, settled: context.settled,
+      label: called('target sliders'), value: own().targets, numBlocks, opener: targets, settled: context.settled,
       change: value => put(changed(own(), { targets: value }))
-    }), { 'aria-haspopup': 'dialog', 'data-part': 'targets' })
+    }), { 'aria-haspopup': 'dialog', 'aria-expanded': 'false', 'data-part': 'targets' })
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
     const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },

@@ -61,7 +61,12 @@ export function showNote(frame, text = '') {
 
 /** Put the keyboard on a part of a row. */
 export function focusOn(frame, row, part) {
-  frame.list.children[row]?.querySelector(`[data-part="${part}"]`)?.focus()
+  partOf(frame, row, part)?.focus()
+}
+
+/** Return a part of a row. */
+export function partOf(frame, row, part) {
+  return frame.list.children[row]?.querySelector(`[data-part="${part}"]`)
 }
 
 /** Show one line instead of rows or text while they come from another node. */

@@ -16,6 +16,9 @@ import { say } from '../words.js'
  */
 const GROUPS = [
   [
+    { text: () => 'info', act: (context, index) => context.press(index, 'card'), isIdle: isBlank }
+  ],
+  [
     { text: row => (isOn(row) ? 'switch off' : 'switch on'), rows: edited(row => ({ enabled: !isOn(row) })), isIdle: isBlank },
     { text: () => 'only this one on', rows: onlyOn, isIdle: isBlank }
   ],

@@ -9,7 +9,7 @@
 import { moved, parseRows, writeRows } from '../core/row_list.js'
 import { fitAround, passToCanvas, redraw, rememberForUndo } from '../host.js'
 import { say } from '../words.js'
-import { MARGIN, focusOn, frameHeight, isScrolling, rowFrame, showCount, showFault, showLinked, showList, showNote, showText } from './row_frame.js'
+import { MARGIN, focusOn, frameHeight, isScrolling, partOf, rowFrame, showCount, showFault, showLinked, showList, showNote, showText } from './row_frame.js'
 
 const TYPE = 'wanloom_rows'
 const MOST_ROWS_AT_ONCE = 10
@@ -148,6 +148,7 @@ function contextOf(rowWidget) {
     settled: rememberForUndo,
     replace: (rows, focusRow, focusPart) => rowWidget.restructure(rows, focusRow, focusPart),
     focus: (index, part) => focusOn(rowWidget.frame, index, part),
+    press: (index, part) => partOf(rowWidget.frame, index, part)?.click(),
     tell: text => showNote(rowWidget.frame, text),
     remove(index) {
       rowWidget.restructure(this.rows.toSpliced(index, 1), Math.min(index, this.rows.length - 2), 'remove')

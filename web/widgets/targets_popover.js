@@ -6,7 +6,7 @@
  */
 
 import { choice, el, setAttribute } from '../controls/dom.js'
-import { openPopup } from '../controls/popup.js'
+import { openPopup, under } from '../controls/popup.js'
 import { textField } from '../controls/text_field.js'
 import {
   KINDS, MOST, PRESETS, groupsOf, presetSliders, slidersOf, targetsFault, targetsOf, targetsText
@@ -17,8 +17,8 @@ import { say } from '../words.js'
 const DEPTHS = [[40, '40 (14B)'], [30, '30 (1.3B, 5B)'], [6, '6 (pocket)']]
 const STEP = 0.05
 
-/** Open it; `change(targets)` gets every new text, or null for none, and `settled()` is called when a change is over. */
-export function openTargets({ label, value, numBlocks, change, settled, at }) {
+/** Open it under the button `opener`; `change(targets)` gets every new text, or null for none, and `settled()` is called when a change is over. */
+export function openTargets({ label, value, numBlocks, change, settled, opener }) {
   let targets = value ?? null
   let depth = numBlocks ?? DEPTHS[0][0]
   const sliders = el('div', { class: 'wl-sliders' })
@@ -80,9 +80,7 @@ export function openTargets({ label, value, numBlocks, change, settled, at }) {
   }
 
   draw()
-  const close = openPopup(popover, at)
-  sliders.querySelector('input:not(:disabled)')?.focus()
-  return close
+  if (openPopup(popover, under(opener), opener)) sliders.querySelector('input:not(:disabled)')?.focus()
 }
 
 function slider(label, name, factor, moved, settled, isResting) {

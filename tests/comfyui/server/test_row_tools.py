@@ -96,18 +96,51 @@ def test_the_menu_is_walked_with_the_keyboard_and_the_focus_stays_in_the_row(on_
     canvas = on_canvas
     control(canvas, "LoRA 1 strength").focus()
     canvas.page.keyboard.press("Shift+F10")
-    expect(canvas.page.get_by_role("menuitem", name="switch off", exact=True)).to_be_focused()
+    expect(canvas.page.get_by_role("menuitem", name="info", exact=True)).to_be_focused()
     canvas.page.keyboard.press("Escape")
     expect(canvas.page.get_by_role("menu")).to_have_count(0)
     expect(control(canvas, "LoRA 1 strength")).to_be_focused()
     canvas.page.keyboard.press("Shift+F10")
-    canvas.page.keyboard.press("ArrowDown")
-    canvas.page.keyboard.press("ArrowDown")
+    for _ in range(3):
+        canvas.page.keyboard.press("ArrowDown")
     expect(canvas.page.get_by_role("menuitem", name="move down", exact=True)).to_be_focused()
     canvas.page.keyboard.press("Enter")
     assert stems(canvas) == ["zibbo", "speed", "neon"]
     expect(control(canvas, "LoRA 2 strength")).to_be_focused()
     expect(canvas.page.get_by_role("menu")).to_have_count(0)
+
+
+def test_info_in_the_menu_opens_the_card_of_the_row_and_escape_leads_back(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    picked(canvas, 2, "info")
+    card = canvas.page.get_by_role("dialog", name=f"card of {ZIBBO}")
+    expect(card).to_contain_text("rank")
+    expect(control(canvas, "LoRA 2 card")).to_have_attribute("aria-expanded", "true")
+    screenshot(canvas, "row-info")
+    canvas.page.keyboard.press("Escape")
+    expect(card).to_have_count(0)
+    expect(control(canvas, "LoRA 2 card")).to_be_focused()
+    canvas.page.keyboard.press("Shift+F10")
+    canvas.page.keyboard.press("Enter")
+    expect(card).to_be_visible()
+
+
+def test_undo_from_an_open_popup_closes_it_and_changes_the_rows(on_canvas: Canvas) -> None:
+    canvas = on_canvas
+    button = control(canvas, "LoRA 3 targets")
+    popover = canvas.page.get_by_role("dialog", name="LoRA 3 target sliders")
+    button.click()
+    popover.get_by_role("button", name="second half", exact=True).click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    canvas.page.wait_for_timeout(300)
+    control(canvas, "targets as text").press("Control+z")
+    expect(popover).to_have_count(0)
+    expect(button).to_have_attribute("aria-pressed", "false")
+    canvas.page.wait_for_timeout(300)
+    button.click()
+    expect(popover).to_be_visible()
+    button.click()
+    expect(popover).to_have_count(0)
 
 
 def test_all_rows_are_toggled_and_one_undo_takes_it_back(on_canvas: Canvas) -> None:
