@@ -48,6 +48,8 @@ import { openTargets } from './targets_popover.js'
 
 /** Pixels of a letter in the field of the file, on average. */
 const LETTER = 6
+/** Letters that the field of the name has room for. */
+const NAME_ROOM = 16
 const APPLIES_TO = 'The expert it acts on; auto is what the file says of itself.'
 
 /** Return the kind of row; `options()` gives the input's options: `lora_files` and `twins`. */
@@ -60,6 +62,7 @@ export function loraRows(options, node) {
 
   function row(context, index) {
     const own = () => withOurKeys(context.rows[index])
+    const ownName = () => shortened(nameOf({ ...own(), name: undefined }), NAME_ROOM)
     const called = part => say(`LoRA {n} ${part}`, { n: index + 1 })
     const put = next => { context.set(index, next); refresh() }
     const done = next => { put(next); context.settled() }
@@ -83,7 +86,7 @@ export function loraRows(options, node) {
     }).observe(file)
     const name = textField({
       label: called('name'), title: say('what the report, the plan and other nodes call it'), value: own().name ?? '',
-      class: 'wl-field wl-name', placeholder: nameOf(own()), done: text => renamed(text.trim()), 'data-part': 'name'
+      class: 'wl-field wl-name', placeholder: ownName(), done: text => renamed(text.trim()), 'data-part': 'name'
     })
     const card = iconButton('pi-info-circle', called('card'), () => showLoraCard(card, own().path, node, strength.enter), {
       'data-part': 'card', 'aria-haspopup': 'dialog', 'aria-expanded': 'false'
@@ -136,7 +139,7 @@ export function loraRows(options, node) {
     }
 
     function refresh() {
-      name.placeholder = nameOf({ ...own(), name: undefined })
+      name.placeholder = ownName()
       const { path, applies_to, low_noise_weight } = own()
       const isOn = own().enabled !== false
       const isMissing = Boolean(path) && !files().includes(path)
