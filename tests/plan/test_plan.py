@@ -277,10 +277,13 @@ def test_cfg_with_a_speed_lora_is_told_on_the_expert_it_acts_on(stack):
     assert "cfg-with-speed" not in rules(planned(low_only, T2V, cfg=(3.5, 1)))
 
 
-def test_few_steps_without_a_speed_lora_are_told_where_wan_wants_many(stack):
-    assert "few-steps-without-speed" in rules(planned(LoraStack(), T2V))
-    for plan in (planned(stack, T2V), planned(LoraStack(), T2V, num_steps=20), planned(LoraStack(), POCKET)):
+@pytest.mark.parametrize("spec", [T2V, POCKET], ids=lambda spec: spec.name)
+def test_few_steps_without_a_speed_lora_are_told_where_a_model_wants_many(stack, spec):
+    assert "few-steps-without-speed" in rules(planned(LoraStack(), spec))
+    for plan in (planned(stack, spec), planned(LoraStack(), spec, num_steps=20)):
         assert "few-steps-without-speed" not in rules(plan)
+    unknown = dataclasses.replace(spec, settings_source="")
+    assert "few-steps-without-speed" not in rules(planned(LoraStack(), unknown))
 
 
 def test_a_schedule_that_is_zero_at_every_step_is_told():

@@ -27,6 +27,7 @@ _NO_IMAGE_BRANCH: tuple[tuple[str, str], ...] = (
 #: The Wan repositories' `wan/configs`.
 _USUAL_CLIP = DefaultClip(81, 480, 832, 16.0)
 _POCKET_CLIP = DefaultClip(17, 64, 64, 16.0)
+_POCKET_SOURCE = "the pocket's table of quality"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class WanRecipe:
     num_steps: int
     cfg: tuple[float, float]
     clip: DefaultClip = _USUAL_CLIP
+    source: str = "Wan's own configuration files"
 
 
 _14B = WanSize(5120, 13824, 40)
@@ -79,7 +81,15 @@ _RECIPES: tuple[WanRecipe, ...] = (
     WanRecipe("wan2.1-t2v-14b", "Wan 2.1 T2V 14B", _14B, None, 5.0, 50, (5.0, 5.0)),
     WanRecipe("wan2.1-i2v-14b", "Wan 2.1 I2V 14B", _14B_IMAGE_BRANCH, None, 5.0, 40, (5.0, 5.0)),
     WanRecipe(
-        "wan-pocket", "Wan pocket", WanSize(128, 512, 6, text_width=64), 0.875, 5.0, 30, (3.5, 3.5), _POCKET_CLIP
+        "wan-pocket",
+        "Wan pocket",
+        WanSize(128, 512, 6, text_width=64),
+        0.875,
+        5.0,
+        30,
+        (3.5, 3.5),
+        _POCKET_CLIP,
+        _POCKET_SOURCE,
     ),
     WanRecipe(
         "wan-pocket-i2v",
@@ -90,6 +100,7 @@ _RECIPES: tuple[WanRecipe, ...] = (
         30,
         (3.5, 3.5),
         _POCKET_CLIP,
+        _POCKET_SOURCE,
     ),
     WanRecipe(
         "wan-pocket-small",
@@ -100,6 +111,7 @@ _RECIPES: tuple[WanRecipe, ...] = (
         30,
         (3.5, 3.5),
         _POCKET_CLIP,
+        _POCKET_SOURCE,
     ),
 )
 
@@ -224,7 +236,7 @@ def _size_of(targets: Mapping[str, tuple[int, ...]], where: object) -> WanSize:
 def _custom_recipe(size: WanSize, num_experts: int | None) -> WanRecipe:
     boundary = _CUSTOM_BOUNDARY[size.in_channels != size.out_channels] if num_experts != 1 else None
     title = f"Wan (width {size.width}, {size.num_blocks} blocks)"
-    return WanRecipe("wan-custom", title, size, boundary, 5.0, 30, (5.0, 5.0))
+    return WanRecipe("wan-custom", title, size, boundary, 5.0, 30, (5.0, 5.0), source="")
 
 
 def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpec:
@@ -243,7 +255,7 @@ def _spec(recipe: WanRecipe, targets: Mapping[str, tuple[int, ...]]) -> ModelSpe
         default_shift=recipe.shift,
         default_num_steps=recipe.num_steps,
         default_cfg=recipe.cfg,
-        settings_source="Wan's own configuration files" if recipe.name.startswith("wan2.") else "",
+        settings_source=recipe.source,
         default_clip=recipe.clip,
         latent_channels=size.out_channels,
         text_width=size.text_width,
