@@ -1,10 +1,12 @@
 """What ComfyUI tells about our nodes: their sockets as workflows use them, a tooltip on each, help and translations."""
 
+import re
 from typing import Any
 
 import pytest
 import requests
 from harness.client import Client
+from harness.finding import PROJECT
 from harness.workflows import SHIPPED_NAMES
 
 # node id -> (inputs, the optional ones too, outputs).
@@ -181,6 +183,14 @@ def test_a_workflow_shows_in_the_template_browser_with_its_picture(comfy: Client
     card = requests.get(f"{address}/wanloom/{name}.jpg", timeout=30)
     assert card.ok
     assert card.headers["content-type"] == "image/jpeg"
+
+
+def test_templates_are_listed_as_in_the_readme_the_quickstart_first(comfy: Client) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    in_readme = [name for name in re.findall(r"^\| `([\w-]+)` \|", readme, re.MULTILINE) if name in SHIPPED_NAMES]
+    assert in_readme[0] == "pocket-quickstart"
+    assert requests.get(f"{comfy.server.url}/api/workflow_templates", timeout=30).json()["wanloom"] == in_readme
+    assert requests.get(f"{comfy.server.url}/workflow_templates", timeout=30).json()["wanloom"] == in_readme
 
 
 def test_the_four_nodes_come_as_a_blueprint(comfy: Client) -> None:
