@@ -9,7 +9,8 @@ from comfy_api.latest import io
 
 from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, RoutedLora, load_stack, route
 from ..lora_core.plan.report import report_on_stack
-from .base import Missing, Node, schema
+from ..lora_core.wording import expert_named, joined, said
+from .base import Missing, Node, schema, shown
 from .bridge import spec_of, unbound
 from .folders import lora_folders
 from .kept_loras import kept_reader
@@ -80,7 +81,7 @@ class BakeLoraStack(Node):
             done.get(name, Missing(cls.name(), f"what was given has no {name.replace('_', '-')} expert", _OTHER))
             for name in ("high_noise", "low_noise")
         ]
-        return io.NodeOutput(*outputs, report, ui={"text": [report]})
+        return io.NodeOutput(*outputs, report, ui=shown(report))
 
 
 _OTHER = "Use the other output"
@@ -96,7 +97,7 @@ def _of_wan_model(
     loaded = with_more(model, stack, allow_partial=allow_partial)
     found = route(loaded, model.spec)
     done = {name: merged(patcher, found.for_expert(name), model.spec) for name, patcher in model.experts()}
-    return done, "\n".join([report_on_stack(loaded, found).text(), *_left_out(found.all)])
+    return done, joined("\n", [report_on_stack(loaded, found).text(), *_left_out(found.all)])
 
 
 def _of_model(
@@ -108,7 +109,9 @@ def _of_model(
     if at_work is not None:
         expert = at_work.loras[0].expert
         plain = merged(plain, at_work.loras, at_work.spec)
-        lines += [f"{lora.name}: {lora.expert} {lora.strength:g}" for lora in at_work.loras]
+        lines += [
+            joined("", [lora.name, ": ", expert_named(lora.expert), f" {lora.strength:g}"]) for lora in at_work.loras
+        ]
         lines += _left_out(at_work.loras)
     spec = _spec(plain, at_work.spec if at_work else None, is_single=is_single)
     if len(stack):
@@ -117,7 +120,7 @@ def _of_model(
         found = route(loaded, spec)
         plain = merged(plain, found.for_expert(expert), spec)
         lines += [report_on_stack(loaded, found).text(), *_left_out(found.for_expert(expert))]
-    return {expert: plain}, "\n".join(lines) or "no LoRAs"
+    return {expert: plain}, joined("\n", lines) if lines else said("no LoRAs")
 
 
 def _spec(patcher: ModelPatcher, known: ModelSpec | None, *, is_single: bool) -> ModelSpec:
@@ -128,4 +131,9 @@ def _left_out(loras: Sequence[RoutedLora]) -> Iterator[str]:
     """Say of each LoRA with a schedule that weights cannot hold one."""
     for name, schedule, strength in dict.fromkeys((lora.name, lora.schedule, lora.strength) for lora in loras):
         if schedule is not None:
-            yield f"note: {name}: merged at {strength:g} at every noise level; weights cannot hold {schedule}"
+            yield said(
+                "note: {name}: merged at {strength} at every noise level; weights cannot hold {schedule}",
+                name=name,
+                strength=f"{strength:g}",
+                schedule=str(schedule),
+            )

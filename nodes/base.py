@@ -9,6 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_core import LoraCoreError, ModelError
+from ..lora_core.wording import form_of
 from .sockets import CATEGORY
 
 
@@ -33,6 +34,11 @@ class Node(io.ComfyNode):
 def schema(node: type[Node], **fields: Any) -> io.Schema:
     """Return a node's schema: these fields, and those that follow from its class."""
     return io.Schema(node_id=node.name(), category=CATEGORY, description=_first_line(node), **fields)
+
+
+def shown(text: str) -> dict[str, Any]:
+    """Return what a page shows of a node's text: the text in English, and what to say it by in another language."""
+    return {"text": [str(text)], "said": [form_of(text)]}
 
 
 class MissingOutputError(ModelError, AttributeError):

@@ -12,7 +12,7 @@ from comfy_api.latest import io, ui
 
 from ..lora_core import ModelSpec
 from ..lora_core.errors import DatasetError
-from .base import Node, schema
+from .base import Node, schema, shown
 from .clip_folders import checked_folder, clips_folder, files_in
 from .folders import fingerprint
 from .pictures import picture_of
@@ -69,8 +69,8 @@ class CheckClips(Node):
     ) -> io.NodeOutput:
         sizes = {"num_frames": num_frames, "resolution": resolution}
         table, sheet = _examined(checked_folder(clips, clips_path), _settings(settings, sizes), model.spec)
-        shown = ui.PreviewImage(sheet, cls=cls).as_dict() | {"text": [table]}
-        return io.NodeOutput(table, sheet, ui=shown)
+        output = ui.PreviewImage(sheet, cls=cls).as_dict() | shown(table)
+        return io.NodeOutput(table, sheet, ui=output)
 
 
 def _settings(text: str, sizes: Mapping[str, int] | None = None) -> ClipSettings:

@@ -14,7 +14,8 @@ from .. import lora_core
 from ..lora_core import LoraCoreError, ModelSpec
 from ..lora_core.files.containers.opening import open_tensor_file
 from ..lora_core.stack.finding import find_lora
-from .base import Node, schema
+from ..lora_core.wording import said
+from .base import Node, schema, shown
 from .folders import fingerprint, lora_files, lora_folders
 from .sockets import WanModelHandle, WanModelType
 
@@ -65,8 +66,8 @@ class InspectLora(Node):
         path = find_lora(lora, lora_folders())
         text, metadata = _account(path, None if model is None else model.spec)
         picture = torch.from_numpy(_heat_map(path)).float().div(255)[None]
-        shown = ui.PreviewImage(picture, cls=cls).as_dict() | {"text": [text]}
-        return io.NodeOutput(text, json.dumps(metadata, indent=2, ensure_ascii=False), picture, ui=shown)
+        output = ui.PreviewImage(picture, cls=cls).as_dict() | shown(text)
+        return io.NodeOutput(text, json.dumps(metadata, indent=2, ensure_ascii=False), picture, ui=output)
 
 
 def _account(path: Path, spec: ModelSpec | None) -> tuple[str, Mapping[str, str]]:
@@ -74,7 +75,7 @@ def _account(path: Path, spec: ModelSpec | None) -> tuple[str, Mapping[str, str]
     try:
         report = lora_core.inspect_lora(path, spec=spec)
     except LoraCoreError as error:
-        return f"refused: {error}", _metadata(path)
+        return said("refused: {error}", error=str(error)), _metadata(path)
     return report.text(), report.metadata
 
 

@@ -14,7 +14,8 @@ from comfy_api.latest import io
 from ..lora_core import ModelError
 from ..lora_core.families.wan.sources import WanSources, find_sources
 from ..lora_core.plan.report import SAID_BY_ROWS
-from .base import Missing, Node, schema
+from ..lora_core.wording import Said, expert_named, joined, said
+from .base import Missing, Node, schema, shown
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
@@ -30,7 +31,7 @@ POCKETS = {
 AUTO = "auto: find the twin"
 SINGLE = "none: single expert"
 NONE = "none"
-_ASSUMED = "note: six steps at shift 5 are assumed; LoraRouteByNoise before this node says otherwise"
+_ASSUMED = said("note: six steps at shift 5 are assumed; LoraRouteByNoise before this node says otherwise")
 
 
 class LoadWanModel(Node):
@@ -127,7 +128,7 @@ class LoadWanModel(Node):
             load_vae(files.vae)
             if files.vae
             else Missing(cls.name(), "no VAE was chosen", "Choose one, or use another loader's VAE"),
-            ui={"text": [f"{describe(model)}\n{files.high.name}" + (f"\n{files.low.name}" if files.low else "")]},
+            ui=shown(joined("\n", [describe(model), *(file.name for file in (files.high, files.low) if file)])),
         )
 
 
@@ -151,7 +152,7 @@ class PairWanModels(Node):
     @classmethod
     def execute(cls, high_noise: ModelPatcher, low_noise: ModelPatcher | None = None) -> io.NodeOutput:
         model = paired(high_noise, low_noise, cls.name())
-        return io.NodeOutput(model, ui={"text": ["\n".join([describe(model), *_unused_shifts(model)])]})
+        return io.NodeOutput(model, ui=shown(joined("\n", [describe(model), *_unused_shifts(model)])))
 
 
 class SplitWanModel(Node):
@@ -195,13 +196,7 @@ class SplitWanModel(Node):
             sigmas[: switch + 1] if switch else sigmas[:0],
             sigmas[switch:],
             switch,
-            ui={
-                "text": [
-                    plan.table(without=SAID_BY_ROWS)
-                    if model.is_routed
-                    else f"{plan.table(without=SAID_BY_ROWS)}\n{_ASSUMED}"
-                ]
-            },
+            ui=shown(joined("\n", [plan.table(without=SAID_BY_ROWS), *([] if model.is_routed else [_ASSUMED])])),
         )
 
 
@@ -214,18 +209,29 @@ def paired(first: ModelPatcher, second: ModelPatcher | None, where: str) -> WanM
     return model_of(high, second, first)
 
 
-def describe(model: WanModelHandle) -> str:
+def describe(model: WanModelHandle) -> Said:
     """Say in one line what was loaded."""
-    experts = "one expert" if model.high_noise is None else f"two experts, boundary {model.spec.boundary:g}"
-    picture = ", wants a picture" if model.spec.image_conditioned else ""
-    return f"{model.spec.title}: {experts}{picture}, weights {model.low_noise.model_dtype()}".replace("torch.", "")
+    is_single = model.high_noise is None
+    return said(
+        "{model}: {experts}{picture}, weights {dtype}",
+        model=model.spec.title,
+        experts=said("one expert")
+        if is_single
+        else said("two experts, boundary {boundary}", boundary=f"{model.spec.boundary:g}"),
+        picture=said(", wants a picture") if model.spec.image_conditioned else "",
+        dtype=str(model.low_noise.model_dtype()).replace("torch.", ""),
+    )
 
 
 def _unused_shifts(model: WanModelHandle) -> list[str]:
     """Tell of a shift that another node patched into a MODEL; the schedule is the sampler's here."""
     return [
-        f"note: the {name} MODEL brings a model sampling of its own (shift {shift:g}), which is not used: "
-        "Sampler6Step and LoraRouteByNoise have a shift"
+        said(
+            "note: the {expert} MODEL brings a model sampling of its own (shift {shift}), which is not used: "
+            "Sampler6Step and LoraRouteByNoise have a shift",
+            expert=expert_named(name),
+            shift=f"{shift:g}",
+        )
         for name, patcher in model.experts()
         if (shift := patched_shift(patcher)) is not None
     ]

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 
 from ..lora_core import LoraStack, StackError
 from ..lora_core.stack.hashes import sha256_of
-from .base import Node, schema
+from ..lora_core.wording import joined, said
+from .base import Node, schema, shown
 from .folders import fingerprint
 from .sockets import LoraStackType
 from .stack_files import preset_files, presets
@@ -51,10 +52,15 @@ class SaveLoraStack(Node):
             remedy = "Add LoRAs in Apply LoRA Stack and connect its output 'stack'"
             raise StackError(cls.name(), "the stack has no LoRAs", remedy=remedy)
         folder = presets()
-        done = "written over" if folder.file(name).is_file() else "saved"
-        file = folder.save(name, stack)
-        text = f"preset '{name}' {done}: {file}\n{folder.open(name).listing()}"
-        return io.NodeOutput(text, ui={"text": [text]})
+        is_there = folder.file(name).is_file()
+        file = str(folder.save(name, stack))
+        done = said(
+            "preset '{name}' written over: {file}" if is_there else "preset '{name}' saved: {file}",
+            name=name,
+            file=file,
+        )
+        text = joined("\n", [done, folder.open(name).listing()])
+        return io.NodeOutput(text, ui=shown(text))
 
 
 class LoadLoraStack(Node):
@@ -97,6 +103,11 @@ class LoadLoraStack(Node):
     @classmethod
     def execute(cls, preset: str, verify: bool) -> io.NodeOutput:
         stack = presets().open(preset, verify=verify)
-        checked = "the files are those that were saved" if verify else "the files were not compared with those saved"
-        text = f"preset '{preset}': {checked}\n{stack.listing()}"
-        return io.NodeOutput(stack, text, ui={"text": [text]})
+        head = said(
+            "preset '{name}': the files are those that were saved"
+            if verify
+            else "preset '{name}': the files were not compared with those saved",
+            name=preset,
+        )
+        text = joined("\n", [head, stack.listing()])
+        return io.NodeOutput(stack, text, ui=shown(text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,6 +18,7 @@ from ..lora_core.engine.scenes import Scene
 from ..lora_core.errors import located, relocated
 from ..lora_core.plan.report import SAID_BY_ROWS, report_on_stack
 from ..lora_core.sampling.noise import MAX_SEED
+from ..lora_core.wording import Said, indented, joined, said
 from .folders import lora_folders
 from .sockets import WanModelHandle
 from .stack_files import presets
@@ -59,18 +59,25 @@ class Take:
     seed: int
     negative: str | None
 
-    def text(self, num_takes: int) -> str:
-        preset = f", preset '{self.scene.preset}'" if self.scene.preset else ""
-        frames = f"{self.clip.num_frames} frame{'s' if self.clip.num_frames > 1 else ''}"
-        head = f"scene {self.number} of {num_takes}: {frames}, seed {self.seed}{preset}"
+    def text(self, num_takes: int) -> Said:
+        preset = said(", preset '{preset}'", preset=self.scene.preset) if self.scene.preset else ""
+        frames = self.clip.num_frames
+        head = said(
+            "scene {number} of {all}: {frames}, seed {seed}{preset}",
+            number=self.number,
+            all=num_takes,
+            frames=said("{count} frames" if frames > 1 else "{count} frame", count=frames),
+            seed=self.seed,
+            preset=preset,
+        )
         lines = [self.scene.prompt]
         if self.negative:
-            lines.append(f"not: {self.negative}")
+            lines.append(said("not: {prompt}", prompt=self.negative))
         elif self.negative is None and self.scene.negative_prompt:
-            lines.append("note: its negative prompt is not used, cfg is 1")
+            lines.append(said("note: its negative prompt is not used, cfg is 1"))
         lines += [row.text() for row in report_on_stack(self.model.loaded, self.plan.route).rows]
         lines.append(self.plan.table(without=SAID_BY_ROWS))
-        return "\n".join([head, textwrap.indent("\n".join(lines), "  ")])
+        return joined("\n", [head, indented(joined("\n", lines), "  ")])
 
 
 def plan_takes(scenes: tuple[Scene, ...], model: WanModelHandle, defaults: SceneDefaults) -> list[Take]:

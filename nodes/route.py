@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from ..lora_core import RunSettings, SamplingPlan
 from ..lora_core.plan.report import SAID_BY_ROWS
 from ..lora_core.stack.overrides import overridden, overrides_from_json
-from .base import Node, schema
+from .base import Node, schema, shown
 from .sockets import WanModelHandle, WanModelType
 from .widgets import boundary_widget, parse_boundary, schedule_widgets
 
@@ -57,8 +57,8 @@ class LoraRouteByNoise(Node):
         routed = replace(model, loaded=loaded, settings=settings, is_routed=True)
         plan = routed.plan(settings)
         picture = plan_picture(plan)
-        shown = ui.PreviewImage(picture, cls=cls).as_dict() | {"text": [plan.table(without=SAID_BY_ROWS)]}
-        return io.NodeOutput(routed, picture, plan.table(without=SAID_BY_ROWS), ui=shown)
+        output = ui.PreviewImage(picture, cls=cls).as_dict() | shown(plan.table(without=SAID_BY_ROWS))
+        return io.NodeOutput(routed, picture, plan.table(without=SAID_BY_ROWS), ui=output)
 
 
 def plan_picture(plan: SamplingPlan) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..lora_core import RunSettings
+from ..lora_core.wording import said
 from .sockets import WanModelHandle
 from .widgets import parse_boundary
 
@@ -20,6 +21,14 @@ def planned_otherwise(model: WanModelHandle, settings: RunSettings) -> list[str]
     if not model.is_routed or settings == planned:
         return []
     return [
-        f"note: LoraRouteByNoise planned {planned.num_steps} steps, shift {planned.shift:g}, boundary "
-        f"{planned.boundary}; sampled with {settings.num_steps}, {settings.shift:g}, {settings.boundary}"
+        said(
+            "note: LoraRouteByNoise planned {planned_steps} steps, shift {planned_shift}, boundary {planned_boundary}; "
+            "sampled with {steps}, {shift}, {boundary}",
+            planned_steps=planned.num_steps,
+            planned_shift=f"{planned.shift:g}",
+            planned_boundary=str(planned.boundary),
+            steps=settings.num_steps,
+            shift=f"{settings.shift:g}",
+            boundary=str(settings.boundary),
+        )
     ]

@@ -9,7 +9,8 @@ from comfy_api.latest import io
 
 from ..lora_core import PlanError, RunSettings, SamplingPlan
 from ..lora_core.plan.report import SAID_BY_ROWS
-from .base import Node, schema
+from ..lora_core.wording import Said, joined, said
+from .base import Node, schema, shown
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
 from .walk import Request, walk
@@ -86,8 +87,12 @@ class Sampler6Step(Node):
         settings = run_settings(model, boundary, steps, shift)
         whole = model.plan(replace(settings, cfg=(cfg_high, cfg_low), denoise=denoise))
         if start_at_step >= whole.num_steps:
-            idle = f"note: nothing sampled; the run has {whole.num_steps} steps and was to begin after {start_at_step}"
-            return io.NodeOutput(latent, latent, ui={"text": [idle]})  # as core's KSamplerAdvanced does
+            idle = said(
+                "note: nothing sampled; the run has {steps} steps and was to begin after {start}",
+                steps=whole.num_steps,
+                start=start_at_step,
+            )
+            return io.NodeOutput(latent, latent, ui=shown(idle))  # as core's KSamplerAdvanced does
         request = Request(
             plan=whole.part(start_at_step, end_at_step),
             positive=positive,
@@ -101,12 +106,12 @@ class Sampler6Step(Node):
             force_full_denoise=return_with_leftover_noise == "disable",
         )
         sampled, denoised = walk(model, request)
-        return io.NodeOutput(sampled, denoised, ui={"text": [_summary(model, settings, request.plan)]})
+        return io.NodeOutput(sampled, denoised, ui=shown(_summary(model, settings, request.plan)))
 
 
-def _summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> str:
+def _summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> Said:
     """Say what was sampled, and where that is not what was planned."""
-    return "\n".join([plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings)])
+    return joined("\n", [plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings)])
 
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:

@@ -13,7 +13,8 @@ from ..lora_core import ModelError, ModelSpec
 from ..lora_core.engine.scenes import Scene, scenes_from_json
 from ..lora_core.errors import located
 from ..lora_core.stack.row_files import files_of
-from .base import Node, schema
+from ..lora_core.wording import joined
+from .base import Node, schema, shown
 from .folders import fingerprint
 from .production import SceneDefaults, clip_of, decode, plan_takes, sample_takes, stack_of
 from .run_settings import planned_otherwise, run_settings
@@ -106,9 +107,9 @@ class SceneLoras(Node):
         run = replace(settings, cfg=(cfg_high, cfg_low))
         defaults = SceneDefaults(width, height, length, seed, negative, run, solver)
         takes = plan_takes(scenes_from_json(scenes), model, defaults)
-        report = "\n\n".join([*(take.text(len(takes)) for take in takes), *planned_otherwise(model, settings)])
+        report = joined("\n\n", [*(take.text(len(takes)) for take in takes), *planned_otherwise(model, settings)])
         latents = sample_takes(takes, defaults, clip)
-        return io.NodeOutput(decode(latents, vae), report, ui={"text": [report]})
+        return io.NodeOutput(decode(latents, vae), report, ui=shown(report))
 
 
 def _check_scenes(text: str | None) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoadedStack, LoraStack, load_stack
-from ..lora_core.plan.report import StackReport, report_on_stack
+from ..lora_core.plan.report import RowReport, StackReport, report_on_stack
+from ..lora_core.wording import form_of
+from .base import shown
 from .folders import lora_folders
 from .kept_loras import kept_reader
 from .sockets import WanModelHandle
@@ -21,7 +23,7 @@ def applied(model: WanModelHandle, loaded: LoadedStack, *further: str, allow_par
     """Return the outputs of a node that puts LoRAs on a model: model, report, stack, and its further ones."""
     changed = model.with_loras(loaded, allow_partial=allow_partial)
     report = report_on_stack(loaded, changed.route())
-    return io.NodeOutput(changed, report.text(), loaded.stack, *further, ui=shown(report, model))
+    return io.NodeOutput(changed, report.text(), loaded.stack, *further, ui=shown_report(report, model))
 
 
 def words_of(loaded: LoadedStack) -> str:
@@ -31,7 +33,12 @@ def words_of(loaded: LoadedStack) -> str:
     return ", ".join(trigger_words_of(loaded))
 
 
-def shown(report: StackReport, model: WanModelHandle) -> dict[str, object]:
+def shown_report(report: StackReport, model: WanModelHandle) -> dict[str, object]:
     """Return what the page shows of LoRAs on a model: the report, an account of each, and how many blocks it has."""
-    rows = [row.to_dict() for row in report.rows]
-    return {"text": [report.text()], "loras": rows, "num_blocks": [model.spec.num_blocks]}
+    rows = [_shown_row(row) for row in report.rows]
+    return {**shown(report.text()), "loras": rows, "num_blocks": [model.spec.num_blocks]}
+
+
+def _shown_row(row: RowReport) -> dict[str, object]:
+    said = [[form_of(text) for text in (file.summary, *file.reasons)] for file in row.files]
+    return {**row.to_dict(), "said": said}

@@ -12,7 +12,7 @@ from .bridge import bind, patched_shift
 from .load import paired
 from .sockets import LoraStackType, WanModelHandle
 from .stack_files import fingerprint_stack, parse_stack
-from .stack_on_model import shown, with_more, words_of
+from .stack_on_model import shown_report, with_more, words_of
 from .widgets import schedule_widgets, stack_widget
 
 
@@ -81,8 +81,8 @@ class LoraStackOnModels(Node):
         report = report_on_stack(loaded, changed.route())
         first, *second = _bound(changed, steps)
         none = Missing(cls.name(), "one MODEL was given, and it is at the first output", "Connect low_noise")
-        low = second[0] if second else none
-        return io.NodeOutput(first, low, report.text(), loaded.stack, words_of(loaded), ui=shown(report, model))
+        low, ui = second[0] if second else none, shown_report(report, model)
+        return io.NodeOutput(first, low, report.text(), loaded.stack, words_of(loaded), ui=ui)
 
 
 def _bound(model: WanModelHandle, num_steps: int) -> list[ModelPatcher]:

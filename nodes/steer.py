@@ -14,7 +14,8 @@ from ..lora_core.errors import PlanError
 from ..lora_core.plan.report import SAID_BY_ROWS, report_on_stack
 from ..lora_core.plan.steering import Above, check_guide, cost_text
 from ..lora_core.stack.schedule import StrengthSchedule
-from .base import Node, schema
+from ..lora_core.wording import Said, joined, said
+from .base import Node, schema, shown
 from .sockets import GuideHandle, LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import with_more
 
@@ -95,7 +96,7 @@ class SteerByModel(Node):
         own = guide.with_loras(with_more(guide, stack or LoraStack()))
         changed = replace(model, guide=GuideHandle(own, settings))
         report = _report(changed, own)
-        return io.NodeOutput(changed, report, ui={"text": [report]})
+        return io.NodeOutput(changed, report, ui=shown(report))
 
 
 def _check(model: WanModelHandle, guide: WanModelHandle) -> None:
@@ -114,19 +115,20 @@ def _check(model: WanModelHandle, guide: WanModelHandle) -> None:
         raise ModelError(_NAME, "the guide scales its latents otherwise", expected="a model on the same latents")
 
 
-def _report(model: WanModelHandle, guide: WanModelHandle) -> str:
+def _report(model: WanModelHandle, guide: WanModelHandle) -> Said:
     """Say what steers the model, when in the run that is planned so far, and what it costs there."""
     plan, usual = model.plan(model.settings), model.spec.default_clip
     clip = Clip.of(model.spec, num_frames=usual.num_frames, height=usual.height, width=usual.width, fps=usual.fps)
-    size = f"(at {usual.num_frames} frames of {usual.width}x{usual.height})"
-    rows_of_loras = [row.text() for row in report_on_stack(guide.loaded, guide.route()).rows]
-    return "\n".join(
-        [
-            *rows_of_loras,
-            f"{cost_text(plan, model.spec, guide.spec, clip.latent_shape)} {size}",
-            plan.table(without=SAID_BY_ROWS),
-        ]
+    cost = cost_text(plan, model.spec, guide.spec, clip.latent_shape)
+    size = said(
+        "{cost} (at {frames} frames of {width}x{height})",
+        cost=cost,
+        frames=usual.num_frames,
+        width=usual.width,
+        height=usual.height,
     )
+    rows_of_loras = [row.text() for row in report_on_stack(guide.loaded, guide.route()).rows]
+    return joined("\n", [*rows_of_loras, size, plan.table(without=SAID_BY_ROWS)])
 
 
 def _parse_schedule(text: str | None) -> StrengthSchedule | None:

@@ -8,9 +8,9 @@ import torch
 from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 
-from ..lora_core.checks import counted
 from ..lora_core.errors import DatasetError
-from .base import Node, schema
+from ..lora_core.wording import said
+from .base import Node, schema, shown
 from .base_files import base_files, named_files
 from .clip_folders import checked_folder, clips_folder, files_in
 from .folders import fingerprint, trainings_folder
@@ -137,7 +137,7 @@ class TrainLoraFromClips(Node):
             picture_of(done.folder.previews / "sheet.png", "There are no previews: 'previews' was 0."),
             done.report,
             stack_of(done.names, done.config),
-            ui={"text": [done.report], "training": [done.state]},
+            ui={**shown(done.report), "training": [done.state]},
         )
 
 
@@ -155,5 +155,12 @@ def _left_out(model: WanModelHandle) -> tuple[str, ...]:
     """Say which LoRAs a training leaves out."""
     if not len(model.loaded.stack):
         return ()
-    count = counted(len(model.loaded.stack), "LoRA")
-    return (f"note: the base alone was trained on; the {count} on the model were left out",)
+    count = len(model.loaded.stack)
+    return (
+        said(
+            "note: the base alone was trained on; the {count} LoRA on the model were left out"
+            if count == 1
+            else "note: the base alone was trained on; the {count} LoRAs on the model were left out",
+            count=count,
+        ),
+    )

@@ -11,7 +11,7 @@ import pytest
 import lora_core
 
 ROOT = Path(lora_core.__file__).parent
-GROUND = {"errors", "checks", "atomic", "progress", "experts", "deltas"}
+GROUND = {"errors", "checks", "atomic", "progress", "experts", "deltas", "wording"}
 
 #: Wing -> the wings it may import from, beside the ground. `docs/architecture.md` says the same in words.
 MAY_IMPORT = {

@@ -14,6 +14,7 @@ import { showPromotedRows, shownAs } from './widgets/promoted_rows.js'
 import { isOldResult, rememberResult } from './widgets/result_age.js'
 import { markStale, showResult } from './widgets/result_text.js'
 import { sceneRows } from './widgets/scene_rows.js'
+import { told } from './words.js'
 
 /** Node -> the widget that is shown as rows, and the kind of rows. */
 const ROWS = {
@@ -125,7 +126,7 @@ function showOutput(node, output) {
 }
 
 function textOf(output) {
-  return [output.text].flat().join('\n\n')
+  return [output.text].flat().map((english, index) => told(english, output.said?.[index])).join('\n\n')
 }
 
 function showFault(node, text) {

@@ -32,7 +32,7 @@ def guide_notes(
     """Return a line of text for everything that is to be said of a guide: what it costs, what it is not told."""
     if guide is None:
         return ()
-    notes = [cost_text(plan, model.spec, guide.model.spec, clip.latent_shape)]
+    notes: list[str] = [cost_text(plan, model.spec, guide.model.spec, clip.latent_shape)]
     if clip.first is not None and not guide.takes_pictures:
         notes.append(f"guide: {guide.model.spec.title} is told of no picture, its LoRAs act on what the texts say")
     assert isinstance(guide.stack, LoadedStack), "generate() has loaded it"

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from ..checks import typed
 from ..errors import LoraFileError
+from ..wording import said
 from . import Expert
 from .words import WORD, Word, expert_in_name, expert_words, tokens_of
 
@@ -21,14 +22,16 @@ _NUM_STEP_DIGITS = 4
 def expert_of_path(path: Path) -> tuple[Expert, str] | None:
     """Return (the expert, what told it): the name of the file, else of its folder, else that it has a twin."""
     if (named := expert_in_name(path.stem)) is not None:
-        return named, f"its name {path.name!r}"
+        return named, said("its name {name}", name=repr(path.name))
     folder = path.absolute().parent.name
     named = expert_in_name(folder)
     if named is not None and any(word.certainty >= WORD for word in expert_words(folder)):
-        return named, f"its folder {folder!r}"
+        return named, said("its folder {name}", name=repr(folder))
     twin = twin_of(path)
     hints = set() if twin is None else _differing(path.stem, twin.stem)
-    return (hints.pop(), f"its name beside {twin.name!r}") if twin and len(hints) == 1 else None
+    if twin is None or len(hints) != 1:
+        return None
+    return hints.pop(), said("its name beside {name}", name=repr(twin.name))
 
 
 def twin_names(path: PurePath) -> list[str]:
@@ -88,8 +91,10 @@ def pairs_among(names: Iterable[str]) -> dict[str, str]:
 
 def how_found(path: Path, twin: Path) -> str:
     """Say where the twin of a file lies, and whether it is of another training step."""
-    place = "beside it" if twin.parent == path.parent else f"in the folder {twin.parent.name!r}"
-    return place if _skeleton(path.stem) == _skeleton(twin.stem) else f"{place}, of another training step or day"
+    is_beside = twin.parent == path.parent
+    place = said("beside it") if is_beside else said("in the folder {folder}", folder=repr(twin.parent.name))
+    is_same = _skeleton(path.stem) == _skeleton(twin.stem)
+    return place if is_same else said("{place}, of another training step or day", place=place)
 
 
 def _choose(path: PurePath, files: Iterable[PurePath]) -> PurePath | None:

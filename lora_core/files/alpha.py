@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..errors import LoraFileError
 from ..experts import Expert
+from ..wording import said
 from .containers.tensorfile import TensorFile
 from .faults import Heading
 from .ledger import Ledger
@@ -34,7 +35,7 @@ def scaled(
         with ledger.refusing(own.names, address.target):
             sound[address] = replace(own, scale=_scale(address, parts, alphas, stated))
         if own.alpha and own.rank is None:
-            reason = "its delta is stored in full and has no rank to divide an alpha by"
+            reason = said("its delta is stored in full and has no rank to divide an alpha by")
             ledger.write([own.alpha], "not_applicable", address.target, reason)
     return sound, (note,) if note else ()
 

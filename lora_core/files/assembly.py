@@ -11,6 +11,7 @@ from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import ModelSpec
 from ..families.family import Family
 from ..families.registry import family_of_targets, find_family
+from ..wording import said
 from .account import Account
 from .alpha import scaled
 from .bystanders import why_bystander
@@ -135,16 +136,18 @@ def _explain(label: Label, spec: ModelSpec, family: Family | None, ledger: Ledge
     """Write down why a tensor has no target in this model although it should."""
     if label.unsupported:
         ledger.faults.add(UNSUPPORTED_KIND, f"{label.unsupported}, by {label.name}")
-        ledger.write([label.name], "unmatched", None, f"{label.unsupported} is not supported")
+        ledger.write([label.name], "unmatched", None, said("{what} is not supported", what=label.unsupported))
         return
     whole = _is_whole_weight(label, spec)
     inside = None if whole or label.target is not None else _enclosing(label.name, spec)
     if inside is not None:
         ledger.faults.add(STRANGE, label.name)
-        ledger.write([label.name], "unmatched", inside, "its ending is no part of a known LoRA")
+        ledger.write([label.name], "unmatched", inside, said("its ending is no part of a known LoRA"))
         return
     relative = relative_of(label.place.module, family)
-    reason, nearest = (f"of {relative}", None) if relative else _why_unmatched(label, spec, suggests, whole)
+    reason, nearest = (
+        (said("of {model}", model=relative), None) if relative else _why_unmatched(label, spec, suggests, whole)
+    )
     ledger.faults.add(UNMATCHED, f"{label.name} ({f'nearest {nearest}' if nearest else reason})")
     ledger.write([label.name], "unmatched", None, reason, nearest)
 
@@ -165,12 +168,13 @@ def _enclosing(name: str, spec: ModelSpec) -> str | None:
 def _why_unmatched(label: Label, spec: ModelSpec, suggests: bool, whole: bool) -> tuple[str, str | None]:
     """Return (why no target of the model has this name, the nearest one)."""
     if whole:
-        return "a whole weight, not the change of one", None
+        return said("a whole weight, not the change of one"), None
     if label.leaf is None:
-        return "its ending is no part of a known LoRA", None
+        return said("its ending is no part of a known LoRA"), None
     if label.target is None:
-        return "the model has no such module", spec.nearest(label.place.module) if suggests else None
-    return f"the module has no such {'bias' if label.target.endswith('.bias') else 'parameter'}", label.place.path
+        return said("the model has no such module"), spec.nearest(label.place.module) if suggests else None
+    is_bias = label.target.endswith(".bias")
+    return said("the module has no such bias" if is_bias else "the module has no such parameter"), label.place.path
 
 
 def _complete(groups: Mapping[Address, Group], spec: ModelSpec, ledger: Ledger) -> dict[Address, Parts]:
@@ -181,7 +185,7 @@ def _complete(groups: Mapping[Address, Group], spec: ModelSpec, ledger: Ledger) 
         with ledger.refusing(names, target):
             parts = parts_of(target, group, ledger.infos, spec.shape_of(target))
             if parts is None:
-                ledger.write(names, "not_applicable", target, "an alpha with no tensors to scale")
+                ledger.write(names, "not_applicable", target, said("an alpha with no tensors to scale"))
             else:
                 complete[address] = parts
     return complete

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from ..wording import said
 from .containers.tensorfile import TensorInfo
 
 #: What stands in the name of a LoRA's own factor.
@@ -15,15 +16,18 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (
         # kohya's trainers and OneTrainer, LyCORIS; diffusers, ComfyUI; the first Stable Diffusion
         r"^(base_model\.model\.)?((lora|lycoris)_)?(te\d*|text_encoders?(_?\d+)?|cond_stage_model)[._]",
-        "belongs to the text encoder, which LoRAs do not change here",
+        said("belongs to the text encoder, which LoRAs do not change here"),
     ),
-    (r"(^|\.)scaled_fp8$", "marks a checkpoint in scaled fp8"),  # ComfyUI
-    (rf"^(?!.*{_FACTOR}).*\.(base_layer|original_module)\.", "is a copy of the base's own weight"),  # PEFT
-    (r"\.modules_to_save\.", "is a whole module trained beside the LoRA, of which the model keeps its own"),  # PEFT
+    (r"(^|\.)scaled_fp8$", said("marks a checkpoint in scaled fp8")),  # ComfyUI
+    (rf"^(?!.*{_FACTOR}).*\.(base_layer|original_module)\.", said("is a copy of the base's own weight")),  # PEFT
+    (  # PEFT
+        r"\.modules_to_save\.",
+        said("is a whole module trained beside the LoRA, of which the model keeps its own"),
+    ),
     (
         # ComfyUI, in scaled fp8 and mixed precision; the scale of one of the LoRA's factors is another matter
         rf"^(?!.*{_FACTOR})(.*\.)?(scale_weight|scale_input|weight_scale(_2)?|input_scale|comfy_quant)$",
-        "says how a checkpoint's own weight was quantised",
+        said("says how a checkpoint's own weight was quantised"),
     ),
 )
 
@@ -37,5 +41,5 @@ def why_bystander(name: str, info: TensorInfo) -> str:
     if told or math.prod(info.shape) > 1:
         return told
     if 0 in info.shape:
-        return "is empty"
-    return "counts the steps of the training" if re.search(_COUNTER, name) else ""
+        return said("is empty")
+    return said("counts the steps of the training") if re.search(_COUNTER, name) else ""

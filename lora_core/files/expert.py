@@ -11,6 +11,7 @@ from ..experts import EXPERTS, Expert
 from ..experts.twins import expert_of_path
 from ..experts.words import expert_in_name
 from ..families.family import Family
+from ..wording import Said, expert_named, said
 
 #: The metadata entry in which this project states the expert.
 EXPERT_KEY = "expert"
@@ -44,10 +45,10 @@ def expert_in_metadata(metadata: Mapping[str, str], family: Family | None) -> tu
     """Return (the expert, the entry that tells it): stated outright, or by the timesteps of the training."""
     stated = next((expert for expert in EXPERTS if metadata.get(EXPERT_KEY) == expert), None)
     if stated:
-        return stated, f"metadata {EXPERT_KEY!r}"
+        return stated, said("metadata {key}", key=repr(EXPERT_KEY))
     span = _timesteps(metadata)
     if span is not None and family is not None and (expert := family.origin.expert_of_timesteps(*span)) is not None:
-        return expert, f"metadata {_TIMESTEPS!r} {span[0]:g} to {span[1]:g}"
+        return expert, _source(span)
     return None
 
 
@@ -57,11 +58,12 @@ def _told_by_training(metadata: Mapping[str, str], family: Family | None) -> Tol
         expert = expert_in_name(Path(metadata.get(key, "")).stem)
         if expert is None:
             continue
-        source = f"metadata {key!r} {metadata[key]!r}"
+        source = said("metadata {key} {value}", key=repr(key), value=repr(metadata[key]))
         span = _timesteps(metadata)
         if key == _TRAINED_ON and expert == "low_noise" and span is not None and family is not None:
-            trained = f"metadata {_TIMESTEPS!r} {span[0]:g} to {span[1]:g}"
-            return Told("both", trained, f"taken for both experts' by {trained}, although {source}")
+            trained = _source(span)
+            note = said("taken for both experts' by {source}, although {other}", source=trained, other=source)
+            return Told("both", trained, note)
         return Told(expert, source, _guess(expert, source))
     return Told(None)
 
@@ -73,4 +75,14 @@ def _timesteps(metadata: Mapping[str, str]) -> tuple[float, float] | None:
 
 
 def _guess(expert: Expert, source: str) -> str:
-    return f"taken for the {expert} expert's by {source} alone. Set applies_to if that is wrong"
+    return said(
+        "taken for the {expert} expert's by {source} alone. Set applies_to if that is wrong",
+        expert=expert_named(expert),
+        source=source,
+    )
+
+
+def _source(span: tuple[float, float]) -> Said:
+    return said(
+        "metadata {key} {lowest} to {highest}", key=repr(_TIMESTEPS), lowest=f"{span[0]:g}", highest=f"{span[1]:g}"
+    )

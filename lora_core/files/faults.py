@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..checks import first_few
 from ..errors import LoraCoreError, LoraFileError, LoraMismatchError, UnsupportedLoraError
+from ..wording import Said
 
 #: The class raised when a file has faults of several: the first that applies.
 _RANK: tuple[type[LoraCoreError], ...] = (UnsupportedLoraError, LoraFileError, LoraMismatchError)
@@ -25,6 +26,12 @@ class Heading:
     expected: str = ""
     remedy: str = ""
     partial: bool = False
+
+    @property
+    def of_one(self) -> Said:
+        """What is wrong, of one case."""
+        text = counted(self.text, 1)
+        return Said(text, {"say": text, "with": {}})
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .account import Account, Status, TensorRecord
 from .containers.tensorfile import TensorInfo
-from .faults import Faults, counted
+from .faults import Faults
 from .parts import Inapplicable, Unfit
 
 
@@ -32,7 +32,7 @@ class Ledger:
     def refuse(self, names: Iterable[str], target: str, unfit: Unfit) -> None:
         """Record tensors as unusable, and the fault."""
         self.faults.add(unfit.heading, unfit.case)
-        self.write(names, unfit.status, target, counted(unfit.heading.text, 1))
+        self.write(names, unfit.status, target, unfit.heading.of_one)
 
     @contextmanager
     def refusing(self, names: Iterable[str], target: str) -> Iterator[None]:
@@ -40,7 +40,7 @@ class Ledger:
         try:
             yield
         except Inapplicable as reason:
-            self.write(names, "not_applicable", target, str(reason))
+            self.write(names, "not_applicable", target, reason.why)
         except Unfit as unfit:
             self.refuse(names, target, unfit)
 

@@ -47,6 +47,10 @@ class Unfit(Exception):
 class Inapplicable(Exception):
     """Why a model rightly takes nothing of sound tensors; never leaves this package."""
 
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
 
 class Address(NamedTuple):
     """Where a delta goes: an expert (None in a file that is not divided by experts) and a target."""

@@ -16,6 +16,7 @@ from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.family import LoraTraits
 from ..families.registry import spec_of_module
+from ..wording import said
 from .account import Account
 from .assembly import Assembly, assemble
 from .containers.opening import open_tensor_file
@@ -106,14 +107,14 @@ def with_values(weights: LoraWeights, assembly: Assembly) -> LoraWeights:
     zero -= active  # of a fused delta, a share may be zero
     if not zero:
         return weights
-    reason = "every value of it, or of its partner, is zero"
+    reason = said("every value of it, or of its partner, is zero")
     records = (
         replace(record, status="zero", reason=reason) if record.name in zero else record for record in weights.account
     )
     account = Account(tuple(records))
     notes = list(weights.notes)
     if not active:
-        notes.append("all its deltas are zero: it changes nothing")
+        notes.append(said("all its deltas are zero: it changes nothing"))
     return replace(weights, account=account, notes=tuple(notes))
 
 

@@ -15,6 +15,7 @@ from ..deltas import Delta
 from ..errors import LoraFileError
 from ..experts import Expert
 from ..families.base import ModelSpec
+from ..wording import Said, expert_named, joined, said
 from .account import Account
 from .read import MAX_EAGER_BYTES, assembled, weights_of, with_values
 
@@ -51,24 +52,36 @@ class LoraReport:
     faults: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def text(self, *, every: bool = False) -> str:
+    def text(self, *, every: bool = False) -> Said:
         """Return the report for people; with `every`, one line for each tensor."""
-        rows = {
-            "file": f"{self.path} ({self.num_bytes / 1e6:,.1f} MB)",
-            "dialect": self.dialect,
-            "expert": f"{self.expert} ({self.expert_source})" if self.expert else "not told",
-            "base": self.base or "not told",
-            "deltas": _counts(self.kinds),
-            "targets": f"{self.num_targets} in {self.num_blocks} blocks: {_counts(self.modules) or 'none'}",
-            "rank": _counts(self.ranks),
-            "alpha / rank": _counts({round(scale, 6): count for scale, count in self.scales.items()}),
-            "dtype": _counts(self.dtypes),
-            "trigger words": ", ".join(self.trigger_words),
-        }
-        lines = [f"{name:14} {value}" for name, value in rows.items() if value]
-        lines += [f"{'note':14} {note}" for note in self.notes]
-        lines += [f"{'refused':14} {fault}" for fault in self.faults]
-        return "\n".join([*lines, self.account.table(every=every)])
+        modules = {"modules": _counts(self.modules) or said("none")}
+        rows: list[tuple[Said, str]] = [
+            (said("file           "), f"{self.path} ({self.num_bytes / 1e6:,.1f} MB)"),
+            (said("dialect        "), self.dialect),
+            (said("expert         "), self._expert()),
+            (said("base           "), self.base or said("not told")),
+            (said("deltas         "), _counts(self.kinds)),
+            (
+                said("targets        "),
+                said(
+                    "{count} in {blocks} blocks: {modules}", count=self.num_targets, blocks=self.num_blocks, **modules
+                ),
+            ),
+            (said("rank           "), _counts(self.ranks)),
+            (said("alpha / rank   "), _counts({round(scale, 6): count for scale, count in self.scales.items()})),
+            (said("dtype          "), _counts(self.dtypes)),
+            (said("trigger words  "), ", ".join(self.trigger_words)),
+            *((said("note           "), note) for note in self.notes),
+            *((said("refused        "), fault) for fault in self.faults),
+        ]
+        lines = [joined("", [name, value]) for name, value in rows if value]
+        return joined("\n", [*lines, self.account.table(every=every)])
+
+    def _expert(self) -> Said:
+        if self.expert is None:
+            return said("not told")
+        named = said("both") if self.expert == "both" else expert_named(self.expert)
+        return joined("", [named, " (", self.expert_source, ")"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import LoraFileError
 from ..experts.twins import twin_names
+from ..wording import said
 from .containers.opening import CONTAINERS
 from .containers.tensorfile import TensorFile
 
@@ -133,10 +134,17 @@ def scale_beside(file: TensorFile, ranks: Mapping[str, int]) -> tuple[Scale | No
         raise LoraFileError(path, f"it cannot be read: {error}", remedy="Repair it or move it away") from error
     others = _strangers(file.path)
     if others:
-        return None, f"{CONFIG_NAME} beside it was passed over: it may belong to {others[0].name}"
+        return None, said(
+            "{file} beside it was passed over: it may belong to {other}", file=CONFIG_NAME, other=others[0].name
+        )
     scale = _from_config(path, CONFIG_NAME, _object(path, "it", text))
     if not scale.agrees(ranks):
-        return None, f"{CONFIG_NAME} beside it was passed over: its rank {scale.rank} is not that of the tensors"
+        note = said(
+            "{file} beside it was passed over: its rank {rank} is not that of the tensors",
+            file=CONFIG_NAME,
+            rank=str(scale.rank),
+        )
+        return None, note
     return scale, ""
 
 

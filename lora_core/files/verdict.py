@@ -9,6 +9,7 @@ from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..families.family import Family
+from ..wording import said
 from .account import Account
 from .faults import Faults, Heading
 from .origin import foreign_model
@@ -32,8 +33,15 @@ def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | Non
     if wanted == UNKNOWN_SHAPE or fits(shape, wanted):
         return
     owner = family.origin.whose_shape(target, shape) if family else ""
-    suffix = f", as {owner} has it," if owner else ""
-    case = f"{target} is {shape_text(shape)} in the file{suffix} and {shape_text(wanted)} in the model"
+    case = said(
+        "{target} is {shape} in the file, as {owner} has it, and {wanted} in the model"
+        if owner
+        else "{target} is {shape} in the file and {wanted} in the model",
+        target=target,
+        shape=shape_text(shape),
+        owner=owner,
+        wanted=shape_text(wanted),
+    )
     if owner and shape[:1] == wanted[:1]:  # of the model's width, so made for its sibling rather than for another size
         raise Inapplicable(case)
     raise Unfit(WRONG_SHAPE, case, "wrong_shape")

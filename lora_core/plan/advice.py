@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from ..wording import Said, joined, said
+
 Level = Literal["note", "warning"]
+_LEVELS = {"note": said("note: "), "warning": said("warning: ")}
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,12 @@ class Advice:
     level: Level = "warning"
 
     def __str__(self) -> str:
-        return f"{self.level}: {f'{self.entry}: ' if self.entry else ''}{self.text} [{self.rule}]"
+        return str(self.told())
+
+    def told(self) -> Said:
+        """Return it as a line of a report."""
+        whom = [f"{self.entry}: "] if self.entry else []
+        return joined("", [_LEVELS[self.level], *whom, self.text, f" [{self.rule}]"])
 
     def to_dict(self) -> dict[str, str | None]:
         """Return plain data for a record."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..checks import number_text
 from ..errors import PlanError
 from ..experts import Expert
+from ..wording import Said, joined, said, wrapped
 from .advice import Advice
 from .route import Route, RoutedLora
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: The widest line of a table, however many LoRAs there are.
 WIDTH = 100
 _MIN_COLUMN, _MAX_COLUMN = 6, 16
-_EXPERTS = {"high_noise": "high", "low_noise": "low"}
+_EXPERTS = {"high_noise": said("high  "), "low_noise": said("low   ")}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class SamplingPlan:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed, as lines of text."""
-        return tuple(str(advice) for advice in self.advice)
+        return tuple(advice.told() for advice in self.advice)
 
     @property
     def guided_steps(self) -> tuple[StepPlan, ...]:
@@ -114,7 +114,7 @@ class SamplingPlan:
         steering = None if self.steering is None else self.steering.part(first, last)
         return replace(self, steps=steps, steering=steering)
 
-    def table(self, *, without: Collection[str] = ()) -> str:
+    def table(self, *, without: Collection[str] = ()) -> Said:
         """Return the plan as text for people, at most 100 columns wide; without the advice of some rules."""
         return _table(self, without)
 
@@ -176,9 +176,9 @@ def _lora_dict(lora: RoutedLora) -> dict[str, object]:
     }
 
 
-def _table(plan: SamplingPlan, without: Collection[str]) -> str:
+def _table(plan: SamplingPlan, without: Collection[str]) -> Said:
     """Return a heading, one line per step, and what was noticed."""
-    fixed = f"{'step':>4}  {'sigma':>7}  {'expert':<6}  {'cfg':>4}"
+    fixed = said("step    sigma  expert   cfg")
     names = plan.names
     room = (WIDTH - len(fixed)) // max(len(names), 1) - 2
     titles = {name: name for name in names}
@@ -186,27 +186,28 @@ def _table(plan: SamplingPlan, without: Collection[str]) -> str:
         titles = {name: f"[{i}]" for i, name in enumerate(names, 1)}  # their names go below
     columns = {name: max(_MIN_COLUMN, len(title)) for name, title in titles.items()}
     chunks = _chunks(list(names), columns, WIDTH - len(fixed))
-    lines = [_heading(plan)]
+    lines: list[str] = [_heading(plan)]
     for chunk in chunks:
-        lines += ["", fixed + "".join(f"  {titles[name]:>{columns[name]}}" for name in chunk)]
+        lines += ["", joined("", [fixed, *(f"  {titles[name]:>{columns[name]}}" for name in chunk)])]
         cells = zip(*(_cells(plan, name, columns[name]) for name in chunk), strict=True) if chunk else repeat(())
         lines += [_row(step, row) for step, row in zip(plan.steps, cells, strict=False)]
     legend = [f"{title} {name}" for name, title in titles.items() if title != name]
-    told = [str(advice) for advice in plan.advice if advice.rule not in without]
-    notes = [line for text in told for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
+    notes = [wrapped(advice.told(), WIDTH) for advice in plan.advice if advice.rule not in without]
     guide = [] if plan.steering is None else [plan.steering.text()]
-    return "\n".join([*lines, *_paragraph(legend), *_paragraph(notes), *_paragraph(guide)])
+    return joined("\n", [*lines, *_paragraph(legend), *_paragraph(notes), *_paragraph(guide)])
 
 
-def _heading(plan: SamplingPlan) -> str:
-    shift = "own sigmas" if plan.shift is None else f"shift {number_text(plan.shift)}"
-    boundary = "one expert" if plan.boundary is None else f"boundary {number_text(plan.boundary)}"
-    steps = f"{plan.num_steps} step{'s' if plan.num_steps > 1 else ''}"
-    return f"{plan.model}: {steps}, {shift}, {boundary}"
+def _heading(plan: SamplingPlan) -> Said:
+    num, shift, boundary = plan.num_steps, plan.shift, plan.boundary
+    steps = said("{count} steps" if num > 1 else "{count} step", count=num)
+    levels = said("own sigmas") if shift is None else said("shift {shift}", shift=number_text(shift))
+    split = said("one expert") if boundary is None else said("boundary {boundary}", boundary=number_text(boundary))
+    return joined("", [plan.model, ": ", joined(", ", [steps, levels, split])])
 
 
-def _row(step: StepPlan, cells: Iterable[str]) -> str:
-    return f"{step.index + 1:>4}  {step.sigma:>7.5f}  {_EXPERTS[step.expert]:<6}  {step.cfg:>4.3g}" + "".join(cells)
+def _row(step: StepPlan, cells: Iterable[str]) -> Said:
+    before, behind = f"{step.index + 1:>4}  {step.sigma:>7.5f}  ", f"  {step.cfg:>4.3g}" + "".join(cells)
+    return joined("", [before, _EXPERTS[step.expert], behind])
 
 
 def _cells(plan: SamplingPlan, name: str, width: int) -> list[str]:
@@ -229,5 +230,5 @@ def _chunks(names: list[str], columns: dict[str, int], room: int) -> list[list[s
     return chunks
 
 
-def _paragraph(lines: list[str]) -> list[str]:
+def _paragraph(lines: Sequence[str]) -> list[str]:
     return ["", *lines] if lines else []

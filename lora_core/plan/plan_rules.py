@@ -9,6 +9,7 @@ from ..experts import EXPERTS, Expert, expert_at
 from ..families.base import ModelSpec
 from ..families.family import Customs
 from ..families.registry import customs_of
+from ..wording import Said, expert_named, said
 from .advice import Advice
 from .plan import StepPlan
 from .route import Route
@@ -56,11 +57,16 @@ def _outside_training(draft: Draft) -> Iterator[Advice]:
         ]
         if strays:
             levels = ", ".join(f"{step.sigma:.3f}" for step in strays)
-            side = "below" if expert == "high_noise" else "above"
-            text = (
-                f"boundary {draft.boundary:g} hands the {expert} expert {_steps(strays)} ({levels}), {side} the "
-                f"{draft.spec.boundary:g} it was trained {'down to' if expert == 'high_noise' else 'up to'}. "
-                f"Leave the boundary at 'auto'"
+            text = said(
+                "boundary {boundary} hands the high_noise expert {steps} ({levels}), below the {usual} it was trained "
+                "down to. Leave the boundary at 'auto'"
+                if expert == "high_noise"
+                else "boundary {boundary} hands the low_noise expert {steps} ({levels}), above the {usual} it was "
+                "trained up to. Leave the boundary at 'auto'",
+                boundary=f"{draft.boundary:g}",
+                steps=_steps(strays),
+                levels=levels,
+                usual=f"{draft.spec.boundary:g}",
             )
             evidence = draft.evidence("expert-out-of-range", f"the boundary of {draft.spec.title}")
             yield Advice(None, "expert-out-of-range", text, evidence)
@@ -73,9 +79,14 @@ def _near_boundary(draft: Draft) -> Iterator[Advice]:
         return
     step = min(draft.steps, key=lambda step: abs(step.sigma - boundary))
     if abs(step.sigma - boundary) < NEAR:
-        text = (
-            f"step {step.index + 1} at sigma {step.sigma:.4f} lies within {NEAR:g} of the boundary "
-            f"{boundary:g} and went to the {step.expert} expert"
+        text = said(
+            "step {step} at sigma {sigma} lies within {near} of the boundary {boundary} "
+            "and went to the {expert} expert",
+            step=step.index + 1,
+            sigma=f"{step.sigma:.4f}",
+            near=f"{NEAR:g}",
+            boundary=f"{boundary:g}",
+            expert=expert_named(step.expert),
         )
         yield Advice(None, "near-boundary", text, "sigma >= boundary is the high-noise expert's", "note")
 
@@ -84,9 +95,12 @@ def _cfg_with_speed(draft: Draft) -> Iterator[Advice]:
     for expert, names in _speed_loras(draft).items():
         cfgs = {step.cfg for step in draft.steps if step.expert == expert and step.cfg > 1}
         if names and cfgs:
-            text = (
-                f"cfg {max(cfgs):g} on the {expert} expert together with the speed LoRA {', '.join(names)}: "
-                "it is distilled to do without, and each step takes twice as long. Use cfg 1"
+            text = said(
+                "cfg {cfg} on the {expert} expert together with the speed LoRA {names}: "
+                "it is distilled to do without, and each step takes twice as long. Use cfg 1",
+                cfg=f"{max(cfgs):g}",
+                expert=expert_named(expert),
+                names=", ".join(names),
             )
             yield Advice(
                 names[0], "cfg-with-speed", text, draft.evidence("cfg-with-speed", "what such LoRAs are distilled for")
@@ -97,7 +111,12 @@ def _shift_with_speed(draft: Draft) -> Iterator[Advice]:
     names = sorted({name for names in _speed_loras(draft).values() for name in names})
     distilled = draft.customs.distilled_shift
     if names and None not in (draft.shift, distilled) and draft.shift != distilled:
-        text = f"shift {draft.shift:g} with {', '.join(names)}: few-step LoRAs are distilled at shift {distilled:g}"
+        text = said(
+            "shift {shift} with {names}: few-step LoRAs are distilled at shift {usual}",
+            shift=f"{draft.shift:g}",
+            names=", ".join(names),
+            usual=f"{distilled:g}",
+        )
         evidence = draft.evidence("shift-with-speed", f"the habit of {draft.spec.title}'s users")
         yield Advice(names[0], "shift-with-speed", text, evidence, "note")
 
@@ -111,10 +130,16 @@ def _few_steps(draft: Draft) -> Iterator[Advice]:
     for expert in EXPERTS:
         count = len(draft.on(expert))
         if count and not speed[expert]:
-            text = (
-                f"{count} of {num_steps} steps are the {expert} expert's, which has no speed LoRA; without one "
-                f"{spec.title} wants about {spec.default_num_steps} steps, shift {spec.default_shift:g} and cfg "
-                f"{max(spec.default_cfg):g}"
+            text = said(
+                "{count} of {steps} steps are the {expert} expert's, which has no speed LoRA; without one {model} "
+                "wants about {usual_steps} steps, shift {usual_shift} and cfg {usual_cfg}",
+                count=count,
+                steps=num_steps,
+                expert=expert_named(expert),
+                model=spec.title,
+                usual_steps=spec.default_num_steps,
+                usual_shift=f"{spec.default_shift:g}",
+                usual_cfg=f"{max(spec.default_cfg):g}",
             )
             yield Advice(None, "few-steps-without-speed", text, spec.settings_source)
 
@@ -123,8 +148,11 @@ def _idle_half(draft: Draft) -> Iterator[Advice]:
     """Tell of pairs of which a run that starts from a picture uses the low-noise half alone."""
     idle = [lora.name for lora in draft.route.high_noise if lora.strength]
     if idle and all(step.expert == "low_noise" for step in draft.steps):
-        start = draft.steps[0].sigma
-        text = f"the run starts at sigma {start:.3f}, so the high-noise half of {', '.join(idle)} has no step"
+        text = said(
+            "the run starts at sigma {sigma}, so the high-noise half of {names} has no step",
+            sigma=f"{draft.steps[0].sigma:.3f}",
+            names=", ".join(idle),
+        )
         yield Advice(None, "idle-half", text, f"the boundary {draft.boundary or 0:g}", "note")
 
 
@@ -136,7 +164,7 @@ def _never_acts(draft: Draft) -> Iterator[Advice]:
             strengths.setdefault((lora.index, lora.name), []).append(strength)
     for (_, name), values in sorted(strengths.items()):
         if name in scheduled and not any(values):
-            text = f"its schedule is 0 at each of its {len(values)} steps, so it does nothing"
+            text = said("its schedule is 0 at each of its {steps} steps, so it does nothing", steps=len(values))
             yield Advice(name, "never-acts", text, "the plan's own noise levels")
 
 
@@ -150,9 +178,9 @@ def _speed_loras(draft: Draft) -> dict[Expert, list[str]]:
     }
 
 
-def _steps(steps: list[StepPlan]) -> str:
+def _steps(steps: list[StepPlan]) -> Said:
     numbers = ", ".join(str(step.index + 1) for step in steps)
-    return f"step{'s' if len(steps) > 1 else ''} {numbers}"
+    return said("steps {numbers}" if len(steps) > 1 else "step {numbers}", numbers=numbers)
 
 
 PLAN_RULES: tuple[Callable[[Draft], Iterator[Advice]], ...] = (

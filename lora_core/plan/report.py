@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from ..experts import Expert
+from ..files.account import counted_status
 from ..files.weights import LoraWeights
 from ..stack.entry import LoraEntry
 from ..stack.loaded import LoadedLora, LoadedStack
+from ..wording import Said, expert_named, joined, said
 from .route import Route, RoutedLora
 
 #: The rules of advice that say what the rows of a report say too.
@@ -27,19 +30,20 @@ class FileReport:
     """
 
     file: str
-    experts: dict[str, float]
+    experts: dict[Expert, float]
     ranks: tuple[int, ...]
     base: str | None
     dialect: str
     summary: str
     reasons: tuple[str, ...]
 
-    def text(self) -> str:
-        on = ", ".join(f"{expert} {strength:g}" for expert, strength in self.experts.items()) or "acts nowhere"
-        ranks = f"rank {'/'.join(map(str, self.ranks))}" if self.ranks else "no rank"
-        made_for = f", made for {self.base}" if self.base else ""
-        lines = [f"{self.file}: {on}; {ranks}{made_for}; {self.summary}"]
-        return "\n    ".join([*lines, *self.reasons])
+    def text(self) -> Said:
+        on = [joined(" ", [expert_named(expert), f"{strength:g}"]) for expert, strength in self.experts.items()]
+        ranks = said("rank {ranks}", ranks="/".join(map(str, self.ranks))) if self.ranks else said("no rank")
+        made_for = said(", made for {base}", base=self.base) if self.base else ""
+        acts = joined(", ", on) if on else said("acts nowhere")
+        line = joined("", [self.file, ": ", acts, "; ", ranks, made_for, "; ", self.summary])
+        return joined("\n    ", [line, *self.reasons])
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,17 @@ class RowReport:
     trigger_words: tuple[str, ...]
     files: tuple[FileReport, ...] = ()
 
-    def text(self) -> str:
+    def text(self) -> Said:
         if not self.enabled:
-            return f"{self.name}: off"
-        schedule = f", schedule {self.schedule}" if self.schedule else ""
-        targets = f", targets {self.targets}" if self.targets else ""
-        words = f", say: {', '.join(self.trigger_words)}" if self.trigger_words else ""
-        twin = ", twin found" if self.found_twin else ""
-        return "\n  ".join([f"{self.name}{schedule}{targets}{twin}{words}", *(file.text() for file in self.files)])
+            return said("{name}: off", name=self.name)
+        parts = [
+            self.name,
+            said(", schedule {schedule}", schedule=self.schedule) if self.schedule else "",
+            said(", targets {targets}", targets=self.targets) if self.targets else "",
+            said(", twin found") if self.found_twin else "",
+            said(", say: {words}", words=", ".join(self.trigger_words)) if self.trigger_words else "",
+        ]
+        return joined("\n  ", [joined("", filter(None, parts)), *(file.text() for file in self.files)])
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data."""
@@ -75,15 +82,15 @@ class StackReport:
     rows: tuple[RowReport, ...]
     advice: tuple[str, ...] = ()
 
-    def text(self) -> str:
+    def text(self) -> Said:
         lines = [*(row.text() for row in self.rows), *self.advice]
-        return "\n".join(lines) or "no LoRAs"
+        return joined("\n", lines) if lines else said("no LoRAs")
 
 
 def report_on_stack(loaded: LoadedStack, route: Route) -> StackReport:
     """Report on a loaded stack and the route made of it."""
     rows = tuple(_row_report(entry, loaded.find(entry.name), route) for entry in loaded.stack)
-    told = tuple(str(advice) for advice in route.advice if advice.rule not in SAID_BY_ROWS)
+    told = tuple(advice.told() for advice in route.advice if advice.rule not in SAID_BY_ROWS)
     return StackReport(rows, told)
 
 
@@ -101,17 +108,21 @@ def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route) -> RowR
 
 
 def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileReport:
-    experts: dict[str, float] = {lora.expert: lora.strength for lora in routed if lora.weights is weights}
-    summary = weights.account.summary()
+    experts: dict[Expert, float] = {lora.expert: lora.strength for lora in routed if lora.weights is weights}
     return FileReport(
         file=weights.path.name if weights.path else weights.name,
         experts=experts,
         ranks=weights.ranks,
         base=weights.base,
         dialect=weights.dialect,
-        summary=summary if experts else summary.replace("applied", "fit, and none is used"),
+        summary=weights.account.summary(is_used=bool(experts)),
         reasons=tuple(
-            f"{count} {status.replace('_', ' ')}: {reason} (first: {first})"
+            said(
+                "{counted}: {reason} (first: {first})",
+                counted=counted_status(status, count),
+                reason=reason,
+                first=first,
+            )
             for status, reason, count, first in weights.account.reasons()
         ),
     )

@@ -15,8 +15,19 @@ from ..families.registry import customs_of
 from ..files.purpose import Purpose
 from ..stack.loaded import LoadedLora, LoadedStack
 from ..stack.stack import LoraStack
+from ..wording import expert_named, joined, said
 from .advice import Advice
 from .route import RoutedLora
+
+#: What a LoRA is for, as it stands in a sentence.
+_PURPOSES: Mapping[Purpose, str] = {
+    "speed": said("speed"),
+    "style": said("style"),
+    "character": said("character"),
+    "motion": said("motion"),
+    "quality": said("quality"),
+    "": "",
+}
 
 _GUIDES = "published guides: character 0.8 to 1, concept and motion 0.6 to 0.8, style 0.3 to 0.8, detail 0.3 to 0.6"
 
@@ -72,10 +83,19 @@ def _twins(case: Case) -> Iterator[Advice]:
         if entry.path and entry.found_twin and entry.low_noise_path:
             place = how_found(entry.path, entry.low_noise_path)
             rule = "twin-found" if place == "beside it" else "twin-elsewhere"
-            text = f"its low-noise twin {entry.low_noise_path.name} was found {place} and acts on the low-noise expert"
+            text = said(
+                "its low-noise twin {file} was found {place} and acts on the low-noise expert",
+                file=entry.low_noise_path.name,
+                place=place,
+            )
             yield Advice(entry.name, rule, text, "names that differ in high and low alone", "note")
         elif _left_alone(lora, case.spec) and (why := _why_alone(lora, case.loaded.stack)):
-            text = f"it acts on the {str(lora.expert).replace('_', '-')} expert only: {why}"
+            text = said(
+                "it acts on the low-noise expert only: {why}"
+                if lora.expert == "low_noise"
+                else "it acts on the high-noise expert only: {why}",
+                why=why,
+            )
             yield Advice(entry.name, "no-twin", text, f"LoRAs for {case.spec.title} come as pairs", "note")
 
 
@@ -86,13 +106,15 @@ def _why_alone(lora: LoadedLora, stack: LoraStack) -> str:
         return ""
     owner = next((row for row in stack if twin is not None and twin in (row.path, row.low_noise_path)), None)
     if owner is not None:
-        return "" if owner.enabled else f"its twin {owner.name} is off"
+        return "" if owner.enabled else said("its twin {name} is off", name=owner.name)
     if lora.expert == "low_noise":
-        return f"its high-noise twin {twin.name} does not act. Name that file, which brings this one" if twin else ""
+        if twin is None:
+            return ""
+        return said("its high-noise twin {file} does not act. Name that file, which brings this one", file=twin.name)
     if not entry.find_twin or entry.path is None:
-        return "the search for its twin is off. Name the low-noise file if there is one"
-    names = ", ".join(twin_names(entry.path)) or "no name: its own does not tell its expert"
-    return f"no twin was found (looked for {names}). Name the low-noise file if there is one"
+        return said("the search for its twin is off. Name the low-noise file if there is one")
+    names = ", ".join(twin_names(entry.path)) or said("no name: its own does not tell its expert")
+    return said("no twin was found (looked for {names}). Name the low-noise file if there is one", names=names)
 
 
 def _left_alone(lora: LoadedLora, spec: ModelSpec) -> bool:
@@ -103,17 +125,23 @@ def _unused_strength(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
         strength = lora.entry.low_noise_strength
         if strength is not None and not any(routed.made_for == "low_noise" for routed in case.of(lora)):
-            text = f"its low-noise strength {strength:g} is not used: nothing of it acts there"
+            text = said(
+                "its low-noise strength {strength} is not used: nothing of it acts there", strength=f"{strength:g}"
+            )
             yield Advice(lora.name, "unused-low-strength", text, "what the file says of its expert")
 
 
 def _no_hint(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
         if lora.weights.expert is None and lora.expert is not None and _left_alone(lora, case.spec):
-            text = f"taken for the {lora.expert} expert's by the row's name alone. Set applies_to if that is wrong"
+            text = said(
+                "taken for the low_noise expert's by the row's name alone. Set applies_to if that is wrong"
+                if lora.expert == "low_noise"
+                else "taken for the high_noise expert's by the row's name alone. Set applies_to if that is wrong"
+            )
             yield Advice(lora.name, "expert-by-row", text, "its file says nothing of its expert", "note")
         elif lora.expert is None and _left_alone(lora, case.spec):
-            text = "the file does not say which expert it is for, so it acts on both. Set applies_to if you know"
+            text = said("the file does not say which expert it is for, so it acts on both. Set applies_to if you know")
             yield Advice(lora.name, "no-expert-hint", text, "neither its name, metadata nor prefixes tell", "note")
 
 
@@ -124,8 +152,13 @@ def _wrong_slot(case: Case) -> Iterator[Advice]:
         hint = lora.weights.expert
         if hint in EXPERTS and hint != lora.expert:
             made, slot = hint.removesuffix("_noise"), lora.expert.removesuffix("_noise")
-            source = f" ({lora.weights.expert_source})" if lora.weights.expert_source else ""
-            text = f"a {made}-noise file{source} acts on the {slot}-noise expert. Use its {slot}-noise file there"
+            source = joined("", [" (", lora.weights.expert_source, ")"]) if lora.weights.expert_source else ""
+            text = said(
+                "a high-noise file{source} acts on the low-noise expert. Use its low-noise file there"
+                if made == "high"
+                else "a low-noise file{source} acts on the high-noise expert. Use its high-noise file there",
+                source=source,
+            )
             evidence = f"{case.spec.title}'s experts were each trained on their own side of the boundary alone"
             yield Advice(lora.name, f"{made}-file-in-{slot}-slot", text, evidence)
 
@@ -138,10 +171,10 @@ def _single_expert(case: Case) -> Iterator[Advice]:
         for routed in case.of(lora):
             meant_high = routed.made_for == "high_noise" and routed.weights.expert == "high_noise"
             if lora.entry.applies_to == "high_noise" or meant_high:
-                text = "made for the high-noise expert, it acts on the model's only one, at all noise levels"
+                text = said("made for the high-noise expert, it acts on the model's only one, at all noise levels")
                 yield Advice(lora.name, "high-file-on-single-expert", text, evidence)
             elif lora.low_noise_weights is not None:
-                text = "of the pair only the low-noise file acts, since the model has one expert"
+                text = said("of the pair only the low-noise file acts, since the model has one expert")
                 yield Advice(lora.name, "half-of-pair", text, evidence, "note")
 
 
@@ -152,9 +185,11 @@ def _speed_on_one_expert(case: Case) -> Iterator[Advice]:
     for lora in case.speed:
         if len(served) == 1:
             (other,) = set(EXPERTS) - served
-            text = (
-                f"a speed LoRA acts on the {lora.expert} expert and none on the {other} one, which then needs "
-                "its usual cfg and many more steps"
+            text = said(
+                "a speed LoRA acts on the {expert} expert and none on the {other} one, which then needs "
+                "its usual cfg and many more steps",
+                expert=expert_named(lora.expert),
+                other=expert_named(other),
             )
             evidence = case.customs.evidence.get(
                 "speed-on-one-expert", "both experts walk a part of the same few steps"
@@ -167,8 +202,12 @@ def _two_speeds(case: Case) -> Iterator[Advice]:
         loras = [lora for lora in case.speed if lora.expert == expert]
         total = sum(abs(lora.peak) for lora in loras)
         if len(loras) > 1 and total > USUAL_STRENGTHS["speed"].highest:
-            names = " and ".join(lora.name for lora in loras)
-            text = f"{names} are speed LoRAs of together {total:g} on the {expert} expert. Keep one, or blend them"
+            text = said(
+                "{names} are speed LoRAs of together {total} on the {expert} expert. Keep one, or blend them",
+                names=joined(" and ", [lora.name for lora in loras]),
+                total=f"{total:g}",
+                expert=expert_named(expert),
+            )
             yield Advice(None, "two-speed-loras", text, "each is distilled to do the whole shortening alone")
 
 
@@ -177,7 +216,12 @@ def _many(case: Case) -> Iterator[Advice]:
         loras = case.on(expert)
         if len(loras) > MANY_LORAS:
             total = sum(abs(lora.peak) for lora in loras)
-            text = f"{len(loras)} LoRAs of together {total:g} act on the {expert} expert; they may blur each other"
+            text = said(
+                "{count} LoRAs of together {total} act on the {expert} expert; they may blur each other",
+                count=len(loras),
+                total=f"{total:g}",
+                expert=expert_named(expert),
+            )
             evidence = f"guides keep to {MANY_LORAS}: each was trained alone and their changes add up"
             yield Advice(None, "many-loras", text, evidence)
 
@@ -187,13 +231,20 @@ def _strength(case: Case) -> Iterator[Advice]:
         purpose, peak = lora.weights.purpose, lora.peak
         usual = case.customs.strength(purpose, lora.weights, lora.expert) or USUAL_STRENGTHS[purpose]
         if peak == 0:
-            yield Advice(lora.name, "zero-strength", f"strength 0 on {lora.expert}: it does nothing", "", "note")
+            text = said("strength 0 on {expert}: it does nothing", expert=expert_named(lora.expert))
+            yield Advice(lora.name, "zero-strength", text, "", "note")
         elif not usual.lowest <= abs(peak) <= usual.highest or (peak < 0 and purpose == "speed"):
-            article = f"a {purpose} LoRA is" if purpose else "LoRAs are"
-            usually = f"usually used from {usual.lowest:g} to {usual.highest:g}"
-            yield Advice(
-                lora.name, "strength", f"strength {peak:g} on {lora.expert}; {article} {usually}", usual.evidence
+            text = said(
+                "strength {strength} on {expert}; a {purpose} LoRA is usually used from {lowest} to {highest}"
+                if purpose
+                else "strength {strength} on {expert}; LoRAs are usually used from {lowest} to {highest}",
+                strength=f"{peak:g}",
+                expert=expert_named(lora.expert),
+                purpose=_PURPOSES[purpose],
+                lowest=f"{usual.lowest:g}",
+                highest=f"{usual.highest:g}",
             )
+            yield Advice(lora.name, "strength", text, usual.evidence)
 
 
 def _other_base(case: Case) -> Iterator[Advice]:
@@ -211,8 +262,13 @@ def _same_file(case: Case) -> Iterator[Advice]:
                 users[lora.weights.path.resolve()].append(lora)
         for path, loras in users.items():
             if len(loras) > 1:
-                names, total = " and ".join(lora.name for lora in loras), sum(lora.strength for lora in loras)
-                text = f"{names} are the same file {path.name}: on the {expert} expert it acts with {total:g} in all"
+                text = said(
+                    "{names} are the same file {file}: on the {expert} expert it acts with {total} in all",
+                    names=joined(" and ", [lora.name for lora in loras]),
+                    file=path.name,
+                    expert=expert_named(expert),
+                    total=f"{sum(lora.strength for lora in loras):g}",
+                )
                 yield Advice(loras[0].name, "same-file-twice", text, "strengths of one file add")
 
 
@@ -224,10 +280,12 @@ def _filter(case: Case) -> Iterator[Advice]:
         targets = {target for half in lora.files for expert in EXPERTS for target in half.for_expert(expert)}
         for rule in chosen.rules:
             if not any(rule.matches(target, case.spec) for target in targets):
-                text = f"the filter rule {rule} matches none of its {len(targets)} targets"
+                text = said(
+                    "the filter rule {rule} matches none of its {count} targets", rule=str(rule), count=len(targets)
+                )
                 yield Advice(lora.name, "filter-matches-nothing", text, "the file's own targets")
         if not case.of(lora):
-            text = f"the filter {chosen} leaves nothing of it, so it does nothing"
+            text = said("the filter {filter} leaves nothing of it, so it does nothing", filter=str(chosen))
             yield Advice(lora.name, "filter-leaves-nothing", text, "the file's own targets")
 
 
@@ -236,7 +294,12 @@ def _absent_targets(case: Case) -> Iterator[Advice]:
         reasons = [case.spec.why_absent(target) for target in lora.weights.for_expert(lora.made_for)]
         absent = [reason for reason in reasons if reason is not None]
         if absent:
-            text = f"{len(absent)} of its {len(reasons)} targets do not apply: the first {absent[0]}"
+            text = said(
+                "{count} of its {all} targets do not apply: the first {reason}",
+                count=len(absent),
+                all=len(reasons),
+                reason=absent[0],
+            )
             yield Advice(lora.name, "not-applicable", text, f"the module list of {case.spec.title}", "note")
 
 
@@ -244,12 +307,19 @@ def _left_out(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
         for weights in lora.files:
             for status, reason, count, first in weights.account.reasons():
-                of_all = f"{count} of its {len(weights.account)} tensors"
+                which: dict[str, str | int] = {
+                    "count": count,
+                    "all": len(weights.account),
+                    "first": first,
+                    "reason": reason,
+                }
                 if status == "not_applicable":
-                    text = f"{of_all} do not apply, the first being {first}: {reason}"
+                    text = said("{count} of its {all} tensors do not apply, the first being {first}: {reason}", **which)
                     yield Advice(lora.name, "not-applicable-tensors", text, str(weights.path or weights.name), "note")
                 elif status != "zero":
-                    text = f"{of_all} were left out, the first being {first}: {reason}"
+                    text = said(
+                        "{count} of its {all} tensors were left out, the first being {first}: {reason}", **which
+                    )
                     yield Advice(lora.name, "left-out", text, str(weights.path or weights.name))
 
 

@@ -21,6 +21,7 @@ from ..experts import expert_at
 from ..families.base import ModelSpec
 from ..stack.loaded import LoadedStack
 from ..stack.schedule import StrengthSchedule
+from ..wording import Said, joined, said
 from .advice import Advice
 from .plan import SamplingPlan
 from .planning import make_plan
@@ -103,11 +104,16 @@ class Steering:
         """Return plain data for a record."""
         return {"strengths": list(self.strengths), "plan": self.plan.to_dict()}
 
-    def text(self) -> str:
+    def text(self) -> Said:
         """Return it as text for people: lambda by step, then the guide's own plan."""
         runs = ", ".join(number_text(round(strength, 4)) for strength in self.strengths)
-        head = f"steered at {sum(self.acting)} of {len(self.strengths)} steps, lambda {runs}, by"
-        return f"{head}\n{self.plan.table()}"
+        head = said(
+            "steered at {acting} of {steps} steps, lambda {runs}, by",
+            acting=sum(self.acting),
+            steps=len(self.strengths),
+            runs=runs,
+        )
+        return joined("\n", [head, self.plan.table()])
 
 
 @typed(PlanError)
@@ -187,14 +193,18 @@ def steering_cost(plan: SamplingPlan, spec: ModelSpec, guide: ModelSpec, latents
     return sum(2 * _num_passes(step.cfg) for acts, step in pairs if acts) * pass_flops(guide, latents) / large
 
 
-def cost_text(plan: SamplingPlan, spec: ModelSpec, guide: ModelSpec, latents: Sequence[int]) -> str:
+def cost_text(plan: SamplingPlan, spec: ModelSpec, guide: ModelSpec, latents: Sequence[int]) -> Said:
     """Say what a guide costs in a run."""
     assert plan.steering is not None
-    steps = f"{sum(plan.steering.acting)} of {plan.num_steps} steps"
     size = sum(math.prod(shape) for shape in guide.shapes.values()) * guide.num_experts
-    return (
-        f"guide: {guide.title} runs twice at {steps}, {steering_cost(plan, spec, guide, latents):.0%} more arithmetic "
-        f"than without it, and {size:,} parameters more in memory"
+    return said(
+        "guide: {guide} runs twice at {acting} of {steps} steps, {share} more arithmetic than without it, and {size} "
+        "parameters more in memory",
+        guide=guide.title,
+        acting=sum(plan.steering.acting),
+        steps=plan.num_steps,
+        share=f"{steering_cost(plan, spec, guide, latents):.0%}",
+        size=f"{size:,}",
     )
 
 
@@ -215,13 +225,16 @@ def _limit(plan: SamplingPlan, above: Above) -> float:
 
 def _advise(plan: SamplingPlan, steering: Steering, settings: SteerSettings) -> Iterator[Advice]:
     if not any(steering.acting):
-        yield Advice(None, "guide-never-acts", "the guide's lambda is 0 at every step, so it does nothing", _EVIDENCE)
+        text = said("the guide's lambda is 0 at every step, so it does nothing")
+        yield Advice(None, "guide-never-acts", text, _EVIDENCE)
     limit = _limit(plan, settings.above)
     resting = [str(step.index + 1) for step in plan.steps if step.sigma < limit]
     if settings.above == "auto" and resting and any(steering.acting):
-        text = (
-            f"the guide rests below sigma {plan.boundary:g} (step {', '.join(resting)}), where a distilled step "
-            "jumps further than a guide can tell. Let 'above' be None to steer every step"
+        text = said(
+            "the guide rests below sigma {sigma} (step {steps}), where a distilled step "
+            "jumps further than a guide can tell. Let 'above' be None to steer every step",
+            sigma=f"{plan.boundary:g}",
+            steps=", ".join(resting),
         )
         yield Advice(None, "guide-rests", text, _EVIDENCE, "note")
     late = [
@@ -230,9 +243,10 @@ def _advise(plan: SamplingPlan, steering: Steering, settings: SteerSettings) -> 
         if acts and expert_at(step.sigma, plan.boundary) == "low_noise"
     ]
     if late and _has_speed(plan):
-        text = (
-            f"the guide steers step {', '.join(late)} of a distilled run: such a step is a long jump, and the guide "
-            "tells of the direction at its start alone. Steer the high-noise steps"
+        text = said(
+            "the guide steers step {steps} of a distilled run: such a step is a long jump, and the guide "
+            "tells of the direction at its start alone. Steer the high-noise steps",
+            steps=", ".join(late),
         )
         yield Advice(None, "guide-on-distilled", text, _EVIDENCE)
-    yield from (replace(advice, text=f"guide: {advice.text}") for advice in steering.plan.advice)
+    yield from (replace(advice, text=said("guide: {text}", text=advice.text)) for advice in steering.plan.advice)

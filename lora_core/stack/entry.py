@@ -13,6 +13,7 @@ from ..checks import finite_number, known
 from ..errors import StackError, located
 from ..experts import Expert
 from ..files.containers.opening import CONTAINERS
+from ..wording import Said, joined, said
 from .rows import our_row
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from ..files.weights import LoraWeights
 
 AppliesTo = Literal["high_noise", "low_noise", "both", "auto"]
+_EXPERTS: Mapping[AppliesTo, Said] = {
+    "high_noise": said("high_noise"),
+    "low_noise": said("low_noise"),
+    "both": said("both"),
+    "auto": said("auto"),
+}
 
 
 @dataclass(frozen=True)
@@ -101,15 +108,21 @@ class LoraEntry:
         own = self.low_noise_strength if expert == "low_noise" else None
         return self.strength if own is None else own
 
-    def listing(self) -> str:
+    def listing(self) -> Said:
         """Return the row in words, before its files are read or a model is known."""
-        low = "" if self.low_noise_strength is None else f" (low_noise {self.low_noise_strength:g})"
-        off = "" if self.enabled else "off, "
-        said = [f"{self.name}: {off}{self.strength:g}{low} on {self.applies_to}"]
-        said += [" + ".join(path.name for path in (self.path, self.low_noise_path) if path is not None)]
-        said += [f"schedule {self.schedule}" if self.schedule is not None else ""]
-        said += [f"targets {self.target_filter}" if self.target_filter is not None else ""]
-        return "; ".join(filter(None, said))
+        own = self.low_noise_strength
+        low = "" if own is None else said(" (low_noise {strength})", strength=f"{own:g}")
+        row = said(
+            "{name}: {strength}{low} on {expert}" if self.enabled else "{name}: off, {strength}{low} on {expert}",
+            name=self.name,
+            strength=f"{self.strength:g}",
+            low=low,
+            expert=_EXPERTS[self.applies_to],
+        )
+        files = " + ".join(path.name for path in (self.path, self.low_noise_path) if path is not None)
+        schedule = said("schedule {schedule}", schedule=str(self.schedule)) if self.schedule is not None else ""
+        targets = said("targets {targets}", targets=str(self.target_filter)) if self.target_filter is not None else ""
+        return joined("; ", filter(None, [row, files, schedule, targets]))
 
     def to_json(self) -> dict[str, object]:
         """Return the row as people write it: path, name, weight, applies_to, and what else differs from the default."""

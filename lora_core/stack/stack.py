@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..checks import nearest, typed
 from ..errors import StackError
+from ..wording import Said, joined, said
 from . import preset
 from .blend import blend
 from .entry import AppliesTo, LoraEntry, free_name, name_of_file
@@ -118,9 +119,9 @@ class LoraStack:
             stack = stack.add(entry.renamed({row.name for row in stack}))
         return stack
 
-    def listing(self) -> str:
+    def listing(self) -> Said:
         """Return a line for each row: its name, strength and expert, its files, and whatever else was said of it."""
-        return "\n".join(entry.listing() for entry in self) or "no LoRAs"
+        return joined("\n", [entry.listing() for entry in self]) if len(self) else said("no LoRAs")
 
     def to_json(self) -> str:
         """Return the stack as the JSON list people use."""

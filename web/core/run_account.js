@@ -18,10 +18,12 @@ export function accountsOf(rows, loras) {
 /**
  * Return in short what became of a row: how many tensors of each file were applied and of which ranks, whether it acts
  * nowhere, how good that is ("ok", "warn", or "off" where there is nothing to say), and the whole account as text.
+ * `told` says a text of the account in the user's language, by its form in `account.said`.
  */
-export function inShort(account) {
+export function inShort(account, told = english => english) {
   const files = account.files ?? []
-  const detail = files.map(file => [file.file, file.summary, ...(file.reasons ?? [])].join('\n  ')).join('\n')
+  const lines = (file, index) => [file.summary, ...(file.reasons ?? [])].map((text, place) => told(text, account.said?.[index]?.[place]))
+  const detail = files.map((file, index) => [file.file, ...lines(file, index)].join('\n  ')).join('\n')
   if (!account.enabled) return { tone: 'off', detail }
   const acting = files.filter(file => Object.keys(file.experts).length)
   if (!acting.length) return { isIdle: true, tone: 'warn', detail }

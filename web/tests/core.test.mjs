@@ -10,6 +10,7 @@ import { rowsOf, withOurKeys } from '../core/foreign_rows.js'
 import { addedTo, appliedTo, changed, duplicateOf, newLora, twinOf, withFile } from '../core/lora_row.js'
 import { freeName, moved, parseRows, writeRows } from '../core/row_list.js'
 import { accountsOf, inShort } from '../core/run_account.js'
+import { textOf } from '../core/said.js'
 import { scheduleFault, scheduleFaultOf, scheduleText, scheduleValue } from '../core/schedule.js'
 
 const foreign = JSON.parse(readFileSync(new URL('foreign_rows.json', import.meta.url)))
@@ -126,6 +127,24 @@ test('a result is matched with the last rows of the stack, and not with a row th
   assert.deepEqual(accountsOf([{ path: 'new.safetensors' }, { path: 'b' }], loras), [null, null])
   assert.deepEqual(accountsOf([], loras), [])
   assert.ok(inShort({ enabled: true, files: [file('a', { experts: {} })] }).isIdle)
+  const said = [[{ say: 'all', with: {} }]]
+  assert.equal(inShort({ enabled: true, files: [file('a')], said }, (english, form) => form?.say ?? english).detail.split('\n')[1], '  all')
+})
+
+test('what a node says is put into the words of a table, and what has none there stays English', () => {
+  const table = { '{count} of {what}': '{what}中有 {count}', steps: '步', ', ': '，' }
+  const line = { say: '{count} of {what}', with: { count: '2', what: { say: 'steps', with: {} } } }
+  assert.equal(textOf(line, table), '步中有 2')
+  assert.equal(textOf(line, {}), '2 of steps')
+  assert.equal(textOf({ join: ', ', of: [line, 'x {y}', { say: 'none', with: {} }] }, table), '步中有 2，x {y}，none')
+  assert.equal(textOf({ indent: '  ', of: { join: '\n', of: ['a', '', line] } }, table), '  a\n\n  步中有 2')
+  assert.equal(textOf({ say: '{a}', with: { a: '{b}', b: 'c' } }, {}), '{b}')
+})
+
+test('a line that is wrapped breaks between words and Chinese signs, never before punctuation', () => {
+  assert.equal(textOf({ wrap: 8, of: '强度曲线 abc 为零。' }, {}), '强度曲线\n  abc 为\n  零。')
+  assert.equal(textOf({ wrap: 8, of: '一二三四。五' }, {}), '一二三四。\n  五')
+  assert.equal(textOf({ wrap: 9, of: 'one two three' }, {}), 'one two\n  three')
 })
 
 test('the Chinese names the same things in braces', async () => {

@@ -37,7 +37,7 @@ import { numberField } from '../controls/number_field.js'
 import { freeName } from '../core/row_list.js'
 import { textField } from '../controls/text_field.js'
 import { scheduleField } from '../controls/schedule_field.js'
-import { say } from '../words.js'
+import { say, told } from '../words.js'
 import { searchHint, searched } from './lora_finder.js'
 import { showLoraCard } from './lora_card.js'
 import { takeHandedOver } from './handed_over.js'
@@ -215,7 +215,7 @@ function showResult(element, account) {
     element.dataset.tone = 'wrong'
     return
   }
-  const { counts, ranks, isIdle, tone, detail } = account ? inShort(account) : { tone: 'off', detail: '' }
+  const { counts, ranks, isIdle, tone, detail } = account ? inShort(account, told) : { tone: 'off', detail: '' }
   const words = [isIdle && say('acts nowhere'), counts && say('{counts} applied', { counts }), ranks && say('rank {ranks}', { ranks })]
   element.textContent = words.filter(Boolean).join(', ')
   element.title = detail

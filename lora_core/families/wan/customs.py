@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...experts import Expert
+from ...wording import said
 from ..base import ModelSpec
 from ..family import Customs, Remark, Told, UsualStrength
 
@@ -33,16 +34,20 @@ def strength(purpose: str, told: Told, expert: Expert) -> UsualStrength | None:
 def on_base(base: str, spec: ModelSpec) -> Remark | None:
     """Return what is to be said of a LoRA made for another Wan than the one it is put on, or None."""
     if base.startswith("wan2.1") and spec.name.startswith("wan2.2"):
-        text = f"made for Wan 2.1 ({base}); on {spec.title} it fits the low-noise expert best"
+        text = said(
+            "made for Wan 2.1 ({base}); on {model} it fits the low-noise expert best", base=base, model=spec.title
+        )
         evidence = "diffusion-pipe#332 and #372: 2.1 LoRAs work, the low expert being nearest to 2.1"
         return Remark("wan21-on-wan22", text, evidence)
     if base.startswith("wan2.2") and spec.name.startswith("wan2.1"):
-        text = f"made for Wan 2.2 ({base}); {spec.title} is another network of the same shapes"
+        text = said(
+            "made for Wan 2.2 ({base}); {model} is another network of the same shapes", base=base, model=spec.title
+        )
         evidence = "Wan 2.2's high-noise expert never saw noise below the boundary, nor the low-noise one above it"
         return Remark("wan22-on-wan21", text, evidence)
     made, wanted = _task(base), _task(spec.name)
     if made and wanted and made != wanted and "ti2v" not in base + spec.name:
-        text = f"made for {made.upper()} ({base}), used on {spec.title}"
+        text = said("made for {task} ({base}), used on {model}", task=made.upper(), base=base, model=spec.title)
         return Remark("other-task", text, "text and image models are trained apart", "note")
     return None
 

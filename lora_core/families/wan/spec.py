@@ -9,6 +9,7 @@ from functools import cache
 
 from ...checks import typed
 from ...errors import ModelError
+from ...wording import said
 from ..base import UNKNOWN_SHAPE, DefaultClip, ModelSpec, ModuleKind, target_of
 from .names import CHECKPOINT_PREFIXES, MAX_BLOCKS, NameRow, aliases, fused, fused_aliases, rows, to_native
 
@@ -19,7 +20,7 @@ _FLF_POSITIONS = "img_emb.emb_pos"
 _NO_IMAGE_BRANCH: tuple[tuple[str, str], ...] = (
     (
         r"^(blocks\.\d+\.cross_attn\.(k_img|v_img|kv_img|norm_k_img)|img_emb)(\.|$)",
-        "belongs to the image branch of Wan 2.1 I2V, which this model does not have",
+        said("belongs to the image branch of Wan 2.1 I2V, which this model does not have"),
     ),
 )
 

@@ -1,0 +1,66 @@
+"""Texts for people that know how they were made, so that a page can say them in another language than English.
+
+A `Said` is its English text, and may be used as any text; what it remembers beside it is a *form* of plain values: the
+phrase with what was filled in, or the parts it was joined from. A text made of it by an f-string remembers nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from ..experts import Expert
+
+#: A text as it is, or {"say": phrase, "with": {name: form}}, {"join": separator, "of": [form]}, and, of one form,
+#: {"indent": by, "of": form} or {"wrap": width, "of": form}.
+Form = str | dict[str, object]
+
+
+class Said(str):
+    """An English text with the form that it was made from."""
+
+    form: Form
+
+    def __new__(cls, text: str, form: Form) -> Said:
+        said = super().__new__(cls, text)
+        said.form = form
+        return said
+
+    def __getnewargs__(self) -> tuple[str, Form]:  # type: ignore[override]  # so that copies keep the form
+        return str(self), self.form
+
+
+def said(phrase: str, /, **values: str | int) -> Said:
+    """Fill a phrase in; it stands where this is called, so that the translations can be held against all phrases."""
+    forms = {name: form_of(value) for name, value in values.items()}
+    return Said(phrase.format(**values), {"say": phrase, "with": forms})
+
+
+def joined(separator: str, parts: Iterable[str]) -> Said:
+    """Join texts; a separator with words or punctuation is a phrase of its own."""
+    texts = list(parts)
+    return Said(separator.join(texts), {"join": separator, "of": [form_of(text) for text in texts]})
+
+
+def indented(text: str, by: str) -> Said:
+    """Put something before each line of a text."""
+    return Said(textwrap.indent(text, by), {"indent": by, "of": form_of(text)})
+
+
+def wrapped(text: str, width: int) -> Said:
+    """Break a text into lines of at most so many columns."""
+    lines = textwrap.wrap(text, width, subsequent_indent="  ")
+    return Said("\n".join(lines), {"wrap": width, "of": form_of(text)})
+
+
+def form_of(text: str | int) -> Form:
+    """Return the form of a text, which is the text itself where it remembers none."""
+    return text.form if isinstance(text, Said) else str(text)
+
+
+def expert_named(expert: Expert) -> Said:
+    """Return an expert as it is called in a sentence."""
+    return _EXPERTS[expert]
+
+
+_EXPERTS = {"high_noise": said("high_noise"), "low_noise": said("low_noise")}

@@ -1,0 +1,33 @@
+/** What a node says, from its form: `lora_core/wording` has the forms, a table of phrases says them in a language. */
+
+/** Return the text of a form; what a table lacks stays English. */
+export function textOf(form, table) {
+  if (typeof form === 'string') return form
+  const kind = Object.keys(FORMS).find(key => key in form)
+  return kind ? FORMS[kind](form, table) : ''
+}
+
+const FORMS = {
+  say: (form, table) => filled(table[form.say] ?? form.say, form.with, table),
+  join: (form, table) => form.of.map(part => textOf(part, table)).join(table[form.join] ?? form.join),
+  indent: (form, table) => textOf(form.of, table).replace(/^(?=.*\S)/gm, form.indent),
+  wrap: (form, table) => wrapped(textOf(form.of, table), form.wrap)
+}
+
+function filled(phrase, values, table) {
+  return phrase.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? textOf(values[name], table) : whole))
+}
+
+/** Break a text into lines of so many columns, of which a Chinese sign takes two; those behind the first are indented. */
+function wrapped(text, width) {
+  const lines = ['']
+  for (const piece of text.match(/\s+|[\u2e80-\uffef]|[^\s\u2e80-\uffef]+/g) ?? []) {
+    if (lines.at(-1).trim() && numColumns(lines.at(-1) + piece) > width && !/^[\s，。；：、）”]/.test(piece)) lines.push('  ')
+    lines.push(lines.pop() + piece)
+  }
+  return lines.map(line => line.trimEnd()).join('\n')
+}
+
+function numColumns(text) {
+  return [...text].reduce((sum, sign) => sum + (/[\u2e80-\uffef]/.test(sign) ? 2 : 1), 0)
+}
