@@ -28,6 +28,7 @@ function wrapped(text, width) {
   return lines.map(line => line.trimEnd()).join('\n')
 }
 
-function numColumns(text) {
+/** Return how wide a line is, in columns of letters of one width. */
+export function numColumns(text) {
   return [...text].reduce((sum, sign) => sum + (/[\u2e80-\uffef]/.test(sign) ? 2 : 1), 0)
 }

@@ -3,6 +3,7 @@
  * Its controls: "result", the text; "fold result" and "copy result", buttons.
  */
 
+import { numColumns } from '../core/said.js'
 import { el, iconButton, setAttribute, sign } from '../controls/dom.js'
 import { fitAround, passToCanvas } from '../host.js'
 import { say } from '../words.js'
@@ -73,7 +74,7 @@ function addResult(node, startsFolded, isTable) {
       pre.textContent = text
       pre.classList.toggle('wl-table', isTable && !isFault)
       element.classList.toggle('wl-wrong', isFault)
-      lengths = text.split('\n').map(line => line.length)
+      lengths = text.split('\n').map(numColumns)
       element.classList.remove('wl-stale')
       setFolded(isFolded && !isFault)
     }
