@@ -85,6 +85,31 @@ def test_chinese_is_chinese() -> None:
     assert not {key: text for key, text in sentences.items() if not re.search("[\u4e00-\u9fff]", text)}
 
 
+def workflow_texts() -> set[str]:
+    """Return the titles and notes of the shipped workflows."""
+    found: set[str] = set()
+    for file in (ROOT / "workflows").glob("*.json"):
+        workflow = json.loads(file.read_text(encoding="utf-8"))
+        for graph in (workflow, *workflow.get("definitions", {}).get("subgraphs", ())):
+            found.update(item["title"] for item in (*graph.get("groups", ()), *graph["nodes"]) if item.get("title"))
+            found.update(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
+    return found
+
+
+def test_every_title_and_note_of_a_workflow_has_its_chinese_and_no_chinese_is_left_over() -> None:
+    assert texts("zh", "workflows.json").keys() == workflow_texts()
+
+
+def test_the_chinese_notes_have_the_same_parts_and_name_nodes_as_they_are_called() -> None:
+    notes = {english: chinese for english, chinese in texts("zh", "workflows.json").items() if "\n" in english}
+    parts = re.compile(r"^(#+ |\||- |\d+\. )|`[^`]+`", re.MULTILINE)
+    assert {key for key, text in notes.items() if sorted(parts.findall(key)) != sorted(parts.findall(text))} == set()
+    for node, shown in texts("en", "nodeDefs.json").items():
+        called = texts("zh", "nodeDefs.json")[node]["display_name"]
+        naming = [text for note, text in notes.items() if re.search(rf"\*{shown['display_name']}\*", note)]
+        assert [text for text in naming if f"*{called}*" not in text] == [], node
+
+
 def test_there_is_a_help_page_for_every_node_and_for_nothing_else() -> None:
     expected = {help_page(node, language) for node, language in PAGES}
     assert set((ROOT / "web" / "docs").rglob("*.md")) == expected
