@@ -12,6 +12,7 @@ from comfy_api.latest import io, ui
 
 from ..lora_core import ModelSpec
 from ..lora_core.errors import DatasetError
+from ..lora_core.wording import Said, joined, said
 from .base import Node, schema, shown
 from .clip_folders import checked_folder, clips_folder, files_in
 from .folders import fingerprint
@@ -82,7 +83,7 @@ def _settings(text: str, sizes: Mapping[str, int] | None = None) -> ClipSettings
         return clip_settings([*own, *lines_of(text)])
 
 
-def _examined(folder: Path, settings: ClipSettings, spec: ModelSpec) -> tuple[str, torch.Tensor]:
+def _examined(folder: Path, settings: ClipSettings, spec: ModelSpec) -> tuple[Said, torch.Tensor]:
     """Return what the doctor says of a folder, and its clips as a picture."""
     from ..lora_core.training.clips.doctor import diagnose
     from ..lora_core.training.clips.prepare import bucket_lines, buckets_of
@@ -95,9 +96,9 @@ def _examined(folder: Path, settings: ClipSettings, spec: ModelSpec) -> tuple[st
     try:
         diagnosis.check()
     except DatasetError as error:
-        lines.append(f"warning: no training would start from them. {error}")
+        lines.append(said("warning: no training would start from them. {error}", error=str(error)))
     with tempfile.TemporaryDirectory(prefix="wanloom-clips-") as scratch:
         file = Path(scratch) / "sheet.png"
         note = save_sheet_of_files(diagnosis, spec, file) if diagnosis.clips else ""
         sheet = picture_of(file, "None of the files can be used; the table says why.")
-    return "\n".join([*lines, *([f"note: {note}"] if note else [])]), sheet
+    return joined("\n", [*lines, *([said("note: {text}", text=note)] if note else [])]), sheet

@@ -18,6 +18,7 @@ from ..lora_core.checks import time_text
 from ..lora_core.training.curves import loss_curves
 from ..lora_core.training.log import LogRow, read_log
 from ..lora_core.training.run_folder import RunFolder
+from ..lora_core.wording import expert_of, form_of, said
 
 #: The event of the websocket; its data are `LiveTraining.state`.
 EVENT = "wanloom.training"
@@ -32,7 +33,7 @@ class LiveTraining:
 
     folder: RunFolder
     num_steps: int
-    status: str = "starting"
+    status: str = said("starting")
     step: int = 0
     rows: list[LogRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -81,7 +82,8 @@ class LiveTraining:
         return {
             "node": self._node,
             "running": is_running,
-            "status": self.status,
+            "status": str(self.status),
+            "said": form_of(self.status),
             "step": self.step,
             "steps": self.num_steps,
             "curves": loss_curves(self.rows),
@@ -93,9 +95,14 @@ class LiveTraining:
         self.rows = [row for row in self.rows if row.step < self.step]  # a resume takes some steps again
         loss = float("nan") if event["loss"] is None else event["loss"]
         self.rows.append(LogRow(step=self.step, expert=event["expert"], loss=loss))
-        left, expert = time_text(event["remaining"]), event["expert"].replace("_", "-")
-        speed = f"{event['seconds']:.2f} s/step, {left} left"
-        self.status = self._stepped = f"step {self.step} of {event['num_steps']}, {expert}: {speed}"
+        self.status = self._stepped = said(
+            "step {step} of {steps}, {expert}: {seconds} s/step, {time} left",
+            step=self.step,
+            steps=event["num_steps"],
+            expert=expert_of(event["expert"]),
+            seconds=f"{event['seconds']:.2f}",
+            time=time_text(event["remaining"]),
+        )
         self._bar.update_absolute(self.step, event["num_steps"])
 
     def _measured(self, event: _Event) -> None:
@@ -110,7 +117,8 @@ class LiveTraining:
         self.status = self._stepped if is_turn else event["what"]
 
     def _progress(self, event: _Event) -> None:
-        self.status = f"{event['what']}: {event['done']} of {event['total']}"
+        what = {"what": event["what"], "done": event["done"], "total": event["total"]}
+        self.status = said("{what}: {done} of {total}", **what)
 
     def _note(self, event: _Event) -> None:
         self.notes.append(event["text"])

@@ -13,7 +13,6 @@ import comfy.model_management
 import torch
 
 from ..lora_core import Expert
-from ..lora_core.checks import counted
 from ..lora_core.cli.training_process import run_training
 from ..lora_core.errors import TrainingError
 from ..lora_core.training.clips.from_frames import FramesOfClips, write_clips
@@ -22,6 +21,7 @@ from ..lora_core.training.result import read_record
 from ..lora_core.training.run_folder import RunFolder
 from ..lora_core.training.standing import Standing, standing_of
 from ..lora_core.training.summary import summary_of
+from ..lora_core.wording import Said, joined, said
 from .clip_folders import files_in
 from .folders import trainings_folder
 from .live_training import LiveTraining
@@ -42,7 +42,7 @@ class FinishedRun:
     config: TrainConfig
     folder: RunFolder
     names: dict[Expert, str]
-    report: str
+    report: Said
     state: dict[str, object]
 
 
@@ -58,19 +58,20 @@ def run(config: TrainConfig, clips: FramesOfClips | None = None, notes: tuple[st
     how = _standing(folder, config)
     live = LiveTraining(folder, config.learning.steps)
     if how == "finished":
-        live.status = "done"
-        told = ["it was over already; nothing was trained anew", *_changed_since(folder, config.folder)]
+        live.status = said("done")
+        told = [said("it was over already; nothing was trained anew"), *_changed_since(folder, config.folder)]
     else:
         check_free(config)
         if clips is not None:
             write_clips(clips, folder.path)
         _train(config, folder, live, resume=how == "unfinished")
-        began = ["it went on from where it had stopped"] if how == "unfinished" else []
+        began = [said("it went on from where it had stopped")] if how == "unfinished" else []
         told = [*began, *live.notes]
     names = install(read_record(folder.record) or {}, config)
-    wrote = [f"wrote {name}" for name in names.values()]
-    lines = [*summary_of(folder, config.name), *wrote, *told, *notes, f"all else is in {folder.path}"]
-    return FinishedRun(config, folder, names, "\n".join(lines), live.state(is_running=False))
+    wrote = [said("wrote {name}", name=name) for name in names.values()]
+    rest = said("all else is in {folder}", folder=str(folder.path))
+    lines = [*summary_of(folder, config.name), *wrote, *told, *notes, rest]
+    return FinishedRun(config, folder, names, joined("\n", lines), live.state(is_running=False))
 
 
 def clips_of(images: torch.Tensor, captions: str, fps: float) -> FramesOfClips:
@@ -108,9 +109,9 @@ def _train(config: TrainConfig, folder: RunFolder, live: LiveTraining, *, resume
         try:
             run_training(arguments, tell=live.hear, pause=live.beat)
         except BaseException:
-            live.end("stopped")
+            live.end(said("stopped"))
             raise
-    live.end("done")
+    live.end(said("done"))
 
 
 def _changed_since(folder: RunFolder, clips: Path) -> list[str]:
@@ -119,4 +120,11 @@ def _changed_since(folder: RunFolder, clips: Path) -> list[str]:
     changed = [file.name for file in files_in(clips) if file.stat().st_mtime_ns > over]
     if not changed:
         return []
-    return [f"note: {counted(len(changed), 'file')} changed since then; choose another name to train on them"]
+    return [
+        said(
+            "note: {count} file changed since then; choose another name to train on them"
+            if len(changed) == 1
+            else "note: {count} files changed since then; choose another name to train on them",
+            count=len(changed),
+        )
+    ]

@@ -53,6 +53,14 @@ def wrapped(text: str, width: int) -> Said:
     return Said("\n".join(lines), {"wrap": width, "of": form_of(text)})
 
 
+def few(texts: Iterable[str], num_shown: int) -> Said:
+    """Name the first few, and count the others: `a, b, c and 4 more`."""
+    texts = list(texts)
+    first = joined(", ", texts[:num_shown])
+    more = len(texts) - num_shown
+    return said("{first} and {more} more", first=first, more=more) if more > 0 else first
+
+
 def form_of(text: str | int) -> Form:
     """Return the form of a text, which is the text itself where it remembers none."""
     return text.form if isinstance(text, Said) else str(text)
@@ -63,4 +71,10 @@ def expert_named(expert: Expert) -> Said:
     return _EXPERTS[expert]
 
 
+def expert_of(expert: Expert) -> Said:
+    """Return what stands before the word expert."""
+    return _OF_EXPERTS[expert]
+
+
 _EXPERTS = {"high_noise": said("high_noise"), "low_noise": said("low_noise")}
+_OF_EXPERTS = {"high_noise": said("high-noise"), "low_noise": said("low-noise")}

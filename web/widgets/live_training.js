@@ -6,7 +6,7 @@
 import { linesOf } from '../core/curve.js'
 import { el, setAttribute, svg } from '../controls/dom.js'
 import { fileAddress, fitAround, passToCanvas } from '../host.js'
-import { say } from '../words.js'
+import { say, told } from '../words.js'
 
 const NAME = 'wanloom_training'
 const MARGIN = 10
@@ -50,8 +50,7 @@ function addTraining(node) {
   passToCanvas(element, () => sheet.scrollHeight > sheet.clientHeight)
   widget.training = {
     show(state) {
-      status.textContent = state.status
-      status.title = state.status
+      status.textContent = status.title = told(state.status, state.said)
       bar.value = state.step / Math.max(1, state.steps)
       setAttribute(element, 'data-running', state.running)
       const { lines, low, high } = linesOf(state.curves, state.steps, PLOT.width, PLOT.height)

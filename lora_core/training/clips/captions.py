@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ...checks import first_few
 from ...errors import DatasetError
+from ...wording import few, said
 from .clip import Finding
 from .fault import Fault
 from .layout import Layout, is_clip, same_name
@@ -76,18 +77,18 @@ def read_captions(layout: Layout) -> Captions:
     Each line of a text beside a clip is one caption; a list that names a clip several times gives it several. A list
     is about its folder and those below. Where two files say different things of a clip, it has a fault.
     """
-    said: dict[str, list[_Said]] = {name: [] for name in layout.clips}
+    parts_of: dict[str, list[_Said]] = {name: [] for name in layout.clips}
     strays: list[Finding] = []
     notes: list[str] = []
     for list_name in layout.lists:
-        _take_list(layout, list_name, said, strays, notes)
+        _take_list(layout, list_name, parts_of, strays, notes)
     beside = _texts_beside(layout)
     for name, text in beside.items():
-        said[name].append(_said_beside(layout.folder, text))
+        parts_of[name].append(_said_beside(layout.folder, text))
     alone = [text for text in layout.texts if text not in set(beside.values())]
     if alone:
-        notes.append(f"beside no clip, and so no caption: {first_few(alone, 8)}")
-    return Captions({name: _together(name, parts) for name, parts in said.items()}, tuple(strays), tuple(notes))
+        notes.append(said("beside no clip, and so no caption: {names}", names=few(alone, 8)))
+    return Captions({name: _together(name, parts) for name, parts in parts_of.items()}, tuple(strays), tuple(notes))
 
 
 # ---------------------------------------------------------------- beside a clip
@@ -119,7 +120,7 @@ def _said_beside(folder: Path, text: str) -> _Said:
 
 
 def _take_list(
-    layout: Layout, list_name: str, said: Mapping[str, list[_Said]], strays: list[Finding], notes: list[str]
+    layout: Layout, list_name: str, parts_of: Mapping[str, list[_Said]], strays: list[Finding], notes: list[str]
 ) -> None:
     """Add what a list says to what is said of each clip."""
     folder = posixpath.dirname(list_name)
@@ -127,16 +128,16 @@ def _take_list(
     found = read_rows(words, list_name, layout.below(folder), find)
     notes += found.notes
     if words.recovered:
-        notes.append(f"{list_name}: is no UTF-8, read as Windows-1252")
+        notes.append(said("{list}: is no UTF-8, read as Windows-1252", list=list_name))
     of: dict[str, list[Row]] = {}
     for row in found.rows:
-        name = row.name if row.name in said else find(row.name)
+        name = row.name if row.name in parts_of else find(row.name)
         if name is None:
             strays.append(_stray(row, layout, folder))
         else:
             of.setdefault(name, []).append(row)
     for name, rows in of.items():
-        said[name].append(_said_in_list(list_name, rows, recovered=words.recovered))
+        parts_of[name].append(_said_in_list(list_name, rows, recovered=words.recovered))
 
 
 def _finder(layout: Layout, folder: str) -> Find:
@@ -167,10 +168,12 @@ def _stray(row: Row, layout: Layout, folder: str) -> Finding:
     elif path.is_file() and not is_clip(row.name):
         problem, remedy = f"{row.where} names it, but it is no video or picture", "Remove the row"
     elif path.is_file():
-        problem, remedy = f"{row.where} names it, but it is none of the clips below the list", "Move it there"
+        problem = said("{row} names it, but it is none of the clips below the list", row=row.where)
+        remedy = said("Move it there")
     else:
-        problem, remedy = f"{row.where} names it, but there is no such file", "Correct the name, or remove the row"
-    return Finding(row.name, use=False, problem=problem, remedy=remedy, kinds=("missing",))
+        problem = said("{row} names it, but there is no such file", row=row.where)
+        remedy = said("Correct the name, or remove the row")
+    return Finding(row.name, use=False, problem=problem, remedies=(remedy,), kinds=("missing",))
 
 
 def _said_in_list(list_name: str, rows: Sequence[Row], *, recovered: bool) -> _Said:
@@ -179,7 +182,7 @@ def _said_in_list(list_name: str, rows: Sequence[Row], *, recovered: bool) -> _S
     splits = {row.held_out for row in rows if row.held_out is not None}
     fault = None
     if len(splits) > 1:
-        fault = Fault("two_splits", f"{list_name} has it in both splits, for training and held out")
+        fault = Fault("two_splits", said("{list} has it in both splits, for training and held out", list=list_name))
     together = tuple(caption for some in captions for caption in some) if captions else None
     return _Said(list_name, together, next(iter(splits), None), recovered, fault)
 
@@ -194,24 +197,30 @@ def _together(name: str, parts: Sequence[_Said]) -> Captioned:
     splits = {part.held_out for part in parts if part.held_out is not None}
     faults = [*(part.fault for part in parts if part.fault is not None), *_caption_faults(name, captions, captioning)]
     if len(splits) > 1:
-        sources = first_few(part.source for part in parts if part.held_out is not None)
-        faults.append(Fault("two_splits", f"{sources} have it in different splits"))
+        sources = few([part.source for part in parts if part.held_out is not None], 3)
+        faults.append(Fault("two_splits", said("{sources} have it in different splits", sources=sources)))
     return Captioned(captions, next(iter(splits), None), tuple(faults))
 
 
 def _caption_faults(name: str, captions: Sequence[str], parts: Sequence[_Said]) -> Iterator[Fault]:
     """Yield what is wrong with the captions of a clip."""
     if any(_distinct(part.captions or ()) != captions for part in parts):
-        yield Fault("two_captions", f"{first_few(part.source for part in parts)} caption it differently")
+        sources = few([part.source for part in parts], 3)
+        yield Fault("two_captions", said("{sources} caption it differently", sources=sources))
     if not parts:
-        yield Fault("no_caption", f"has no caption: no {PurePosixPath(name).stem}.txt, no row of a list")
+        yield Fault(
+            "no_caption", said("has no caption: no {name}.txt, no row of a list", name=PurePosixPath(name).stem)
+        )
     elif not captions and not any(part.fault for part in parts):
-        yield Fault("empty_caption", f"its caption in {parts[0].source} is empty")
+        yield Fault("empty_caption", said("its caption in {source} is empty", source=parts[0].source))
     if any(part.recovered for part in parts) and not all(map(str.isascii, captions)):
-        yield Fault("not_utf8", f"its caption in {parts[0].source} is no UTF-8, read as Windows-1252")
+        what = said("its caption in {source} is no UTF-8, read as Windows-1252", source=parts[0].source)
+        yield Fault("not_utf8", what)
     longest = max(map(len, captions), default=0)
     if longest > _MAX_CAPTION:
-        yield Fault("unreadable_caption", f"its caption is {longest:,} letters long", "Shorten it")
+        yield Fault(
+            "unreadable_caption", said("its caption is {count} letters long", count=f"{longest:,}"), said("Shorten it")
+        )
 
 
 def _distinct(captions: Iterable[str]) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the doctor says of one file; `problem` and `remedy` are "" where there is nothing to say.
+    """What the doctor says of one file; `problem` is "" where there is nothing to say.
 
     A file may be used and have a problem all the same, such as a caption that was recovered from another encoding.
 
@@ -77,8 +77,13 @@ class Finding:
     name: str
     use: bool
     problem: str = ""
-    remedy: str = ""
+    remedies: tuple[str, ...] = ()
     clip: Clip | None = None
     probe: Probe | None = None
     captions: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in one line."""
+        return "; ".join(self.remedies)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...checks import counted, first_few
 from ...errors import DatasetError
+from ...wording import few, said
 from ..settings.clips import ClipSettings
 from .clip import Clip, Finding
 
@@ -77,9 +78,18 @@ def bucket_notes(
         batch_size: how many clips of one bucket a step takes.
         wanted: buckets that were asked for.
     """
-    notes = [f"the bucket {bucket} is empty: no clip is nearest to it" for bucket in wanted if not buckets.get(bucket)]
+    empty = [bucket for bucket in wanted if not buckets.get(bucket)]
+    notes = [said("the bucket {bucket} is empty: no clip is nearest to it", bucket=bucket) for bucket in empty]
     for bucket, names in buckets.items():
         if 0 < len(names) < batch_size:
-            clips = counted(len(names), "clip")
-            notes.append(f"the bucket {bucket} has {clips} for batches of {batch_size}: {first_few(names)}")
+            note = said(
+                "the bucket {bucket} has {count} clip for batches of {batch_size}: {names}"
+                if len(names) == 1
+                else "the bucket {bucket} has {count} clips for batches of {batch_size}: {names}",
+                bucket=bucket,
+                count=len(names),
+                batch_size=batch_size,
+                names=few(list(names), 3),
+            )
+            notes.append(note)
     return tuple(notes)

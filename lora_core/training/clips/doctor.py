@@ -12,6 +12,7 @@ from pathlib import Path
 from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...progress import Progress
+from ...wording import few, joined, said
 from ..settings.clips import ClipSettings
 from .background import parse_colour
 from .buckets import sizes_of
@@ -103,12 +104,14 @@ def _with_given_caption(captioned: Captioned, settings: ClipSettings) -> Caption
     given = settings.default_caption.strip()
     if not given and not settings.caption_from_trigger:
         return captioned
-    source = "default_caption" if given else "the trigger alone"
+    source = "default_caption" if given else said("the trigger alone")
 
     def mended(fault: Fault) -> Fault:
         if fault.kind not in _WITHOUT_CAPTION:
             return fault
-        return Fault("caption_given", f"{fault.text.partition(':')[0]}, {source} is taken")
+        has_none = fault.kind == "no_caption"
+        what = said("has no caption") if has_none else fault.text
+        return Fault("caption_given", said("{what}, {source} is taken", what=what, source=source))
 
     if not any(fault.kind in _WITHOUT_CAPTION for fault in captioned.faults):
         return captioned
@@ -121,8 +124,12 @@ def _duplicate(
     """Yield a fault where a clip that is used already has the same bytes."""
     first = first_of.setdefault(found.fingerprint, name)
     if first != name:
-        also = "" if of[first].captions == captioned.captions else ", with another caption"
-        yield Fault("duplicate", f"is the same file as {first}{also}")
+        is_alike = of[first].captions == captioned.captions
+        what = said(
+            "is the same file as {first}" if is_alike else "is the same file as {first}, with another caption",
+            first=first,
+        )
+        yield Fault("duplicate", what)
 
 
 def _finding(folder: Path, name: str, found: Probe | Fault, captioned: Captioned, faults: Sequence[Fault]) -> Finding:
@@ -132,8 +139,8 @@ def _finding(folder: Path, name: str, found: Probe | Fault, captioned: Captioned
     return Finding(
         name,
         use,
-        problem="; ".join(fault.text for fault in faults),
-        remedy="; ".join(dict.fromkeys(fault.remedy for fault in faults)),
+        problem=joined("; ", [fault.text for fault in faults]),
+        remedies=tuple(dict.fromkeys(fault.remedy for fault in faults)),
         clip=clip,
         probe=probe,
         captions=captioned.captions,
@@ -143,5 +150,4 @@ def _finding(folder: Path, name: str, found: Probe | Fault, captioned: Captioned
 
 def _ignored_notes(layout: Layout) -> Iterable[str]:
     for why, names in layout.ignored.items():
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        yield f"left aside, {why}: {shown}"
+        yield said("left aside, {why}: {names}", why=why, names=few(names, 5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import DatasetError
+from ...wording import said
 
 
 @dataclass(frozen=True)
@@ -20,37 +21,37 @@ class Kind:
     leaves_out: bool = True
 
 
-_SAVE_AGAIN = "Copy or download it again, or remove it"
+_SAVE_AGAIN = said("Copy or download it again, or remove it")
 
 #: Every kind of fault; `docs/training.md` lists them for people.
 KINDS: dict[str, Kind] = {
     # the file
     "empty": Kind(_SAVE_AGAIN),
-    "unreadable": Kind("Convert it to .mp4 or .png, or remove it"),
+    "unreadable": Kind(said("Convert it to .mp4 or .png, or remove it")),
     "cut_short": Kind(_SAVE_AGAIN),
     "damaged": Kind(_SAVE_AGAIN),
-    "no_video": Kind("Export it again with its picture, or remove it"),
-    "mislabelled": Kind("Rename it"),
-    "missing": Kind("Correct the name, or remove the row"),
+    "no_video": Kind(said("Export it again with its picture, or remove it")),
+    "mislabelled": Kind(said("Rename it")),
+    "missing": Kind(said("Correct the name, or remove the row")),
     # what it shows
-    "changing_size": Kind("Convert it to one size"),
-    "too_short": Kind("Take a longer clip, or lower min_frames"),
-    "black": Kind("Remove it"),
-    "one_colour": Kind("Remove it"),
-    "picture": Kind("Take a video in its place"),
-    "frozen": Kind("Save one frame of it as a picture, or remove it"),
-    "partly_blank": Kind("Cut that part away", leaves_out=False),
-    "enlarged": Kind("Take a larger original, lower the resolution, or raise max_upscale"),
-    "unusual_speed": Kind("Check that it plays at its true speed", leaves_out=False),
-    "duplicate": Kind("Remove one of the two"),
+    "changing_size": Kind(said("Convert it to one size")),
+    "too_short": Kind(said("Take a longer clip, or lower min_frames")),
+    "black": Kind(said("Remove it")),
+    "one_colour": Kind(said("Remove it")),
+    "picture": Kind(said("Take a video in its place")),
+    "frozen": Kind(said("Save one frame of it as a picture, or remove it")),
+    "partly_blank": Kind(said("Cut that part away"), leaves_out=False),
+    "enlarged": Kind(said("Take a larger original, lower the resolution, or raise max_upscale")),
+    "unusual_speed": Kind(said("Check that it plays at its true speed"), leaves_out=False),
+    "duplicate": Kind(said("Remove one of the two")),
     # what is said of it
-    "no_caption": Kind("Write one, or set default_caption or caption_from_trigger"),
-    "empty_caption": Kind("Write one, or set default_caption or caption_from_trigger"),
-    "caption_given": Kind("Write one that says what is special about it", leaves_out=False),
-    "unreadable_caption": Kind("Save it as UTF-8"),
-    "not_utf8": Kind("Check its letters, and save it as UTF-8", leaves_out=False),
-    "two_captions": Kind("Keep one of them"),
-    "two_splits": Kind("Keep one of them"),
+    "no_caption": Kind(said("Write one, or set default_caption or caption_from_trigger")),
+    "empty_caption": Kind(said("Write one, or set default_caption or caption_from_trigger")),
+    "caption_given": Kind(said("Write one that says what is special about it"), leaves_out=False),
+    "unreadable_caption": Kind(said("Save it as UTF-8")),
+    "not_utf8": Kind(said("Check its letters, and save it as UTF-8"), leaves_out=False),
+    "two_captions": Kind(said("Keep one of them")),
+    "two_splits": Kind(said("Keep one of them")),
 }
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...atomic import real_target, write_text
-from ...checks import counted, typed
+from ...checks import typed
 from ...errors import DatasetError
 from ...families.base import ModelSpec
 from ...families.opened import OpenedModel
 from ...progress import Progress
+from ...wording import said
 from ..settings.clips import ClipSettings
 from .buckets import bucket_of
 from .cache import fill_cache
@@ -115,7 +116,14 @@ def bucket_lines(buckets: dict[str, str], batch_size: int = 1) -> tuple[str, ...
     for name, bucket in buckets.items():
         names.setdefault(bucket, []).append(name)
     counts = Counter({bucket: len(clips) for bucket, clips in names.items()}).most_common()
-    lines = (f"bucket {bucket}: {counted(count, 'clip')}" for bucket, count in counts)
+    lines = (
+        said(
+            "bucket {bucket}: {count} clip" if count == 1 else "bucket {bucket}: {count} clips",
+            bucket=bucket,
+            count=count,
+        )
+        for bucket, count in counts
+    )
     return (*lines, *bucket_notes(names, batch_size))
 
 

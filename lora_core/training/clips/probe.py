@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from ...wording import said
 from .background import parse_colour
 from .clip import Probe
 from .ending import missing_end
@@ -26,13 +27,14 @@ def probe(path: Path, background: str = "000000") -> Probe:
     shown = parse_colour(background)
     try:
         if not path.stat().st_size:
-            raise UnusableClipError(path, Fault("empty", "is empty: 0 bytes"))
+            raise UnusableClipError(path, Fault("empty", said("is empty: 0 bytes")))
         missing = missing_end(path)
         if missing:
-            raise UnusableClipError(path, Fault("cut_short", f"is cut short: {missing}"))
+            raise UnusableClipError(path, Fault("cut_short", said("is cut short: {why}", why=missing)))
         fingerprint = _sha256(path)
     except OSError as error:
-        raise UnusableClipError(path, Fault("unreadable", f"cannot be read: {error.strerror or error}")) from error
+        what = said("cannot be read: {why}", why=error.strerror or str(error))
+        raise UnusableClipError(path, Fault("unreadable", what)) from error
     read = probe_picture if is_read_as_picture(path) else probe_video
     return read(path, fingerprint, shown)
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...checks import first_line
+from ...wording import said
 from .background import Colour, laid_over
 from .clip import Probe
 from .fault import Fault, UnusableClipError
@@ -35,7 +36,9 @@ def probe_picture(path: Path, fingerprint: str, background: Colour) -> Probe:
     except UnidentifiedImageError as error:
         raise UnusableClipError(path, _no_picture(path)) from error
     except _TOO_LARGE as error:
-        raise UnusableClipError(path, Fault("unreadable", "is too large a picture", "Make it smaller")) from error
+        raise UnusableClipError(
+            path, Fault("unreadable", said("is too large a picture"), said("Make it smaller"))
+        ) from error
     except _DAMAGE as error:
         raise UnusableClipError(path, _damage(error)) from error
     size = (height, width) if is_sideways else (width, height)
@@ -57,12 +60,13 @@ def _no_picture(path: Path) -> Fault:
     except (av.FFmpegError, OSError):
         known = False
     if not known:
-        return Fault("unreadable", "is no picture")
-    return Fault("mislabelled", f"is a video, named {path.suffix}", "Rename it to .mp4, .mkv or what it is")
+        return Fault("unreadable", said("is no picture"))
+    what = said("is a video, named {suffix}", suffix=path.suffix)
+    return Fault("mislabelled", what, said("Rename it to .mp4, .mkv or what it is"))
 
 
 def _damage(error: Exception) -> Fault:
     reason = first_line(error)
     if "truncated" in reason.lower():
-        return Fault("cut_short", f"is cut short: {reason}")
-    return Fault("damaged", f"is damaged: {reason}")
+        return Fault("cut_short", said("is cut short: {why}", why=reason))
+    return Fault("damaged", said("is damaged: {why}", why=reason))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...wording import joined, said
 from .background import Colour, laid_over
 from .clip import Probe
 from .fault import Fault, UnusableClipError
@@ -67,16 +68,15 @@ def _video_of(container: InputContainer, path: Path) -> VideoStream:
     """Return the stream that is looked at; raise where the file is no video after all."""
     if is_of_pictures(container):
         form = container.format.name.removesuffix("_pipe")
-        what = f"is a {form.upper()} picture, named {path.suffix}"
-        raise UnusableClipError(path, Fault("mislabelled", what, f"Rename it to .{form}"))
+        what = said("is a {form} picture, named {suffix}", form=form.upper(), suffix=path.suffix)
+        raise UnusableClipError(path, Fault("mislabelled", what, said("Rename it to .{form}", form=form)))
     if not container.streams.video:
         others = sorted({stream.type for stream in container.streams})
-        raise UnusableClipError(
-            path, Fault("no_video", f"holds no video, only {' and '.join(others) or 'an empty shell'}")
-        )
+        there = joined(" and ", others) if others else said("an empty shell")
+        raise UnusableClipError(path, Fault("no_video", said("holds no video, only {there}", there=there)))
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise UnusableClipError(path, Fault("unreadable", "is coded in a way that FFmpeg cannot read"))
+        raise UnusableClipError(path, Fault("unreadable", said("is coded in a way that FFmpeg cannot read")))
     return stream
 
 
@@ -140,14 +140,18 @@ def _fault(seen: Sequence[Glance], tally: _Tally, stated: float, rate: float) ->
     """Return what is wrong with a video that could be opened."""
     missing = stated - tally.end
     if tally.num_cut or missing > max(_MISSING_FRAMES / rate, _MISSING_SHARE * stated):
-        return Fault("cut_short", f"is cut short: {tally.end:.2f} of {stated:.2f} s are there")
+        there = {"there": f"{tally.end:.2f}", "stated": f"{stated:.2f}"}
+        return Fault("cut_short", said("is cut short: {there} of {stated} s are there", **there))
     if not seen:
-        return Fault("unreadable", "holds no frame that can be decoded")
+        return Fault("unreadable", said("holds no frame that can be decoded"))
     if tally.num_damaged:
-        return Fault("damaged", f"is damaged: {tally.num_damaged} of its frames cannot be decoded well")
+        what = said("is damaged: {count} of its frames cannot be decoded well", count=tally.num_damaged)
+        return Fault("damaged", what)
     if len(tally.sizes) > 1:
         first, second = (f"{width}x{height}" for width, height in sorted(tally.sizes)[:2])
-        return Fault("changing_size", f"changes its size on the way, {first} and {second}")
+        return Fault(
+            "changing_size", said("changes its size on the way, {first} and {second}", first=first, second=second)
+        )
     return None
 
 
@@ -157,5 +161,6 @@ def _unreadable(error: Exception) -> Fault:
     if isinstance(error, UnusableClipError):
         return error.fault
     if isinstance(error, av.error.InvalidDataError):
-        return Fault("unreadable", "is no video that FFmpeg can read")
-    return Fault("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        return Fault("unreadable", said("is no video that FFmpeg can read"))
+    why = getattr(error, "strerror", None) or str(error)
+    return Fault("unreadable", said("cannot be read: {why}", why=why))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...checks import counted, first_few, shown
+from ...checks import shown
+from ...wording import Said, few, joined, said
 from .clip import Finding
 from .diagnosis import Diagnosis
 
@@ -15,7 +16,7 @@ _RIGHT = {"frames", "fps", "seconds"}
 _MAX_NAME, _MAX_CAPTION = 60, 40
 
 
-def table(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None, *, only_problems: bool = False) -> str:
+def table(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None, *, only_problems: bool = False) -> Said:
     """Return the report for people: a line for each file, what to do, and the counts.
 
     Args:
@@ -27,8 +28,8 @@ def table(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None, *, onl
     rows = [_COLUMNS, *(_row(finding, (buckets or {}).get(finding.name, "")) for finding in chosen)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     shown_columns = [index for index, name in enumerate(_COLUMNS) if name != "bucket" or buckets]
-    lines = ["  ".join(_padded(row[i], widths[i], _COLUMNS[i]) for i in shown_columns).rstrip() for row in rows]
-    return "\n".join([*(lines if chosen else []), *_remedies(diagnosis), *_summary(diagnosis)])
+    lines = [_line([(row[i], widths[i], _COLUMNS[i]) for i in shown_columns]) for row in rows]
+    return joined("\n", [*(lines if chosen else []), *_remedies(diagnosis), *_summary(diagnosis)])
 
 
 def as_json(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -87,6 +88,13 @@ def _captions(finding: Finding) -> str:
     return f"{shown(first, _MAX_CAPTION)}{f' and {len(others)} more' if others else ''}"
 
 
+def _line(cells: list[tuple[str, int, str]]) -> str:
+    """Return a line of the table, of (cell, width, column); the last cell is a text as wide as it is, or nothing."""
+    *first, (last, _, _) = cells
+    texts = [_padded(cell, width, column) for cell, width, column in first]
+    return joined("  ", [*texts, last]) if last else "  ".join(texts).rstrip()
+
+
 def _padded(cell: str, width: int, column: str) -> str:
     return cell.rjust(width) if column in _RIGHT else cell.ljust(width)
 
@@ -95,20 +103,36 @@ def _remedies(diagnosis: Diagnosis) -> list[str]:
     """Return a line for each thing to do, with the files it is to be done to."""
     files: dict[str, list[str]] = {}
     for finding in diagnosis.findings:
-        for remedy in filter(None, finding.remedy.split("; ")):
+        for remedy in finding.remedies:
             files.setdefault(remedy, []).append(finding.name)
-    return ["what to do:", *(f"  {remedy}: {first_few(names, 8)}" for remedy, names in files.items())] if files else []
+    lines = [joined("", ["  ", remedy, ": ", few(names, 8)]) for remedy, names in files.items()]
+    return [said("what to do:"), *lines] if files else []
 
 
 def _summary(diagnosis: Diagnosis) -> list[str]:
     counts = totals(diagnosis)
-    videos = f"{counted(counts['videos'], 'video')} of {counts['seconds']:.1f} s"
-    holding = f"{videos}, {counted(counts['pictures'], 'picture')}, {counted(counts['captions'], 'caption')}"
-    lines = [f"{counts['used']} of {counts['files']} files are used: {holding}; {counts['left_out']} are left out"]
+    videos, pictures, captions = (counts[key] for key in ("videos", "pictures", "captions"))
+    holding = [
+        said(
+            "{count} video of {seconds} s" if videos == 1 else "{count} videos of {seconds} s",
+            count=videos,
+            seconds=f"{counts['seconds']:.1f}",
+        ),
+        said("{count} picture" if pictures == 1 else "{count} pictures", count=pictures),
+        said("{count} caption" if captions == 1 else "{count} captions", count=captions),
+    ]
+    used = said(
+        "{used} of {all} files are used: {holding}; {left_out} are left out",
+        used=counts["used"],
+        all=counts["files"],
+        holding=joined(", ", holding),
+        left_out=counts["left_out"],
+    )
+    lines = [used]
     if counts["problems"]:
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["problems"].items())
-        lines.append(f"problems: {kinds}")
-    return [*lines, *(f"note: {note}" for note in diagnosis.notes)]
+        lines.append(said("problems: {kinds}", kinds=kinds))
+    return [*lines, *(said("note: {text}", text=note) for note in diagnosis.notes)]
 
 
 def _plain(finding: Finding, bucket: str | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from ...checks import counted, first_few, known, parse_json, shown
 from ...errors import DatasetError
+from ...wording import few, said
 from .layout import is_clip
 from .words import Words
 
@@ -152,7 +153,7 @@ def _of_objects(objects: Iterable[tuple[str, Mapping[str, object]]], where: str)
     objects = list(objects)
     used = {*FILE_KEYS, *CAPTION_KEYS, SPLIT_KEY}
     unused = list(dict.fromkeys(key for _, row in objects for key in row if key not in used))
-    notes = (f"{where}: not used: {first_few(unused, 8)}",) if unused else ()
+    notes = (said("{where}: not used: {names}", where=where, names=few(unused, 8)),) if unused else ()
     return Rows(tuple(_row(row, place) for place, row in objects), notes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ...families.base import ModelSpec
+from ...wording import said
 from ..settings.clips import ClipSettings
 from .buckets import bucket_of, upscaling
 from .clip import Probe
@@ -40,37 +41,50 @@ def _too_short(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault |
     available = frames_at(probe, fps)
     if available >= least:
         return None
-    what = f"is too short: {probe.seconds:.2f} s make {available} frames at {fps:g} fps, {least} are needed"
+    what = said(
+        "is too short: {seconds} s make {frames} frames at {fps} fps, {least} are needed",
+        seconds=f"{probe.seconds:.2f}",
+        frames=available,
+        fps=f"{fps:g}",
+        least=least,
+    )
     return Fault("too_short", what)
 
 
 def _picture(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     if not (probe.is_picture and spec.image_conditioned):
         return None
-    return Fault("picture", f"is a picture, of which {spec.title} is told all there is to learn")
+    return Fault("picture", said("is a picture, of which {model} is told all there is to learn", model=spec.title))
 
 
 def _blank(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     if probe.num_blank < probe.num_frames:
         if probe.num_blank < _PARTLY * probe.num_frames:
             return None
-        return Fault("partly_blank", f"{probe.num_blank} of its {probe.num_frames} frames are of one colour all over")
+        counts = {"count": probe.num_blank, "all": probe.num_frames}
+        return Fault("partly_blank", said("{count} of its {all} frames are of one colour all over", **counts))
     if probe.brightest <= _BLACK:
-        return Fault("black", "is black" if probe.is_picture else "is black in every frame")
-    return Fault("one_colour", f"is of one colour all over{'' if probe.is_picture else ' in every frame'}")
+        return Fault("black", said("is black" if probe.is_picture else "is black in every frame"))
+    what = said("is of one colour all over" if probe.is_picture else "is of one colour all over in every frame")
+    return Fault("one_colour", what)
 
 
 def _frozen(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     if probe.num_frames == 1 or probe.change > _STILL or probe.num_blank == probe.num_frames:
         return None
-    return Fault("frozen", f"stands still: its {probe.num_frames} frames are all the same")
+    return Fault("frozen", said("stands still: its {count} frames are all the same", count=probe.num_frames))
 
 
 def _enlarged(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fault | None:
     factor = upscaling(probe, bucket_of(probe, settings, spec))
     if factor <= settings.max_upscale * (1 + 1e-6):
         return None
-    what = f"would be enlarged {factor:.1f} times from {probe.width}x{probe.height}, at most {settings.max_upscale:g}"
+    what = said(
+        "would be enlarged {factor} times from {size}, at most {most}",
+        factor=f"{factor:.1f}",
+        size=f"{probe.width}x{probe.height}",
+        most=f"{settings.max_upscale:g}",
+    )
     return Fault("enlarged", what)
 
 
@@ -78,9 +92,13 @@ def _unusual_speed(probe: Probe, settings: ClipSettings, spec: ModelSpec) -> Fau
     if probe.is_picture:
         return None
     if not _SLOWEST <= probe.fps <= _FASTEST:
-        return Fault("unusual_speed", f"has {probe.fps:.4g} frames per second")
+        return Fault("unusual_speed", said("has {fps} frames per second", fps=f"{probe.fps:.4g}"))
     if probe.longest_gap > max(_GAP_SECONDS, _GAP_FRAMES / probe.fps):
-        what = f"one of its frames stands for {probe.longest_gap:.2f} s, the mean one for {1 / probe.fps:.2f} s"
+        what = said(
+            "one of its frames stands for {longest} s, the mean one for {mean} s",
+            longest=f"{probe.longest_gap:.2f}",
+            mean=f"{1 / probe.fps:.2f}",
+        )
         return Fault("unusual_speed", what)
     return None
 

@@ -13,6 +13,7 @@ from ...families.base import ModelSpec
 from ...families.opened import OpenedModel
 from ...media.contact_sheet import contact_sheet
 from ...progress import Progress
+from ...wording import said
 from .cached import CachedClip, ClipCache, read_example
 from .diagnosis import Diagnosis
 from .encode import to_frames
@@ -53,7 +54,9 @@ def _drawn(rows: Sequence[np.ndarray], labels: Sequence[str], path: Path, num_cl
     """Draw a sheet, and return what it does not show."""
     title = f"{len(rows)} of {num_clips} clips" if len(rows) < num_clips else f"{num_clips} clips"
     contact_sheet(rows, labels, path, title=f"{title}, {how}", cell=_CELL)
-    return f"the sheet shows {title}" if len(rows) < num_clips else ""
+    return (
+        said("the sheet shows {count} of {all} clips", count=len(rows), all=num_clips) if len(rows) < num_clips else ""
+    )
 
 
 def _spread(num_clips: int) -> list[int]:
