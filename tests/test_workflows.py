@@ -116,6 +116,14 @@ def test_there_are_the_nine_workflows_each_with_a_twin_in_api_format():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_app_mode_is_told_what_one_fills_in_and_sees(name):
+    graph = workflow(name)
+    told, nodes = graph["extra"]["linearData"], {node["id"]: node for node in graph["nodes"]}
+    assert [key for id_, key in told["inputs"] if key not in widgets(nodes[id_])] == []
+    assert {nodes[id_]["type"] for id_ in told["outputs"]} == {"SaveVideo"}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_workflow_has_a_small_picture(name):
     picture = (WORKFLOWS / f"{name}.jpg").read_bytes()
     assert picture.startswith(b"\xff\xd8\xff")
