@@ -10,6 +10,7 @@ import { showTraining } from './widgets/live_training.js'
 import { loraRows } from './widgets/lora_rows.js'
 import { overrideRows } from './widgets/override_rows.js'
 import { pairDroppedModels } from './widgets/model_pairing.js'
+import { showInPanel } from './widgets/panel_rows.js'
 import { showPromotedRows, shownAs } from './widgets/promoted_rows.js'
 import { isOldResult, rememberResult } from './widgets/result_age.js'
 import { markStale, showResult } from './widgets/result_text.js'
@@ -106,6 +107,7 @@ function showOwnRows(node, widget, makeKind) {
   node.wanloom = shownAs(kind)
   node.wanloom.show(node, widget)
   widget.wanloom = node.wanloom
+  showInPanel(node, widget, node.wanloom)
   widget.element.addEventListener('wl-edited', () => {
     kind.fault?.('')
     node.wanloom.refresh()

@@ -81,6 +81,7 @@ export function loraRows(options, node) {
       'data-part': 'file'
     })
     new ResizeObserver(() => {
+      if (!file.isConnected) return // of a row that has gone
       room = Math.max(12, Math.floor((file.clientWidth - 10) / LETTER))
       if (document.activeElement !== file) file.settle(shortened(own().path ?? '', room))
     }).observe(file)

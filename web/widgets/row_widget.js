@@ -133,8 +133,8 @@ class RowWidget {
   draw(rows) {
     fitAround(this.node, () => {
       this.rows = rows
+      this.render() // first, as who hears of the writing refreshes the rows
       this.write()
-      this.render()
     })
   }
 }
@@ -175,7 +175,7 @@ function exchangeElement(widget, rowWidget) {
   }
   Object.assign(widget.options, {
     margin: MARGIN,
-    hideInPanel: true, // the side panel draws widgets that it does not know over where they are in the node
+    hideInPanel: true, // where `showInPanel` does not see to it: the panel draws them over where they are in the node
     getMinHeight: () => frameHeight(kind, Math.min(rowWidget.rows.length, MOST_ROWS_AT_ONCE), rowWidget.isText, rowWidget.isLinked),
     getMaxHeight: () => {
       const isOpen = rowWidget.isText && !rowWidget.isLinked
