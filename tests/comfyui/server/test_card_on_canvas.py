@@ -78,7 +78,7 @@ def test_the_card_tells_what_is_known_and_runs_nothing_of_what_others_wrote(show
         re.compile("0.5 . 0.9"),
         "purple ball",
         "big eyes",
-        "140",
+        "trained on clips",
     ):
         expect(card(shown)).to_contain_text(text)
     shown.page.wait_for_function("() => document.querySelector('img.wl-card-preview')?.naturalWidth > 0")
