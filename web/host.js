@@ -85,6 +85,15 @@ export function upstreamOf(node, isWanted) {
   return null
 }
 
+/**
+ * Return where a node is, as an undo leaves it: in which workflow, which subgraph, under which id. The id of the whole graph
+ * has no part in it, as one made without an id gets a new one at each undo.
+ */
+export function placeOf(node) {
+  const isInSubgraph = node.graph && node.graph !== app.rootGraph
+  return [app.extensionManager.workflow.activeWorkflow?.path, isInSubgraph ? node.graph.id : '', node.id].join(':')
+}
+
 /** Return what the last run said at a node, if the page still knows. */
 export function lastOutput(node) {
   const inSubgraph = node.graph && node.graph !== app.rootGraph && node.graph.id

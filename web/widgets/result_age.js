@@ -1,8 +1,9 @@
 /** Which results are of the graph as it is: an undo brings values back, and not the result that they had. */
 
 import { madeOf } from '../core/made_of.js'
+import { placeOf } from '../host.js'
 
-/** Graph and node -> the last result, and what it was made of. */
+/** Place of a node -> the last result, and what it was made of. */
 const last = new Map()
 
 /** Remember that a node has just said this. */
@@ -14,8 +15,4 @@ export function rememberResult(node, text) {
 export function isOldResult(node, text) {
   const known = last.get(placeOf(node))
   return known?.text === text && known.of !== madeOf(node)
-}
-
-function placeOf(node) {
-  return `${node.graph?.id}:${node.id}`
 }

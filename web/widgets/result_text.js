@@ -3,8 +3,9 @@
  * Its controls: "result", the text; "fold result" and "copy result", buttons.
  */
 
-import { numColumns } from '../core/said.js'
+import { copyText } from '../controls/clipboard.js'
 import { el, iconButton, setAttribute, sign } from '../controls/dom.js'
+import { numColumns } from '../core/said.js'
 import { fitAround, passToCanvas } from '../host.js'
 import { say } from '../words.js'
 
@@ -33,7 +34,7 @@ function addResult(node, startsFolded, isTable) {
   const pre = el('pre', { class: isTable ? 'wl-text wl-table' : 'wl-text', tabindex: '0', role: 'log', 'aria-label': say('result') })
   const title = el('span', { class: 'wl-first-line' })
   const fold = el('button', { type: 'button', class: 'wl-icon', 'aria-label': say('fold result'), onclick: () => setFolded(!isFolded) })
-  const copy = iconButton('pi-copy', say('copy result'), () => navigator.clipboard?.writeText(pre.textContent))
+  const copy = iconButton('pi-copy', say('copy result'), () => copyText(pre.textContent))
   const element = el('div', { class: 'wl-report' }, el('div', { class: 'wl-report-head' }, fold, title, copy), pre)
   let isFolded = startsFolded
   let isFault = false

@@ -47,10 +47,11 @@ def test_a_card_tells_what_file_and_sidecar_say_and_not_where_they_lie(comfy: Cl
     card = answer.json()
     assert card["words"] == ["glow", "at night"]
     assert (card["base"], card["base_told"], card["expert"]) == ("wan-pocket", "Wan Video 2.2 T2V-A14B", "high_noise")
-    assert (card["purpose"], card["ranks"], card["tags"]) == ("style", [8], ["Neon city"])
+    assert (card["purpose"], card["tags"]) == ("style", ["Neon city"])
     assert ["Civitai", "Bright."] in card["notes"]
     with safe_open(POCKET_LORAS / NEON, "numpy") as file:
         assert card["training"]["steps"] == file.metadata()["num_training_steps"]
+        assert card["ranks"] == [next(min(file.get_slice(key).get_shape()) for key in file.keys() if "lora" in key)]  # noqa: SIM118 - no mapping
     assert card["preview"]["kind"] == "image"
     assert str(comfy.server.base) not in answer.text
 
