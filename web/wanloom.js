@@ -113,7 +113,8 @@ function showOwnRows(node, widget, makeKind) {
     node.wanloom.refresh()
     markStale(node)
   })
-  node.setSize([Math.max(node.size[0], kind.width), node.computeSize()[1]])
+  const [width, height] = node.computeSize()
+  node.setSize([Math.max(node.size[0], width, kind.width), height]) // narrower, the host would widen it at an undo and lose the redo
 }
 
 function showOutput(node, output) {
