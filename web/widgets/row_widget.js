@@ -90,9 +90,13 @@ class RowWidget {
     this.widget.value = this.written
     showCount(this.frame, this.rows.length)
     showNote(this.frame)
+    redraw(this.node)
+  }
+
+  /** Tell that the rows have been edited, once those that are shown are those there are. */
+  tellEdited() {
     this.frame.root.classList.add('wl-stale')
     this.frame.root.dispatchEvent(new CustomEvent('wl-edited'))
-    redraw(this.node)
   }
 
   render() {
@@ -112,6 +116,7 @@ class RowWidget {
     if (this.drafts.has(this.rows[index]) && !this.kind.isWhole(row)) this.drafts.add(row)
     this.rows = this.rows.with(index, row)
     this.write()
+    this.tellEdited()
   }
 
   /** Put other rows in the place of these, and the keyboard on a part of one. */
@@ -133,8 +138,9 @@ class RowWidget {
   draw(rows) {
     fitAround(this.node, () => {
       this.rows = rows
-      this.render() // first, as who hears of the writing refreshes the rows
       this.write()
+      this.render()
+      this.tellEdited()
     })
   }
 }

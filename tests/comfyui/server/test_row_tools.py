@@ -304,6 +304,7 @@ def test_a_result_is_grey_while_the_graph_is_not_what_it_was_made_of(on_canvas: 
     control(canvas, "LoRA 1 enabled").click()
     expect(stale).to_have_count(1)
     undo(canvas)
+    expect(control(canvas, "LoRA 1 enabled")).to_have_attribute("aria-checked", "true")
     expect(report).to_have_count(1)
     expect(stale).to_have_count(0)
     undo(canvas, "Control+y")
