@@ -136,7 +136,7 @@ def test_a_model_that_a_guide_steers_is_refused(pair: WanModelHandle) -> None:
 
 def test_rows_on_models_do_what_the_whole_chain_does(experts: tuple[ModelPatcher, ModelPatcher], file: Path) -> None:
     row = f'[{{"path": "{file}", "weight": 0.5, "schedule": "fade_out", "low_noise_path": "{file}"}}]'
-    high, low, report, stack = LoraStackOnModels.execute(experts[0], row, 6, experts[1]).args
+    high, low, report, stack, words = LoraStackOnModels.execute(experts[0], row, 6, experts[1]).args
     model = PairWanModels.execute(*experts).args[0]
     split = SplitWanModel.execute(with_stack(model, LoraStack.from_json(row))).args
     for sigma in (0.95, 0.5):
@@ -144,13 +144,14 @@ def test_rows_on_models_do_what_the_whole_chain_does(experts: tuple[ModelPatcher
         assert torch.equal(predict(low, sigma), predict(split[1], sigma))
     assert "high_noise 0.5" in report
     assert len(stack) == 1
+    assert words == ""
     assert network_of(high) is network_of(experts[0])
 
 
 def test_rows_on_one_model_leave_the_second_output_empty(
     experts: tuple[ModelPatcher, ModelPatcher], file: Path
 ) -> None:
-    one, none, _, _ = LoraStackOnModels.execute(experts[0], f'[{{"path": "{file}"}}]', 6).args
+    one, none, *_ = LoraStackOnModels.execute(experts[0], f'[{{"path": "{file}"}}]', 6).args
     assert relative_error(predict(one), predict(experts[0])) > 0.01
     assert not hasattr(none, "is_dynamic")
     with pytest.raises(ModelError, match=r"one MODEL was given, and it is at the first output\. Connect low_noise\.$"):
