@@ -48,8 +48,9 @@ def test_the_panel_has_the_rows_too_and_leaves_those_in_the_node_in_their_place(
     panel.page.evaluate("() => app.canvas.setDirty(true, true)")
     panel.page.wait_for_timeout(300)
     assert node.bounding_box() == before
-    button = in_panel(panel, "LoRA 1 duplicate").bounding_box()
-    assert button["x"] + button["width"] <= panel.page.viewport_size["width"]
+    for n in (1, 2, 3):
+        button = in_panel(panel, f"LoRA {n} duplicate").bounding_box()
+        assert button["x"] + button["width"] <= panel.page.viewport_size["width"]
 
 
 def test_what_is_changed_in_one_place_is_changed_in_the_other(panel: Canvas) -> None:
