@@ -17,6 +17,7 @@ from .kept_loras import kept_reader
 from .merged import merged
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import with_more
+from .widgets import partial_widget
 
 SINGLE = "single expert"
 _EXPERTS: dict[str, Expert] = {SINGLE: "low_noise", "high_noise": "high_noise", "low_noise": "low_noise"}
@@ -47,13 +48,7 @@ class BakeLoraStack(Node):
                     tooltip="Which expert a MODEL of a plain loader is; a Wan model knows, and what was split from it.",
                     advanced=True,
                 ),
-                io.Boolean.Input(
-                    "allow_partial",
-                    default=False,
-                    optional=True,
-                    tooltip="Let a file through although some of its tensors match nothing in the model.",
-                    advanced=True,
-                ),
+                partial_widget(),
             ],
             outputs=[
                 io.Model.Output("high_noise", display_name="high_noise", tooltip="The high-noise expert, merged."),

@@ -9,7 +9,7 @@ from .base import Node, schema
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_files import fingerprint_stack, parse_stack
 from .stack_on_model import applied, with_more, words_of
-from .widgets import stack_widget
+from .widgets import partial_widget, stack_widget, words_output
 
 
 class ApplyLoraStack(Node):
@@ -30,14 +30,7 @@ class ApplyLoraStack(Node):
                     optional=True,
                     tooltip="More LoRAs, from Load LoRA Stack or another Apply LoRA Stack; they come first.",
                 ),
-                io.Boolean.Input(
-                    "allow_partial",
-                    default=False,
-                    optional=True,
-                    tooltip="Let a file through although some of its tensors match nothing in the model. "
-                    "The report still names them.",
-                    advanced=True,
-                ),
+                partial_widget(),
             ],
             outputs=[
                 WanModelType.Output("model", display_name="model", tooltip="The model with the LoRAs on it."),
@@ -45,11 +38,7 @@ class ApplyLoraStack(Node):
                 LoraStackType.Output(
                     "stack", display_name="stack", tooltip="All LoRAs on the model, to save or reuse."
                 ),
-                io.String.Output(
-                    "trigger_words",
-                    display_name="trigger_words",
-                    tooltip="The words that the LoRAs ask for in the prompt, with commas between them.",
-                ),
+                words_output(),
             ],
         )
 

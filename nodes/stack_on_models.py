@@ -13,7 +13,7 @@ from .load import paired
 from .sockets import LoraStackType, WanModelHandle
 from .stack_files import fingerprint_stack, parse_stack
 from .stack_on_model import shown_report, with_more, words_of
-from .widgets import schedule_widgets, stack_widget
+from .widgets import partial_widget, schedule_widgets, stack_widget, words_output
 
 
 class LoraStackOnModels(Node):
@@ -35,24 +35,14 @@ class LoraStackOnModels(Node):
                     "stack", optional=True, tooltip="More LoRAs, from Load LoRA Stack; they come first."
                 ),
                 steps,
-                io.Boolean.Input(
-                    "allow_partial",
-                    default=False,
-                    optional=True,
-                    tooltip="Let a file through although some of its tensors match nothing in the model.",
-                    advanced=True,
-                ),
+                partial_widget(),
             ],
             outputs=[
                 io.Model.Output("high_noise", display_name="high_noise", tooltip="The high-noise expert, or the only."),
                 io.Model.Output("low_noise", display_name="low_noise", tooltip="The low-noise expert."),
                 io.String.Output("report", display_name="report", tooltip="What became of every file and tensor."),
                 LoraStackType.Output("stack", display_name="stack", tooltip="All LoRAs, to save or reuse."),
-                io.String.Output(
-                    "trigger_words",
-                    display_name="trigger_words",
-                    tooltip="The words that the LoRAs ask for in the prompt, with commas between them.",
-                ),
+                words_output(),
             ],
         )
 

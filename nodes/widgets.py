@@ -27,6 +27,25 @@ def stack_widget() -> io.String.Input:
     )
 
 
+def partial_widget() -> io.Boolean.Input:
+    return io.Boolean.Input(
+        "allow_partial",
+        default=False,
+        optional=True,
+        tooltip="Let a file through although some of its tensors match nothing in the model. "
+        "The report still names them.",
+        advanced=True,
+    )
+
+
+def words_output() -> io.String.Output:
+    return io.String.Output(
+        "trigger_words",
+        display_name="trigger_words",
+        tooltip="The words that the LoRAs ask for in the prompt, with commas between them.",
+    )
+
+
 def boundary_widget(about_auto: str) -> io.String.Input:
     return io.String.Input(
         "boundary",
