@@ -1,0 +1,103 @@
+"""The stages of the pocket's build, each a function of the work folder; `build` runs them in their order."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from safetensors.torch import save_file
+
+from ..experts import EXPERTS
+from ..families.wan.pocket import POCKET_LORAS
+from .bars import shown_progress
+from .clips import draw_clips, numbered
+from .export import ship_expert, ship_lora, write_text, write_vae
+from .preview_colours import NUM_CLIPS, fit_colours
+from .quality import format_table, measure_quality
+from .recipes import ABOUT, Training
+from .scenes import training_scenes
+from .starts import STARTS
+from .text import build_text_encoder, build_tokenizer
+from .train_vae import draw_clips as draw_vae_clips
+from .train_vae import refine_decoder, train_vae
+from .trainings import open_model, run_training
+from .workshop import BuildConfig, Workshop
+
+#: The embedded models -> the trainings that made their high-noise and low-noise experts.
+SHIPPED: Mapping[str, tuple[str, str]] = {
+    "pocket": ("base_high", "base_low"),
+    "pocket-i2v": ("picture", "picture"),
+    "pocket-small": ("small", "small"),
+}
+
+
+def build_vae(shop: Workshop) -> None:
+    """Train the VAE."""
+    save_file(_contiguous(train_vae(shop.config.vae)), shop.file("vae"))
+
+
+def build_decoder(shop: Workshop) -> None:
+    """Train the VAE's decoder on, once the latents are fixed, and again; the mean of both is better than either."""
+    once = {name: tensor.clone() for name, tensor in refine_decoder(shop.vae, shop.config.vae).state_dict().items()}
+    twice = refine_decoder(shop.vae, shop.config.vae_again)
+    mean = {name: ((once[name] + tensor) / 2).contiguous() for name, tensor in twice.state_dict().items()}
+    save_file(mean, shop.file("vae_refined"))
+
+
+def build_parts(shop: Workshop) -> None:
+    """Write the VAE, and make the tokenizer and the text encoder, which need no training."""
+    paths = shop.assets()
+    clips = draw_vae_clips(np.random.default_rng(shop.config.vae.seed), min(NUM_CLIPS, shop.config.vae.num_clips))
+    write_vae(shop.vae, paths.vae, fit_colours(shop.vae, clips))
+    write_text(build_tokenizer(), build_text_encoder(shop.config.text_seed), (paths.text_encoder, paths.tokenizer))
+
+
+def build_training(shop: Workshop, training: Training) -> None:
+    """Draw what a training is shown, and train."""
+    shown, folder = shop.config.clips[training.clips], shop.folder / "clips" / training.clips
+    scenes = training_scenes(shown.seed, shown.num_clips, **shown.words)
+    scenes += training_scenes(shown.seed + 1000, shown.num_ordinary)
+    with shown_progress() as progress:
+        draw_clips(numbered(scenes), folder, progress)
+        out = shop.folder / "runs" / training.name
+        run_training(training, STARTS[training.model](shop), folder, out, progress)
+
+
+def build_assets(shop: Workshop) -> None:
+    """Write the experts and LoRAs in the precision they are shipped in."""
+    for model, trainings in SHIPPED.items():
+        for name, expert in zip(trainings, EXPERTS, strict=True):
+            ship_expert(shop.trained(name, expert), getattr(shop.assets(model), expert))
+    for name, experts in POCKET_LORAS.items():
+        for expert in experts:
+            ship_lora(shop.trained(name, expert), shop.lora(name, expert), lora_metadata(name, shop.config))
+
+
+def build_quality(shop: Workshop) -> None:
+    """Measure the assets and print the table."""
+    loras = {name: shop.lora(name) for name in POCKET_LORAS}
+    pair, picture = (shop.assets(model) for model in ("pocket", "pocket-i2v"))
+    base, image = (open_model(shop.keys(paths.high_noise, paths.low_noise)) for paths in (pair, picture))
+    report = measure_quality(base, image, loras, shop.config.quality)
+    shop.assets().quality.write_text(json.dumps(report.as_data(), indent=1) + "\n")
+    print(format_table(report))
+
+
+def lora_metadata(name: str, config: BuildConfig) -> dict[str, str]:
+    """Say in a LoRA file's metadata what it is for and how it was made."""
+    told, training = ABOUT[name], next(one for one in config.trainings if one.name == name)
+    shown = config.clips[training.clips]
+    metadata = {
+        "base_model": "wan-pocket",
+        "name": name,
+        "kind": told.kind,
+        "about": told.about,
+        "num_training_steps": str(training.keys["steps"]),
+        "num_training_clips": str(shown.num_clips + shown.num_ordinary),
+    }
+    return metadata | ({"trigger_words": ", ".join(told.trigger_words)} if told.trigger_words else {})
+
+
+def _contiguous(vae: AutoencoderKLWan) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in vae.state_dict().items()}
