@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from ..atomic import check_target, replacing, write_text
 from ..checks import counted
 from ..errors import OutputError
+from .cells import first
 from .folder import write_json
 from .plots import TITLES, save_pictures
 from .settings import ENOUGH
 from .sheet import SHEET
-
-Data = Mapping[str, Any]
-Summary = Mapping[str, Any]
+from .tables import (
+    Data,
+    bases_table,
+    expected_table,
+    kept_table,
+    losses_table,
+    methods_table,
+    sweep_table,
+    trainings_table,
+)
 
 #: Where a report's pictures lie, beside it.
 IMAGES = "images"
@@ -27,8 +34,6 @@ PICTURES = {
     "learnt": "What was learnt against what else has moved",
     "rates": "Held-out loss by learning rate",
 }
-_MIB = 2**20
-_HELD = {True: "held", False: "**not held**", None: "cannot be told"}
 
 
 def write_report(data: Data, path: str | Path, folder: str | Path) -> Path:
@@ -72,17 +77,17 @@ def _lines(data: Data, pictures: Collection[str]) -> Iterator[str]:
     yield from _opening(data)
     yield from _in_short(data)
     yield from _picture(pictures, "videos")
-    yield from _table(data)
-    yield from _per_expert(data)
+    yield from methods_table(data)
+    yield from losses_table(data)
     yield from _picture(pictures, "loss")
     yield from _picture(pictures, "learnt")
-    yield from _other_base(data)
-    yield from _kept(data)
-    yield from _sweep(data)
+    yield from bases_table(data)
+    yield from kept_table(data)
+    yield from sweep_table(data)
     yield from _picture(pictures, "rates")
-    yield from _expected(data)
+    yield from expected_table(data)
     yield from _not_swept(data)
-    yield from _trainings(data)
+    yield from trainings_table(data)
     yield from _machine(data)
 
 
@@ -111,7 +116,7 @@ def _opening(data: Data) -> Iterator[str]:
 
 def _in_short(data: Data) -> Iterator[str]:
     """Yield what came out, in few words."""
-    losses = {method: _first(summary["held_out"])["mean"] for method, summary in data["methods"].items()}
+    losses = {method: first(summary["held_out"])["mean"] for method, summary in data["methods"].items()}
     means = {method: spread["mean"] for method, spread in losses.items() if spread}
     if not means:
         return
@@ -162,132 +167,6 @@ def _picture(pictures: Collection[str], name: str) -> Iterator[str]:
         yield ""
 
 
-def _table(data: Data) -> Iterator[str]:
-    """Yield what each method costs and leads to."""
-    methods = data["methods"]
-    if not methods:
-        return
-    yield from _rows(["", *(TITLES[method] for method in methods)], _summary_rows(data, list(methods.values())))
-    yield (
-        "Numbers with ± are means over the seeds with their 95 % t-interval. Tensors: the most that they have held at "
-        "once while one expert is trained, weights included, which is what a device has to hold. System: the whole "
-        "process, libraries and mapped files included. Beside other programs the median step tells little; the fastest "
-        "quarter of the steps of the fastest training, and the processor's own time, tell more. Moved: the root mean "
-        "square of how far the latents lie from the base's on the same noise, in deviations of the base's."
-    )
-    yield ""
-
-
-def _summary_rows(data: Data, methods: Sequence[Summary]) -> Iterator[list[str]]:
-    def row(title: str, read: Callable[[Summary], str]) -> list[str]:
-        return [title, *(read(summary) for summary in methods)]
-
-    yield row("best learning rate", lambda s: f"{s['lr']:g}")
-    yield row("seeds", lambda s: str(s["num_seeds"]))
-    yield row("weights that learn", lambda s: _whole(s["num_weights"]))
-    yield row("tensors, MiB", lambda s: _mib(s["tensor_bytes"]))
-    if any(summary["device_bytes"] for summary in methods):
-        yield row("device at the peak, MiB", lambda s: _mib(s["device_bytes"]))
-    yield row("system at the peak, MiB", lambda s: _mib(s["system_bytes"]))
-    yield row("a step, median, s", lambda s: _seconds(s["seconds_per_step"], 3))
-    yield row("a step, fastest quarter, s", lambda s: _seconds(s["seconds_of_fast_steps"], 3))
-    yield row("a training, s", lambda s: _seconds(s["seconds"]))
-    yield row("a training, s of the processor", lambda s: _seconds(s["processor_seconds"]))
-    yield row("files, MiB", lambda s: _mib(s["file_bytes"]))
-    yield row("held-out loss", lambda s: _pm(_first(s["held_out"])["mean"], 4))
-    yield row(f"learnt: {data['score']}", lambda s: _pm(_first(s["judged"])["score"], 2))
-    yield row("other prompts: moved", lambda s: _pm(_first(s["judged"])["moved"], 3))
-
-
-def _per_expert(data: Data) -> Iterator[str]:
-    methods = data["methods"]
-    if not methods:
-        return
-    yield "## Held-out loss by expert"
-    yield ""
-    before = data["base"].get("held_out", {})
-    experts = list(next(iter(before.values()), {}))
-    rows = [
-        [f"the base alone, {_base(data, base)}", *(f"{losses[e]:.4f}" for e in experts)]
-        for base, losses in before.items()
-    ]
-    for method, summary in methods.items():
-        for base, losses in summary["held_out"].items():
-            rows.append([_on(data, method, base), *(_range(losses.get(expert)) for expert in experts)])
-    yield from _rows(["", *(f"{expert.replace('_', '-')} expert" for expert in experts)], rows)
-    yield "Mean ± 95 % t-interval over the seeds, and in brackets the least and the most."
-    yield ""
-
-
-def _other_base(data: Data) -> Iterator[str]:
-    """Yield how a QLoRA does on either base."""
-    summary = data["methods"].get("qlora")
-    if summary is None:
-        return
-    yield "## QLoRA on either base"
-    yield ""
-    rows = [
-        [
-            _base(data, base) + (", as trained" if base == "packed" else ""),
-            _pm(losses["mean"], 4),
-            _pm(summary["judged"][base]["score"], 2),
-            _pm(summary["judged"][base]["moved"], 3),
-        ]
-        for base, losses in summary["held_out"].items()
-    ]
-    yield from _rows(["the base under the adapter", "held-out loss", "learnt", "moved"], rows)
-    alone = data["videos"].get("base-packed")
-    if alone is not None and alone["moved"] is not None:
-        yield f"Packing alone, without an adapter, has moved the other prompts by {alone['moved']:.3f}."
-        yield ""
-
-
-def _kept(data: Data) -> Iterator[str]:
-    """Yield what of other prompts still comes out as asked."""
-    titles, before = data["kept"], data["videos"].get("base-plain")
-    if not titles or before is None or all(value is None for value in before["kept"].values()):
-        return
-    yield "## Other prompts"
-    yield ""
-    rows = [["the base alone", *(_percent(before["kept"][name]) for name in titles)]]
-    for method, summary in data["methods"].items():
-        for base, judged in summary["judged"].items():
-            if judged["kept"]:
-                means = [judged["kept"][name] for name in titles]
-                rows.append([_on(data, method, base), *(_percent(mean and mean["mean"]) for mean in means)])
-    yield from _rows(["", *titles.values()], rows)
-
-
-def _sweep(data: Data) -> Iterator[str]:
-    seed = data["config"]["compare"]["seeds"][0]
-    swept = [row for row in data["runs"] if row["seed"] == seed]
-    yield "## The sweep of the rates"
-    yield ""
-    rows = []
-    for row in swept:
-        losses = _first(row["held_out"]) if row["held_out"] else {}
-        text = ", ".join(f"{expert.replace('_', '-')} {loss:.4f}" for expert, loss in losses.items())
-        is_best = data["best"].get(row["method"]) == row["lr"]
-        why = f": {row['why']}" if row["why"] else ""
-        rows.append(
-            [TITLES[row["method"]], f"{row['lr']:g}", text or f"{row['state']}{why}", "best" if is_best else ""]
-        )
-    yield from _rows(["method", "rate", "held-out loss", ""], rows)
-
-
-def _expected(data: Data) -> Iterator[str]:
-    yield "## What was expected"
-    yield ""
-    yield (
-        "Figures of the field, put into limits before anything was trained: PEFT's method comparison, torchtune's "
-        "tables, QLoRA (arXiv 2305.14314), *LoRA Learns Less and Forgets Less* (arXiv 2405.09673), *LoRA Without "
-        "Regret*. They are of models a thousand times larger and more; where ours differ, the table says so."
-    )
-    yield ""
-    rows = [[row["name"], row["says"], row["ours"], _HELD[row["held"]]] for row in data["expected"]]
-    yield from _rows(["", "expected", "ours", ""], rows)
-
-
 def _not_swept(data: Data) -> Iterator[str]:
     table, config = data["config"]["compare"], data["config"]
     few = [TITLES[method] for method, rates in table["rates"].items() if len(rates) < ENOUGH]
@@ -316,19 +195,6 @@ def _not_swept(data: Data) -> Iterator[str]:
     yield ""
 
 
-def _trainings(data: Data) -> Iterator[str]:
-    yield "## The trainings"
-    yield ""
-    rows = []
-    for row in data["runs"]:
-        hashes = " ".join(f"`{file['sha256'][:12]}`" for file in row["files"].values())
-        took = _seconds(row["seconds_per_step"], 3)
-        rows.append(
-            [row["name"], row["state"], took, _mib(row["system_bytes"]), f"`{row['config_sha256'][:12]}`", hashes]
-        )
-    yield from _rows(["training", "", "s/step", "system, MiB", "configuration", "files (sha256)"], rows)
-
-
 def _machine(data: Data) -> Iterator[str]:
     environment, base = data["environment"], data["base"]
     if not environment:
@@ -347,52 +213,3 @@ def _machine(data: Data) -> Iterator[str]:
     yield f"- clips and model together: `{base['digest'][:12]}`"
     yield f"- written {data['written']}, from `comparison.json`, which has every number in full"
     yield ""
-
-
-def _base(data: Data, name: str) -> str:
-    """Name a base by the form that its weights have."""
-    return f"{name} ({data['config'].get('base', 'nf4') if name == 'packed' else data['base']['dtype']})"
-
-
-def _on(data: Data, method: str, base: str) -> str:
-    return TITLES[method] + (f", base {_base(data, base)}" if method == "qlora" else "")
-
-
-def _first(found: Mapping[str, Any]) -> Any:
-    """Return what is of the base that was trained on."""
-    return next(iter(found.values()))
-
-
-def _rows(head: Sequence[str], rows: Any) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |"
-    yield ""
-
-
-def _pm(spread: Mapping[str, Any] | None, digits: int) -> str:
-    if spread is None:
-        return ""
-    half = "" if spread["half_width"] is None else f" ± {spread['half_width']:.{digits}f}"
-    return f"{spread['mean']:.{digits}f}{half}"
-
-
-def _range(spread: Mapping[str, Any] | None) -> str:
-    return "" if spread is None else f"{_pm(spread, 4)} ({spread['least']:.4f} to {spread['most']:.4f})"
-
-
-def _mib(num_bytes: int | None) -> str:
-    return "" if num_bytes is None else f"{num_bytes / _MIB:,.1f}"
-
-
-def _seconds(seconds: float | None, digits: int = 0) -> str:
-    return "" if seconds is None else f"{seconds:.{digits}f}"
-
-
-def _whole(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f} %"
