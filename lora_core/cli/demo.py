@@ -85,11 +85,7 @@ RUNS: tuple[Run, ...] = (
         _STACK,
         _ZIBBO,
         # At full strength the glow covers the white of the eyes.
-        (
-            _lora(_SPEED),
-            _lora(_CHARACTER, 1.2),
-            _lora(_STYLE, 0.4),
-        ),
+        (_lora(_SPEED), _lora(_CHARACTER, 1.2), _lora(_STYLE, 0.6)),
         is_fast=True,
     ),
 )
