@@ -57,6 +57,7 @@ AFTER_A_RUN = {
     "CheckClips": 620,
     "KSamplerAdvanced": 546,
     "LoadWanModel": 306,
+    "PreviewImage": 246,
     "Sampler6Step": 810,
     "SceneLoras": 1084,
     "SplitWanModel": 296,
