@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import folder_paths
@@ -18,9 +19,15 @@ def lora_folders() -> list[Path]:
 
 def lora_files() -> list[str]:
     """Return the names of all LoRA files: the user's, then the pocket's."""
-    own = [name for name in folder_paths.get_filename_list("loras") if Path(name).suffix.lower() in CONTAINERS]
+    return list(_with_pocket(tuple(folder_paths.get_filename_list("loras"))))
+
+
+@lru_cache(maxsize=2)
+def _with_pocket(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the LoRA files of a list and the pocket's; the host asks for them at every run."""
+    own = [name for name in names if Path(name).suffix.lower() in CONTAINERS]
     pocket = [pocket_lora(name, expert).name for name, experts in POCKET_LORAS.items() for expert in experts]
-    return [*own, *(name for name in pocket if name not in own)]
+    return (*own, *(name for name in pocket if name not in own))
 
 
 def preset_folder() -> Path:

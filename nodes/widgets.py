@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 from comfy_api.latest import io
 
 from ..lora_core import SOLVERS, GenerationRequest, RunSettings
@@ -16,6 +19,7 @@ from .folders import lora_files
 def stack_widget() -> io.String.Input:
     """Return the widget of a stack: JSON text, which the extension's JavaScript shows as rows."""
     files = lora_files()
+    twins = _twins_among(tuple(files))
     return io.String.Input(
         "loras",
         multiline=True,
@@ -23,8 +27,14 @@ def stack_widget() -> io.String.Input:
         tooltip='The LoRAs as a JSON list: [{"path": "style_high.safetensors", "weight": 0.8}]. '
         "Further keys: name, low_noise_weight, applies_to (auto, high_noise, low_noise, both), schedule (fade_out, "
         "keyframes:1=0.2,0.5=1), targets, low_noise_path, find_twin, enabled.",
-        extra_dict={"lora_files": files, "twins": pairs_among(files)},
+        extra_dict={"lora_files": files, "twins": dict(twins)},
     )
+
+
+@lru_cache(maxsize=2)
+def _twins_among(files: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the pairs of a list: the host asks for each node's widgets at every run and twice for a page."""
+    return pairs_among(files)
 
 
 def partial_widget() -> io.Boolean.Input:

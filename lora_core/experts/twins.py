@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from pathlib import Path, PurePath
 
@@ -77,16 +77,29 @@ def find_twin(path: str | Path) -> Path:
 
 def pairs_among(names: Iterable[str]) -> dict[str, str]:
     """Return high-noise file -> its low-noise twin, of the files of a list whose names or folders tell a pair."""
-    alike: dict[tuple[str, ...], dict[PurePath, str]] = defaultdict(dict)
-    for name in names:
-        alike[_skeleton(PurePath(name).stem, with_steps=False)][PurePath(name)] = name
+    paths = {PurePath(name): name for name in names}
+    same, alike = (_grouped(paths, with_steps=with_steps) for with_steps in (True, False))
     pairs = {}
-    for group in alike.values():
-        for path, name in group.items():
-            twin = _choose(path, group)
-            if twin is not None and _told_apart(path, twin) == {"high_noise"}:
-                pairs[name] = group[twin]
+    for path, name in paths.items():
+        if not expert_words(path.stem) and not expert_words(path.parent.name):
+            continue
+        # One that differs in no number goes first, so that the others need not be looked at.
+        twin = _choose(path, same[_place(path, with_steps=True)]) or _choose(path, alike[_place(path, with_steps=False)])
+        if twin is not None and _told_apart(path, twin) == {"high_noise"}:
+            pairs[name] = paths[twin]
     return pairs
+
+
+def _grouped(paths: Iterable[PurePath], *, with_steps: bool) -> dict[Hashable, list[PurePath]]:
+    groups: dict[Hashable, list[PurePath]] = defaultdict(list)
+    for path in paths:
+        groups[_place(path, with_steps=with_steps)].append(path)
+    return groups
+
+
+def _place(path: PurePath, *, with_steps: bool) -> Hashable:
+    """Return what twins have in common: a name but for their experts, and the folder or one that has sisters."""
+    return _skeleton(path.stem, with_steps=with_steps), path.parent.parent, _skeleton(path.parent.name, with_steps=False)
 
 
 def how_found(path: Path, twin: Path) -> str:

@@ -27,7 +27,7 @@ export function comboField({
   })
   let list = null
   let offered = []
-  let numDrawn = 0
+  let drawn = [] // the elements of the choices, as far as they are scrolled to
   let active = -1
   let isTyped = false
 
@@ -48,7 +48,7 @@ export function comboField({
       list = el('ul', { class: 'wl-list', role: 'listbox', id: `wl-list-${(numLists += 1)}`, 'aria-label': say('choices') })
       list.addEventListener('pointerdown', event => event.preventDefault())
       list.addEventListener('scroll', () => {
-        if (list.scrollTop + list.clientHeight > list.scrollHeight - 100) draw(numDrawn + NUM_AT_ONCE)
+        if (list.scrollTop + list.clientHeight > list.scrollHeight - 100) draw(drawn.length + NUM_AT_ONCE)
       })
       document.body.append(list)
       setAttribute(field, 'aria-controls', list.id)
@@ -64,7 +64,8 @@ export function comboField({
     const present = isTyped ? -1 : offered.findIndex(([one]) => one === value)
     const about = hint(isTyped ? field.value : '')
     list.replaceChildren(...(about ? [note(about, 'wl-hint')] : []))
-    numDrawn = 0
+    drawn = []
+    active = -1
     draw(Math.max(NUM_AT_ONCE, present + NUM_AT_ONCE / 2))
     if (!offered.length && !isFree) list.append(note(say('nothing by that name')))
     activate(isTyped ? (isFree ? -1 : 0) : present)
@@ -73,29 +74,31 @@ export function comboField({
 
   /** Draw the choices as far as that, each group under its heading; the others when they are scrolled to. */
   function draw(end) {
-    const items = offered.slice(numDrawn, end).flatMap(([one, about], index) => {
-      const place = numDrawn + index
-      const isFirst = groupOf(one) && (place === 0 || groupOf(offered[place - 1][0]) !== groupOf(one))
-      return [...(isFirst ? [note(groupOf(one), 'wl-group')] : []), item(one, about, place)]
-    })
-    list.append(...items)
-    numDrawn = Math.max(numDrawn, Math.min(end, offered.length))
+    const begin = drawn.length
+    let group = begin ? groupOf(offered[begin - 1][0]) : ''
+    const elements = []
+    for (const [index, [one, about]] of offered.slice(begin, end).entries()) {
+      if (groupOf(one) !== group && (group = groupOf(one))) elements.push(note(group, 'wl-group'))
+      elements.push(item(one, about, begin + index))
+      drawn.push(elements.at(-1))
+    }
+    list.append(...elements)
   }
 
   function item(one, about, index) {
-    const option = el('li', { role: 'option', id: `${list.id}-${index}`, class: 'wl-option', title: show(one) === one ? null : one },
+    const option = el('li', { role: 'option', 'aria-selected': 'false', id: `${list.id}-${index}`, class: 'wl-option', title: show(one) === one ? null : one },
       el('span', {}, shortened(nameOf(one), LONGEST)), about ? el('small', {}, about) : null)
     option.addEventListener('click', () => { close(); settle(one); field.select() })
     return option
   }
 
   function activate(index) {
-    if (index >= numDrawn) draw(index + NUM_AT_ONCE)
-    const options = [...list.querySelectorAll('[role=option]')]
-    active = options.length ? Math.min(index, options.length - 1) : -1
-    options.forEach((option, i) => setAttribute(option, 'aria-selected', i === active ? 'true' : 'false'))
-    setAttribute(field, 'aria-activedescendant', options[active]?.id)
-    options[active]?.scrollIntoView({ block: 'nearest' })
+    if (index >= drawn.length) draw(index + NUM_AT_ONCE)
+    if (drawn[active]) setAttribute(drawn[active], 'aria-selected', 'false')
+    active = Math.min(index, drawn.length - 1)
+    if (drawn[active]) setAttribute(drawn[active], 'aria-selected', 'true')
+    setAttribute(field, 'aria-activedescendant', drawn[active]?.id)
+    drawn[active]?.scrollIntoView({ block: 'nearest' })
   }
 
   function place() {
@@ -162,9 +165,8 @@ function note(text, kind = '') {
 function grouped(items, groupOf) {
   const groups = new Map()
   for (const item of items) {
-    const group = groups.get(groupOf(item))
-    if (group) group.push(item)
-    else groups.set(groupOf(item), [item])
+    const group = groupOf(item)
+    if (!groups.get(group)?.push(item)) groups.set(group, [item])
   }
   return [...groups.values()].flat()
 }

@@ -14,13 +14,14 @@ export function matching(files, typed, twins = {}, facts = {}) {
   const brought = new Set(found.map(file => twins[file]).filter(Boolean))
   const offered = brought.size ? found.filter(file => !brought.has(file)) : found
   if (!first) return offered
-  const begins = file => (baseName(file).toLowerCase().startsWith(first) ? 0 : 1)
-  return offered.toSorted((one, other) => begins(one) - begins(other))
+  const [beginning, others] = [[], []]
+  for (const file of offered) (baseName(file).toLowerCase().startsWith(first) ? beginning : others).push(file)
+  return [...beginning, ...others]
 }
 
 /** Return the folder that a file lies in, as the list names it; "" for the LoRA folder itself. */
 export function folderOf(file) {
-  return file.slice(0, -baseName(file).length).replace(/[\\/]$/, '')
+  return file.slice(0, Math.max(0, file.length - baseName(file).length - 1))
 }
 
 /** Return a name of at most so many letters; what it leaves out is in the middle, for names tell their kind at both ends. */

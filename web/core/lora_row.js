@@ -73,7 +73,7 @@ export function twinOf(row, twins, rows = []) {
 
 /** Return the last part of a path. */
 export function baseName(path) {
-  return path.split(/[\\/]/).at(-1)
+  return path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
 }
 
 function stem(path) {

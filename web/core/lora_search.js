@@ -35,10 +35,18 @@ function testOf(word) {
   const key = keyOf(word)
   const value = word.slice((key ?? '').length + 1)
   if (key && !value) return null
-  if (key === 'base') return (_, facts) => facts?.[0].some(base => folded(base).includes(folded(value))) ?? false
+  if (key === 'base') return fitsBase(folded(value))
   if (key === 'tag') return (_, facts) => facts?.[1].some(tag => tag.toLowerCase().includes(value)) ?? false
   if (word.endsWith('/')) return file => `/${portable(file)}`.includes(`/${word.replace(/^\/+/, '')}`)
-  return file => file.toLowerCase().includes(word) || portable(file).includes(word)
+  const part = portable(word)
+  return file => portable(file).includes(part)
+}
+
+/** Models are few and files many, so what is said of a model is kept. */
+function fitsBase(value) {
+  const known = new Map()
+  const fits = base => known.get(base) ?? known.set(base, folded(base).includes(value)).get(base)
+  return (_, facts) => facts?.[0].some(fits) ?? false
 }
 
 function matchesPattern(pattern) {

@@ -76,7 +76,10 @@ export function loraRows(options, node) {
       label: called('file'), value: own().path ?? '', class: 'wl-field wl-combo wl-file', placeholder: say('choose a LoRA'),
       show: path => shortened(path, room), groupOf: folderOf, nameOf: baseName,
       hint: searchHint,
-      offers: typed => searched(files(), typed, twins(), file).map(name => [name, twins()[name] ? say('pair') : '']),
+      offers: typed => {
+        const pairs = twins()
+        return searched(files(), typed, pairs, file).map(name => [name, pairs[name] ? say('pair') : ''])
+      },
       choose: path => done(addedTo(context.rows.toSpliced(index, 1), withFile(own(), path))),
       'data-part': 'file'
     })
