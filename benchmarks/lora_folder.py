@@ -11,7 +11,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
@@ -38,10 +38,21 @@ SHAPES = {f"{attention}.{part}": (5120, 5120) for attention in ("self_attn", "cr
 
 @dataclass(frozen=True)
 class Collection:
-    """The files made, as the host names them; `pairs` is high-noise file -> low-noise file as they were meant."""
+    """The files made, as the host names them.
+
+    Attributes:
+        pairs: high-noise file -> low-noise file as they are meant.
+        bases: file -> the model that its sidecar tells, for those that have one.
+    """
 
     files: tuple[str, ...]
     pairs: dict[str, str]
+    bases: dict[str, str]
+
+    def found(self, fits: Callable[[str], bool]) -> set[str]:
+        """Return the files for which `fits` holds, of a pair the first alone."""
+        found = {file for file in self.files if fits(file)}
+        return found - {self.pairs.get(file) for file in found}
 
 
 def make_collection(root: Path, num_folders: int, preview: Path) -> Collection:
@@ -49,6 +60,7 @@ def make_collection(root: Path, num_folders: int, preview: Path) -> Collection:
     entries, num_bytes = _tensors()
     files: list[str] = []
     pairs: dict[str, str] = {}
+    bases: dict[str, str] = {}
     for place, (model, kind, source) in enumerate(islice(product(MODELS, KINDS, SOURCES), num_folders)):
         folder = f"{model}/{kind}/{source}"
         seed = f"{model}/{kind}/sisters" if source in SISTERS else folder
@@ -57,11 +69,12 @@ def make_collection(root: Path, num_folders: int, preview: Path) -> Collection:
         pairs |= {f"{folder}/{a}.safetensors": f"{folder}/{b}.safetensors" for a, b in in_folder}
         (root / folder).mkdir(parents=True)
         for name in names:
-            _write(root / folder / name, kind, entries, num_bytes, random.Random(f"{place}/{name}"), preview)
+            base = _write(root / folder / name, kind, entries, num_bytes, random.Random(f"{place}/{name}"), preview)
+            bases |= {f"{folder}/{name}.safetensors": base} if base else {}
         if source == SISTERS[1]:
             high = f"{model}/{kind}/{SISTERS[0]}"
             pairs |= {f"{high}/{name}.safetensors": f"{folder}/{name}.safetensors" for name in names}
-    return Collection(tuple(files), pairs)
+    return Collection(tuple(files), pairs, bases)
 
 
 def _names(chance: random.Random, kind: str, source: str) -> tuple[list[str], list[tuple[str, str]]]:
@@ -99,8 +112,8 @@ def _tensors() -> tuple[dict[str, object], int]:
 
 def _write(
     path: Path, kind: str, entries: dict[str, object], num_bytes: int, chance: random.Random, preview: Path
-) -> None:
-    """Write a file, with or without what lies beside it."""
+) -> str:
+    """Write a file, with or without what lies beside it; return the model that is told there."""
     word = path.name.split("_")[0]
     metadata = {"ss_output_name": path.name, "ss_base_model_version": "wan2.2", "modelspec.tags": f"{kind}, {word}"}
     header = json.dumps({"__metadata__": metadata, **entries}).encode()
@@ -119,6 +132,7 @@ def _write(
         Path(f"{path}.civitai.info").write_text(json.dumps(form))
     if chance.random() < 0.2:
         _share(preview, Path(f"{path}.preview{preview.suffix}"))
+    return told["base"] if sidecar < 0.33 else ""
 
 
 def _share(file: Path, other: Path) -> None:

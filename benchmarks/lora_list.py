@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import sys
@@ -62,7 +63,28 @@ WATCH = """([event, selector, text]) => {
     setTimeout(() => look() || observer.observe(document.body, { childList: true, subtree: true, characterData: true }))
   }, { capture: true, once: true }))
 }"""
+# To the top, then to the end of the list: every choice below the heading that it stands under.
+READ_LIST = """async () => {
+  const list = document.querySelector('.wl-list')
+  const drawn = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)))
+  const goOn = async step => {
+    for (let before = -1; list.scrollTop !== before;) {
+      before = list.scrollTop
+      list.scrollTop += step
+      await drawn()
+    }
+  }
+  await goOn(-1e5)
+  await goOn(1e5)
+  let folder = ''
+  return [...list.children].flatMap(one => {
+    if (one.matches('.wl-group')) folder = `${one.textContent}/`
+    return one.matches('[role=option]') ? [folder + one.querySelector('span').textContent] : []
+  })
+}"""
 PAGE = "() => `frontend ${window.__COMFYUI_FRONTEND_VERSION__}, ${navigator.userAgent.match(/Chrome.[0-9.]+/)}`"
+TWINS = """() => app.graph.nodes.find(node => node.type === 'ApplyLoraStack')
+  .constructor.nodeData.input.required.loras[1].twins"""
 COMBO_AT = """name => {
   const node = app.graph.nodes.find(node => node.type === name)
   const widget = node.widgets[0]
@@ -141,7 +163,6 @@ def measure(server: Server, chromium: str, made: Collection, num_repeats: int) -
         for _ in range(num_repeats):
             load_page(driver, server)
         put_workflow(driver, server, made)
-        check(driver, made)
         for repeat in range(num_repeats):
             open_list(driver, "list opened")
             open_peers_list(driver)
@@ -150,6 +171,7 @@ def measure(server: Server, chromium: str, made: Collection, num_repeats: int) -
             open_list(driver, "list opened at its end")
             edit_rows(driver, made, repeat)
         search_by_tag(driver)
+        check(driver, made)
         if canvas.faults:
             raise RuntimeError(f"the page said: {canvas.faults}")
     return figures
@@ -293,15 +315,33 @@ def set_targets(driver: Driver, repeat: int) -> None:
 
 
 def check(driver: Driver, made: Collection) -> None:
-    """Check that what is shown of so many files is right, before it is timed."""
-    options = driver.page.evaluate(
-        "() => (({ lora_files, twins }) => ({ lora_files, twins }))(app.graph.nodes.find(n => n.type === 'ApplyLoraStack')"
-        ".constructor.nodeData.input.required.loras[1])"
-    )
-    assert set(made.files) <= set(options["lora_files"])
-    wrong = {high: low for high, low in options["twins"].items() if made.pairs.get(high) != low}
-    assert {high for high in wrong if "/" in high} == set(), wrong
-    assert set(made.pairs) <= set(options["twins"])
+    """Check that what the page offers of so many files is what they were made to be."""
+    twins = driver.page.evaluate(TWINS)
+    if {high: low for high, low in twins.items() if "/" in high} != made.pairs:
+        raise RuntimeError("the pairs are not those that were made")
+    searches: Mapping[str, Callable[[str], bool]] = {
+        "/./": lambda file: True,
+        "neon fox": lambda file: "neon" in file and "fox" in file,
+        "style/hub/": lambda file: "/style/hub/" in file,
+        "/high.*fox|NEON/": lambda file: re.search("high.*fox|neon", file) is not None,
+        "tag:style": lambda file: "/style/" in file,
+        "base:i2v-a14b hub/": lambda file: "I2V" in made.bases.get(file, "") and "/hub/" in file,
+        "/lora\\.safe/": lambda file: file.endswith("/lora.safetensors"),
+    }
+    for typed, fits in searches.items():
+        driver.control("LoRA 1 file").fill(typed)
+        shown = [file for file in driver.page.evaluate(READ_LIST) if "/" in file]
+        if sorted(shown) != sorted(made.found(fits)):
+            raise RuntimeError(f"{typed}: {len(shown)} files are shown and {len(made.found(fits))} fit")
+        driver.leave()
+    current = sorted(made.pairs)[len(made.pairs) // 2]
+    choose(driver, current)
+    driver.control("LoRA 1 file").click()
+    selected = driver.page.locator(".wl-list [aria-selected=true]")
+    box, frame = selected.bounding_box(), driver.page.locator(".wl-list").bounding_box()
+    if not (box and frame and frame["y"] <= box["y"] < frame["y"] + frame["height"]):
+        raise RuntimeError(f"{current}: the list is not open where the row's file is")
+    driver.leave()
 
 
 def table(large: Figures, small: Figures) -> str:

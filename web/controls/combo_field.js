@@ -6,6 +6,8 @@ import { el, setAttribute } from './dom.js'
 import { textField } from './text_field.js'
 
 const NUM_AT_ONCE = 200
+/** Pixels from the end of what is drawn at which more is drawn. */
+const NEAR = 100
 const LONGEST = 90
 let numLists = 0
 
@@ -27,7 +29,8 @@ export function comboField({
   })
   let list = null
   let offered = []
-  let drawn = [] // the elements of the choices, as far as they are scrolled to
+  let drawn = [] // the elements of the choices that are near to where the list is scrolled to
+  let begin = 0 // the place of the first of them among the choices
   let active = -1
   let isTyped = false
 
@@ -48,7 +51,8 @@ export function comboField({
       list = el('ul', { class: 'wl-list', role: 'listbox', id: `wl-list-${(numLists += 1)}`, 'aria-label': say('choices') })
       list.addEventListener('pointerdown', event => event.preventDefault())
       list.addEventListener('scroll', () => {
-        if (list.scrollTop + list.clientHeight > list.scrollHeight - 100) draw(drawn.length + NUM_AT_ONCE)
+        if (list.scrollTop + list.clientHeight > list.scrollHeight - NEAR) drawBehind()
+        if (list.scrollTop < NEAR) drawBefore()
       })
       document.body.append(list)
       setAttribute(field, 'aria-controls', list.id)
@@ -59,30 +63,50 @@ export function comboField({
     fill()
   }
 
-  function fill() {
+  /** Fill the list; the choice that is `kept`, or else the value that the field has, is the one the keyboard is on. */
+  function fill(kept = isTyped ? undefined : value) {
     offered = grouped(offers(isTyped ? field.value : ''), ([one]) => groupOf(one))
-    const present = isTyped ? -1 : offered.findIndex(([one]) => one === value)
+    const present = offered.findIndex(([one]) => one === kept)
     const about = hint(isTyped ? field.value : '')
     list.replaceChildren(...(about ? [note(about, 'wl-hint')] : []))
     drawn = []
+    begin = Math.max(0, present - NUM_AT_ONCE / 2)
     active = -1
-    draw(Math.max(NUM_AT_ONCE, present + NUM_AT_ONCE / 2))
+    drawBehind()
     if (!offered.length && !isFree) list.append(note(say('nothing by that name')))
-    activate(isTyped ? (isFree ? -1 : 0) : present)
-    place()
+    place() // before that it is as high as its choices, and nothing scrolls
+    activate(present < 0 && isTyped && !isFree ? 0 : present)
   }
 
-  /** Draw the choices as far as that, each group under its heading; the others when they are scrolled to. */
-  function draw(end) {
-    const begin = drawn.length
-    let group = begin ? groupOf(offered[begin - 1][0]) : ''
-    const elements = []
-    for (const [index, [one, about]] of offered.slice(begin, end).entries()) {
-      if (groupOf(one) !== group && (group = groupOf(one))) elements.push(note(group, 'wl-group'))
-      elements.push(item(one, about, begin + index))
-      drawn.push(elements.at(-1))
-    }
+  function drawBehind() {
+    const end = begin + drawn.length
+    const elements = elementsOf(end, end + NUM_AT_ONCE)
+    drawn = [...drawn, ...elements.filter(isOption)]
     list.append(...elements)
+  }
+
+  /** Draw those before what is drawn, which stays where it is seen. */
+  function drawBefore() {
+    if (begin === 0) return
+    const end = begin
+    const height = list.scrollHeight
+    begin = Math.max(0, end - NUM_AT_ONCE)
+    const elements = elementsOf(begin, end)
+    const heading = drawn[0].previousElementSibling
+    const first = heading?.matches('.wl-group') ? heading : drawn[0]
+    first.before(...elements)
+    drawn = [...elements.filter(isOption), ...drawn]
+    list.scrollTop += list.scrollHeight - height
+  }
+
+  /** Return the elements of some of the choices, each group under its heading. */
+  function elementsOf(from, to) {
+    return offered.slice(from, to).flatMap(([one, about], index) => {
+      const group = groupOf(one)
+      const before = offered[from + index - 1]
+      const isFirst = group && !(before && groupOf(before[0]) === group)
+      return [...(isFirst ? [note(group, 'wl-group')] : []), item(one, about, from + index)]
+    })
   }
 
   function item(one, about, index) {
@@ -93,12 +117,17 @@ export function comboField({
   }
 
   function activate(index) {
-    if (index >= drawn.length) draw(index + NUM_AT_ONCE)
-    if (drawn[active]) setAttribute(drawn[active], 'aria-selected', 'false')
-    active = Math.min(index, drawn.length - 1)
-    if (drawn[active]) setAttribute(drawn[active], 'aria-selected', 'true')
-    setAttribute(field, 'aria-activedescendant', drawn[active]?.id)
-    drawn[active]?.scrollIntoView({ block: 'nearest' })
+    if (index >= begin + drawn.length) drawBehind()
+    if (index >= 0 && index < begin) drawBefore()
+    setSelected('false')
+    active = Math.min(index, begin + drawn.length - 1)
+    setSelected('true')
+    setAttribute(field, 'aria-activedescendant', drawn[active - begin]?.id)
+    drawn[active - begin]?.scrollIntoView({ block: 'nearest' })
+  }
+
+  function setSelected(isSelected) {
+    if (active >= begin) drawn[active - begin]?.setAttribute('aria-selected', isSelected)
   }
 
   function place() {
@@ -127,8 +156,13 @@ export function comboField({
     if (!list?.contains(event.target)) close()
   }
 
-  /** Draw the choices anew where they are shown, as others may fit now. */
-  field.refill = () => { if (list) fill() }
+  /** Draw the choices anew where they are shown, as others may fit now, without a move under the user's hands. */
+  field.refill = () => {
+    if (!list) return
+    const top = list.scrollTop
+    fill(active > 0 ? offered[active][0] : undefined)
+    if (begin === 0) list.scrollTop = top
+  }
 
   field.addEventListener('focus', () => { field.select(); open() })
   field.addEventListener('click', () => list ?? open())
@@ -157,13 +191,17 @@ export function comboField({
   return field
 }
 
+function isOption(element) {
+  return element.getAttribute('role') === 'option'
+}
+
 function note(text, kind = '') {
   return el('li', { class: `wl-option wl-note ${kind}`, role: 'presentation' }, text)
 }
 
-/** Return the items with those of one group behind each other, groups in the order of their first. */
+/** Return the items with those of one group behind each other: those of none, which have no heading, then groups in the order of their first. */
 function grouped(items, groupOf) {
-  const groups = new Map()
+  const groups = new Map([['', []]])
   for (const item of items) {
     const group = groupOf(item)
     if (!groups.get(group)?.push(item)) groups.set(group, [item])
