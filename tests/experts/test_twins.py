@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lora_core.errors import LoraFileError
+from lora_core.experts import twins
 from lora_core.experts.twins import expert_of_path, find_twin, how_found, pairs_among, twin_names, twin_of
 
 TWINS = {
@@ -131,6 +132,31 @@ def test_of_several_other_steps_none_is_taken_and_the_same_step_goes_first(tmp_p
     assert twin_of(high) is None
     (same,) = put(tmp_path, names[3])
     assert twin_of(high) == same
+
+
+def test_a_list_finds_the_twins_that_the_files_find_themselves(tmp_path: Path) -> None:
+    names = [f"{folder}/{name}.pt" for folder in ("a", "b") for name in ("char_high_e4", "char_low_e4", "char_low_e6")]
+    names += ["x_high/e-4.pt", "x_low/e-6.pt", "z/high.pt", "z/low.pt", "z/low_e9.pt", "w/h_high.pt", "w/h_low.sft"]
+    found = {path: twin_of(path) for path in put(tmp_path, *names)}
+    told = {path: twin for path, twin in found.items() if twin and expert_of_path(path)[0] == "high_noise"}
+    listed = {tmp_path / high: tmp_path / low for high, low in pairs_among(names).items()}
+    assert listed == told
+    assert len(listed) == 4
+
+
+def test_one_name_in_many_folders_is_compared_with_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_compared = 0
+
+    def counted(path: Path, other: Path) -> int:
+        nonlocal num_compared
+        num_compared += 1
+        return closeness(path, other)
+
+    closeness = twins._closeness
+    monkeypatch.setattr(twins, "_closeness", counted)
+    names = [f"{folder}/{expert}_noise_model.safetensors" for folder in range(300) for expert in ("high", "low")]
+    assert len(pairs_among(names)) == 300
+    assert num_compared <= 4 * len(names)
 
 
 def test_a_twin_says_where_it_was_found(tmp_path: Path) -> None:

@@ -53,6 +53,11 @@ export function othersRows(type, values, files) {
   return handed(OTHERS[type](Object.values(values ?? {})), files)
 }
 
+/** Return whether there are any, without a look for their files among thousands. */
+export function hasRows(type, values) {
+  return named(OTHERS[type](Object.values(values ?? {}))).length > 0
+}
+
 /** Return the rows with others behind them, each under a name of its own. */
 export function withAdded(rows, more) {
   return more.reduce((all, row) => [...all, addedTo(all, row)], rows)
@@ -60,11 +65,13 @@ export function withAdded(rows, more) {
 
 /** Return the file of the list that a name means, with or without its folder and extension; else the name as that of a file. */
 export function fileNamed(name, files) {
+  if (files.includes(name)) return name
   const wanted = name.trim().replaceAll('\\', '/')
   const same = [file => file, withoutSuffix, baseName, file => withoutSuffix(baseName(file))]
   for (const as of [text => text, text => text.toLowerCase()]) {
+    const asked = as(wanted)
     for (const part of same) {
-      const found = files.find(file => as(part(file.replaceAll('\\', '/'))) === as(wanted))
+      const found = files.find(file => as(part(file.replaceAll('\\', '/'))) === asked)
       if (found) return found
     }
   }
@@ -72,13 +79,18 @@ export function fileNamed(name, files) {
 }
 
 function handed(forms, files) {
-  const named = forms.map(form => withOurKeys(ofLoraManager(form))).filter(row => row.path && row.path !== 'None')
-  const rows = named.map(row => changed(without(row, TEXT_STRENGTHS), { path: fileNamed(row.path, files), weight: row.weight ?? 1 }))
+  const theirs = named(forms)
+  const rows = theirs.map(row => changed(without(row, TEXT_STRENGTHS), { path: fileNamed(row.path, files), weight: row.weight ?? 1 }))
   return {
     rows,
     missing: rows.map(row => row.path).filter(path => !files.includes(path)),
-    numTextStrengths: named.filter(row => TEXT_STRENGTHS.some(key => isOther(row[key], row.weight))).length
+    numTextStrengths: theirs.filter(row => TEXT_STRENGTHS.some(key => isOther(row[key], row.weight))).length
   }
+}
+
+/** Return the forms that name a file, under our keys. */
+function named(forms) {
+  return forms.map(form => withOurKeys(ofLoraManager(form))).filter(row => row.path && row.path !== 'None')
 }
 
 /** A strength on the text encoder that says something of its own. */

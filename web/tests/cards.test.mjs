@@ -23,6 +23,11 @@ test('files are searched by a part of the path, a folder, and by several words a
   assert.deepEqual(found('old/wan_face'), [FILES[2]])
 })
 
+test('a part of a path may be written with the separators of either system', () => {
+  assert.deepEqual(found('old\\wan'), [FILES[2]])
+  assert.deepEqual(found('style\\neon'), [FILES[0]])
+})
+
 test('files are searched by the model, however its name is written, and by tags', () => {
   assert.deepEqual(found('base:wan2.2'), FILES.slice(0, 2))
   assert.deepEqual(found('base:I2V-A14B'), [FILES[1]])

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fileNamed, hasOthersRows, othersRows, rowsInText, rowsOfFiles, withAdded } from '../core/handed_rows.js'
+import { fileNamed, hasOthersRows, hasRows, othersRows, rowsInText, rowsOfFiles, withAdded } from '../core/handed_rows.js'
 
 const FILES = ['wan/Style_HIGH.safetensors', 'face.pt', 'wan\\odd\\neon.safetensors', 'face.v2.safetensors']
 
@@ -54,6 +54,8 @@ test('the rows of other packs\' nodes are found among the values of their widget
   const manager = ['<lora:face:0.4>', [{ name: 'face', strength: 0.4, active: false, clipStrength: 0.4 }]]
   assert.deepEqual(othersRows('Lora Loader (LoraManager)', manager, FILES).rows, [{ path: 'face.pt', weight: 0.4, enabled: false }])
   assert.deepEqual(othersRows('Lora Loader (LoraManager)', undefined, FILES).rows, [])
+  assert.ok(hasRows('Power Lora Loader (rgthree)', values) && hasRows('Lora Loader (LoraManager)', manager))
+  assert.ok(!hasRows('Lora Loader (LoraManager)', undefined) && !hasRows('Power Lora Loader (rgthree)', [{ lora: 'None' }]))
   assert.ok(!hasOthersRows('KSampler'))
 })
 

@@ -2,7 +2,7 @@
 
 import { el, iconButton } from '../controls/dom.js'
 import { openMenu } from '../controls/menu.js'
-import { hasOthersRows, othersRows } from '../core/handed_rows.js'
+import { hasOthersRows, hasRows, othersRows } from '../core/handed_rows.js'
 import { toggledAll } from '../core/row_edits.js'
 import { everyNode } from '../host.js'
 import { say } from '../words.js'
@@ -34,14 +34,21 @@ function takeOver(context, node, files) {
     count: other.found.rows.length, title: other.node.title
   }))
   // A node that is being made is in no graph yet, and its list of files is not known.
-  button.refresh = () => { button.hidden = !node.graph || !othersIn(files()).length }
+  button.refresh = () => { button.hidden = !node.graph || !othersNodes().some(other => hasRows(other.type, valuesOf(other))) }
   return button
 }
 
+function othersNodes() {
+  return everyNode().filter(node => hasOthersRows(node.type))
+}
+
+function valuesOf(node) {
+  return node.serialize().widgets_values
+}
+
 function othersIn(files) {
-  return everyNode()
-    .filter(node => hasOthersRows(node.type))
-    .map(node => ({ node, found: othersRows(node.type, node.serialize().widgets_values, files) }))
+  return othersNodes()
+    .map(node => ({ node, found: othersRows(node.type, valuesOf(node), files) }))
     .filter(({ found }) => found.rows.length)
 }
 
