@@ -1,8 +1,8 @@
 """A large collection of LoRA files, as people have them: folders by model and kind, pairs, epochs, names that repeat.
 
-Each file has the header of a LoRA on all 40 blocks of Wan 14B, and holes in the place of its values: it is listed and its
-header read as any other, and it takes a tenth of a megabyte. A third have a sidecar, a fifth a preview. The same numbers
-give the same collection.
+Each file has the header of a LoRA on all 40 blocks of Wan 14B, and holes in the place of its values: it is listed and
+its header read as any other, and it takes a tenth of a megabyte. A third have a sidecar, a fifth a preview. The same
+numbers give the same collection.
 """
 
 from __future__ import annotations
@@ -27,8 +27,34 @@ SISTERS = SOURCES[-2:]
 PAIR_OF_THE_HUB = ("high_noise_model", "low_noise_model")
 #: How people call the two of a pair; {e} is an epoch.
 PAIRS = ("_high_noise|_low_noise", "-HIGH-e{e}|-LOW-e{e}", "_HN_v1|_LN_v1", "-high-{e:06}|-low-{e:06}", "_h|_l")
-FIRST = ("neon", "velvet", "amber", "arctic", "paper", "chrome", "misty", "golden", "retro", "silent", "hollow", "vivid")
-SECOND = ("fox", "samurai", "harbour", "orbit", "ballet", "lantern", "canyon", "robot", "garden", "storm", "opera", "kite")
+FIRST = (
+    "neon",
+    "velvet",
+    "amber",
+    "arctic",
+    "paper",
+    "chrome",
+    "misty",
+    "golden",
+    "retro",
+    "silent",
+    "hollow",
+    "vivid",
+)
+SECOND = (
+    "fox",
+    "samurai",
+    "harbour",
+    "orbit",
+    "ballet",
+    "lantern",
+    "canyon",
+    "robot",
+    "garden",
+    "storm",
+    "opera",
+    "kite",
+)
 BASES = ("Wan Video 2.2 T2V-A14B", "Wan Video 2.2 I2V-A14B", "Wan Video 14B t2v", "Unknown")
 SHAPES = {f"{attention}.{part}": (5120, 5120) for attention in ("self_attn", "cross_attn") for part in "qkvo"} | {
     "ffn.0": (13824, 5120),

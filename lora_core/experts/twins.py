@@ -84,7 +84,9 @@ def pairs_among(names: Iterable[str]) -> dict[str, str]:
         if not expert_words(path.stem) and not expert_words(path.parent.name):
             continue
         # One that differs in no number goes first, so that the others need not be looked at.
-        twin = _choose(path, same[_place(path, with_steps=True)]) or _choose(path, alike[_place(path, with_steps=False)])
+        twin = _choose(path, same[_place(path, with_steps=True)]) or _choose(
+            path, alike[_place(path, with_steps=False)]
+        )
         if twin is not None and _told_apart(path, twin) == {"high_noise"}:
             pairs[name] = paths[twin]
     return pairs
@@ -99,7 +101,11 @@ def _grouped(paths: Iterable[PurePath], *, with_steps: bool) -> dict[Hashable, l
 
 def _place(path: PurePath, *, with_steps: bool) -> Hashable:
     """Return what twins have in common: a name but for their experts, and the folder or one that has sisters."""
-    return _skeleton(path.stem, with_steps=with_steps), path.parent.parent, _skeleton(path.parent.name, with_steps=False)
+    return (
+        _skeleton(path.stem, with_steps=with_steps),
+        path.parent.parent,
+        _skeleton(path.parent.name, with_steps=False),
+    )
 
 
 def how_found(path: Path, twin: Path) -> str:
@@ -124,6 +130,8 @@ def _choose(path: PurePath, files: Iterable[PurePath]) -> PurePath | None:
 
 def _closeness(path: PurePath, other: PurePath) -> int:
     """Return how nearly two files are twins: 0 for not at all, 3 or 4 where no number differs."""
+    if not _are_alike(path.stem, other.stem):  # of thousands in a folder nearly all
+        return 0
     is_apart = path.parent != other.parent
     are_opposite = _are_apart(path, other) if is_apart else bool(_differing(path.stem, other.stem))
     if path.suffix.lower() != other.suffix.lower() or not are_opposite:
@@ -132,10 +140,10 @@ def _closeness(path: PurePath, other: PurePath) -> int:
 
 
 def _are_apart(path: PurePath, other: PurePath) -> bool:
-    """Say whether two files are called the same but for their experts, and lie in sister folders."""
+    """Say whether two files of one name but for their experts lie in sister folders."""
     named = expert_in_name(path.stem)
     is_same = named is not None and named == expert_in_name(other.stem)
-    return not is_same and _are_alike(path.stem, other.stem) and _are_sisters(path.parent, other.parent)
+    return not is_same and _are_sisters(path.parent, other.parent)
 
 
 def _told_apart(path: PurePath, twin: PurePath) -> set[Expert]:
