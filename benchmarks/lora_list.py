@@ -174,6 +174,11 @@ def measure(server: Server, chromium: str, made: Collection, num_repeats: int) -
             edit_rows(driver, made, repeat)
         search_by_tag(driver)
         check(driver, made)
+        driver.canvas.set("Comfy.VueNodes.Enabled", True)
+        driver.canvas.go_to("ApplyLoraStack")
+        for _ in range(num_repeats):
+            open_list(driver, "list opened, drawn by the page")
+        driver.canvas.set("Comfy.VueNodes.Enabled", False)
         measure_server(server, figures, num_repeats)
         if canvas.faults:
             raise RuntimeError(f"the page said: {canvas.faults}")
@@ -290,10 +295,12 @@ def choose(driver: Driver, file: str) -> None:
 def edit_rows(driver: Driver, made: Collection, repeat: int) -> None:
     """Edit each part of a row, add one and take it away."""
     page, control = driver.page, driver.control
+    in_pairs = {file for pair in made.pairs.items() for file in pair}
+    singles = [file for file in made.files if file not in in_pairs]
     edits: Mapping[str, Callable[[], object]] = {
         "strength": lambda: write(driver, "LoRA 1 strength", f"0.{repeat + 1}"),
         "name": lambda: write(driver, "LoRA 1 name", f"style {repeat}"),
-        "file": lambda: choose(driver, made.files[repeat]),
+        "file": lambda: choose(driver, singles[repeat % len(singles)]),
         "schedule": lambda: write(driver, "LoRA 1 schedule", "fade_out" if repeat % 2 else "fade_in"),
         "targets": lambda: set_targets(driver, repeat),
         "row added": lambda: (control("add LoRA").click(), write(driver, "LoRA 2 file", made.files[7])),

@@ -50,10 +50,7 @@ export function comboField({
     if (!list) {
       list = el('ul', { class: 'wl-list', role: 'listbox', id: `wl-list-${(numLists += 1)}`, 'aria-label': say('choices') })
       list.addEventListener('pointerdown', event => event.preventDefault())
-      list.addEventListener('scroll', () => {
-        if (list.scrollTop + list.clientHeight > list.scrollHeight - NEAR) drawBehind()
-        if (list.scrollTop < NEAR) drawBefore()
-      })
+      list.addEventListener('scroll', drawMore)
       document.body.append(list)
       setAttribute(field, 'aria-controls', list.id)
       setAttribute(field, 'aria-expanded', 'true')
@@ -76,6 +73,12 @@ export function comboField({
     if (!offered.length && !isFree) list.append(note(say('nothing by that name')))
     place() // before that it is as high as its choices, and nothing scrolls
     activate(present < 0 && isTyped && !isFree ? 0 : present)
+  }
+
+  function drawMore({ target }) {
+    if (target !== list) return // closed meanwhile
+    if (list.scrollTop + list.clientHeight > list.scrollHeight - NEAR) drawBehind()
+    if (list.scrollTop < NEAR) drawBefore()
   }
 
   function drawBehind() {

@@ -79,6 +79,15 @@ def test_the_list_opens_where_the_rows_file_is_and_all_others_are_scrolled_to(ca
     assert canvas.page.locator(".wl-list .wl-group", has_text="many/").count() == NUM_FOLDERS
 
 
+def test_a_list_that_is_closed_while_it_scrolls_draws_no_more(canvas: Canvas, field: Locator) -> None:
+    for _ in range(3):
+        field.click()
+        canvas.page.evaluate(
+            "() => { document.querySelector('.wl-list').scrollTop += 500; document.activeElement.blur() }"
+        )
+    expect(canvas.page.locator(".wl-list")).to_have_count(0)
+
+
 @pytest.mark.parametrize(("key", "place"), [("ArrowUp", 20 * NUM_IN_FOLDER + 5 - 130), ("ArrowDown", 535)])
 def test_the_keyboard_goes_beyond_what_is_drawn(canvas: Canvas, field: Locator, key: str, place: int) -> None:
     field.click()
