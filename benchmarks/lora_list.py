@@ -7,7 +7,8 @@ Makes the files (lora_folder.py), starts the real ComfyUI on them and drives its
 from the browser's own stamp on the key or the mouse button to behind the frame in which the wanted thing was drawn. The
 peer is ComfyUI's own LoraLoaderModelOnly on the same canvas with the same files. Requests are those that the page sends
 until it is quiet for half a second. Before it ends it checks that what the page offers is what was made. Prints tables
-(medians of the repeats; fastest and worst of the large collection) and, last, one line of JSON. ComfyUI is found as the tests find it (CONTRIBUTING.md).
+(medians of the repeats; fastest and worst of the large collection) and, last, one line of JSON. ComfyUI is found as the
+tests find it (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
