@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "media": set(),
     "files": {"checkpoints", "families", "media"},
     "apply": {"families"},
+    "attention": {"families"},
     "stack": {"families", "files"},
     "plan": {"families", "files", "media", "stack"},
     "sampling": {"families", "apply", "plan"},

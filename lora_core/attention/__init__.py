@@ -1,0 +1,1 @@
+"""Self-attention on part of the pairs of tokens: which pairs, how they are computed, and where it stays dense."""
