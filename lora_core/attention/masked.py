@@ -1,0 +1,42 @@
+"""Radial attention through one mask over all pairs: for small sizes, and to test the others against.
+
+Letters: B batch, H heads, P tokens with padding, D width of a head.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import RequestError
+from .block_map import BlockMap, radial_map
+from .geometry import RadialGeometry
+
+#: Of a sequence: its mask is 256 MiB. Nobody who asks for sparse attention wants one of gigabytes.
+MAX_TOKENS = 16_384
+
+
+def attend_masked(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Tensor | None) -> Tensor:
+    """Return (B, H, P, D); see `executors.Executor`. It does all the work of dense attention, and more.
+
+    Raises:
+        RequestError: the sequence is too long for a mask.
+    """
+    if q.shape[2] > MAX_TOKENS:
+        what = f"{q.shape[2]:,} tokens would need a mask of {q.shape[2] ** 2 / 2**30:.1f} GiB"
+        remedy = "Take the executor 'flex' on CUDA, or 'gathered'"
+        raise RequestError("masked", what, expected=f"at most {MAX_TOKENS:,}", remedy=remedy)
+    mask = _mask(block_map.geometry, q.device)
+    if keys is not None:
+        mask = mask & keys[:, None, None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@lru_cache(maxsize=2)
+def _mask(geometry: RadialGeometry, device: torch.device) -> Tensor:
+    """Return (P, P) bool, queries by keys."""
+    blocks = radial_map(geometry).blocks.to(device)
+    return blocks.repeat_interleave(geometry.block_size, 0).repeat_interleave(geometry.block_size, 1)
