@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .apply.attachment import Attachment, attach
+    from .attention.controller import RadialController, make_controller
+    from .attention.dense import DenseRule
+    from .attention.settings import RadialSettings, usual_radial
     from .comparison.compare import Compared, compare
     from .comparison.config import CompareConfig, make_comparison, read_comparison
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
     from .engine.generate import Video, generate, plan_request
     from .engine.generator import WanVideoGenerator
     from .engine.guide import Guide, guide_from_record
-    from .engine.record import request_from_record, stack_from_record
+    from .engine.record import radial_from_record, request_from_record, stack_from_record
     from .engine.request import GenerationRequest
     from .errors import (
         DatasetError,
@@ -83,6 +86,7 @@ __all__ = [
     "Condition",
     "DatasetError",
     "Delta",
+    "DenseRule",
     "Dora",
     "Expert",
     "Full",
@@ -107,6 +111,8 @@ __all__ = [
     "OutputError",
     "PlanError",
     "Prepared",
+    "RadialController",
+    "RadialSettings",
     "RequestError",
     "Route",
     "RoutedLora",
@@ -144,10 +150,12 @@ __all__ = [
     "load_stack",
     "make_comparison",
     "make_config",
+    "make_controller",
     "make_plan",
     "open_wan",
     "plan_request",
     "prepare",
+    "radial_from_record",
     "read_comparison",
     "read_config",
     "read_lora",
@@ -160,6 +168,7 @@ __all__ = [
     "steered",
     "train",
     "transfer_lora",
+    "usual_radial",
     "wan_spec",
     "write_lora",
 ]
@@ -167,13 +176,16 @@ __all__ = [
 #: Where the API is: module -> names.
 _MODULES = {
     "apply.attachment": "Attachment attach",
+    "attention.controller": "RadialController make_controller",
+    "attention.dense": "DenseRule",
+    "attention.settings": "RadialSettings usual_radial",
     "comparison.compare": "Compared compare",
     "comparison.config": "CompareConfig make_comparison read_comparison",
     "deltas": "Delta Dora Full LoHa LoKr Lora",
     "engine.generate": "Video generate plan_request",
     "engine.generator": "WanVideoGenerator",
     "engine.guide": "Guide guide_from_record",
-    "engine.record": "request_from_record stack_from_record",
+    "engine.record": "radial_from_record request_from_record stack_from_record",
     "engine.request": "GenerationRequest",
     "errors": "DatasetError LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError "
     "RequestError StackError TrainingError UnsupportedLoraError",

@@ -23,10 +23,10 @@ MAY_IMPORT = {
     "attention": {"families"},
     "stack": {"families", "files"},
     "plan": {"families", "files", "media", "stack"},
-    "sampling": {"families", "apply", "plan"},
+    "sampling": {"families", "apply", "attention", "plan"},
     "training": {"checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
-    "engine": {"checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
+    "engine": {"attention", "checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
     "pocket": {"families", "files", "media", "plan", "sampling", "stack", "training"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
     "cli": {

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from ..checks import first_line
 from ..errors import LoraCoreError, RequestError
-from .block_map import BlockMap, radial_map
+from .block_map import BlockMap
 from .geometry import RadialGeometry
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 #: Of a head: what the kernels' matrix products take at least.
 MIN_HEAD_WIDTH = 16
@@ -40,10 +43,10 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Tens
     if q.device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
         what = "torch has no backward pass of flex_attention on a CPU"
         raise RequestError("flex", what, remedy="Take the executor 'gathered'")
-    mask = _block_mask(block_map.geometry, q.device)
+    mask = _block_mask(block_map, q.device)
     if keys is not None:
         mask = copy(mask)
-        mask.mask_mod = _sees(block_map.geometry, q.device, keys)
+        mask.mask_mod = _sees(block_map, q.device, keys)
     try:
         with torch._dynamo.config.patch(
             recompile_limit=_MAX_COMPILATIONS, accumulated_recompile_limit=4 * _MAX_COMPILATIONS
@@ -64,19 +67,23 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask) -> Tensor:
     if not torch.compiler.is_compiling():
         what = "torch.compile is switched off, and without it flex_attention is dense"
         raise RequestError("flex", what, expected="TORCH_COMPILE_DISABLE unset", remedy=_REMEDY)
+    from torch.nn.attention.flex_attention import flex_attention  # every start of a host would wait for it
+
     return flex_attention(q, k, v, block_mask=mask)
 
 
 @lru_cache(maxsize=8)
-def _block_mask(geometry: RadialGeometry, device: torch.device) -> BlockMask:
+def _block_mask(block_map: BlockMap, device: torch.device) -> BlockMask:
     """Return the map as torch wants it; the blocks of keys that hold padding are told apart from whole ones."""
-    blocks = radial_map(geometry).blocks.to(device)
+    from torch.nn.attention.flex_attention import BlockMask
+
+    geometry, blocks = block_map.geometry, block_map.blocks.to(device)
     partial = _has_padding(geometry).to(device)
     return BlockMask.from_kv_blocks(
         *_listed(blocks & partial),
         *_listed(blocks & ~partial),
         BLOCK_SIZE=geometry.block_size,
-        mask_mod=_sees(geometry, device, torch.ones(1, geometry.num_padded, dtype=torch.bool, device=device)),
+        mask_mod=_sees(block_map, device, torch.ones(1, geometry.num_padded, dtype=torch.bool, device=device)),
     )
 
 
@@ -96,10 +103,10 @@ def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sees(
-    geometry: RadialGeometry, device: torch.device, keys: Tensor
+    block_map: BlockMap, device: torch.device, keys: Tensor
 ) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """Return the rule for pairs: the map looked up, and the keys (1 or B, P). It alone would give the right result."""
-    blocks, size = radial_map(geometry).blocks.to(device), geometry.block_size
+    blocks, size = block_map.blocks.to(device), block_map.geometry.block_size
     if len(keys) == 1:
         one = keys[0]
         return lambda item, head, query, key: blocks[query // size, key // size] & one[key]

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .block_map import BlockMap, radial_map
-from .geometry import RadialGeometry
+from .block_map import BlockMap
 
 #: Keys gathered at once, in copies of all keys: more at a time is hardly faster, and takes memory.
 _MAX_COPIES = 2
@@ -30,7 +29,7 @@ def attend_gathered(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: 
     q_BHKSD, k_BHKSD, v_BHKSD = (x.unflatten(2, (-1, size)) for x in (q, k, v))
     keys_BKS = None if keys is None else keys.unflatten(1, (-1, size))
     needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-    chunks, place = _chunks(block_map.geometry, q.device)
+    chunks, place = _chunks(block_map, q.device)
     parts = []
     for rows, columns in chunks:
         inputs = (q_BHKSD, k_BHKSD, v_BHKSD, keys_BKS, rows, columns)
@@ -51,9 +50,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, rows: Tensor, 
 
 
 @lru_cache(maxsize=8)
-def _chunks(geometry: RadialGeometry, device: torch.device) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+def _chunks(block_map: BlockMap, device: torch.device) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
     """Return (rows (G,), columns (G, M)) of each chunk, and the place (K,) of each block in their concatenation."""
-    blocks = radial_map(geometry).blocks
+    blocks = block_map.blocks
     counts = blocks.sum(1)
     chunks: list[tuple[Tensor, Tensor]] = []
     for count in counts.unique().tolist():

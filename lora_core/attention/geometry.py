@@ -92,5 +92,13 @@ def check_block_size(block_size: object) -> None:
 
 def fitting_block_size(tokens_per_frame: int) -> int:
     """Return the usual 128, or for frames of fewer tokens the largest size that they fill, at least 16."""
-    whole = whole_number(tokens_per_frame, "tokens_per_frame", RequestError, low=1)
-    return max(_MIN_BLOCK, min(_DEFAULT_BLOCK, 1 << (whole.bit_length() - 1)))
+    return max(_MIN_BLOCK, min(_DEFAULT_BLOCK, _power_below(tokens_per_frame)))
+
+
+def fitting_thinness(tokens_per_frame: int) -> int:
+    """Return the `thin_below` of a frame: the published 128, or less, so that frames see all of their neighbours."""
+    return min(THIN_BELOW, _power_below(tokens_per_frame))
+
+
+def _power_below(count: int) -> int:
+    return 1 << (count.bit_length() - 1)

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import RequestError
-from .block_map import BlockMap, radial_map
-from .geometry import RadialGeometry
+from .block_map import BlockMap
 
 #: Of a sequence: its mask is 256 MiB. Nobody who asks for sparse attention wants one of gigabytes.
 MAX_TOKENS = 16_384
@@ -29,14 +28,14 @@ def attend_masked(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Te
         what = f"{q.shape[2]:,} tokens would need a mask of {q.shape[2] ** 2 / 2**30:.1f} GiB"
         remedy = "Take the executor 'flex' on CUDA, or 'gathered'"
         raise RequestError("masked", what, expected=f"at most {MAX_TOKENS:,}", remedy=remedy)
-    mask = _mask(block_map.geometry, q.device)
+    mask = _mask(block_map, q.device)
     if keys is not None:
         mask = mask & keys[:, None, None]
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 @lru_cache(maxsize=2)
-def _mask(geometry: RadialGeometry, device: torch.device) -> Tensor:
+def _mask(block_map: BlockMap, device: torch.device) -> Tensor:
     """Return (P, P) bool, queries by keys."""
-    blocks = radial_map(geometry).blocks.to(device)
-    return blocks.repeat_interleave(geometry.block_size, 0).repeat_interleave(geometry.block_size, 1)
+    size = block_map.geometry.block_size
+    return block_map.blocks.to(device).repeat_interleave(size, 0).repeat_interleave(size, 1)

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..attention.controller import RadialController, make_controller
+from ..attention.settings import RadialSettings
 from ..checkpoints.hashes import hashes_of
 from ..checks import typed
 from ..errors import ModelError, RequestError, StackError
@@ -82,6 +84,7 @@ def generate(
     allow_partial: bool = False,
     download: bool = False,
     guide: Guide | None = None,
+    radial: RadialSettings | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -95,6 +98,7 @@ def generate(
         stack: the LoRAs, none by default; loaded for this model unless they are.
         allow_partial: let files through in which some tensors match nothing, of a stack that is not loaded yet.
         download: fetch its repositories on Hugging Face that the local cache lacks.
+        radial: let self-attention leave out pairs of tokens that lie far apart in time; None for dense attention.
         guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
@@ -106,6 +110,7 @@ def generate(
         own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
         guide = replace(guide, stack=own)
         plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
+    controller = None if radial is None else make_controller(model.spec, clip.latent_shape, plan.num_steps, radial)
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
     if guide is not None and guide.takes_pictures and clip.first is not None:
@@ -115,10 +120,20 @@ def generate(
         hashes = hashes_of(model.files)
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
-        latents, frames = _run(model, request, clip, plan, guide, watch, callback)
+        latents, frames = _run(model, request, clip, plan, guide, controller, watch, callback)
     notes = prompt_notes(model, request, loaded, plan) + guide_notes(model, clip, plan, request, guide)
     record = make_record(
-        model, request, clip, loaded, plan, latents, hashes, guide=told, timings=watch.seconds, notes=notes
+        model,
+        request,
+        clip,
+        loaded,
+        plan,
+        latents,
+        hashes,
+        guide=told,
+        radial=controller,
+        timings=watch.seconds,
+        notes=notes,
     )
     video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
     _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
@@ -131,6 +146,7 @@ def _run(
     clip: Clip,
     plan: SamplingPlan,
     guide: Guide | None,
+    radial: RadialController | None,
     watch: _Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
@@ -151,6 +167,7 @@ def _run(
             solver=request.solver,
             seed=request.seed,
             guide=beside,
+            radial=radial,
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)

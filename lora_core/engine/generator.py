@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..attention.settings import RadialSettings
 from ..checkpoints.residency import Offload
 from ..checks import from_settings, showing_settings, typed
 from ..errors import ModelError, RequestError, StackError
@@ -122,16 +123,17 @@ class WanVideoGenerator:
         image: Picture | None = None,
         *,
         guide: Guide | None = None,
+        radial: RadialSettings | None = None,
         callback: StepCallback | None = None,
         **settings: Any,  # they are spelt once, in GenerationRequest, and a name it does not have is refused
     ) -> Video:
         """Make a video with the LoRAs that are loaded; the settings are those of `GenerationRequest`.
 
-        With a guide, the LoRAs of a smaller model steer it besides.
+        With a guide, the LoRAs of a smaller model steer it besides; with `radial`, long clips take less attention.
         """
         named = {"prompt": prompt, "image": image, **settings}
         request = from_settings(GenerationRequest, named, "generate_video", RequestError)
-        return generate(self.model, request, self.loaded, guide=guide, callback=callback)
+        return generate(self.model, request, self.loaded, guide=guide, radial=radial, callback=callback)
 
     def _read(self, stack: LoraStack) -> LoadedStack:
         return load_stack(stack, self.model.spec, allow_partial=self.allow_partial, download=self.download)

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..attention.controller import RadialController
+from ..attention.settings import RadialSettings, settings_from
 from ..checks import known_keys, typed
 from ..errors import RequestError
 from ..families.opened import OpenedModel
@@ -35,6 +37,9 @@ from .request import Clip, GenerationRequest, Picture, open_picture
 RECORD_FORMAT = 1
 #: Of a video with a guide, of which an older version would know nothing.
 STEERED_FORMAT = 2
+#: Of a video whose self-attention left pairs out; it may have a guide as well.
+RADIAL_FORMAT = 3
+_FORMATS = (RECORD_FORMAT, STEERED_FORMAT, RADIAL_FORMAT)
 _PACKAGES = ("wanloom", "diffusers", "transformers", "safetensors", "numpy")
 _PICTURES = ("image", "last_image")
 
@@ -57,17 +62,19 @@ def make_record(
     hashes: Mapping[str, str],
     *,
     guide: GuideFacts | None = None,
+    radial: RadialController | None = None,
     timings: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, object]:
     """Return the record of a video that has just been made; `hashes` are those of the model's files."""
     return {
-        "format": RECORD_FORMAT if guide is None else STEERED_FORMAT,
+        "format": RADIAL_FORMAT if radial is not None else RECORD_FORMAT if guide is None else STEERED_FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "request": _request_row(request, clip),
         "model": _model_row(model, hashes),
         "loras": [_lora_row(entry) for entry in loaded.stack],
         **({} if guide is None else {"guide": _guide_row(guide)}),
+        **({} if radial is None else {"radial": radial.to_dict()}),
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": list(notes),
@@ -111,6 +118,19 @@ def stack_from_record(record: Mapping[str, object]) -> LoraStack:
     stack = LoraStack.from_json(rows, "record")
     verify_hashes(stack)
     return stack
+
+
+@typed(RequestError)
+def radial_from_record(record: Mapping[str, object]) -> RadialSettings | None:
+    """Return how self-attention left pairs out, or None where it did not."""
+    row = _checked(record).get("radial")
+    if row is None:
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("settings"), dict):
+        raise _damaged("radial")
+    if not isinstance(row["settings"].get("dense", {}), dict):
+        raise _damaged("radial")
+    return settings_from(row["settings"], "record")
 
 
 def tensor_sha256(tensor: Tensor) -> str:
@@ -198,8 +218,8 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
 def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
         raise RequestError("record", f"{record!r:.60} is none", expected="the object that a record's JSON stands for")
-    if record.get("format") not in (RECORD_FORMAT, STEERED_FORMAT):
-        expected = f"{RECORD_FORMAT} or {STEERED_FORMAT}"
+    if record.get("format") not in _FORMATS:
+        expected = f"one of {', '.join(map(str, _FORMATS))}"
         raise RequestError("record", f"its format is {record.get('format')!r}", expected=expected)
     for key, kind in (("request", dict), ("loras", list)):
         if not isinstance(record.get(key), kind):

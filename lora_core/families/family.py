@@ -6,6 +6,7 @@ Each family builds its row in `<family>/family.py`; `registry.py` lists the rows
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -44,6 +45,20 @@ class Forward(Protocol):
 
         `sigma` is one noise level or (B,) of them, `text` (1 or B, L, D); of `condition` everything but its texts is
         read.
+        """
+
+
+#: (q, k, v each (B, H, L, D): batch, heads, tokens, width of a head) -> attention (B, H, L, D).
+Attend: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
+
+
+class ReplaceSelfAttention(Protocol):
+    """Another way to compute the self-attention of a network's blocks, for as long as a `with` block lasts."""
+
+    def __call__(self, network: nn.Module, choose: Callable[[int], Attend | None]) -> AbstractContextManager[None]:
+        """Return the context; at each call of a block `choose(block)` says what computes it, None for its own.
+
+        Whatever was there before is back when the context ends. Raises ModelError where another is in place.
         """
 
 
@@ -176,6 +191,22 @@ class Told(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class RadialUse:
+    """How radial attention was used on clips of some length; the words are those of `attention/`.
+
+    Attributes:
+        first_steps, last_steps, first_blocks: what stayed dense: a number of them (int), or a share of all (float).
+    """
+
+    decay: float
+    sink: bool
+    first_steps: int | float
+    last_steps: int | float
+    first_blocks: int | float
+    evidence: str
+
+
+@dataclass(frozen=True, eq=False)
 class Customs:
     """What the users of a family have found out.
 
@@ -185,12 +216,14 @@ class Customs:
         on_base: (base of a LoRA, the model it is put on) -> what is to be said of that, or None.
         strength: (purpose of a LoRA, what its file tells, the expert it acts on) -> at which strengths it is used, or
             None for those that LoRAs of its purpose are used at.
+        radial: (spec, length of a clip against the model's default one) -> how radial attention is used there.
     """
 
     distilled_shift: float | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
     on_base: Callable[[str, ModelSpec], Remark | None] = lambda base, spec: None
     strength: Callable[[str, Told, Expert], UsualStrength | None] = lambda purpose, told, expert: None
+    radial: Callable[[ModelSpec, float], RadialUse | None] = lambda spec, length: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +251,7 @@ class Family:
         fold_padding: let such a network do so.
         prune_width: (network whose modules may be replaced, share to cut) -> target -> what is left of it; None where
             nobody knows how to.
+        self_attention: let its networks' self-attention be computed otherwise; None where nobody knows how to.
         header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
@@ -242,4 +276,5 @@ class Family:
     folds_padding: Callable[[ModelSpec], bool] = lambda spec: False
     fold_padding: Callable[[nn.Module], None] = lambda network: None
     prune_width: Callable[[nn.Module, float], Mapping[str, Kept]] | None = None
+    self_attention: ReplaceSelfAttention | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

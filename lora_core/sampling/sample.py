@@ -7,7 +7,7 @@ Dtype policy: float32 throughout; the networks compute in their own dtype inside
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..apply.attachment import attach
+from ..attention.controller import RadialController, check_controller
 from ..checks import known, typed
 from ..errors import PlanError, RequestError
 from ..experts import Expert
@@ -43,6 +44,7 @@ def sample(
     solver: str = "euler",
     seed: int = 0,
     guide: GuideNetworks | None = None,
+    radial: RadialController | None = None,
     callback: StepCallback | None = None,
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
@@ -60,11 +62,15 @@ def sample(
         solver: a key of `SOLVERS`.
         seed: of the noise that a solver adds on its way (lcm).
         guide: the small model that steers, for a plan with `steering`.
+        radial: lets self-attention leave pairs out; made for the whole plan, of which this one may be a part. The
+            guide's own is left as it is.
         callback: called as `callback(step, num_steps, x0)`.
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
     _check(plan, noise, condition, start)
     check_guide_networks(experts, plan.steering, guide)
+    if radial is not None:
+        check_controller(radial, noise.shape, plan.steps[-1].index)
     with ExitStack() as held:
         for lock in _locks(experts, guide):
             held.enter_context(lock)
@@ -73,7 +79,7 @@ def sample(
         beside = None
         if guide is not None and plan.steering is not None:
             beside = held.enter_context(GuideWalk(guide, plan.steering))
-        walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), beside, callback)
+        walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), beside, radial, callback)
         for expert, steps in spans(plan):
             x = walk.span(expert, steps, x)
         return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
@@ -99,16 +105,20 @@ class _Walk:
     solver: Solver
     fresh_noise: Callable[[], Tensor]
     guide: GuideWalk | None
+    radial: RadialController | None
     callback: StepCallback | None
 
     def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
         """Run the steps of one expert on normalised latents x."""
         network, spec = self.experts.expert(expert), self.experts.spec
         forward = family_of(spec).forward
-        with attach(network, self.plan.route.for_expert(expert), spec) as attachment:
+        loras, radial = self.plan.route.for_expert(expert), self.radial
+        with attach(network, loras, spec) as attachment, nullcontext() if radial is None else radial.on(network):
 
             def velocity(x: Tensor, i: int) -> Tensor:
                 attachment.set_strengths(steps[i].strengths)
+                if radial is not None:
+                    radial.at_step(steps[i].index)
                 v = guided_velocity(forward, network, spec, x, steps[i].sigma, steps[i].cfg, self.condition)
                 place = steps[i].index - self.plan.steps[0].index
                 return v if self.guide is None or not self.guide.acts(place) else v + self.guide.change(x, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...experts import Expert
 from ...wording import said
 from ..base import ModelSpec
-from ..family import Customs, Remark, Told, UsualStrength
+from ..family import Customs, RadialUse, Remark, Told, UsualStrength
 
 #: Rule of `plan/` -> its evidence.
 _EVIDENCE = {
@@ -56,4 +56,20 @@ def _task(name: str) -> str:
     return next((task for task in ("t2v", "i2v") if f"-{task}-" in name), "")
 
 
-CUSTOMS = Customs(5.0, _EVIDENCE, on_base, strength)
+#: The scripts of mit-han-lab/radial-attention: 12 of 50 steps dense, 11 of 40, 2 of 8, 1 of 4. That the last step is
+#: better dense as well is in its issue 51.
+_RADIAL_21 = RadialUse(0.2, True, 0.25, 1, 1, "the published script for Wan 2.1 at 69 frames")
+_RADIAL_22 = RadialUse(0.8, True, 0.25, 1, 1, "the published script for Wan 2.2 at 77 frames")
+_RADIAL_LONG = RadialUse(1.0, True, 2, 1, 2, "arXiv 2506.19852, Wan 2.1 at 161 frames, with a LoRA trained for it")
+#: Between once and twice the usual length, which are what there are figures for.
+_LONG_FROM = 1.5
+
+
+def radial(spec: ModelSpec, length: float) -> RadialUse:
+    """Return how radial attention is used on clips of this length, the model's default one being 1."""
+    if length >= _LONG_FROM:
+        return _RADIAL_LONG
+    return _RADIAL_21 if spec.name.startswith("wan2.1") else _RADIAL_22
+
+
+CUSTOMS = Customs(5.0, _EVIDENCE, on_base, strength, radial)

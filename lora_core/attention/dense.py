@@ -1,0 +1,102 @@
+"""Where attention stays dense all the same: the first and last steps of a run, and the first blocks of a network.
+
+The first steps settle what the video shows: with none of them dense the paper's fall to 12.8 dB beside dense
+attention, with 12 of 50 they reach 23.6 (arXiv 2506.19852, table B). That the last ones matter is what users found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..checks import finite_number, whole_number
+from ..errors import PlanError
+
+#: How far half precision may move a noise level, as a share of it.
+_ROUNDING = 2**-10
+
+
+@dataclass(frozen=True)
+class DenseRule:
+    """What stays dense, of however many steps and blocks: a number of them (int), or a share of all (float, 0 to 1).
+
+    A share is rounded down, but to no less than one.
+
+    Attributes:
+        first_steps, last_steps: of the whole run, whichever expert does them.
+        first_blocks: of each network.
+
+    Raises:
+        PlanError: one is below 0, or a share above 1.
+    """
+
+    first_steps: int | float = 2
+    last_steps: int | float = 1
+    first_blocks: int | float = 2
+
+    def __post_init__(self) -> None:
+        for name in ("first_steps", "last_steps", "first_blocks"):
+            value = getattr(self, name)
+            if not isinstance(value, float):
+                whole_number(value, name, PlanError, low=0)
+            elif not 0 <= finite_number(value, name, PlanError) <= 1:
+                raise PlanError(name, f"{value:g} is no share", expected="0.0 to 1.0, or a whole number of them")
+
+    def of(self, num_steps: int, num_blocks: int) -> DenseParts:
+        """Return what stays dense of a run of so many steps through networks of so many blocks.
+
+        Raises:
+            PlanError: there are fewer than are to stay dense, or nothing is left that would not be.
+        """
+        first, last = (_counted(name, getattr(self, name), num_steps) for name in ("first_steps", "last_steps"))
+        blocks = _counted("first_blocks", self.first_blocks, num_blocks)
+        if first + last >= num_steps:
+            what = f"{first} first and {last} last steps of {num_steps} stay dense, which leaves none"
+            raise PlanError("radial attention", what, remedy="Take more steps, or let fewer be dense")
+        if blocks == num_blocks:
+            what = f"all {num_blocks} blocks stay dense"
+            raise PlanError("first_blocks", what, expected=f"fewer than {num_blocks}")
+        return DenseParts(num_steps, num_blocks, first, last, blocks)
+
+
+def _counted(name: str, value: int | float, count: int) -> int:
+    if isinstance(value, float):
+        return max(1, int(value * count)) if value else 0
+    return whole_number(value, name, PlanError, low=0, high=count)
+
+
+@dataclass(frozen=True)
+class DenseParts:
+    """Which steps and blocks of one run stay dense, in numbers."""
+
+    num_steps: int
+    num_blocks: int
+    first_steps: int
+    last_steps: int
+    first_blocks: int
+
+    def is_dense(self, step: int, block: int) -> bool:
+        """Say whether a block is dense at a step of the whole run, both counted from 0."""
+        radial_steps = range(self.first_steps, self.num_steps - self.last_steps)
+        return step not in radial_steps or block < self.first_blocks
+
+    @property
+    def share(self) -> float:
+        """The share of all self-attentions of the run that stay dense."""
+        radial = (self.num_steps - self.first_steps - self.last_steps) * (self.num_blocks - self.first_blocks)
+        return 1 - radial / (self.num_steps * self.num_blocks)
+
+
+def step_at(sigma: float, sigmas: Sequence[float]) -> int:
+    """Return the step, counted from 0, that a network asked at this noise level works for.
+
+    A solver may ask between the levels it walks along; what lies between two belongs to the step that goes down there.
+
+    Args:
+        sigma: the noise level; a host may have rounded it to half precision.
+        sigmas: of the whole run, one more than it has steps, falling.
+    """
+    nearest = min(range(len(sigmas) - 1), key=lambda i: abs(sigmas[i] - sigma))
+    if abs(sigmas[nearest] - sigma) <= _ROUNDING * sigma:
+        return nearest
+    return max(0, sum(level > sigma for level in sigmas[:-1]) - 1)
