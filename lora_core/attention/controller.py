@@ -19,7 +19,10 @@ from ..families.registry import family_of
 from .block_map import BlockMap, radial_map
 from .dense import DenseParts, step_at
 from .executors import attend
-from .settings import RadialSettings, geometry_of, require_self_attention
+from .settings import RadialSettings, geometry_of, require_self_attention, usual_length
+
+#: Times the usual length: at 480x832 half of the pairs are left at once it, a third at twice (docs/long-video.md).
+_PAYS_FROM = 2
 
 
 @dataclass(eq=False)
@@ -71,6 +74,18 @@ class RadialController:
     def cost(self) -> float:
         """Multiplications of all self-attentions of the run against those of dense ones."""
         return self.dense.share + (1 - self.dense.share) * self.block_map.cost
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what is to be said of it: what is left, what that saves, and whether it is likely to pay."""
+        frames = self.block_map.geometry.num_frames
+        usual = usual_length(self.spec)
+        kept = f"radial attention: {self.block_map.density:.0%} of the pairs of {frames} latent frames are kept"
+        notes = [f"{kept}, which leaves {self.cost:.0%} of the run's work in self-attention"]
+        if frames < _PAYS_FROM * usual:
+            notes.append(
+                f"radial attention: it hardly pays below about {_PAYS_FROM * usual} latent frames, twice the usual"
+            )
+        return tuple(notes)
 
     def to_dict(self) -> dict[str, object]:
         """Return settings and what they come to as plain data for a record."""

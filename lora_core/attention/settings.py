@@ -49,12 +49,16 @@ def settings_from(row: Mapping[str, Any], where: str) -> RadialSettings:
 
 def usual_radial(spec: ModelSpec, num_latent_frames: int) -> RadialSettings:
     """Return the settings that a model was shown with at about this length, or those of the nearest there are."""
-    usual = (spec.default_clip.num_frames - 1) // spec.vae_stride[0] + 1
-    use = family_of(spec).customs.radial(spec, num_latent_frames / usual)
+    use = family_of(spec).customs.radial(spec, num_latent_frames / usual_length(spec))
     if use is None:
         return RadialSettings()
     dense = DenseRule(use.first_steps, use.last_steps, use.first_blocks)
     return RadialSettings(use.decay, use.sink, dense=dense, source=use.evidence)
+
+
+def usual_length(spec: ModelSpec) -> int:
+    """Return the latent frames of a model's default clip."""
+    return (spec.default_clip.num_frames - 1) // spec.vae_stride[0] + 1
 
 
 def geometry_of(spec: ModelSpec, latent_shape: Sequence[int], settings: RadialSettings) -> RadialGeometry:

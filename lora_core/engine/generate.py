@@ -122,6 +122,7 @@ def generate(
     with model.lock:
         latents, frames = _run(model, request, clip, plan, guide, controller, watch, callback)
     notes = prompt_notes(model, request, loaded, plan) + guide_notes(model, clip, plan, request, guide)
+    notes += () if controller is None else controller.notes()
     record = make_record(
         model,
         request,

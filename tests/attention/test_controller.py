@@ -83,6 +83,7 @@ def test_a_video_differs_little_where_the_first_steps_stay_dense_and_its_record_
     settings = RadialSettings(dense=DenseRule(2, 1, 1))
     video = generate(model, request, radial=settings)
     assert 0 < np.abs(video.frames.astype(int) - dense.frames).mean() < 5  # of 255
+    assert any(note.startswith("radial attention: ") for note in video.notes)
     assert video.record["format"] == 3
     assert video.record["radial"]["density"] == round(radial_map(geometry_of(model.spec, LATENTS, settings)).density, 4)
     assert radial_from_record(dense.record) is None
@@ -192,6 +193,17 @@ def test_a_family_that_nobody_has_told_how_is_refused(monkeypatch):
     assert str(refused.value) == (
         "radial attention: its self-attention cannot be replaced in Toy One. Sample this model without it."
     )
+
+
+def test_it_says_what_is_left_and_where_that_hardly_pays():
+    spec = registry.spec_named("wan2.2-t2v-a14b")
+    short, long = (make_controller(spec, (1, 16, frames, 60, 104), 40, RadialSettings()) for frames in (21, 42))
+    assert short.notes() == (
+        "radial attention: 45% of the pairs of 21 latent frames are kept, "
+        "which leaves 57% of the run's work in self-attention",
+        "radial attention: it hardly pays below about 42 latent frames, twice the usual",
+    )
+    assert len(long.notes()) == 1
 
 
 def test_the_cost_counts_what_stays_dense():
