@@ -21,9 +21,6 @@ from .dense import DenseParts, step_at
 from .executors import attend
 from .settings import RadialSettings, geometry_of, require_self_attention, usual_length
 
-#: Times the usual length: at 480x832 half of the pairs are left at once it, a third at twice (docs/long-video.md).
-_PAYS_FROM = 2
-
 
 @dataclass(eq=False)
 class RadialController:
@@ -77,14 +74,11 @@ class RadialController:
 
     def notes(self) -> tuple[str, ...]:
         """Return what is to be said of it: what is left, what that saves, and whether it is likely to pay."""
-        frames = self.block_map.geometry.num_frames
-        usual = usual_length(self.spec)
+        frames, long = self.block_map.geometry.num_frames, 2 * usual_length(self.spec) - 1
         kept = f"radial attention: {self.block_map.density:.0%} of the pairs of {frames} latent frames are kept"
         notes = [f"{kept}, which leaves {self.cost:.0%} of the run's work in self-attention"]
-        if frames < _PAYS_FROM * usual:
-            notes.append(
-                f"radial attention: it hardly pays below about {_PAYS_FROM * usual} latent frames, twice the usual"
-            )
+        if frames < long:  # at 480x832 half of the pairs are left, and a third at twice the length
+            notes.append(f"radial attention: it hardly pays below about {long} latent frames, twice the usual length")
         return tuple(notes)
 
     def to_dict(self) -> dict[str, object]:

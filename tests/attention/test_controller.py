@@ -197,11 +197,11 @@ def test_a_family_that_nobody_has_told_how_is_refused(monkeypatch):
 
 def test_it_says_what_is_left_and_where_that_hardly_pays():
     spec = registry.spec_named("wan2.2-t2v-a14b")
-    short, long = (make_controller(spec, (1, 16, frames, 60, 104), 40, RadialSettings()) for frames in (21, 42))
+    short, long = (make_controller(spec, (1, 16, frames, 60, 104), 40, RadialSettings()) for frames in (21, 41))
     assert short.notes() == (
         "radial attention: 45% of the pairs of 21 latent frames are kept, "
         "which leaves 57% of the run's work in self-attention",
-        "radial attention: it hardly pays below about 42 latent frames, twice the usual",
+        "radial attention: it hardly pays below about 41 latent frames, twice the usual length",
     )
     assert len(long.notes()) == 1
 
