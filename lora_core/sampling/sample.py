@@ -62,8 +62,8 @@ def sample(
         solver: a key of `SOLVERS`.
         seed: of the noise that a solver adds on its way (lcm).
         guide: the small model that steers, for a plan with `steering`.
-        radial: lets self-attention leave pairs out; made for the whole plan, of which this one may be a part. The
-            guide's own is left as it is.
+        radial: lets self-attention leave pairs out; made for the whole plan, of which this one may be a part. A guide
+            with networks of its own stays dense.
         callback: called as `callback(step, num_steps, x0)`.
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
