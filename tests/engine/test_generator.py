@@ -211,7 +211,12 @@ def test_a_cancelled_video_leaves_a_generator_that_works(generator, loras, stop)
 
 
 def test_generate_video_takes_every_setting_of_a_request():
-    settings = set(inspect.signature(WanVideoGenerator.generate_video).parameters) - {"self", "guide", "callback"}
+    settings = set(inspect.signature(WanVideoGenerator.generate_video).parameters) - {
+        "self",
+        "guide",
+        "radial",
+        "callback",
+    }
     assert settings == {field.name for field in fields(GenerationRequest)}
     defaults = inspect.signature(WanVideoGenerator.generate_video).parameters
     for field in fields(GenerationRequest):
