@@ -211,12 +211,8 @@ def test_a_cancelled_video_leaves_a_generator_that_works(generator, loras, stop)
 
 
 def test_generate_video_takes_every_setting_of_a_request():
-    settings = set(inspect.signature(WanVideoGenerator.generate_video).parameters) - {
-        "self",
-        "guide",
-        "radial",
-        "callback",
-    }
+    taken = set(inspect.signature(WanVideoGenerator.generate_video).parameters)
+    settings = taken - {"self", "guide", "radial", "callback"}
     assert settings == {field.name for field in fields(GenerationRequest)}
     defaults = inspect.signature(WanVideoGenerator.generate_video).parameters
     for field in fields(GenerationRequest):
