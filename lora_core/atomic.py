@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
+from .wording import said
 
 #: What stands for the standard output where JSON may be written to it.
 STDOUT = ("-", "/dev/stdout")
@@ -60,7 +61,9 @@ def check_target(path: str | Path) -> Path:
         return target
     found = next((kind for is_kind, kind in _KINDS if is_kind(mode)), None)
     if found is not None:
-        raise OutputError(path, f"{found} has this name", expected="a file, or a new name", remedy="Choose another")
+        raise OutputError(
+            path, said("{found} has this name", found=found), expected="a file, or a new name", remedy="Choose another"
+        )
     if not os.access(target, os.W_OK):
         raise OutputError(path, "may not be written to", remedy="Choose another name, or allow it")
     return target
@@ -72,19 +75,31 @@ def real_target(path: Path) -> Path:
         target = Path(os.path.realpath(path))
         long = next((part for part in target.parts if len(os.fsencode(part)) > _MAX_NAME_BYTES), None)
         if long is not None:
-            what = f"a name of {len(os.fsencode(long))} bytes"
-            raise OutputError(f"{path!s:.60}…", what, expected=f"at most {_MAX_NAME_BYTES}", remedy="Shorten it")
+            what = said("a name of {count} bytes", count=len(os.fsencode(long)))
+            raise OutputError(
+                f"{path!s:.60}…",
+                what,
+                expected=said("at most {most}", most=_MAX_NAME_BYTES),
+                remedy="Shorten it",
+            )
         folder = next(folder for folder in target.parents if os.path.lexists(folder))
         if not folder.is_dir():
             raise OutputError(
-                path, f"{folder} is a file", expected="a folder to write into", remedy="Choose another path"
+                path,
+                said("{folder} is a file", folder=folder),
+                expected="a folder to write into",
+                remedy="Choose another path",
             )
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(path, f"may not write into {folder}", remedy="Choose a folder you may write to")
+            raise OutputError(
+                path, said("may not write into {folder}", folder=folder), remedy="Choose a folder you may write to"
+            )
         with suppress(FileNotFoundError):
             target.stat()
     except (OSError, ValueError) as error:
-        raise OutputError(path, f"cannot be written: {error}", remedy="Choose another path") from error
+        raise OutputError(
+            path, said("cannot be written: {error}", error=error), remedy="Choose another path"
+        ) from error
     return target
 
 
@@ -189,7 +204,9 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(path, f"cannot be written: {error}", remedy="Free space or choose another path") from error
+        raise OutputError(
+            path, said("cannot be written: {error}", error=error), remedy="Free space or choose another path"
+        ) from error
 
 
 @contextmanager

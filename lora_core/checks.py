@@ -18,6 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin
 
 from .errors import LoraCoreError
+from .wording import Said, joined, said
 
 Settings = TypeVar("Settings")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,23 +36,40 @@ _MAX_NAME_COMPARED = 200
 def finite_number(value: object, where: str, error: type[LoraCoreError]) -> float:
     """Return `value` as a float, refusing what is no number, a boolean, infinite or NaN."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise error(where, f"{value!r} is not a number", expected="a finite real number")
+        raise error(
+            where,
+            said("{value!r} is not a number", value=value),
+            expected="a finite real number",
+            remedy="Give a number",
+        )
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise error(where, f"{number} is not finite", expected="a finite real number")
+        raise error(
+            where,
+            said("{number} is not finite", number=number),
+            expected="a finite real number",
+            remedy="Give a finite number",
+        )
     return number
 
 
 def whole_number(value: object, where: str, error: type[LoraCoreError], *, low: int, high: int | None = None) -> int:
     """Return `value` if it is a whole number from `low` to `high`."""
-    expected = f"at least {low}" if high is None else f"{low} to {high}"
+    expected = said("at least {least}", least=low) if high is None else said("{low} to {high}", low=low, high=high)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise error(where, f"{value!r} is not a whole number", expected=expected)
+        raise error(
+            where, said("{value!r} is not a whole number", value=value), expected=expected, remedy="Give a whole number"
+        )
     if value < low or (high is not None and value > high):
-        raise error(where, f"{value} is out of range", expected=expected)
+        raise error(
+            where,
+            said("{value} is out of range", value=value),
+            expected=expected,
+            remedy="Choose a number in that range",
+        )
     return value
 
 
@@ -60,7 +78,12 @@ def number_in_text(text: str, where: str, error: type[LoraCoreError]) -> float:
     try:
         return finite_number(float(text), where, error)
     except ValueError:
-        raise error(where, f"{text.strip()!r:.60} is not a number", expected="a finite real number") from None
+        raise error(
+            where,
+            said("{text!r:.60} is not a number", text=text.strip()),
+            expected="a finite real number",
+            remedy="Give a number",
+        ) from None
 
 
 def number_text(number: float) -> str:
@@ -78,11 +101,13 @@ def shape_text(shape: Sequence[int], empty: str = "") -> str:
     return "x".join(map(str, shape)) or empty
 
 
-def first_few(cases: Iterable[str], num_shown: int = 3, *, between: str = ", ") -> str:
+def first_few(cases: Iterable[str], num_shown: int = 3, *, between: Literal[", ", "; "] = ", ") -> Said:
     """Name the first few cases, and count the others: `a, b, c and 4 more`."""
     cases = list(cases)
-    text = between.join(cases[:num_shown])
-    return f"{text} and {len(cases) - num_shown} more" if len(cases) > num_shown else text
+    first = cases[:num_shown]
+    text = joined("; ", first) if between == "; " else joined(", ", first)
+    more = len(cases) - num_shown
+    return said("{first} and {more} more", first=text, more=more) if more > 0 else text
 
 
 def counted(count: int, noun: str) -> str:
@@ -107,7 +132,12 @@ def known(value: object, choices: Iterable[str], where: str, error: type[LoraCor
     valid = list(choices)
     if isinstance(value, str) and value in valid:
         return value
-    raise error(where, f"unknown value {value!r:.80}", expected=nearest(str(value), valid))
+    raise error(
+        where,
+        said("unknown value {value!r:.80}", value=value),
+        expected=nearest(str(value), valid),
+        remedy="Choose one that there is",
+    )
 
 
 def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: type[LoraCoreError]) -> None:
@@ -116,15 +146,22 @@ def known_keys(keys: Iterable[str], valid: Iterable[str], where: str, error: typ
     unknown = [key for key in keys if key not in choices]
     if unknown:
         names = first_few((f"{key!r:.60}" for key in unknown), _NUM_KEYS_SHOWN)
-        expected = "; ".join(dict.fromkeys(nearest(key, choices) for key in unknown[:_NUM_KEYS_SHOWN]))
-        raise error(where, f"unknown key{'s' if len(unknown) > 1 else ''} {names}", expected=expected)
+        expected = joined("; ", dict.fromkeys(nearest(key, choices) for key in unknown[:_NUM_KEYS_SHOWN]))
+        raise error(
+            where,
+            said("unknown keys {names}" if len(unknown) > 1 else "unknown key {names}", names=names),
+            expected=expected,
+            remedy="Correct or remove it",
+        )
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> Said:
     """Say which of `choices` was probably meant, or all of them when nothing is alike."""
     valid = list(choices)
     alike = difflib.get_close_matches(name[:_MAX_NAME_COMPARED].lower(), valid, n=1, cutoff=0.5)
-    return f"nearest: {alike[0]!r}" if alike else f"one of {', '.join(valid)}"
+    if alike:
+        return said("nearest: {first!r}", first=alike[0])
+    return said("one of {names}", names=", ".join(valid))
 
 
 def parse_json(text: str | bytes, where: str, expected: str, error: type[LoraCoreError]) -> object:
@@ -133,14 +170,23 @@ def parse_json(text: str | bytes, where: str, expected: str, error: type[LoraCor
     Bytes are taken in any Unicode encoding, with its mark or without: PowerShell writes UTF-16.
     """
     if len(text) > MAX_TEXT_LENGTH:
-        raise error(where, f"{len(text):,} letters of JSON", expected=f"at most {MAX_TEXT_LENGTH:,}")
+        raise error(
+            where,
+            said("{count:,} letters of JSON", count=len(text)),
+            expected=said("at most {most:,}", most=MAX_TEXT_LENGTH),
+            remedy="Shorten it",
+        )
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as fault:
-        place = f"{fault.msg} at line {fault.lineno}, column {fault.colno}"
-        raise error(where, f"not JSON: {place}", expected=expected) from None
+        place = said("{what} at line {line}, column {column}", what=fault.msg, line=fault.lineno, column=fault.colno)
+        raise error(
+            where, said("not JSON: {place}", place=place), expected=expected, remedy="Correct the text"
+        ) from None
     except (_DuplicateKeyError, RecursionError, ValueError) as fault:  # UnicodeDecodeError, too
-        raise error(where, f"not usable JSON: {fault}", expected=expected) from None
+        raise error(
+            where, said("not usable JSON: {fault}", fault=fault), expected=expected, remedy="Correct the text"
+        ) from None
 
 
 class _DuplicateKeyError(Exception):
@@ -171,7 +217,12 @@ def typed(error: type[LoraCoreError]) -> Callable[[Callable[P, R]], Callable[P, 
                 if not _is_a(value, kind):
                     expected = str(plain.__annotations__[name]).replace(" | ", " or ")
                     where = plain.__qualname__.removesuffix(".__init__")
-                    raise error(where, f"{name} is {value!r:.60}", expected=expected)
+                    raise error(
+                        where,
+                        said("{name} is {value!r:.60}", name=name, value=value),
+                        expected=expected,
+                        remedy="Give it another value",
+                    )
             return function(*args, **kwargs)
 
         return checked

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from .wording import Said, form_of, joined, plain, said
+
 
 class LoraCoreError(Exception):
     """`<where>: <what> (<expected>). <remedy>`, the base of every error this package raises on purpose.
@@ -18,24 +20,31 @@ class LoraCoreError(Exception):
     """
 
     def __init__(self, where: object, what: str, *, expected: str = "", remedy: str = "") -> None:
-        self.where = str(where)
+        self.where = where if isinstance(where, str) else str(where)
         self.what = what
         self.expected = expected
         self.remedy = remedy
-        super().__init__(self._message())
+        super().__init__(str(self.said))
 
-    def _message(self) -> str:
-        text = f"{_beginning(self.where)}: {_beginning(self.what)}"
-        if self.expected:
-            text += f" ({_beginning(self.expected)})"
-        if self.remedy:
-            text += f". {self.remedy}"
-        return text + "."
+    @property
+    def said(self) -> Said:
+        """The whole message, with the phrases and values it is made of."""
+        place, what = _beginning(self.where), _beginning(plain(self.what))
+        expected, remedy = _beginning(plain(self.expected)), plain(self.remedy)
+        parts = {"where": place, "what": what}
+        if expected and remedy:
+            return said("{where}: {what} ({expected}). {remedy}.", expected=expected, remedy=remedy, **parts)
+        if expected:
+            return said("{where}: {what} ({expected}).", expected=expected, **parts)
+        return (
+            said("{where}: {what}. {remedy}.", remedy=remedy, **parts) if remedy else said("{where}: {what}.", **parts)
+        )
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as plain data, from which `error_from` makes it again in another process."""
         parts = {"where": self.where, "what": self.what, "expected": self.expected, "remedy": self.remedy}
-        return {"kind": type(self).__name__, **parts}
+        forms = {name: form_of(text) for name, text in parts.items() if isinstance(text, Said)}
+        return {"kind": type(self).__name__, **parts, "forms": forms}
 
 
 #: A value longer than this was no value, and nobody reads on.
@@ -89,7 +98,7 @@ class TrainingError(LoraCoreError):
 @contextmanager
 def located(where: str) -> Iterator[None]:
     """Put `where` before the place that an error of ours inside names."""
-    with relocated(lambda inner: f"{where} {inner}".rstrip()):
+    with relocated(lambda inner: joined(" ", [where, inner]) if inner else where):
         yield
 
 
@@ -111,4 +120,9 @@ def error_from(told: Mapping[str, Any]) -> LoraCoreError:
     """
     kind = globals().get(told["kind"])
     known = kind if isinstance(kind, type) and issubclass(kind, LoraCoreError) else LoraCoreError
-    return known(told["where"], told["what"], expected=told["expected"], remedy=told["remedy"])
+    forms = told.get("forms", {})
+    parts = {name: Said(told[name], forms[name]) if name in forms else told[name] for name in _PARTS}
+    return known(parts.pop("where"), parts.pop("what"), **parts)
+
+
+_PARTS = ("where", "what", "expected", "remedy")

@@ -10,11 +10,17 @@ from comfy_api.latest import io
 
 from ..lora_core import LoraCoreError, ModelError
 from ..lora_core.wording import form_of
+from .faults import for_page, tell, told, without_paths
 from .sockets import CATEGORY
 
 
 class Node(io.ComfyNode):
     """A node of the extension; the first line of its docstring is its description."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if (execute := vars(cls).get("execute")) is not None:
+            cls.execute = classmethod(told(execute.__func__))
 
     @classmethod
     def name(cls) -> str:
@@ -27,7 +33,9 @@ class Node(io.ComfyNode):
         try:
             check()
         except LoraCoreError as error:
-            return str(error)
+            shown = for_page(error)
+            tell(shown)
+            return str(shown)
         return True
 
 
@@ -38,6 +46,7 @@ def schema(node: type[Node], **fields: Any) -> io.Schema:
 
 def shown(text: str) -> dict[str, Any]:
     """Return what a page shows of a node's text: the text in English, and what to say it by in another language."""
+    text = without_paths(text)
     return {"text": [str(text)], "said": [form_of(text)]}
 
 
@@ -53,6 +62,7 @@ class Missing:
 
     def __init__(self, where: str, what: str, remedy: str) -> None:
         self._reason = (where, what, remedy)
+        tell(MissingOutputError(where, what, remedy=remedy))  # the error itself arises in a node of the host
 
     def __getattr__(self, name: str) -> Any:
         where, what, remedy = self._reason

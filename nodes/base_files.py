@@ -12,6 +12,7 @@ from comfy.sd import CLIP, VAE
 from ..lora_core import ModelError
 from ..lora_core.families.wan.pocket import POCKET_MODELS, pocket_paths
 from ..lora_core.families.wan.sources import find_sources
+from ..lora_core.wording import said
 from .sockets import WanModelHandle
 
 #: The trainer's keys that name files -> the model folders they are looked for in.
@@ -52,8 +53,8 @@ def base_files(model: WanModelHandle, clip: CLIP | None, vae: VAE | None, named:
     files = own | given | named
     for key, what in (("text_encoder", "text encoder"), ("vae", "VAE")):
         if key not in files and not is_pocket:
-            remedy = f"Choose one in LoadWanModel, connect one, or add the line {key}=FILE to 'settings'"
-            raise ModelError("TrainLoraFromClips", f"no {what} for the training", remedy=remedy)
+            remedy = said("Choose one in LoadWanModel, connect one, or add the line {key}=FILE to 'settings'", key=key)
+            raise ModelError("TrainLoraFromClips", said("no {what} for the training", what=what), remedy=remedy)
     return files
 
 
@@ -86,8 +87,10 @@ def _of_patcher(part: CLIP | VAE, kind: str, key: str) -> str:
         path = remembered[1][_LOADERS[remembered[0].__name__]]
         path = path[0] if isinstance(path, (list, tuple)) and len(path) == 1 else path
     if not isinstance(path, (str, Path)):
-        remedy = f"Disconnect it where LoadWanModel has one, or add the line {key}=FILE to 'settings'"
-        raise ModelError("TrainLoraFromClips", f"nobody knows the file that this {kind} came from", remedy=remedy)
+        remedy = said("Disconnect it where LoadWanModel has one, or add the line {key}=FILE to 'settings'", key=key)
+        raise ModelError(
+            "TrainLoraFromClips", said("nobody knows the file that this {kind} came from", kind=kind), remedy=remedy
+        )
     return str(path)
 
 
@@ -97,5 +100,5 @@ def _found(key: str, name: str) -> str:
     for folder in FILE_KEYS[key]:
         if folder in folder_paths.folder_names_and_paths and (path := folder_paths.get_full_path(folder, name)):
             return path
-    expected = f"a file's name as ComfyUI lists it under {' or '.join(FILE_KEYS[key])}"
-    raise ModelError(key, f"no file {name!r:.80} there", expected=expected, remedy="Check its name")
+    expected = said("a file's name as ComfyUI lists it under {file_keys}", file_keys=" or ".join(FILE_KEYS[key]))
+    raise ModelError(key, said("no file {name!r:.80} there", name=name), expected=expected, remedy="Check its name")

@@ -96,7 +96,7 @@ def _examined(folder: Path, settings: ClipSettings, spec: ModelSpec) -> tuple[Sa
     try:
         diagnosis.check()
     except DatasetError as error:
-        lines.append(said("warning: no training would start from them. {error}", error=str(error)))
+        lines.append(said("warning: no training would start from them. {error}", error=error.said))
     with tempfile.TemporaryDirectory(prefix="wanloom-clips-") as scratch:
         file = Path(scratch) / "sheet.png"
         note = save_sheet_of_files(diagnosis, spec, file) if diagnosis.clips else ""

@@ -14,6 +14,7 @@ import folder_paths
 
 from ..lora_core.errors import DatasetError
 from ..lora_core.training.clips.layout import NO_CLIPS, is_clip, natural, read_layout
+from ..lora_core.wording import said
 
 EXAMPLES = "example clips (built in)"
 #: The name of a model folder, for the yaml file in which ComfyUI's users say where theirs are.
@@ -65,7 +66,7 @@ def _allowed(path: str) -> Path:
     roots = [*_roots(), *(Path(os.path.abspath(other)) for other in others)]
     if not any(folder.is_relative_to(root) for root in roots):
         what = "is outside of the folders that ComfyUI may read"
-        remedy = f"Put the clips there, or name their folder as {EXTRA} in extra_model_paths.yaml"
+        remedy = said("Put the clips there, or name their folder as {extra} in extra_model_paths.yaml", extra=EXTRA)
         raise DatasetError(path, what, expected="a folder in ComfyUI's input, output or temp", remedy=remedy)
     return folder
 

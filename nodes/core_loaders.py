@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from ..lora_core import ModelError
 from ..lora_core.checks import first_line
+from ..lora_core.wording import said
 
 #: Choice of weight dtype -> what core's loader takes for it, as in its UNETLoader.
 WEIGHT_DTYPES: dict[str, dict[str, object]] = {
@@ -64,5 +65,8 @@ def _opening(path: Path, expected: str) -> Iterator[None]:
     except (RuntimeError, ValueError, KeyError, AttributeError, SafetensorError) as error:
         remedy = "Choose another file; if this one was downloaded, compare its size with the original's"
         raise ModelError(
-            path.name, f"ComfyUI cannot open it: {first_line(error)}", expected=expected, remedy=remedy
+            path.name,
+            said("ComfyUI cannot open it: {error}", error=first_line(error)),
+            expected=expected,
+            remedy=remedy,
         ) from error

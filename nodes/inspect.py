@@ -75,7 +75,7 @@ def _account(path: Path, spec: ModelSpec | None) -> tuple[str, Mapping[str, str]
     try:
         report = lora_core.inspect_lora(path, spec=spec)
     except LoraCoreError as error:
-        return said("refused: {error}", error=str(error)), _metadata(path)
+        return said("refused: {error}", error=for_page(error).said), _metadata(path)
     return report.text(), report.metadata
 
 
@@ -94,4 +94,4 @@ def _heat_map(path: Path) -> np.ndarray:
     try:
         return delta_image([lora_core.read_lora(path, allow_partial=True)])
     except LoraCoreError as error:
-        return message_image(f"There is no heat map of a file that is refused.\n{error}")
+        return message_image(f"There is no heat map of a file that is refused.\n{for_page(error)}")

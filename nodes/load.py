@@ -266,9 +266,11 @@ def _choose(high_noise: str, low_noise: str, text_encoder: str, vae: str) -> Wan
 def _choose_pocket(model: str, low_noise: str, text_encoder: str, vae: str) -> WanSources:
     others = [name for name in (low_noise, text_encoder, vae) if name not in (AUTO, NONE)]
     if others:
-        remedy = f"Choose '{AUTO}' and '{NONE}', or another high-noise model"
+        remedy = said("Choose '{auto}' and '{none}', or another high-noise model", auto=AUTO, none=NONE)
         raise ModelError(
-            "LoadWanModel", f"the pocket model brings all its parts, and {others[0]!r} is no part of it", remedy=remedy
+            "LoadWanModel",
+            said("the pocket model brings all its parts, and {first!r} is no part of it", first=others[0]),
+            remedy=remedy,
         )
     return find_sources(model)
 
@@ -276,5 +278,9 @@ def _choose_pocket(model: str, low_noise: str, text_encoder: str, vae: str) -> W
 def _file(folder: str, name: str) -> Path:
     path = folder_paths.get_full_path(folder, name)
     if path is None:
-        raise ModelError(name, f"no such file in the folder {folder!r}", remedy="Refresh the list and choose another")
+        raise ModelError(
+            name,
+            said("no such file in the folder {folder!r}", folder=folder),
+            remedy="Refresh the list and choose another",
+        )
     return Path(path)

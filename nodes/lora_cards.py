@@ -17,6 +17,7 @@ from aiohttp import web
 from ..lora_core.errors import LoraCoreError, StackError
 from ..lora_core.files.containers.opening import CONTAINERS
 from ..lora_core.stack.finding import find_lora
+from ..lora_core.wording import said
 from .folders import lora_files, lora_folders
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def card_of(name: str) -> LoraCard:
     from ..lora_core.files.card import read_card
 
     if Path(name).suffix.lower() not in CONTAINERS:
-        raise StackError(name, "is no LoRA file", expected=f"one of {', '.join(CONTAINERS)}")
+        raise StackError(
+            name,
+            "is no LoRA file",
+            expected=said("one of {names}", names=", ".join(CONTAINERS)),
+            remedy="Choose a LoRA file",
+        )
     return read_card(find_lora(name, lora_folders()))
 
 
@@ -135,7 +141,7 @@ async def _or_missing(answer: Callable[[], web.StreamResponse]) -> web.StreamRes
     try:
         return await asyncio.to_thread(answer)
     except LoraCoreError as error:
-        return web.json_response({"error": str(error)}, status=404)
+        return web.json_response({"error": str(for_page(error)), "said": form_of(for_page(error).said)}, status=404)
 
 
 def _version(file: Path) -> str:

@@ -116,5 +116,11 @@ def _summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:
     if start_at_step is not None and end_at_step is not None and start_at_step >= end_at_step:
-        what = f"start_at_step {start_at_step} is not before end_at_step {end_at_step}"
-        raise PlanError("Sampler6Step", what, expected="at least one step to do")
+        what = said(
+            "start_at_step {start_at_step} is not before end_at_step {end_at_step}",
+            start_at_step=start_at_step,
+            end_at_step=end_at_step,
+        )
+        raise PlanError(
+            "Sampler6Step", what, expected="at least one step to do", remedy="Lower start_at_step, or raise end_at_step"
+        )

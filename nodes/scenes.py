@@ -13,7 +13,7 @@ from ..lora_core import ModelError, ModelSpec
 from ..lora_core.engine.scenes import Scene, scenes_from_json
 from ..lora_core.errors import located
 from ..lora_core.stack.row_files import files_of
-from ..lora_core.wording import joined
+from ..lora_core.wording import joined, said
 from .base import Node, schema, shown
 from .folders import fingerprint
 from .production import SceneDefaults, clip_of, decode, plan_takes, sample_takes, stack_of
@@ -123,11 +123,18 @@ def _check_scenes(text: str | None) -> None:
 def _check_model(spec: ModelSpec, vae: VAE) -> None:
     if spec.image_conditioned:
         remedy = "Use Sampler6Step with WanImageToVideo, or a T2V or TI2V model"
-        raise ModelError("SceneLoras", f"{spec.title} continues a picture, and scenes have none", remedy=remedy)
+        raise ModelError(
+            "SceneLoras", said("{spec} continues a picture, and scenes have none", spec=spec.title), remedy=remedy
+        )
     channels = vae.latent_channels
     if channels != spec.latent_channels:
-        expected = f"{spec.latent_channels} for {spec.title}"
-        raise ModelError("SceneLoras", f"the VAE has {channels} channels", expected=expected, remedy="Choose its VAE")
+        expected = said("{latent_channels} for {spec}", latent_channels=spec.latent_channels, spec=spec.title)
+        raise ModelError(
+            "SceneLoras",
+            said("the VAE has {channels} channels", channels=channels),
+            expected=expected,
+            remedy="Choose its VAE",
+        )
 
 
 def _files(scene: Scene) -> Iterator[Any]:

@@ -63,7 +63,12 @@ class WanModelHandle:
     def expert(self, name: Expert) -> ModelPatcher:
         found = self.low_noise if name == "low_noise" else self.high_noise
         if found is None:
-            raise ModelError(self.spec.title, "it has no high-noise expert", expected="a pair of experts")
+            raise ModelError(
+                self.spec.title,
+                "it has no high-noise expert",
+                expected="a pair of experts",
+                remedy="Connect a pair of experts",
+            )
         return found
 
     def experts(self) -> Iterator[tuple[Expert, ModelPatcher]]:

@@ -112,7 +112,12 @@ def _check(model: WanModelHandle, guide: WanModelHandle) -> None:
     probe = torch.stack([torch.zeros(model.spec.latent_channels), torch.ones(model.spec.latent_channels)])
     scaled = [one.low_noise.model.process_latent_in(probe[..., None, None, None]) for one in (model, guide)]
     if not torch.allclose(*scaled):
-        raise ModelError(_NAME, "the guide scales its latents otherwise", expected="a model on the same latents")
+        raise ModelError(
+            _NAME,
+            "the guide scales its latents otherwise",
+            expected="a model on the same latents",
+            remedy="Choose another guide",
+        )
 
 
 def _report(model: WanModelHandle, guide: WanModelHandle) -> Said:

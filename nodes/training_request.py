@@ -14,6 +14,7 @@ import comfy.model_management
 from ..lora_core.checks import known, known_keys
 from ..lora_core.errors import TrainingError, relocated
 from ..lora_core.training.presets import PRESETS
+from ..lora_core.wording import said
 from .base_files import named_files
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class TrainingRequest:
             raise TrainingError("settings", what, remedy="Train by a reward with `lora-core train`")
         widgets = {*_OWN_KEYS, *(key for key, value in self.numbers.items() if value)}
         if both := [key for key in keys if key in widgets]:
-            raise TrainingError("settings", f"{both[0]!r} is set by a widget too", remedy="Leave the line out")
+            raise TrainingError(
+                "settings", said("{first!r} is set by a widget too", first=both[0]), remedy="Leave the line out"
+            )
         if self.num_previews and "preview_every" in keys:
             raise TrainingError("settings", "'preview_every' is set by 'previews' too", remedy="Set 'previews' to 0")
         return keys
@@ -112,4 +115,9 @@ def check_name(name: str) -> None:
     stripped = name.strip()
     if not stripped or stripped != Path(stripped).name or stripped.startswith(".") or set('\\/:*?"<>|') & set(stripped):
         expected = "a word such as my_style, without slashes"
-        raise TrainingError("name", f"{name!r:.80} is no name for files", expected=expected)
+        raise TrainingError(
+            "name",
+            said("{name!r:.80} is no name for files", name=name),
+            expected=expected,
+            remedy="Choose another name",
+        )

@@ -21,7 +21,7 @@ from ..lora_core.training.result import read_record
 from ..lora_core.training.run_folder import RunFolder
 from ..lora_core.training.standing import Standing, standing_of
 from ..lora_core.training.summary import summary_of
-from ..lora_core.wording import Said, joined, said
+from ..lora_core.wording import Said, joined, plain, said
 from .clip_folders import files_in
 from .folders import trainings_folder
 from .live_training import LiveTraining
@@ -87,7 +87,7 @@ def _standing(folder: RunFolder, config: TrainConfig) -> Standing:
     except TrainingError as error:
         if not folder.config.is_file():
             raise
-        what = f"the name {config.name!r} is taken: {error.what}"
+        what = said("the name {config!r} is taken: {what}", config=config.name, what=error.what)
         remedy = "Choose another name, or the same settings to go on with it"
         raise TrainingError("name", what, remedy=remedy) from error
 

@@ -25,6 +25,7 @@ from ..lora_core import SOLVERS, RequestError, SamplingPlan, StepPlan
 from ..lora_core.sampling.noise import noise_stream
 from ..lora_core.sampling.sample import spans
 from ..lora_core.sampling.solvers import Solver
+from ..lora_core.wording import said
 from .bridge import bind, with_shift
 from .guide_walk import GuideWalk
 from .sockets import WanModelHandle
@@ -139,13 +140,20 @@ def _check(request: Request) -> None:
     guided, steering = request.plan.guided_steps, request.plan.steering
     if guided and request.negative is None:
         remedy = "Connect a negative prompt, if only an empty one, or set cfg to 1"
-        raise RequestError("Sampler6Step", f"cfg {guided[0].cfg:g} without a negative prompt", remedy=remedy)
+        raise RequestError(
+            "Sampler6Step", said("cfg {cfg:g} without a negative prompt", cfg=guided[0].cfg), remedy=remedy
+        )
     if steering is not None and steering.is_guided and request.negative is None:
         remedy = "Connect a negative prompt, if only an empty one, or set the guide's cfg to 1"
         raise RequestError("SteerByModel", "the guide's cfg is not 1 and there is no negative prompt", remedy=remedy)
     for name, conditioning in (("positive", request.positive), ("negative", request.negative)):
         if conditioning is not None and not conditioning:
-            raise RequestError("Sampler6Step", f"the {name} conditioning is empty", expected="at least one prompt")
+            raise RequestError(
+                "Sampler6Step",
+                said("the {name} conditioning is empty", name=name),
+                expected="at least one prompt",
+                remedy="Connect a prompt",
+            )
 
 
 def _noise(samples: Tensor, request: Request) -> Tensor:

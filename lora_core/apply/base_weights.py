@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..wording import said
 
 #: How a layer holds its weight: as numbers to multiply with; packed, and unpacked at every call; packed, and multiplied
 #: as it is; or out of reach while the layer runs.
@@ -54,7 +55,11 @@ def _is_plain(layer: Layer) -> bool:
 
 def _read_plain(layer: Layer, dtype: torch.dtype) -> Tensor:
     if layer.weight.is_meta:
-        raise ModelError(type(layer).__name__, "its weight is not loaded while the layer runs (meta device)")
+        raise ModelError(
+            type(layer).__name__,
+            "its weight is not loaded while the layer runs (meta device)",
+            remedy="Load the model whole before it is used",
+        )
     return layer.weight.detach().to(dtype)
 
 
@@ -112,7 +117,11 @@ def _read_unknown(layer: Layer, dtype: torch.dtype) -> Tensor:
     """Ask a tensor subclass (torchao's, quanto's) for its numbers."""
     weight = layer.weight
     if type(weight) in _PLAIN_TYPES:
-        raise ModelError(type(layer).__name__, f"its weight is packed as {weight.dtype} in an unknown way")
+        raise ModelError(
+            type(layer).__name__,
+            said("its weight is packed as {dtype} in an unknown way", dtype=weight.dtype),
+            remedy="Open it from safetensors or GGUF weights",
+        )
     return weight.dequantize().to(dtype)
 
 

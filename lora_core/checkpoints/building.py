@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..checks import shape_text
 from ..errors import ModelError
+from ..wording import said
 
 
 def build_module(build: Callable[[], Any], state: Mapping[str, Tensor], where: object) -> nn.Module:
@@ -22,7 +23,11 @@ def build_module(build: Callable[[], Any], state: Mapping[str, Tensor], where: o
         with init_empty_weights(include_buffers=False):
             module: nn.Module = build()
     except (TypeError, ValueError) as error:
-        raise ModelError(where, f"its configuration cannot be used: {error}") from error
+        raise ModelError(
+            where,
+            said("its configuration cannot be used: {error}", error=error),
+            remedy="Download it again, or choose another file",
+        ) from error
     check_state({name: tuple(t.shape) for name, t in module.state_dict().items()}, state, where)
     module.load_state_dict(dict(state), strict=True, assign=True)
     return module
@@ -41,4 +46,4 @@ def check_state(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tenso
         expected = shape_text(wanted[shapes[0]])
         faults.append(f"{len(shapes)} tensors have another shape, first {shapes[0]!r} with {got}, not {expected}")
     if faults:
-        raise ModelError(where, "; ".join(faults))
+        raise ModelError(where, "; ".join(faults), remedy="Download it again, or choose another file")

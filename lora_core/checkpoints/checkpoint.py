@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..checks import first_line
 from ..errors import ModelError
+from ..wording import said
 from .archive import archive_fault, is_archive
 from .limits import excess_of
 
@@ -76,7 +77,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         shapes.update(file_shapes)
         metadata.update(file_metadata)
     if not shapes:
-        raise ModelError(path, "holds no tensors")
+        raise ModelError(path, "holds no tensors", remedy="Choose another file")
     if (found := excess_of(shapes)) is not None:
         raise ModelError(path, found[0], expected=found[1], remedy="Download it again")
     return Checkpoint(path, files, shapes, metadata)
@@ -87,33 +88,63 @@ def read_json_file(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(path, f"cannot be read as JSON: {error}") from error
+        raise ModelError(
+            path, said("cannot be read as JSON: {error}", error=error), remedy="Download it again"
+        ) from error
     if not isinstance(content, dict):
-        raise ModelError(path, f"holds a {type(content).__name__}", expected="a JSON object")
+        raise ModelError(
+            path,
+            said("holds a {kind}", kind=type(content).__name__),
+            expected="a JSON object",
+            remedy="Download it again",
+        )
     return content
 
 
 def _weight_files(path: Path) -> tuple[Path, ...]:
     if path.is_file():
         if path.suffix not in CHECKPOINT_SUFFIXES:
-            raise ModelError(path, f"unknown kind of file {path.suffix!r}", expected=", ".join(CHECKPOINT_SUFFIXES))
+            raise ModelError(
+                path,
+                said("unknown kind of file {suffix!r}", suffix=path.suffix),
+                expected=", ".join(CHECKPOINT_SUFFIXES),
+                remedy="Choose another file",
+            )
         return (path,)
     if not path.is_dir():
-        raise ModelError(path, "no such file or folder")
+        raise ModelError(path, "no such file or folder", remedy="Check the path")
     for name in _FOLDER_WEIGHTS:
         if (path / name).is_file():
             return _shards(path / name) if name.endswith(".json") else (path / name,)
-    raise ModelError(path, "the folder holds no weights", expected=f"{_FOLDER_WEIGHTS[1]} or {_FOLDER_WEIGHTS[3]}")
+    raise ModelError(
+        path,
+        "the folder holds no weights",
+        expected=said(
+            "{first} or {second}",
+            first=_FOLDER_WEIGHTS[1],
+            second=_FOLDER_WEIGHTS[3],
+        ),
+        remedy="Put them there, or name a file",
+    )
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
     names = read_json_file(index).get("weight_map")
     if not isinstance(names, dict):
-        raise ModelError(index, "has no weight_map")
+        raise ModelError(index, "has no weight_map", remedy="Download it again")
     files = tuple(index.parent / name for name in sorted(set(names.values())))
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise ModelError(index.parent, f"{len(missing)} of {len(files)} shards are missing, first {missing[0]!r}")
+        raise ModelError(
+            index.parent,
+            said(
+                "{count} of {all} shards are missing, first {first!r}",
+                count=len(missing),
+                all=len(files),
+                first=missing[0],
+            ),
+            remedy="Download the missing ones",
+        )
     return files
 
 
@@ -133,7 +164,9 @@ def _read_safetensors_header(file: Path) -> tuple[dict[str, tuple[int, ...]], di
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no dict
             return shapes, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ModelError(file, f"damaged or no safetensors file: {error}", remedy="Download it again") from error
+        raise ModelError(
+            file, said("damaged or no safetensors file: {error}", error=error), remedy="Download it again"
+        ) from error
 
 
 def _read_gguf_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
@@ -149,7 +182,7 @@ def _read_gguf_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
         texts = {name: reader.fields[name].contents() for name in _GGUF_TEXTS if name in reader.fields}
         return shapes, {name: str(text) for name, text in texts.items()}
     except Exception as error:  # the reader trusts its file: a damaged one raises whatever comes of it
-        what = f"damaged or no GGUF file: {first_line(error)}"
+        what = said("damaged or no GGUF file: {error}", error=first_line(error))
         raise ModelError(file, what, remedy="Download it again") from error
 
 
@@ -162,11 +195,17 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise ModelError(file, f"damaged or no safetensors file: {error}", remedy="Download it again") from error
+        raise ModelError(
+            file, said("damaged or no safetensors file: {error}", error=error), remedy="Download it again"
+        ) from error
     except RuntimeError as error:  # torch's own, when the system grants no mapping of this size
         gigabytes = f"{file.stat().st_size / 1e9:.1f} GB"
         remedy = "Add memory or swap, or use an 8-bit or GGUF file"
-        raise ModelError(file, f"its {gigabytes} cannot be mapped: {first_line(error)}", remedy=remedy) from error
+        raise ModelError(
+            file,
+            said("its {gigabytes} cannot be mapped: {error}", gigabytes=gigabytes, error=first_line(error)),
+            remedy=remedy,
+        ) from error
 
 
 def _read_pickle(file: Path) -> dict[str, Tensor]:
@@ -178,10 +217,14 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for a damaged or unsafe pickle
-        raise ModelError(file, f"no safe PyTorch file of tensors: {first_line(error)}") from error
+        raise ModelError(
+            file,
+            said("no safe PyTorch file of tensors: {error}", error=first_line(error)),
+            remedy="Choose a safetensors file",
+        ) from error
     plain = (torch.Tensor, torch.nn.Parameter)
     if not isinstance(state, dict) or not all(type(t) in plain and not t.is_nested for t in state.values()):
-        raise ModelError(file, "is not a plain dictionary of dense tensors")
+        raise ModelError(file, "is not a plain dictionary of dense tensors", remedy="Choose a safetensors file")
     if not all(isinstance(name, str) for name in state):
-        raise ModelError(file, "has a key that is no tensor's name")
+        raise ModelError(file, "has a key that is no tensor's name", remedy="Choose a safetensors file")
     return state

@@ -6,6 +6,7 @@ import torch
 
 from ..checks import first_line
 from ..errors import ModelError
+from ..wording import said
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -15,7 +16,11 @@ def usable_device(device: str | torch.device) -> torch.device:
         torch.zeros(1, device=chosen).item()  # "meta" has sizes and no numbers
     except (RuntimeError, AssertionError, TypeError) as error:
         remedy = "Choose auto, or whichever of cpu, cuda and mps this machine has"
-        raise ModelError("device", f"{str(device)!r} cannot be used: {first_line(error)}", remedy=remedy) from error
+        raise ModelError(
+            "device",
+            said("{device!r} cannot be used: {error}", device=str(device), error=first_line(error)),
+            remedy=remedy,
+        ) from error
     return chosen
 
 

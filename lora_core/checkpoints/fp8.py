@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..checks import shape_text
 from ..errors import ModelError
+from ..wording import said
 
 _FP8_FORMATS = {"float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
 FP8_DTYPES = frozenset(_FP8_FORMATS.values())
@@ -103,7 +104,12 @@ def split_fp8(
     if unknown:
         path, kind = next(iter(unknown.items()))
         expected = " or ".join(_FP8_FORMATS)
-        raise ModelError(where, f"{len(unknown)} layers are quantised as {kind!r}, first {path!r}", expected=expected)
+        raise ModelError(
+            where,
+            said("{count} layers are quantised as {kind!r}, first {path!r}", count=len(unknown), kind=kind, path=path),
+            expected=expected,
+            remedy="Choose another file of the model",
+        )
     plain: dict[str, Tensor] = {}
     layers: dict[str, tuple[Tensor, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -146,13 +152,23 @@ def _formats(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], where: 
             path = name.removesuffix(_FORMAT_LEAF)
             what = f"the description of layer {path!r}"
             if tensor.dtype != torch.uint8 or tensor.ndim != 1:
-                raise ModelError(where, f"{what} is {shape_text(tensor.shape)} of {tensor.dtype}", expected="its bytes")
+                raise ModelError(
+                    where,
+                    said("{what} is {shape} of {dtype}", what=what, shape=shape_text(tensor.shape), dtype=tensor.dtype),
+                    expected="its bytes",
+                    remedy="Download it again",
+                )
             formats[path] = str(_parsed(bytes(tensor.tolist()), where, what).get("format"))
     if _HEADER_ENTRY in metadata:
         what = f"its metadata entry {_HEADER_ENTRY!r}"
         layers = _parsed(metadata[_HEADER_ENTRY], where, what).get("layers", {})
         if not isinstance(layers, dict) or not all(isinstance(layer, dict) for layer in layers.values()):
-            raise ModelError(where, f"{what} cannot be read", expected='{"layers": {name: {"format": ...}}}')
+            raise ModelError(
+                where,
+                said("{what} cannot be read", what=what),
+                expected='{"layers": {name: {"format": ...}}}',
+                remedy="Download it again",
+            )
         formats.update({path.removeprefix(prefix): str(layer.get("format")) for path, layer in layers.items()})
     return formats
 
@@ -161,9 +177,16 @@ def _parsed(content: str | bytes, where: object, what: str) -> dict[str, Any]:
     try:
         parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelError(where, f"{what} cannot be read: {error}") from error
+        raise ModelError(
+            where, said("{what} cannot be read: {error}", what=what, error=error), remedy="Download it again"
+        ) from error
     if not isinstance(parsed, dict):
-        raise ModelError(where, f"{what} cannot be read: it is a {type(parsed).__name__}", expected="a JSON object")
+        raise ModelError(
+            where,
+            said("{what} cannot be read: it is a {name}", what=what, name=type(parsed).__name__),
+            expected="a JSON object",
+            remedy="Download it again",
+        )
     return parsed
 
 

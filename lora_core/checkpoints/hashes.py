@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..atomic import replacing
 from ..errors import ModelError, OutputError
+from ..wording import said
 
 #: File -> [its size, when it was last written in nanoseconds, its sha256].
 Table = dict[str, list[int | str]]
@@ -52,7 +53,9 @@ def _row(file: Path, kept: Mapping[str, list[int | str]]) -> list[int | str]:
             return row
         return [status.st_size, status.st_mtime_ns, file_sha256(file)]
     except OSError as error:
-        raise ModelError(file, f"cannot be read: {error.strerror or error}") from error
+        raise ModelError(
+            file, said("cannot be read: {error}", error=error.strerror or error), remedy="Check its permissions"
+        ) from error
 
 
 def file_sha256(file: Path) -> str:

@@ -9,6 +9,7 @@ from ..checks import known_keys, parse_json, whole_number
 from ..errors import RequestError, located
 from ..sampling.noise import MAX_SEED
 from ..stack.stack import LoraStack
+from ..wording import said
 
 _FORM = '[{"prompt": "a cat runs", "length": 49, "preset": "neon"}, {"prompt": "it stops"}]'
 _KEYS = ("prompt", "length", "preset", "loras", "negative", "seed")
@@ -35,10 +36,12 @@ class Scene:
     def from_json(cls, form: object) -> Scene:
         """Read one scene; files and presets are not touched."""
         if not isinstance(form, Mapping):
-            raise RequestError("", f"{form!r} is no scene", expected='{"prompt": ...}')
+            raise RequestError(
+                "", said("{form!r} is no scene", form=form), expected='{"prompt": ...}', remedy="Correct the row"
+            )
         known_keys(map(str, form), _KEYS, "", RequestError)
         if form.get("prompt") is None:
-            raise RequestError("prompt", "there is none", expected="a text, perhaps empty")
+            raise RequestError("prompt", "there is none", expected="a text, perhaps empty", remedy="Write one")
         if form.get("preset") is not None and form.get("loras") is not None:
             raise RequestError("preset", "the scene has loras too", remedy="Keep one of them, or put all into a preset")
         length, loras, seed = form.get("length"), form.get("loras"), form.get("seed")
@@ -57,7 +60,7 @@ def scenes_from_json(text: str) -> tuple[Scene, ...]:
     rows = parse_json(text, "scenes", _FORM, RequestError)
     if not isinstance(rows, list) or not rows:
         what = "there is none" if rows == [] else "no list of scenes"
-        raise RequestError("scenes", what, expected=_FORM)
+        raise RequestError("scenes", what, expected=_FORM, remedy="Add a scene")
     scenes = []
     for number, row in enumerate(rows, 1):
         with located(f"scene {number}"):
@@ -68,5 +71,5 @@ def scenes_from_json(text: str) -> tuple[Scene, ...]:
 def _text(form: Mapping[str, object], key: str) -> str | None:
     value = form.get(key)
     if value is not None and not isinstance(value, str):
-        raise RequestError(key, f"{value!r} is no text", expected="a text")
+        raise RequestError(key, said("{value!r} is no text", value=value), expected="a text", remedy="Write a text")
     return value

@@ -70,8 +70,8 @@ def find_twin(path: str | Path) -> Path:
             path, what, expected="high_noise/low_noise, HIGH/LOW, HN/LN or a final _h/_l", remedy=remedy
         )
     if not path.parent.is_dir():
-        raise LoraFileError(path.parent, "the folder cannot be read")
-    what, expected = "the other expert's file is not beside it", f"looked for {', '.join(names)}"
+        raise LoraFileError(path.parent, "the folder cannot be read", remedy="Check its permissions")
+    what, expected = "the other expert's file is not beside it", said("looked for {names}", names=", ".join(names))
     raise LoraFileError(path, what, expected=expected, remedy="Put it there under that name, or name the file yourself")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..checks import shape_text
 from ..errors import LoraMismatchError, ModelError
+from ..wording import said
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,8 +142,13 @@ class ModelSpec:
             owner = _submodule(module, path)
             if owner is not None and _has(owner, parameter):
                 return path, parameter
-        expected = f"nearest {near!r}" if (near := self.nearest(target)) else ""
-        raise LoraMismatchError(type(module).__name__, f"no parameter for the target {target!r}", expected=expected)
+        expected = said("nearest {near!r}", near=near) if (near := self.nearest(target)) else ""
+        raise LoraMismatchError(
+            type(module).__name__,
+            said("no parameter for the target {target!r}", target=target),
+            expected=expected,
+            remedy="Choose a LoRA made for this model",
+        )
 
     def kind_of(self, target: str) -> ModuleKind:
         """Return the kind of module that a target belongs to."""
@@ -173,7 +179,12 @@ class ModelSpec:
                 shape_text(spec.shapes[differing], "one number") if differing in spec.shapes else "missing"
                 for spec in (low_noise, self)
             )
-            what = f"the low-noise expert is no twin of {high_noise}: its {differing!r} is {theirs}"
+            what = said(
+                "the low-noise expert is no twin of {high_noise}: its {differing!r} is {theirs}",
+                high_noise=high_noise,
+                differing=differing,
+                theirs=theirs,
+            )
             raise ModelError(where, what, expected=ours, remedy="Give the two files of one model")
 
     @cached_property

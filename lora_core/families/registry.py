@@ -10,6 +10,7 @@ from torch import nn
 from ..checkpoints.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, read_json_file
 from ..errors import ModelError
 from ..experts import EXPERTS, Expert
+from ..wording import said
 from .base import ModelSpec, parameter_shapes, target_of
 from .family import Customs, Family, Shapes
 from .opened import Opener
@@ -28,8 +29,13 @@ def family_of(spec: ModelSpec) -> Family:
     """Return the family that a spec names, or say that it is not known."""
     if (family := find_family(spec)) is not None:
         return family
-    expected = f"a model of {', '.join(family.title for family in FAMILIES)}"
-    raise ModelError(spec.title, f"its family {spec.family!r} is not known", expected=expected)
+    expected = said("a model of {names}", names=", ".join(family.title for family in FAMILIES))
+    raise ModelError(
+        spec.title,
+        said("its family {family!r} is not known", family=spec.family),
+        expected=expected,
+        remedy="Name one of them",
+    )
 
 
 def customs_of(spec: ModelSpec) -> Customs:
@@ -72,8 +78,14 @@ def spec_named(model: str) -> ModelSpec:
             return family.spec(model)
     embedded = [word for family in FAMILIES for word in family.embedded]
     if model not in embedded and not Path(model).exists():
-        expected = f"{', '.join(embedded)}, a checkpoint, or one of {', '.join(spec_names())}"
-        raise ModelError(model, "is no file and no model's name", expected=expected)
+        expected = said(
+            "{embedded}, a checkpoint, or one of {spec_names}",
+            embedded=", ".join(embedded),
+            spec_names=", ".join(spec_names()),
+        )
+        raise ModelError(
+            model, "is no file and no model's name", expected=expected, remedy="Check the name or the path"
+        )
     return opener(model)(model).spec
 
 
@@ -84,7 +96,12 @@ def checkpoint_named(text: str) -> Path:
     model, expert = named
     opened = opener(model)(model)
     if opened.spec.num_experts == 1 and expert == "high_noise":
-        raise ModelError(text, f"{opened.spec.title} has one expert", expected=f"{model}:low_noise")
+        raise ModelError(
+            text,
+            said("{spec} has one expert", spec=opened.spec.title),
+            expected=f"{model}:low_noise",
+            remedy="Name that one",
+        )
     return opened.files["low" if expert == "low_noise" and opened.spec.num_experts == 2 else "high"]
 
 
@@ -96,7 +113,9 @@ def expert_named(text: str) -> tuple[str, Expert] | None:
     if expert not in EXPERTS:
         if not any(model in family.embedded for family in FAMILIES):
             return None
-        raise ModelError(text, f"there is no expert {expert!r}", expected=" or ".join(EXPERTS), remedy="Name one")
+        raise ModelError(
+            text, said("there is no expert {expert!r}", expert=expert), expected=" or ".join(EXPERTS), remedy="Name one"
+        )
     return model, expert
 
 

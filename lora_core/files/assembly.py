@@ -24,7 +24,9 @@ from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_o
 from .shares import shared_out
 from .verdict import check_shape, judge_nothing_applied, judge_size
 
-UNSUPPORTED_KIND = Heading(UnsupportedLoraError, "{n} tensor{s} {are} of a kind that is not supported")
+UNSUPPORTED_KIND = Heading(
+    UnsupportedLoraError, "{n} tensor{s} {are} of a kind that is not supported", remedy="Choose another LoRA"
+)
 UNMATCHED = Heading(
     LoraMismatchError,
     "{n} tensor{s} {match} nothing in the model",

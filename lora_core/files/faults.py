@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..checks import first_few
 from ..errors import LoraCoreError, LoraFileError, LoraMismatchError, UnsupportedLoraError
-from ..wording import Said
+from ..wording import Said, joined, plain, said
 
 #: The class raised when a file has faults of several: the first that applies.
 _RANK: tuple[type[LoraCoreError], ...] = (UnsupportedLoraError, LoraFileError, LoraMismatchError)
@@ -30,8 +30,13 @@ class Heading:
     @property
     def of_one(self) -> Said:
         """What is wrong, of one case."""
-        text = counted(self.text, 1)
-        return Said(text, {"say": text, "with": {}})
+        return plain(self.text if isinstance(self.text, Said) else counted(self.text, 1))
+
+    def of(self, count: int) -> Said:
+        """What is wrong, of so many cases; the translations know it of one."""
+        if count == 1 or isinstance(self.text, Said):
+            return self.of_one
+        return Said(counted(self.text, count), said("{what} (x {count})", what=self.of_one, count=count).form)
 
 
 @dataclass
@@ -56,9 +61,11 @@ class Faults:
         if not cases:
             return
         headings = sorted(cases, key=lambda heading: _RANK.index(heading.error))
-        what = "; ".join(_describe(heading, cases[heading]) for heading in headings)
+        what = joined("; ", [_describe(heading, cases[heading]) for heading in headings])
         final = [heading for heading in headings if not heading.partial] or headings
-        remedy = ". ".join(dict.fromkeys(heading.remedy for heading in final if heading.remedy))
+        remedy = joined(
+            ". ", [plain(text) for text in dict.fromkeys(heading.remedy for heading in final if heading.remedy)]
+        )
         raise headings[0].error(where, what, remedy=remedy)
 
 
@@ -74,8 +81,8 @@ def counted(text: str, count: int) -> str:
     )
 
 
-def _describe(heading: Heading, cases: list[str]) -> str:
-    text = counted(heading.text, len(cases))
-    named = first_few(case for case in cases if case)
-    named = f": {named}" if named else ""
-    return f"{text}{named} ({heading.expected})" if heading.expected else f"{text}{named}"
+def _describe(heading: Heading, cases: list[str]) -> Said:
+    what = heading.of(len(cases))
+    if named := first_few(case for case in cases if case):
+        what = joined(": ", [what, named])
+    return said("{what} ({expected})", what=what, expected=plain(heading.expected)) if heading.expected else what

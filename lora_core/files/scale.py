@@ -131,7 +131,9 @@ def scale_beside(file: TensorFile, ranks: Mapping[str, int]) -> tuple[Scale | No
     except FileNotFoundError:
         return None, ""
     except (OSError, ValueError) as error:
-        raise LoraFileError(path, f"it cannot be read: {error}", remedy="Repair it or move it away") from error
+        raise LoraFileError(
+            path, said("it cannot be read: {error}", error=error), remedy="Repair it or move it away"
+        ) from error
     others = _strangers(file.path)
     if others:
         return None, said(
@@ -187,12 +189,25 @@ def _pattern(path: Path, source: str, table: Any, convert: Callable[[float], Any
     if isinstance(table, str):
         table = _object(path, f"a pattern in {source}", table)
     if not isinstance(table or {}, Mapping):
-        raise LoraFileError(path, f"a pattern in {source} is no table: {table!r:.60}", remedy="Repair it")
+        raise LoraFileError(
+            path,
+            said("a pattern in {source} is no table: {table!r:.60}", source=source, table=table),
+            remedy="Repair it",
+        )
     for pattern in table or {}:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise LoraFileError(path, f"the pattern {pattern!r:.60} in {source} is malformed: {error}") from error
+            raise LoraFileError(
+                path,
+                said(
+                    "the pattern {pattern!r:.60} in {source} is malformed: {error}",
+                    pattern=pattern,
+                    source=source,
+                    error=error,
+                ),
+                remedy="Repair it",
+            ) from error
     return {key: convert(_checked(path, source, value)) for key, value in (table or {}).items()}
 
 
@@ -204,7 +219,7 @@ def _matching(table: Mapping[str, Any], module: str, default: Any) -> Any:
 def _checked(path: Path, source: str, value: Any) -> float:
     number = _number(value)
     if number is None or not math.isfinite(number) or number == 0:
-        what = f"{source} states the scale {value!r:.40}"
+        what = said("{source} states the scale {value!r:.40}", source=source, value=value)
         raise LoraFileError(path, what, expected="a finite number other than 0", remedy="Repair or remove it")
     return number
 
@@ -220,7 +235,11 @@ def _object(path: Path, what: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LoraFileError(path, f"{what} is not readable: {error}", remedy="Repair it or move it away") from error
+        raise LoraFileError(
+            path, said("{what} is not readable: {error}", what=what, error=error), remedy="Repair it or move it away"
+        ) from error
     if not isinstance(value, dict):
-        raise LoraFileError(path, f"{what} is not a table", expected="PEFT's configuration", remedy="Repair it")
+        raise LoraFileError(
+            path, said("{what} is not a table", what=what), expected="PEFT's configuration", remedy="Repair it"
+        )
     return value

@@ -14,7 +14,9 @@ from .parts import MISFIT, TWICE, Address, Parts, Unfit
 
 #: A norm over the outputs of all modules together is none of the single ones.
 INSEPARABLE = Heading(
-    UnsupportedLoraError, "{n} fused target{s} {have} a magnitude of the inputs, which cannot be split"
+    UnsupportedLoraError,
+    "{n} fused target{s} {have} a magnitude of the inputs, which cannot be split",
+    remedy="Choose another LoRA",
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..deltas import Delta
 from ..errors import LoraFileError
+from ..wording import said
 
 
 def checked(read: Callable[[str], Tensor], path: Path) -> Callable[[str], Tensor]:
@@ -20,7 +21,12 @@ def checked(read: Callable[[str], Tensor], path: Path) -> Callable[[str], Tensor
         tensor = read(name)
         num_bad = num_not_finite(tensor)
         if num_bad:
-            what = f"tensor {name!r} has {num_bad:,} of {tensor.numel():,} values that are NaN or infinite"
+            what = said(
+                "tensor {name!r} has {num_bad:,} of {all:,} values that are NaN or infinite",
+                name=name,
+                num_bad=num_bad,
+                all=tensor.numel(),
+            )
             remedy = "Its training diverged or the file is damaged; use an earlier checkpoint"
             raise LoraFileError(path, what, expected="finite numbers", remedy=remedy)
         return tensor

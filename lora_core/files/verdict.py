@@ -9,7 +9,7 @@ from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, UnsupportedLoraError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..families.family import Family
-from ..wording import said
+from ..wording import joined, said
 from .account import Account
 from .faults import Faults, Heading
 from .origin import foreign_model
@@ -21,7 +21,7 @@ WRONG_SHAPE = Heading(
     remedy="Switch allow_partial on to apply the others",
     partial=True,
 )
-CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supported")
+CONTROL = Heading(UnsupportedLoraError, "it is a control LoRA, which is not supported", remedy="Choose another LoRA")
 
 
 def check_shape(target: str, delta: Delta, spec: ModelSpec, family: Family | None) -> None:
@@ -66,19 +66,34 @@ def judge_size(
     if theirs is None or ours is None or theirs == ours:
         return
     size = family.origin.size(theirs)
-    made_for = f"a {size} LoRA (width {theirs})" if size else f"a LoRA for a transformer of width {theirs}"
-    remedy = f"Choose a LoRA made for {spec.title}" + (f", or a {size} model" if size else "")
-    faults.put_first(
-        Heading(LoraMismatchError, f"this is {made_for} and the model is {spec.title} (width {ours})", remedy=remedy)
-    )
+    if size:
+        whose = said("this is a {size} LoRA (width {theirs})", size=size, theirs=theirs)
+        remedy = said("Choose a LoRA made for {model}, or a {size} model", model=spec.title, size=size)
+    else:
+        whose = said("this is a LoRA for a transformer of width {theirs}", theirs=theirs)
+        remedy = said("Choose a LoRA made for {model}", model=spec.title)
+    what = said("{whose} and the model is {model} (width {ours})", whose=whose, model=spec.title, ours=ours)
+    faults.put_first(Heading(LoraMismatchError, what, remedy=remedy))
 
 
 def judge_nothing_applied(faults: Faults, spec: ModelSpec, family: Family | None, account: Account) -> None:
     """Add that nothing in the file applies to the model, and whose LoRA it looks like."""
     unmatched = [record for record in account if record.status == "unmatched"]
     foreign = foreign_model((record.name for record in unmatched or account), family)
-    looks = f"it looks like a LoRA for {foreign}; " if foreign else ""
     near_miss = not foreign and any(record.nearest for record in unmatched)
-    corrects = "Correct its names after the nearest ones, or choose" if near_miss else "Choose"
-    text = f"{looks}none of its {len(account)} tensor{'s' if len(account) > 1 else ''} applies to {spec.title}"
-    faults.put_first(Heading(LoraMismatchError, text, remedy=f"{corrects} a LoRA made for {spec.title}"))
+    what = said(
+        "its tensor does not apply to {model}"
+        if len(account) == 1
+        else "none of its {count} tensors applies to {model}",
+        count=len(account),
+        model=spec.title,
+    )
+    if foreign:
+        what = joined("; ", [said("it looks like a LoRA for {foreign}", foreign=foreign), what])
+    remedy = said(
+        "Correct its names after the nearest ones, or choose a LoRA made for {model}"
+        if near_miss
+        else "Choose a LoRA made for {model}",
+        model=spec.title,
+    )
+    faults.put_first(Heading(LoraMismatchError, what, remedy=remedy))

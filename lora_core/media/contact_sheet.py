@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..atomic import replacing
 from ..checks import typed
 from ..errors import OutputError
+from ..wording import said
 from .video import check_frames
 
 _PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
@@ -53,10 +54,20 @@ def contact_sheet(
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise OutputError(path, f"cannot write a contact sheet as {path.suffix!r}", expected=".png")
+        raise OutputError(
+            path,
+            said("cannot write a contact sheet as {suffix!r}", suffix=path.suffix),
+            expected=".png",
+            remedy="Change the ending of the name",
+        )
     strips = [_strip(frames, path, num_columns, cell) for frames in rows]
     if not strips or len(strips) != len(labels):
-        raise OutputError(path, f"has {len(labels)} labels for {len(strips)} clips", expected="one label per clip")
+        raise OutputError(
+            path,
+            said("has {count} labels for {clips} clips", count=len(labels), clips=len(strips)),
+            expected="one label per clip",
+            remedy="Give one for each",
+        )
     sheet = _draw_sheet(strips, labels, title, num_columns, cell)
     with replacing(path) as temporary:
         sheet.save(temporary)

@@ -17,6 +17,7 @@ import numpy as np
 from ..atomic import check_target, replacing
 from ..checks import nearest
 from ..errors import OutputError
+from ..wording import said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,12 @@ def check_figure(path: str | Path) -> None:
     """Raise what `save_figure` would raise for this path, before anything is drawn."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise OutputError(path, f"unknown picture format {suffix!r}", expected=nearest(suffix, FORMATS))
+        raise OutputError(
+            path,
+            said("unknown picture format {suffix!r}", suffix=suffix),
+            expected=nearest(suffix, FORMATS),
+            remedy="Change the ending of the name",
+        )
     check_target(path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import RequestError
+from ..wording import said
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -15,7 +16,9 @@ def read_image(path: str | Path) -> Image.Image:
         try:
             return ImageOps.exif_transpose(picture).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
-            raise RequestError(path, f"is a damaged picture: {error}", remedy="Save it again") from error
+            raise RequestError(
+                path, said("is a damaged picture: {error}", error=error), remedy="Save it again"
+            ) from error
 
 
 def open_image(path: Path) -> Image.Image:
@@ -23,6 +26,10 @@ def open_image(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except UnidentifiedImageError as error:
-        raise RequestError(path, "is not a picture", expected="PNG, JPEG, WebP or the like") from error
+        raise RequestError(
+            path, "is not a picture", expected="PNG, JPEG, WebP or the like", remedy="Choose another file"
+        ) from error
     except OSError as error:
-        raise RequestError(path, f"cannot be opened: {error.strerror or error}", remedy="Check the path") from error
+        raise RequestError(
+            path, said("cannot be opened: {error}", error=error.strerror or error), remedy="Check the path"
+        ) from error

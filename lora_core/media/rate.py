@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..checks import finite_number
 from ..errors import LoraCoreError
+from ..wording import said
 
 #: What counts as the rate of a file that does not say its own.
 DEFAULT_FPS = 16.0
@@ -15,6 +16,11 @@ def check_fps(fps: object, where: object, error: type[LoraCoreError]) -> float:
     """Return a rate that every format can hold, or say what is wrong with it."""
     number = finite_number(fps, str(where), error)
     if not LOWEST_FPS <= number <= HIGHEST_FPS:
-        what = f"cannot play {number:g} frames per second"
-        raise error(where, what, expected=f"{LOWEST_FPS:g} to {HIGHEST_FPS:g}")
+        what = said("cannot play {number:g} frames per second", number=number)
+        raise error(
+            where,
+            what,
+            expected=said("{low:g} to {high:g}", low=LOWEST_FPS, high=HIGHEST_FPS),
+            remedy="Choose a number in that range",
+        )
     return number

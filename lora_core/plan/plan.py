@@ -110,7 +110,12 @@ class SamplingPlan:
         """Return the plan of steps `first` to `last` (exclusive), to leave noise over or to go on from it."""
         steps = self.steps[first:last]
         if not steps:
-            raise PlanError("steps", f"none from {first} to {last}", expected=f"some of 0 to {self.num_steps}")
+            raise PlanError(
+                "steps",
+                said("none from {first} to {last}", first=first, last=last),
+                expected=said("some of 0 to {num_steps}", num_steps=self.num_steps),
+                remedy="Choose other steps",
+            )
         steering = None if self.steering is None else self.steering.part(first, last)
         return replace(self, steps=steps, steering=steering)
 

@@ -11,6 +11,7 @@ from ..errors import PlanError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..stack.loaded import LoadedStack
+from ..wording import Said, expert_named, joined, said
 from .plan import SamplingPlan, StepPlan
 from .plan_rules import Draft, advise_on_plan
 from .route import Route, RoutedLora
@@ -39,9 +40,19 @@ def make_plan(
     if settings is None:
         settings = from_settings(RunSettings, named, "make_plan", PlanError)
     elif named:
-        raise PlanError("make_plan", f"{next(iter(named))!r} beside settings", expected="one way of saying it")
+        raise PlanError(
+            "make_plan",
+            said("{name!r} beside settings", name=next(iter(named))),
+            expected="one way of saying it",
+            remedy="Leave one of the two out",
+        )
     if not isinstance(settings, RunSettings):
-        raise PlanError("make_plan", f"{settings!r} is no settings", expected="RunSettings, or settings by name")
+        raise PlanError(
+            "make_plan",
+            said("{settings!r} is no settings", settings=settings),
+            expected="RunSettings, or settings by name",
+            remedy="Give a RunSettings",
+        )
     routed = stack if isinstance(stack, Route) else route(stack, spec)
     check_spec(spec)
     levels, limit = settings.levels(), _boundary(settings.boundary, spec)
@@ -76,7 +87,11 @@ def _boundary(boundary: Boundary, spec: ModelSpec) -> float | None:
     number = check_boundary(boundary)
     if spec.boundary is None:
         remedy = "Leave the boundary at 'auto'"
-        raise PlanError("boundary", f"{number:g} for {spec.title}, which has one expert", remedy=remedy)
+        raise PlanError(
+            "boundary",
+            said("{number:g} for {spec}, which has one expert", number=number, spec=spec.title),
+            remedy=remedy,
+        )
     return number
 
 
@@ -92,10 +107,25 @@ def _check_every_lora_has_a_step(
         spared = low if starts_late and expert == "high_noise" else set()
         idle = [lora.name for lora in routed.for_expert(expert) if lora.strength and lora.name not in spared]
         if idle and expert not in experts:
-            side = "at or above" if expert == "high_noise" else "below"
-            what = f"it gets no step, but {', '.join(idle)} should act on it"
-            found = "the model has one expert" if boundary is None else f"no noise level is {side} {boundary:g}"
-            first, last = f"{sigmas[0]:.4g}", f"{sigmas[-2]:.4g}"
-            levels = f"they run from {first} to {last}" if first != last else f"the only one is {first}"
+            what = said("it gets no step, but {idle} should act on it", idle=", ".join(idle))
             remedy = "Move the boundary, change the steps, or route these LoRAs to the other expert"
-            raise PlanError(f"{expert} expert", what, expected=f"{found}; {levels}", remedy=remedy)
+            raise PlanError(
+                said("{expert} expert", expert=expert_named(expert)),
+                what,
+                expected=_levels_there_are(expert, sigmas, boundary),
+                remedy=remedy,
+            )
+
+
+def _levels_there_are(expert: Expert, sigmas: Sequence[float], boundary: float | None) -> Said:
+    """Say why an expert has no step: the noise levels are all on the other side of the boundary."""
+    if boundary is None:
+        found = said("the model has one expert")
+    elif expert == "high_noise":
+        found = said("no noise level is at or above {boundary:g}", boundary=boundary)
+    else:
+        found = said("no noise level is below {boundary:g}", boundary=boundary)
+    first, last = f"{sigmas[0]:.4g}", f"{sigmas[-2]:.4g}"
+    if first == last:
+        return joined("; ", [found, said("the only one is {first}", first=first)])
+    return joined("; ", [found, said("they run from {first} to {last}", first=first, last=last)])

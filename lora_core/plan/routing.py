@@ -11,6 +11,7 @@ from ..families.base import ModelSpec
 from ..files.weights import LazyDeltas, LoraWeights, outlines_of
 from ..stack.entry import LoraEntry
 from ..stack.loaded import LoadedLora, LoadedStack
+from ..wording import said
 from .route import Route, RoutedLora
 from .stack_rules import advise_on_stack
 
@@ -29,7 +30,12 @@ def route(loaded: LoadedStack, spec: ModelSpec) -> Route:
 def check_spec(spec: object) -> None:
     """Raise unless this is the spec of a model."""
     if not isinstance(spec, ModelSpec):
-        raise StackError("spec", f"{spec!r:.60} is none", expected="a ModelSpec, such as model.spec")
+        raise StackError(
+            "spec",
+            said("{spec!r:.60} is none", spec=spec),
+            expected="a ModelSpec, such as model.spec",
+            remedy="Give the spec of a model",
+        )
 
 
 def _routed(lora: LoadedLora, spec: ModelSpec) -> list[RoutedLora]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..checks import finite_number
 from ..errors import PlanError
+from ..wording import said
 from .sigmas import check_sigmas, flow_sigmas
 
 Boundary = float | Literal["auto"] | None
@@ -37,7 +38,12 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.sigmas is not None:
             if not isinstance(self.sigmas, Iterable):
-                raise PlanError("sigmas", f"{self.sigmas!r} are no list", expected="noise levels from 1 down to 0")
+                raise PlanError(
+                    "sigmas",
+                    said("{sigmas!r} are no list", sigmas=self.sigmas),
+                    expected="noise levels from 1 down to 0",
+                    remedy="Give a list",
+                )
             object.__setattr__(self, "sigmas", tuple(self.sigmas))
             self._check_nothing_beside_sigmas()
 
@@ -45,7 +51,9 @@ class RunSettings:
         """Refuse what would do nothing; one that equals its default cannot be told from one not given."""
         for name in ("num_steps", "shift", "denoise"):
             if (value := getattr(self, name)) != getattr(RunSettings, name):
-                what = f"{value!r} would do nothing beside sigmas, which are all the noise levels there are"
+                what = said(
+                    "{value!r} would do nothing beside sigmas, which are all the noise levels there are", value=value
+                )
                 raise PlanError(name, what, remedy="Give one of the two")
 
     def levels(self) -> tuple[float, ...]:
@@ -63,9 +71,17 @@ class RunSettings:
         """Return the guidance of (high_noise, low_noise)."""
         given = list(self.cfg) if isinstance(self.cfg, (tuple, list)) else [self.cfg, self.cfg]
         if len(given) != 2:
-            raise PlanError("cfg", f"{len(given)} values", expected="one number, or (high_noise, low_noise)")
+            raise PlanError(
+                "cfg",
+                said("{count} values", count=len(given)),
+                expected="one number, or (high_noise, low_noise)",
+                remedy="Give one or two",
+            )
         high, low = (finite_number(value, "cfg", PlanError) for value in given)
         if min(high, low) < 0:
-            what, expected = f"{min(high, low):g} is negative", "1 without a negative prompt, usually 1 to 6"
-            raise PlanError("cfg", what, expected=expected)
+            what, expected = (
+                said("{number:g} is negative", number=min(high, low)),
+                "1 without a negative prompt, usually 1 to 6",
+            )
+            raise PlanError("cfg", what, expected=expected, remedy="Choose a number in that range")
         return high, low

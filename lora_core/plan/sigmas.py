@@ -14,6 +14,7 @@ from itertools import pairwise
 from ..checks import finite_number, first_few, number_in_text
 from ..errors import PlanError
 from ..experts import Expert, expert_at
+from ..wording import said
 
 #: ComfyUI's own limit; a larger number of steps is a slip of the finger.
 MAX_STEPS = 10_000
@@ -34,13 +35,21 @@ def flow_sigmas(num_steps: int, shift: float, *, denoise: float = 1.0) -> tuple[
     exact_shift = Fraction(_positive(shift, "shift"))
     share = _positive(denoise, "denoise")
     if share > 1:
-        raise PlanError("denoise", f"{share:g} is more than the whole run", expected="above 0, at most 1")
+        raise PlanError(
+            "denoise",
+            said("{share:g} is more than the whole run", share=share),
+            expected="above 0, at most 1",
+            remedy="Lower it",
+        )
     total = _check_num_steps(int(min(num_steps / share, MAX_STEPS + 1)), f"steps {num_steps} / denoise {share:g}")
     left = range(num_steps, -1, -1)
     sigmas = tuple(float(exact_shift * n / (total + (exact_shift - 1) * n)) for n in left)
     if any(low >= high for high, low in pairwise(sigmas)):
         raise PlanError(
-            "shift", f"{shift:g} leaves {num_steps} steps no distinct noise levels", expected="usually 1 to 12"
+            "shift",
+            said("{shift:g} leaves {num_steps} steps no distinct noise levels", shift=shift, num_steps=num_steps),
+            expected="usually 1 to 12",
+            remedy="Choose another shift, or fewer steps",
         )
     return sigmas
 
@@ -49,20 +58,40 @@ def check_sigmas(values: Iterable[float]) -> tuple[float, ...]:
     """Return a sigma list of one's own as floats if a run can follow it, else say which entry is at fault."""
     sigmas = tuple(finite_number(_plain(value), f"sigmas[{i}]", PlanError) for i, value in enumerate(values))
     if len(sigmas) < 2:
-        raise PlanError("sigmas", f"{len(sigmas)} value(s) make no step", expected="one per step and a final 0")
+        raise PlanError(
+            "sigmas",
+            said("{count} value(s) make no step", count=len(sigmas)),
+            expected="one per step and a final 0",
+            remedy="Add noise levels",
+        )
     if len(sigmas) > MAX_STEPS + 1:
-        raise PlanError("sigmas", f"{len(sigmas) - 1} steps", expected=f"at most {MAX_STEPS}")
+        raise PlanError(
+            "sigmas",
+            said("{count} steps", count=len(sigmas) - 1),
+            expected=said("at most {most}", most=MAX_STEPS),
+            remedy="Take fewer steps",
+        )
     if sigmas[0] > 1:
         remedy = _as_sigmas(sigmas)
         raise PlanError(
-            "sigmas[0]", f"{sigmas[0]:g} is above 1", expected="noise levels from 1 down to 0", remedy=remedy
+            "sigmas[0]",
+            said("{first:g} is above 1", first=sigmas[0]),
+            expected="noise levels from 1 down to 0",
+            remedy=remedy,
         )
     for i, (high, low) in enumerate(pairwise(sigmas)):
         if low >= high:
-            raise PlanError(f"sigmas[{i + 1}]", f"{low:g} does not fall below {high:g}", expected="strictly descending")
+            raise PlanError(
+                f"sigmas[{i + 1}]",
+                said("{low:g} does not fall below {high:g}", low=low, high=high),
+                expected="strictly descending",
+                remedy="Put the levels in falling order",
+            )
     if sigmas[-1] != 0:
         where = f"sigmas[{len(sigmas) - 1}]"
-        raise PlanError(where, f"the list ends at {sigmas[-1]:g}", expected="a final 0", remedy="Append 0")
+        raise PlanError(
+            where, said("the list ends at {sigmas:g}", sigmas=sigmas[-1]), expected="a final 0", remedy="Append 0"
+        )
     return sigmas
 
 
@@ -78,7 +107,9 @@ def check_boundary(boundary: object) -> float:
     if 0 < number < 1:
         return number
     remedy = _as_sigmas([number]) if number < 1000 else ""
-    raise PlanError("boundary", f"{number:g} is outside (0, 1)", expected="a sigma such as 0.875", remedy=remedy)
+    raise PlanError(
+        "boundary", said("{number:g} is outside (0, 1)", number=number), expected="a sigma such as 0.875", remedy=remedy
+    )
 
 
 def split_by_boundary(sigmas: Iterable[float], boundary: float | None) -> tuple[Expert, ...]:
@@ -96,16 +127,28 @@ def _as_sigmas(numbers: Sequence[float]) -> str:
 
 def _check_num_steps(num_steps: object, where: str = "steps") -> int:
     if isinstance(num_steps, bool) or not isinstance(num_steps, int):
-        raise PlanError(where, f"{num_steps!r} is not a whole number", expected=f"1 to {MAX_STEPS}")
+        raise PlanError(
+            where,
+            said("{num_steps!r} is not a whole number", num_steps=num_steps),
+            expected=said("1 to {max_steps}", max_steps=MAX_STEPS),
+            remedy="Choose a number in that range",
+        )
     if not 1 <= num_steps <= MAX_STEPS:
-        raise PlanError(where, f"{num_steps} steps", expected=f"1 to {MAX_STEPS}")
+        raise PlanError(
+            where,
+            said("{num_steps} steps", num_steps=num_steps),
+            expected=said("1 to {max_steps}", max_steps=MAX_STEPS),
+            remedy="Choose a number in that range",
+        )
     return num_steps
 
 
 def _positive(value: object, where: str) -> float:
     number = finite_number(value, where, PlanError)
     if number <= 0:
-        raise PlanError(where, f"{number:g} is not positive", expected="a number above 0")
+        raise PlanError(
+            where, said("{number:g} is not positive", number=number), expected="a number above 0", remedy="Raise it"
+        )
     return number
 
 

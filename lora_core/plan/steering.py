@@ -65,7 +65,12 @@ class SteerSettings:
         if self.above not in ("auto", None):
             number = finite_number(self.above, "guide: above", PlanError)
             if not 0 <= number <= 1:
-                raise PlanError("guide: above", f"{number:g} is no noise level", expected="a sigma from 0 to 1")
+                raise PlanError(
+                    "guide: above",
+                    said("{number:g} is no noise level", number=number),
+                    expected="a sigma from 0 to 1",
+                    remedy="Choose a number in that range",
+                )
         if self.cfg is not None:
             RunSettings(cfg=self.cfg).cfg_pair()
 
@@ -161,12 +166,19 @@ def check_guide(spec: ModelSpec, guide: ModelSpec) -> None:
         if ours != theirs:
             raise ModelError(
                 "guide",
-                f"{guide.title} and {spec.title} differ in their {what}: {theirs} and {ours}",
+                said(
+                    "{guide} and {spec} differ in their {what}: {theirs} and {ours}",
+                    guide=guide.title,
+                    spec=spec.title,
+                    what=what,
+                    theirs=theirs,
+                    ours=ours,
+                ),
                 expected="a model on the same latents and the same text encoder",
                 remedy="Take another guide; what one predicts would mean nothing to the other",
             )
     if guide.image_conditioned and not spec.image_conditioned:
-        what = f"{guide.title} continues a picture and {spec.title} is given none"
+        what = said("{guide} continues a picture and {spec} is given none", guide=guide.title, spec=spec.title)
         raise ModelError("guide", what, remedy="Take a guide that makes video from text")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..checks import finite_number, typed
 from ..errors import StackError
+from ..wording import said
 from .entry import LoraEntry
 from .schedule import StrengthSchedule
 
@@ -28,18 +29,30 @@ def blend(first: LoraEntry, second: LoraEntry, by: float | StrengthSchedule | st
         return _cross_fade(first, second, by)
     share = finite_number(by, "blend ratio", StackError)
     if not 0 <= share <= 1:
-        raise StackError("blend ratio", f"{share:g} is not between the two", expected="0 (second) to 1 (first)")
+        raise StackError(
+            "blend ratio",
+            said("{share:g} is not between the two", share=share),
+            expected="0 (second) to 1 (first)",
+            remedy="Choose a number in that range",
+        )
     return _scaled(first, share), _scaled(second, 1 - share)
 
 
 def _cross_fade(first: LoraEntry, second: LoraEntry, share: StrengthSchedule) -> tuple[LoraEntry, LoraEntry]:
     for entry in (first, second):
         if entry.schedule is not None:
-            what = f"it has the schedule {entry.schedule} already, so it cannot be cross-faded too"
+            what = said(
+                "it has the schedule {schedule} already, so it cannot be cross-faded too", schedule=entry.schedule
+            )
             raise StackError(f"LoRA {entry.name!r}", what, remedy="Take its schedule away, or blend in a fixed ratio")
     outside = [factor for _, factor in share.keyframes if not 0 <= factor <= 1]
     if outside:
-        raise StackError("blend schedule", f"{share} reaches {outside[0]:g}", expected="shares from 0 to 1")
+        raise StackError(
+            "blend schedule",
+            said("{share} reaches {number:g}", share=share, number=outside[0]),
+            expected="shares from 0 to 1",
+            remedy="Keep the shares between 0 and 1",
+        )
     return replace(first, schedule=share), replace(second, schedule=share.complement())
 
 

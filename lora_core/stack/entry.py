@@ -69,13 +69,20 @@ class LoraEntry:
     def __post_init__(self) -> None:
         where = f"LoRA {self.name!r}"
         if not isinstance(self.name, str) or not self.name.strip():
-            raise StackError("LoRA name", f"{self.name!r} is empty", expected="a text")
+            raise StackError(
+                "LoRA name", said("{name!r} is empty", name=self.name), expected="a text", remedy="Write a name"
+            )
         if self.path is None and self.weights is None:
             raise StackError(where, "it has neither a file nor weights", remedy="Give it a path")
         for name in ("path", "low_noise_path"):
             if (path := getattr(self, name)) is not None:
                 if not isinstance(path, (str, Path)):
-                    raise StackError(where, f"{name} {path!r:.60} is no path", expected="a text or Path")
+                    raise StackError(
+                        where,
+                        said("{name} {path!r:.60} is no path", name=name, path=path),
+                        expected="a text or Path",
+                        remedy="Give a path",
+                    )
                 object.__setattr__(self, name, Path(path))
         object.__setattr__(self, "strength", finite_number(self.strength, f"{where} strength", StackError))
         if self.low_noise_strength is not None:
@@ -83,7 +90,12 @@ class LoraEntry:
             object.__setattr__(self, "low_noise_strength", number)
         for name, kind in (("schedule", StrengthSchedule), ("target_filter", TargetFilter)):
             if (value := getattr(self, name)) is not None and not isinstance(value, kind):
-                raise StackError(f"{where} {name}", f"{value!r:.60} is none", expected=f"{kind.__name__}.parse(text)")
+                raise StackError(
+                    f"{where} {name}",
+                    said("{value!r:.60} is none", value=value),
+                    expected=f"{kind.__name__}.parse(text)",
+                    remedy="Parse it first",
+                )
         known(self.applies_to, get_args(AppliesTo), f"{where} applies_to", StackError)
         self._check_second_file(where)
 
@@ -91,11 +103,25 @@ class LoraEntry:
         """Refuse a second file, strength or hash that could never act."""
         second = self.low_noise_path or ("weights in memory" if self.low_noise_weights else None)
         if second is not None and self.applies_to in ("high_noise", "low_noise"):
-            what = f"its second file {second} would do nothing with applies_to {self.applies_to!r}"
-            raise StackError(where, what, expected="'both' or 'auto'")
+            what = said(
+                "its second file {second} would do nothing with applies_to {applies_to!r}",
+                second=second,
+                applies_to=self.applies_to,
+            )
+            raise StackError(
+                where, what, expected="'both' or 'auto'", remedy="Change applies_to, or leave the second file out"
+            )
         if self.low_noise_strength is not None and self.applies_to == "high_noise":
-            what = f"low_noise_strength {self.low_noise_strength:g} would do nothing with applies_to 'high_noise'"
-            raise StackError(where, what, expected="'both', 'auto' or 'low_noise'")
+            what = said(
+                "low_noise_strength {low_noise_strength:g} would do nothing with applies_to 'high_noise'",
+                low_noise_strength=self.low_noise_strength,
+            )
+            raise StackError(
+                where,
+                what,
+                expected="'both', 'auto' or 'low_noise'",
+                remedy="Change applies_to, or leave the strength out",
+            )
         if self.low_noise_sha256 is not None and self.low_noise_path is None:
             raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
 
@@ -149,7 +175,7 @@ class LoraEntry:
         path = _text(row, "path", where)
         name = _text(row, "name", where) or (name_of_file(path) if path else None)
         if path is None or name is None:
-            raise StackError(where, "it has no path", expected='{"path": ..., "weight": 1.0}')
+            raise StackError(where, "it has no path", expected='{"path": ..., "weight": 1.0}', remedy="Give it a path")
         low_noise_path = _text(row, "low_noise_path", where)
         schedule, targets = row.get("schedule"), row.get("targets")
         with located(where):
@@ -198,14 +224,16 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[object], object]], ...] = (
 def _text(row: Mapping[str, object], key: str, where: str) -> str | None:
     value = row.get(key)
     if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise StackError(where, f"{key} {value!r} is no text", expected="a text")
+        raise StackError(
+            where, said("{key} {value!r} is no text", key=key, value=value), expected="a text", remedy="Write a text"
+        )
     return value
 
 
 def _flag(row: Mapping[str, object], key: str) -> bool:
     value = row.get(key, True)
     if not isinstance(value, bool):
-        raise StackError(key, f"{value!r} is neither true nor false")
+        raise StackError(key, said("{value!r} is neither true nor false", value=value), remedy="Write true or false")
     return value
 
 
@@ -214,5 +242,10 @@ def _sha256(row: Mapping[str, object], key: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
-        raise StackError(key, f"{value!r} is no sha256", expected="64 hexadecimal digits")
+        raise StackError(
+            key,
+            said("{value!r} is no sha256", value=value),
+            expected="64 hexadecimal digits",
+            remedy="Correct it, or leave it out",
+        )
     return value.lower()

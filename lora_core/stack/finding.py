@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import StackError
+from ..wording import said
 
 
 def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path | None = None) -> Path:
@@ -36,7 +37,10 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path |
     if foreign or len(allowed) < len(candidates):
         remedy = "Put the file there, or name one that is there"
         raise StackError(
-            str(path), "leaves the LoRA folders", expected=f"a path inside {_called(places)}", remedy=remedy
+            str(path),
+            "leaves the LoRA folders",
+            expected=said("a path inside {places}", places=_called(places)),
+            remedy=remedy,
         )
     raise _missing(allowed, str(path), places)
 
@@ -68,7 +72,9 @@ def _find_anywhere(path: str | Path, name: str, base: Path | None) -> Path:
 def _portable(path: str | Path) -> str:
     text = str(path)
     if not text.strip() or "\0" in text:
-        raise StackError("path", f"{text!r} names no file", expected="a LoRA file")
+        raise StackError(
+            "path", said("{text!r} names no file", text=text), expected="a LoRA file", remedy="Choose a LoRA file"
+        )
     text = PureWindowsPath(text).as_posix() if "\\" in text else text
     return os.path.expanduser(text)
 
@@ -108,8 +114,8 @@ def _missing(
     places = _called(folders) or candidates[0].parent
     is_folder = any(os.path.isdir(path) for path in candidates)
     near = difflib.get_close_matches(candidates[0].name, sorted(beside - {candidates[0].name}), n=1)
-    expected = f"nearest: {near[0]!r}" if near else "a LoRA file"
-    what = "is a folder" if is_folder else f"no such file in {places}"
+    expected = said("nearest: {first!r}", first=near[0]) if near else "a LoRA file"
+    what = "is a folder" if is_folder else said("no such file in {places}", places=places)
     return StackError(name, what, expected=expected, remedy="Name a file that is there")
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import StackError
+from ..wording import said
 from .entry import LoraEntry
 
 
@@ -21,7 +22,7 @@ def verify_hashes(entries: Iterable[LoraEntry]) -> None:
     ]
     if changed:
         remedy = "Restore the file, write the preset again, or read it without verifying"
-        raise StackError("preset", f"a LoRA has changed: {'; '.join(changed)}", remedy=remedy)
+        raise StackError("preset", said("a LoRA has changed: {changed}", changed="; ".join(changed)), remedy=remedy)
 
 
 def sha256_of(path: str | Path) -> str:
@@ -31,7 +32,9 @@ def sha256_of(path: str | Path) -> str:
         status = file.stat()
         return _sha256_of(file.resolve(), status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise StackError(file, f"cannot be read: {error}", expected="a LoRA file") from error
+        raise StackError(
+            file, said("cannot be read: {error}", error=error), expected="a LoRA file", remedy="Check its permissions"
+        ) from error
 
 
 @lru_cache(maxsize=512)

@@ -13,6 +13,7 @@ from ..experts import Expert
 from ..experts.twins import pairs_among
 from ..experts.words import expert_in_name
 from ..files.containers.opening import CONTAINERS
+from ..wording import said
 
 _PART = r"[A-Za-z0-9][\w.-]*"
 #: `owner/name`, `owner/name:file`, `owner/name/file`, or the address of either; pathlib makes one slash of two.
@@ -71,7 +72,10 @@ class Repository:
         names = self._listed() if download else self._cached()
         if not names:
             raise StackError(
-                self._text, "the repository holds no LoRA file", expected=f"one of {', '.join(CONTAINERS)}"
+                self._text,
+                "the repository holds no LoRA file",
+                expected=said("one of {names}", names=", ".join(CONTAINERS)),
+                remedy="Choose another repository",
             )
         chosen = self._choose(names, applies_to)
         found = [self._path(name, download=download) for name in chosen]
@@ -80,7 +84,12 @@ class Repository:
     def _choose(self, names: Sequence[str], applies_to: str) -> list[str]:
         if self.file is not None:
             if self.file not in names:
-                raise StackError(self._text, "no such file in the repository", expected=nearest(self.file, names))
+                raise StackError(
+                    self._text,
+                    "no such file in the repository",
+                    expected=nearest(self.file, names),
+                    remedy="Correct the name",
+                )
             return [self.file]
         if len(names) == 1:
             return list(names)
@@ -91,8 +100,15 @@ class Repository:
         if len(fitting) == 1:
             return fitting
         asked = f" for {applies_to}" if fitting else ""
-        what = f"the repository has {len(fitting or names)} LoRA files{asked}: {', '.join(fitting or names)}"
-        raise StackError(self._text, what, remedy=f"Name one, such as {self.id}:{(fitting or names)[0]}")
+        what = said(
+            "the repository has {count} LoRA files{asked}: {fitting}",
+            count=len(fitting or names),
+            asked=asked,
+            fitting=", ".join(fitting or names),
+        )
+        raise StackError(
+            self._text, what, remedy=said("Name one, such as {id}:{first}", id=self.id, first=(fitting or names)[0])
+        )
 
     def _cached(self) -> list[str]:
         """Return the LoRA files of the repository that lie in the local cache."""
@@ -127,8 +143,8 @@ class Repository:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> StackError:
-        remedy = f"Check the name and the network, or try `{self.command}`"
-        return StackError(self._text, f"cannot be fetched: {first_line(error)}", remedy=remedy)
+        remedy = said("Check the name and the network, or try `{command}`", command=self.command)
+        return StackError(self._text, said("cannot be fetched: {error}", error=first_line(error)), remedy=remedy)
 
     @property
     def _text(self) -> str:

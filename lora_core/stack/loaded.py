@@ -11,6 +11,7 @@ from ..experts import EXPERTS, Expert
 from ..experts.words import expert_in_name
 from ..families.base import ModelSpec
 from ..files.weights import LoraWeights
+from ..wording import said
 from .entry import AppliesTo, LoraEntry
 from .schedule import StrengthSchedule
 from .stack import LoraStack
@@ -108,7 +109,7 @@ class LoadedStack:
     def require(self, spec: ModelSpec) -> None:
         """Raise unless the stack was loaded for this model, or for one of the same parameters."""
         if self.spec is not spec and self.spec.shapes != spec.shapes:
-            what = f"its files were read for {self.spec.title}, not for {spec.title}"
+            what = said("its files were read for {other}, not for {spec}", other=self.spec.title, spec=spec.title)
             raise StackError("stack", what, remedy="Load it for this model")
 
     def rerouted(self, name: str, applies_to: AppliesTo, schedule: StrengthSchedule | None) -> LoadedStack:

@@ -11,6 +11,7 @@ from ..deltas import fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import LoraWeights, outlines_of
+from ..wording import said
 from .entry import LoraEntry
 from .hashes import verify_hashes
 from .loaded import LoadedLora, LoadedStack
@@ -93,7 +94,13 @@ def _check_fit(weights: LoraWeights, spec: ModelSpec) -> None:
         return
     raise LoraMismatchError(
         weights.path or weights.name,
-        f"does not fit {spec.title}: {first_few(misfits, between='; ') or 'none of its targets is in it'}",
-        expected=f"a LoRA for {spec.name}" if weights.base is None else f"it looks like one for {weights.base}",
+        said(
+            "does not fit {spec}: {misfits}",
+            spec=spec.title,
+            misfits=first_few(misfits, between="; ") or "none of its targets is in it",
+        ),
+        expected=said("a LoRA for {spec}", spec=spec.name)
+        if weights.base is None
+        else said("it looks like one for {base}", base=weights.base),
         remedy="Choose a LoRA made for this model",
     )

@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 from ..checks import known, known_keys, parse_json
 from ..errors import StackError
+from ..wording import said
 from .entry import AppliesTo
 from .loaded import LoadedStack
 from .schedule import StrengthSchedule
@@ -35,13 +36,25 @@ class Override:
     @classmethod
     def from_json(cls, form: object) -> Override:
         if not isinstance(form, Mapping):
-            raise StackError(_WHERE, f"{form!r} is no override", expected=_FORM)
+            raise StackError(
+                _WHERE, said("{form!r} is no override", form=form), expected=_FORM, remedy="Correct the row"
+            )
         known_keys(map(str, form), ("name", "applies_to", "schedule"), _WHERE, StackError)
         name, schedule = form.get("name"), form.get("schedule")
         if not isinstance(name, str) or not name.strip():
-            raise StackError(_WHERE, f"the name {name!r} is no LoRA's", expected="the name of a LoRA in the stack")
+            raise StackError(
+                _WHERE,
+                said("the name {name!r} is no LoRA's", name=name),
+                expected="the name of a LoRA in the stack",
+                remedy="Choose a LoRA of the stack",
+            )
         if len(form) == 1:
-            raise StackError(_WHERE, f"{name!r} changes nothing", expected=_FORM, remedy="Add a key, or remove the row")
+            raise StackError(
+                _WHERE,
+                said("{name!r} changes nothing", name=name),
+                expected=_FORM,
+                remedy="Add a key, or remove the row",
+            )
         applies_to = form.get("applies_to")
         if applies_to is not None:
             known(applies_to, get_args(AppliesTo), f"{_WHERE} {name!r} applies_to", StackError)
@@ -57,11 +70,11 @@ def overrides_from_json(text: str) -> tuple[Override, ...]:
     """Read the overrides that JSON text stands for, one for each LoRA at most."""
     rows = parse_json(text.strip() or "[]", _WHERE, _FORM, StackError)
     if not isinstance(rows, list):
-        raise StackError(_WHERE, "no list of objects", expected=_FORM)
+        raise StackError(_WHERE, "no list of objects", expected=_FORM, remedy="Correct the text")
     overrides = tuple(Override.from_json(row) for row in rows)
     names = [override.name for override in overrides]
     if (twice := next((name for name, count in Counter(names).items() if count > 1), None)) is not None:
-        raise StackError(_WHERE, f"{twice!r} is overridden twice", remedy="Put both into one row")
+        raise StackError(_WHERE, said("{twice!r} is overridden twice", twice=twice), remedy="Put both into one row")
     return overrides
 
 

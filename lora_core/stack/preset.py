@@ -10,6 +10,7 @@ from pathlib import Path
 from ..atomic import write_text
 from ..checks import parse_json, typed
 from ..errors import StackError
+from ..wording import said
 from .entry import LoraEntry, free_name
 from .finding import relative_to_folders
 from .hashes import sha256_of, verify_hashes
@@ -24,7 +25,12 @@ def entries_from_json(form: object, where: str = "stack") -> tuple[LoraEntry, ..
     """Read the rows of a stack from JSON text, or from what it stands for; `where` names it in messages."""
     rows = rows_of(parse_json(form, where, FORM, StackError) if isinstance(form, str | bytes) else form, where)
     if len(rows) > _MAX_ROWS:
-        raise StackError(where, f"{len(rows):,} LoRAs", expected=f"at most {_MAX_ROWS:,}")
+        raise StackError(
+            where,
+            said("{count:,} LoRAs", count=len(rows)),
+            expected=said("at most {most:,}", most=_MAX_ROWS),
+            remedy="Remove some",
+        )
     entries = [LoraEntry.from_json(row, f"{where} entry {i}") for i, row in enumerate(rows, 1)]
     taken = {entry.name for entry, row in zip(entries, rows, strict=True) if is_named(row)}
     for i, row in enumerate(rows):
@@ -50,7 +56,9 @@ def read_preset(
     try:
         data = file.read_bytes()
     except (OSError, ValueError) as error:
-        raise StackError(file, f"cannot be read: {error}", expected="a JSON file") from error
+        raise StackError(
+            file, said("cannot be read: {error}", error=error), expected="a JSON file", remedy="Choose another file"
+        ) from error
     rows = entries_from_json(data, str(file))
     entries = tuple(with_found_files(row, lora_folders, file.parent, download=download) for row in rows)
     if verify:

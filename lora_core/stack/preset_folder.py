@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..checks import nearest
 from ..errors import OutputError, StackError
+from ..wording import said
 from .stack import LoraStack
 
 _SUFFIX = ".json"
@@ -52,7 +53,9 @@ class PresetFolder:
             names = self.names()
             remedy = "Choose another, or save it first"
             expected = nearest(name, names) if names else "none has been saved yet"
-            raise StackError(f"preset {name!r}", f"there is none in {self.root}", expected=expected, remedy=remedy)
+            raise StackError(
+                f"preset {name!r}", said("there is none in {root}", root=self.root), expected=expected, remedy=remedy
+            )
         return file
 
     def save(self, name: str, stack: LoraStack) -> Path:
@@ -61,7 +64,9 @@ class PresetFolder:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(file.parent, f"cannot be made: {error}", remedy="Choose another name") from error
+            raise OutputError(
+                file.parent, said("cannot be made: {error}", error=error), remedy="Choose another name"
+            ) from error
         return stack.write_preset(file, self.lora_folders)
 
     def open(self, name: str, *, verify: bool = True) -> LoraStack:
@@ -105,5 +110,7 @@ def _fault(part: str) -> str | None:
 
 
 def _refusal(name: object, fault: str) -> StackError:
-    expected = f"a plain name such as 'my style' or 'trips/my style', without {' '.join(_FORBIDDEN)}"
-    return StackError(f"preset name {name!r}", fault, expected=expected)
+    expected = said(
+        "a plain name such as 'my style' or 'trips/my style', without {forbidden}", forbidden=" ".join(_FORBIDDEN)
+    )
+    return StackError(f"preset name {name!r}", fault, expected=expected, remedy="Choose another name")

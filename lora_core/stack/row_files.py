@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import StackError
 from ..experts.twins import twin_of
 from ..experts.words import expert_in_name
+from ..wording import said
 from .entry import LoraEntry
 from .finding import find_lora
 from .hub import Repository
@@ -52,8 +53,10 @@ def _find(
             return repository.find(applies_to, download=download)
         if not repository.is_certain:
             raise
-        what = f"{missing.what}, and the local Hugging Face cache has no such repository"
-        remedy = f"Check the path, fetch the repository with `{repository.command}`, or switch download on"
+        what = said("{what}, and the local Hugging Face cache has no such repository", what=missing.what)
+        remedy = said(
+            "Check the path, fetch the repository with `{command}`, or switch download on", command=repository.command
+        )
         raise StackError(missing.where, what, expected=missing.expected, remedy=remedy) from missing
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..checks import known_keys, number_in_text
 from ..errors import StackError
+from ..wording import said
 
 FORM = '[{"path": ..., "weight": 0.8, "applies_to": "both"}]'
 _ROW_FORM = '{"path": ..., "weight": 1.0}'
@@ -58,7 +59,9 @@ def rows_of(form: object, where: str) -> list[object]:
     if isinstance(form, str | Mapping):
         return [form]
     if not isinstance(form, Sequence) or isinstance(form, bytes):
-        raise StackError(where, f"{form!r:.60} is no list of LoRAs", expected=FORM)
+        raise StackError(
+            where, said("{form!r:.60} is no list of LoRAs", form=form), expected=FORM, remedy="Correct the text"
+        )
     return list(form)
 
 
@@ -67,14 +70,18 @@ def our_row(form: object, where: str) -> dict[str, object]:
     if isinstance(form, str):
         form = {"path": form}
     if not isinstance(form, Mapping):
-        raise StackError(where, f"{form!r:.60} is no LoRA", expected=_ROW_FORM)
+        raise StackError(
+            where, said("{form!r:.60} is no LoRA", form=form), expected=_ROW_FORM, remedy="Correct the row"
+        )
     given = {str(key): value for key, value in form.items()}
     known_keys(given, (*KEYS, *_SYNONYMS, _FILE_WITHIN, _FOLDER_WITHIN, *_TEXT_STRENGTHS), where, StackError)
     row: dict[str, object] = {}
     for key, value in given.items():
         ours = _SYNONYMS.get(key, key)
         if ours in row:
-            raise StackError(where, f"{ours!r} is given twice, also as {key!r}", remedy="Keep one of them")
+            raise StackError(
+                where, said("{ours!r} is given twice, also as {key!r}", ours=ours, key=key), remedy="Keep one of them"
+            )
         row[ours] = value
     _take_text_strength(row, where)
     _take_file_within(row, where)
@@ -95,7 +102,9 @@ def _take_text_strength(row: dict[str, object], where: str) -> None:
     for key in _TEXT_STRENGTHS:
         value = row.pop(key, None)
         if value is not None and value != row.get("weight"):
-            what = f"{key} {value!r} is a strength on the text encoder, on which no LoRA acts here"
+            what = said(
+                "{key} {value!r} is a strength on the text encoder, on which no LoRA acts here", key=key, value=value
+            )
             raise StackError(where, what, remedy="Leave it out")
 
 
@@ -103,7 +112,12 @@ def _take_file_within(row: dict[str, object], where: str) -> None:
     within = [(key, row.pop(key)) for key in (_FOLDER_WITHIN, _FILE_WITHIN) if row.get(key) is not None]
     for key, part in within:
         if not isinstance(part, str) or not isinstance(row.get("path", ""), str):
-            raise StackError(where, f"{key} {part!r} names no file", expected="a text")
+            raise StackError(
+                where,
+                said("{key} {part!r} names no file", key=key, part=part),
+                expected="a text",
+                remedy="Choose a LoRA file",
+            )
         row["path"] = f"{row['path']}/{part.strip('/')}" if row.get("path") else part
 
 
@@ -114,5 +128,10 @@ def _take_pair_of_weights(row: dict[str, object], where: str) -> None:
         return
     if len(weight) != 2 or "low_noise_weight" in row:
         expected = "one number, or two: the high-noise expert's and the low-noise one's"
-        raise StackError(where, f"weight {weight!r:.60} has {len(weight)} numbers", expected=expected)
+        raise StackError(
+            where,
+            said("weight {weight!r:.60} has {count} numbers", weight=weight, count=len(weight)),
+            expected=expected,
+            remedy="Give one or two",
+        )
     row["weight"], row["low_noise_weight"] = weight

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import PlanError, StackError
+from ..wording import said
 
 Axis = Literal["sigma", "steps"]
 Interpolation = Literal["linear", "hold"]
@@ -64,7 +65,12 @@ class StrengthSchedule:
         # Keyframes are sorted, which would quietly turn a ramp given backwards the other way round.
         if (start <= end) if axis == "sigma" else (start >= end):
             order = "from a higher sigma to a lower" if axis == "sigma" else "from an earlier fraction to a later"
-            raise StackError(_WHERE, f"a ramp runs from {start:g} to {end:g}", expected=order)
+            raise StackError(
+                _WHERE,
+                said("a ramp runs from {start:g} to {end:g}", start=start, end=end),
+                expected=order,
+                remedy="Exchange the two",
+            )
         return cls(((start, first), (end, last)), axis)
 
     @classmethod
@@ -88,7 +94,7 @@ class StrengthSchedule:
         """Return the factor at `sigma`."""
         if self.axis == "steps":
             remedy = "Call schedule.over(plan.sigmas), which gives the schedule over sigma"
-            raise PlanError(_WHERE, f"{self} counts steps and has no noise levels yet", remedy=remedy)
+            raise PlanError(_WHERE, said("{value} counts steps and has no noise levels yet", value=self), remedy=remedy)
         return self._at(sigma)
 
     def over(self, sigmas: Sequence[float]) -> StrengthSchedule:
@@ -128,11 +134,21 @@ class StrengthSchedule:
         if isinstance(form, str):
             return cls.parse(form)
         if not isinstance(form, Mapping):
-            raise StackError(_WHERE, f"{form!r:.60} is no schedule", expected='"fade_out" or {"keyframes": [[1, 0.2]]}')
+            raise StackError(
+                _WHERE,
+                said("{form!r:.60} is no schedule", form=form),
+                expected='"fade_out" or {"keyframes": [[1, 0.2]]}',
+                remedy="Correct the schedule",
+            )
         known_keys(form, ("keyframes", "axis", "interpolation"), _WHERE, StackError)
         keyframes = form.get("keyframes")
         if not isinstance(keyframes, Sequence) or isinstance(keyframes, str):
-            raise StackError(_WHERE, f"keyframes {keyframes!r:.60} are no list", expected="[[sigma, factor], ...]")
+            raise StackError(
+                _WHERE,
+                said("keyframes {keyframes!r:.60} are no list", keyframes=keyframes),
+                expected="[[sigma, factor], ...]",
+                remedy="Correct the schedule",
+            )
         return cls(tuple(keyframes), form.get("axis", "sigma"), form.get("interpolation", "linear"))
 
     def __str__(self) -> str:
@@ -159,13 +175,21 @@ class StrengthSchedule:
         positions are fractions of the steps: `fade_out@steps`, `keyframes@steps:0=1,0.5=0.2`.
         """
         if len(text) > _MAX_LENGTH:
-            raise StackError(_WHERE, f"{len(text):,} letters", expected=f"at most {_MAX_LENGTH:,}")
+            raise StackError(
+                _WHERE,
+                said("{count:,} letters", count=len(text)),
+                expected=said("at most {most:,}", most=_MAX_LENGTH),
+                remedy="Shorten it",
+            )
         name, *arguments = text.strip().split(":")
         name, at, axis_name = name.partition("@")
         axis: Axis = "steps" if at else "sigma"
         if at and axis_name != "steps":
             raise StackError(
-                _WHERE, f"unknown axis {shown(axis_name)} in {shown(text)}", expected="@steps, or none for sigma"
+                _WHERE,
+                said("unknown axis {axis_name} in {text}", axis_name=shown(axis_name), text=shown(text)),
+                expected="@steps, or none for sigma",
+                remedy="Correct the schedule",
             )
         if name in _SHAPES:
             return _SHAPES[name](text, arguments, axis)
@@ -173,7 +197,10 @@ class StrengthSchedule:
             constant = float(name)
         except ValueError:
             raise StackError(
-                _WHERE, f"unknown shape {shown(name)} in {shown(text)}", expected=nearest(name, _SHAPES)
+                _WHERE,
+                said("unknown shape {name} in {text}", name=shown(name), text=shown(text)),
+                expected=nearest(name, _SHAPES),
+                remedy="Choose one that there is",
             ) from None
         return _parse_constant(text, [str(constant), *arguments], axis)
 
@@ -197,26 +224,47 @@ _WHOLE: dict[str, tuple[float, float]] = {"sigma": RAMP, "steps": (0.0, 1.0)}
 def _checked(keyframes: Iterable[object], axis: Axis) -> tuple[Keyframe, ...]:
     """Return keyframes as floats in the order a run passes them."""
     if not isinstance(keyframes, Iterable):
-        raise StackError(_WHERE, f"keyframes {keyframes!r} are no list", expected="[(position, factor), ...]")
+        raise StackError(
+            _WHERE,
+            said("keyframes {keyframes!r} are no list", keyframes=keyframes),
+            expected="[(position, factor), ...]",
+            remedy="Correct the schedule",
+        )
     keyframes = tuple(keyframes)
     if len(keyframes) > _MAX_KEYFRAMES:
-        raise StackError(_WHERE, f"{len(keyframes):,} keyframes", expected=f"at most {_MAX_KEYFRAMES:,}")
+        raise StackError(
+            _WHERE,
+            said("{count:,} keyframes", count=len(keyframes)),
+            expected=said("at most {most:,}", most=_MAX_KEYFRAMES),
+            remedy="Remove some",
+        )
     pairs = []
     for i, keyframe in enumerate(keyframes):
         where = f"{_WHERE} keyframe {i + 1}"
         if not isinstance(keyframe, Sequence) or isinstance(keyframe, str) or len(keyframe) != 2:
-            raise StackError(where, f"{keyframe!r:.60}", expected="a pair: position, factor")
+            raise StackError(
+                where, f"{keyframe!r:.60}", expected="a pair: position, factor", remedy="Correct the schedule"
+            )
         position = finite_number(keyframe[0], where, StackError)
         if not 0 <= position <= 1:
             name = "sigma" if axis == "sigma" else "step fraction"
-            raise StackError(where, f"{name} {position:g} is outside 0 to 1")
+            raise StackError(
+                where,
+                said("{name} {position:g} is outside 0 to 1", name=name, position=position),
+                remedy="Choose a number in that range",
+            )
         pairs.append((position, finite_number(keyframe[1], where, StackError)))
     if not pairs:
-        raise StackError(_WHERE, "no keyframe", expected="at least one")
+        raise StackError(_WHERE, "no keyframe", expected="at least one", remedy="Add one")
     pairs.sort(reverse=axis == "sigma")
     for (position, _), (other, _) in pairwise(pairs):
         if position == other:
-            raise StackError(_WHERE, f"two keyframes at {position:g}", expected="one factor at each position")
+            raise StackError(
+                _WHERE,
+                said("two keyframes at {position:g}", position=position),
+                expected="one factor at each position",
+                remedy="Remove one of the two",
+            )
     return tuple(pairs)
 
 
@@ -230,7 +278,12 @@ def _sigma_at(fraction: float, sigmas: Sequence[float]) -> float:
 def _numbers(text: str, arguments: Sequence[str], counts: tuple[int, ...]) -> list[float]:
     if len(arguments) not in counts:
         wanted = " or ".join(str(count) for count in counts)
-        raise StackError(_WHERE, f"{len(arguments)} number(s) in {shown(text)}", expected=f"{wanted} after the name")
+        raise StackError(
+            _WHERE,
+            said("{count} number(s) in {text}", count=len(arguments), text=shown(text)),
+            expected=said("{wanted} after the name", wanted=wanted),
+            remedy="Correct the schedule",
+        )
     return [number_in_text(argument, f"{_WHERE} {shown(text)}", StackError) for argument in arguments]
 
 
@@ -261,7 +314,12 @@ def _parse_hold(text: str, arguments: Sequence[str], axis: Axis) -> StrengthSche
 def _points(text: str, arguments: Sequence[str]) -> tuple[Keyframe, ...]:
     pairs = [pair.partition("=") for pair in ":".join(arguments).split(",")]
     if not all(equals for _, equals, _ in pairs):
-        raise StackError(_WHERE, f"{shown(text)} is not readable", expected="position=factor, separated by commas")
+        raise StackError(
+            _WHERE,
+            said("{text} is not readable", text=shown(text)),
+            expected="position=factor, separated by commas",
+            remedy="Correct the schedule",
+        )
     where = f"{_WHERE} {shown(text)}"
     return tuple(
         (number_in_text(position, where, StackError), number_in_text(factor, where, StackError))

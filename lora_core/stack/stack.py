@@ -35,11 +35,15 @@ class LoraStack:
         object.__setattr__(self, "entries", (self.entries,) if is_one else tuple(self.entries))
         if odd := [row for row in self.entries if not isinstance(row, LoraEntry)]:
             remedy = "Build it with LoraStack().add(...) or LoraStack.from_json(...)"
-            raise StackError("stack", f"{odd[0]!r:.60} is no row of a stack", expected="LoraEntry", remedy=remedy)
+            raise StackError(
+                "stack", said("{first!r:.60} is no row of a stack", first=odd[0]), expected="LoraEntry", remedy=remedy
+            )
         names = [entry.name for entry in self.entries]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise StackError("stack", f"two LoRAs are named {twice!r}", remedy="Give one of them another name")
+            raise StackError(
+                "stack", said("two LoRAs are named {twice!r}", twice=twice), remedy="Give one of them another name"
+            )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -107,7 +111,12 @@ class LoraStack:
     def blend(self, name: str, other: str, by: float | StrengthSchedule | str) -> LoraStack:
         """Interpolate between two LoRAs of the stack, in a fixed ratio or cross-fading; see `blend.blend`."""
         if name == other:
-            raise StackError("stack", f"{name!r} cannot be blended with itself", expected="two LoRAs of the stack")
+            raise StackError(
+                "stack",
+                said("{name!r} cannot be blended with itself", name=name),
+                expected="two LoRAs of the stack",
+                remedy="Choose another LoRA",
+            )
         first, second = blend(self[name], self[other], by)
         return self.replace(name, first).replace(other, second)
 
@@ -153,7 +162,12 @@ class LoraStack:
     def _index(self, name: str) -> int:
         names = [entry.name for entry in self.entries]
         if name not in names:
-            raise StackError("stack", f"no LoRA is named {name!r}", expected=nearest(name, names) if names else "empty")
+            raise StackError(
+                "stack",
+                said("no LoRA is named {name!r}", name=name),
+                expected=nearest(name, names) if names else "empty",
+                remedy="Choose one that there is",
+            )
         return names.index(name)
 
 
@@ -161,5 +175,10 @@ def _file_or_weights(source: LoraWeights | str | Path) -> tuple[Path, None] | tu
     if isinstance(source, (str, Path)):
         return Path(source), None
     if not hasattr(source, "deltas"):
-        raise StackError("stack", f"{source!r:.60} is no LoRA", expected="a path, LoraWeights or LoraEntry")
+        raise StackError(
+            "stack",
+            said("{source!r:.60} is no LoRA", source=source),
+            expected="a path, LoraWeights or LoraEntry",
+            remedy="Give a path",
+        )
     return source.path, source

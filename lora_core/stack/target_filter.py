@@ -14,6 +14,7 @@ from typing import cast, get_args
 from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import StackError
 from ..families.base import ModelSpec, ModuleKind
+from ..wording import said
 
 _WHERE = "target filter"
 #: Every block and module kind of the largest model has a rule of its own within these.
@@ -64,10 +65,20 @@ class TargetFilter:
 
     def __post_init__(self) -> None:
         if not isinstance(self.rules, Iterable) or not all(isinstance(rule, FilterRule) for rule in self.rules):
-            raise StackError(_WHERE, f"rules {self.rules!r:.60} are none", expected="a list of FilterRule")
+            raise StackError(
+                _WHERE,
+                said("rules {rules!r:.60} are none", rules=self.rules),
+                expected="a list of FilterRule",
+                remedy="Correct the filter",
+            )
         object.__setattr__(self, "rules", tuple(self.rules))
         if len(self.rules) > _MAX_RULES:
-            raise StackError(_WHERE, f"{len(self.rules):,} rules", expected=f"at most {_MAX_RULES:,}")
+            raise StackError(
+                _WHERE,
+                said("{count:,} rules", count=len(self.rules)),
+                expected=said("at most {most:,}", most=_MAX_RULES),
+                remedy="Remove some",
+            )
         object.__setattr__(self, "otherwise", finite_number(self.otherwise, f"{_WHERE} otherwise", StackError))
 
     def factor(self, target: str, spec: ModelSpec) -> float:
@@ -92,11 +103,21 @@ class TargetFilter:
             return cls.parse(form)
         if not isinstance(form, Mapping):
             expected = '"0-9=0.5,ffn=0" or {"rules": [{"blocks": "0-9", "factor": 0.5}]}'
-            raise StackError(_WHERE, f"{form!r:.60} is no target filter", expected=expected)
+            raise StackError(
+                _WHERE,
+                said("{form!r:.60} is no target filter", form=form),
+                expected=expected,
+                remedy="Correct the filter",
+            )
         known_keys(form, ("rules", "otherwise"), _WHERE, StackError)
         rules = form.get("rules", ())
         if not isinstance(rules, Sequence) or isinstance(rules, str):
-            raise StackError(_WHERE, f"rules {rules!r:.60} are no list", expected='[{"kind": "ffn", "factor": 0.5}]')
+            raise StackError(
+                _WHERE,
+                said("rules {rules!r:.60} are no list", rules=rules),
+                expected='[{"kind": "ffn", "factor": 0.5}]',
+                remedy="Correct the filter",
+            )
         return cls(tuple(_rule_from_json(rule, i) for i, rule in enumerate(rules, 1)), form.get("otherwise", 1.0))
 
     def __str__(self) -> str:
@@ -111,13 +132,21 @@ class TargetFilter:
     def parse(cls, text: str) -> TargetFilter:
         """Read the compact text form, such as `0-9=0.5,cross_attn=0.3,20-29.ffn=0,otherwise=1`."""
         if len(text) > _MAX_LENGTH:
-            raise StackError(_WHERE, f"{len(text):,} letters", expected=f"at most {_MAX_LENGTH:,}")
+            raise StackError(
+                _WHERE,
+                said("{count:,} letters", count=len(text)),
+                expected=said("at most {most:,}", most=_MAX_LENGTH),
+                remedy="Shorten it",
+            )
         rules, otherwise = [], 1.0
         for part in text.split(","):
             name, equals, factor = (piece.strip() for piece in part.partition("="))
             if not equals:
                 raise StackError(
-                    _WHERE, f"{shown(part.strip())} in {shown(text)} has no factor", expected="blocks.kind=factor"
+                    _WHERE,
+                    said("{part} in {text} has no factor", part=shown(part.strip()), text=shown(text)),
+                    expected="blocks.kind=factor",
+                    remedy="Add one",
                 )
             number = number_in_text(factor, f"{_WHERE} {shown(text)}", StackError)
             if name == "otherwise":
@@ -137,7 +166,10 @@ def _checked_blocks(blocks: object) -> tuple[int, int]:
         first, last = 0, -1
     if not 0 <= first <= last:
         raise StackError(
-            f"{_WHERE} blocks", f"{blocks!r:.60} is no range", expected='first-last, such as "0-9", or one'
+            f"{_WHERE} blocks",
+            said("{blocks!r:.60} is no range", blocks=blocks),
+            expected='first-last, such as "0-9", or one',
+            remedy="Correct the range",
         )
     return first, last
 
@@ -149,17 +181,29 @@ def _rule_from_text(name: str, factor: float) -> FilterRule:
     blocks, _, kind = name.partition(".") if name[:1].isdigit() else ("", "", name)
     if kind and kind not in get_args(ModuleKind):
         choices = (*get_args(ModuleKind), "all", "otherwise")
-        raise StackError(_WHERE, f"unknown module kind {shown(kind)}", expected=nearest(kind, choices))
+        raise StackError(
+            _WHERE,
+            said("unknown module kind {kind}", kind=shown(kind)),
+            expected=nearest(kind, choices),
+            remedy="Choose one that there is",
+        )
     return FilterRule(factor, _checked_blocks(blocks) if blocks else None, cast("ModuleKind | None", kind or None))
 
 
 def _rule_from_json(form: object, number: int) -> FilterRule:
     where = f"{_WHERE} rule {number}"
     if not isinstance(form, Mapping):
-        raise StackError(where, f"{form!r:.60} is no rule", expected='{"blocks": "0-9", "kind": "ffn", "factor": 0.5}')
+        raise StackError(
+            where,
+            said("{form!r:.60} is no rule", form=form),
+            expected='{"blocks": "0-9", "kind": "ffn", "factor": 0.5}',
+            remedy="Correct the filter",
+        )
     known_keys(form, ("blocks", "kind", "factor"), where, StackError)
     if "factor" not in form:
-        raise StackError(where, "no factor", expected='{"blocks": "0-9", "kind": "ffn", "factor": 0.5}')
+        raise StackError(
+            where, "no factor", expected='{"blocks": "0-9", "kind": "ffn", "factor": 0.5}', remedy="Add one"
+        )
     return FilterRule(form["factor"], form.get("blocks"), form.get("kind"))
 
 

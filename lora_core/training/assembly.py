@@ -15,6 +15,7 @@ from ..families.base import ModelSpec
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
 from ..families.registry import family_of, spec_of_module
+from ..wording import said
 from .batches import BatchSource
 from .clips.cached import ClipCache
 from .config import TrainConfig
@@ -46,7 +47,7 @@ def chosen_experts(choice: str, spec: ModelSpec) -> tuple[Expert, ...]:
     """Return the experts that learn; a model of one has it under "low_noise", whatever is chosen."""
     if spec.num_experts == 1:
         if choice == "high":
-            what = f"{spec.title} has one expert, for all noise levels"
+            what = said("{spec} has one expert, for all noise levels", spec=spec.title)
             raise TrainingError("experts", what, remedy="Leave it out")
         return (EXPERTS[1],)
     return {"both": EXPERTS, "high": EXPERTS[:1], "low": EXPERTS[1:]}[choice]
@@ -57,7 +58,12 @@ def turns_of(learning: LearningSettings, spec: ModelSpec) -> Turns:
     turns = Turns(chosen_experts(learning.experts, spec), learning.switch_every, learning.high_share)
     for expert in turns.experts:
         if turns.count(expert, learning.steps) == 0:
-            what = f"{learning.steps} steps in turns of {learning.switch_every} leave the {expert} expert none"
+            what = said(
+                "{steps} steps in turns of {switch_every} leave the {expert} expert none",
+                steps=learning.steps,
+                switch_every=learning.switch_every,
+                expert=expert,
+            )
             raise TrainingError("steps", what, remedy="Take more steps, or a smaller switch_every")
     return turns
 
@@ -70,7 +76,9 @@ def levels_of(noise: NoiseSettings, spec: ModelSpec) -> Levels:
 def boundary_of(noise: NoiseSettings, spec: ModelSpec) -> float | None:
     """Return the level from which the high-noise expert works; None for a model of one."""
     if noise.boundary and spec.boundary is None:
-        raise TrainingError("boundary", f"{spec.title} has one expert, for all noise levels", remedy="Leave it out")
+        raise TrainingError(
+            "boundary", said("{spec} has one expert, for all noise levels", spec=spec.title), remedy="Leave it out"
+        )
     return None if spec.boundary is None else noise.boundary or spec.boundary
 
 
@@ -97,8 +105,15 @@ def check_objective(config: TrainConfig, model: OpenedModel) -> None:
     levels = grid(noise.student_steps, noise.shift or spec.default_shift)[:-1]
     own = sum(expert_at(t, boundary) == EXPERTS[1] for t in levels)
     if noise.reward_steps > own:
-        what = f"of the last {noise.reward_steps} steps of {noise.student_steps} {own} are the low-noise expert's"
-        raise TrainingError("reward_steps", what, expected=f"at most {own}", remedy="Lower it, or take more steps")
+        what = said(
+            "of the last {reward_steps} steps of {student_steps} {own} are the low-noise expert's",
+            reward_steps=noise.reward_steps,
+            student_steps=noise.student_steps,
+            own=own,
+        )
+        raise TrainingError(
+            "reward_steps", what, expected=said("at most {most}", most=own), remedy="Lower it, or take more steps"
+        )
 
 
 @dataclass(frozen=True, eq=False)

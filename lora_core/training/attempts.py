@@ -10,6 +10,7 @@ from pathlib import Path
 from ..checks import first_line
 from ..errors import TrainingError
 from ..families.opened import OpenedModel
+from ..wording import said
 from .assembly import text_tokens
 from .checkpoints import step_of
 from .clips.cached import ClipCache
@@ -83,7 +84,7 @@ def run_by_plans(
             if not exhausted.is_out_of_memory(error):
                 raise
             if following is None:
-                what = f"it has run out in the last plan, {plan.name}: {first_line(error)}"
+                what = said("it has run out in the last plan, {plan}: {error}", plan=plan.name, error=first_line(error))
                 raise TrainingError("memory", what, remedy=REMEDY) from error
         # Only here, behind the error and all that its traceback holds, is there memory again.
         when = f"after step {loop.step}" if loop is not None and loop.step else "before the first step"

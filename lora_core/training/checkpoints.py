@@ -16,6 +16,7 @@ from ..atomic import remove_folder, replacing_folder
 from ..checkpoints.hashes import file_sha256
 from ..checks import first_line
 from ..errors import TrainingError
+from ..wording import said
 
 #: A change of what is stored, which older checkpoints do not have.
 FORMAT = 1
@@ -34,7 +35,9 @@ def step_of(folder: Path) -> int:
     """Return the number of steps that were done when a checkpoint was made."""
     found = _NAME.fullmatch(folder.name)
     if found is None:
-        raise TrainingError(folder, "is no checkpoint", expected="a folder such as step-000100")
+        raise TrainingError(
+            folder, "is no checkpoint", expected="a folder such as step-000100", remedy="Choose such a folder"
+        )
     return int(found[1])
 
 
@@ -78,9 +81,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path / _STATE, map_location="cpu", weights_only=True)
     except Exception as error:  # a whole file of another make: torch raises half a dozen kinds
-        raise TrainingError(path / _STATE, f"cannot be read: {first_line(error)}", remedy=_other(path)) from error
+        raise TrainingError(
+            path / _STATE, said("cannot be read: {error}", error=first_line(error)), remedy=_other(path)
+        ) from error
     if state.get("format") != FORMAT:
-        what = f"was written in form {state.get('format')}"
+        what = said("was written in form {state}", state=state.get("format"))
         raise TrainingError(path, what, expected=f"{FORMAT}", remedy="Go on with the version that wrote it")
     return state
 
@@ -122,12 +127,16 @@ def _check_files(path: Path) -> None:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         rows = {str(name): (int(size), str(digest)) for name, (size, digest) in manifest.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise TrainingError(path, f"its {_MANIFEST} is missing or damaged", remedy=_other(path)) from error
+        raise TrainingError(
+            path, said("its {manifest} is missing or damaged", manifest=_MANIFEST), remedy=_other(path)
+        ) from error
     for name, (size, digest) in rows.items():
         file = path / name
         there = file.stat().st_size if file.is_file() else 0
         if there != size:
-            raise TrainingError(file, f"has {there:,} of {size:,} bytes", remedy=_other(path))
+            raise TrainingError(
+                file, said("has {there:,} of {size:,} bytes", there=there, size=size), remedy=_other(path)
+            )
         if file_sha256(file) != digest:
             raise TrainingError(file, "holds other bytes than were written", remedy=_other(path))
 

@@ -13,6 +13,7 @@ from typing import Any
 from ..checks import first_line, known_keys, typed
 from ..errors import TrainingError
 from ..families.registry import FAMILIES
+from ..wording import said
 from .presets import preset_values
 from .settings.adapter import AdapterSettings
 from .settings.clips import ClipSettings
@@ -105,7 +106,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     values = {key: _valued(key, value, keys[key][1]) for key, value in given.items()}
     for key in ("clips", "name"):
         if not values.get(key):
-            raise TrainingError(where, f"no {key}", expected=f"{key} = …", remedy="Add it")
+            raise TrainingError(where, said("no {key}", key=key), expected=f"{key} = …", remedy="Add it")
     values = with_whole_paths(values, Path())
     usual = preset_values(values.get("preset", ""), str(values.get("model", ModelSettings.model)))
     merged = usual | values
@@ -122,7 +123,11 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     _check_name(config.name)
     changed = [key for key, value in values.items() if value != usual.get(key, _default(key))]
     if (fault := unused_key(config, changed)) is not None:
-        raise TrainingError(fault.key, f"would do nothing {fault.because}", remedy=f"Leave it out, or {fault.instead}")
+        raise TrainingError(
+            fault.key,
+            said("would do nothing {because}", because=fault.because),
+            remedy=said("Leave it out, or {instead}", instead=fault.instead),
+        )
     return config
 
 
@@ -156,9 +161,11 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         key = name.strip()
         if not equals:
-            raise TrainingError("--set", f"{text!r:.60} sets nothing", expected="KEY=VALUE")
+            raise TrainingError(
+                "--set", said("{text!r:.60} sets nothing", text=text), expected="KEY=VALUE", remedy="Add the value"
+            )
         if key in values:
-            raise TrainingError("--set", f"{key!r:.60} is set twice", remedy="Leave one out")
+            raise TrainingError("--set", said("{key!r:.60} is set twice", key=key), remedy="Leave one out")
         values[key] = _shell_value(value.strip(), all_keys().get(key, ("", None))[1])
     return values
 
@@ -185,10 +192,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise TrainingError(path, f"cannot be read: {error.strerror or error}", remedy="Check the path") from error
+        raise TrainingError(
+            path, said("cannot be read: {error}", error=error.strerror or error), remedy="Check the path"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         expected = 'lines such as rank = 32 or clips = "my_clips"'
-        raise TrainingError(path, f"is no TOML: {first_line(error)}", expected=expected) from error
+        raise TrainingError(
+            path, said("is no TOML: {error}", error=first_line(error)), expected=expected, remedy="Correct the text"
+        ) from error
 
 
 def _valued(key: str, value: Any, kind: Any) -> Any:
@@ -197,20 +208,27 @@ def _valued(key: str, value: Any, kind: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
             return tuple(items)
-        raise TrainingError(key, f"{value!r:.60} is no list of texts", expected='["…", "…"]')
+        raise TrainingError(
+            key, said("{value!r:.60} is no list of texts", value=value), expected='["…", "…"]', remedy="Write a list"
+        )
     if typing.get_origin(kind) is typing.Literal:
         kind = str
     accepted: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str, Path)}
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     if not isinstance(value, accepted[kind]) or (kind is not bool and isinstance(value, bool)):
-        raise TrainingError(key, f"{value!r:.60} is not {names[kind]}")
+        raise TrainingError(
+            key, said("{value!r:.60} is not {names}", value=value, names=names[kind]), remedy="Correct the value"
+        )
     return kind(value)
 
 
 def _check_name(name: str) -> None:
     if not name or name != Path(name).name or name.startswith("."):
         raise TrainingError(
-            "name", f"{name!r} is no name for files", expected="a word such as my_style, without slashes"
+            "name",
+            said("{name!r} is no name for files", name=name),
+            expected="a word such as my_style, without slashes",
+            remedy="Choose another name",
         )
 
 

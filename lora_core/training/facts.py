@@ -97,7 +97,12 @@ def metadata_of(facts: RunFacts, expert: Expert, name: str) -> dict[str, str]:
         name: how the file is called, without its suffix.
     """
     if expert not in facts.experts:
-        raise TrainingError(expert, "nothing is told of this expert's training", expected=", ".join(facts.experts))
+        raise TrainingError(
+            expert,
+            "nothing is told of this expert's training",
+            expected=", ".join(facts.experts),
+            remedy="Name one of them",
+        )
     entries = _own(facts, expert, name) | _model_spec(facts, expert, name) | _kohya(facts, expert, name)
     told = {key: _text(value) for key, value in entries.items() if value is not None and value != ""}
     return told | dict(facts.extra)

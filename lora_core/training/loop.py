@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..experts import Expert
+from ..wording import said
 from .checkpoints import checkpoint_name, checkpoints_in, prune, read_checkpoint, restore_random_state, write_checkpoint
 from .guard import Guard
 from .learner import Learner, StepResult
@@ -144,8 +145,10 @@ class Loop:
         state = read_checkpoint(path)
         for name, value in self.identity.items():
             if state["identity"].get(name) != value:
-                what = f"the {name} changed since this training began"
-                raise TrainingError(path, what, remedy=f"Put the {name} back as it was, or start anew elsewhere")
+                what = said("the {name} changed since this training began", name=name)
+                raise TrainingError(
+                    path, what, remedy=said("Put the {name} back as it was, or start anew elsewhere", name=name)
+                )
         return state
 
     def _state(self) -> dict[str, Any]:

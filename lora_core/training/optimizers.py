@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import TrainingError
+from ..wording import said
 from .muon import MuonAndAdamW
 from .settings.learning import LearningSettings, OptimizerName, ScheduleName
 
@@ -52,7 +53,7 @@ def _prodigy(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Opt
 
 def _muon(weights: Sequence[nn.Parameter], settings: LearningSettings) -> Optimizer:
     if not hasattr(torch.optim, "Muon"):
-        what = f"muon needs PyTorch 2.9 or newer, this is {torch.__version__}"
+        what = said("muon needs PyTorch 2.9 or newer, this is {version}", version=torch.__version__)
         raise TrainingError("optimizer", what, remedy="Choose adamw, or update PyTorch")
     return MuonAndAdamW(weights, settings.lr, settings.weight_decay)
 
@@ -75,7 +76,10 @@ def make_optimizer(
 ) -> Optimizer:
     """Return the optimiser that the settings name, for the weights that learn, or this process's parts of them."""
     if is_sharded and settings.optimizer not in ON_PARTS:
-        what = f"{settings.optimizer} needs whole weights, and with FSDP each process has parts of them"
+        what = said(
+            "{optimizer} needs whole weights, and with FSDP each process has parts of them",
+            optimizer=settings.optimizer,
+        )
         raise TrainingError("optimizer", what, expected=" or ".join(ON_PARTS), remedy="Choose it, or launch with DDP")
     return OPTIMIZER_BUILDERS[settings.optimizer](weights, settings)
 

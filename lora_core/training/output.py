@@ -26,6 +26,7 @@ from ..files.scale import KOHYA_ALPHA
 from ..files.values import num_not_finite
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
+from ..wording import said
 from .facts import RunFacts, metadata_of
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def output_paths(folder: str | Path, name: str, facts: RunFacts) -> dict[Expert,
         raise OutputError(name, "is no file's name", expected="letters without slashes", remedy="Choose another name")
     trained = [expert for expert in EXPERTS if expert in facts.experts]
     if facts.num_experts == 1 and len(trained) > 1:
-        raise TrainingError(facts.base, "two experts were trained", expected="the one it has")
+        raise TrainingError(facts.base, "two experts were trained", expected="the one it has", remedy="Name that one")
     ends = {expert: f"_{expert}" if facts.num_experts == 2 else "" for expert in trained}
     return {expert: Path(folder) / f"{name}{end}{_SUFFIX}" for expert, end in ends.items()}
 
@@ -121,12 +122,26 @@ def native_state(state: Mapping[str, Tensor], spec: ModelSpec, where: object) ->
     lacking = [target for target in spec.shapes if target not in shapes]
     strange = [target for target in shapes if target not in spec.shapes]
     if lacking or strange:
-        what = f"weights that are missing: {first_few(lacking) or 'none'}; unknown ones: {first_few(strange) or 'none'}"
-        raise TrainingError(where, what, expected=f"the {len(spec.shapes)} parameters of {spec.title}")
+        what = said(
+            "weights that are missing: {lacking}; unknown ones: {strange}",
+            lacking=first_few(lacking) or "none",
+            strange=first_few(strange) or "none",
+        )
+        raise TrainingError(
+            where,
+            what,
+            expected=said("the {count} parameters of {spec}", count=len(spec.shapes), spec=spec.title),
+            remedy="Train again from a sound checkpoint",
+        )
     wrong = next((target for target, shape in shapes.items() if shape != tuple(spec.shapes[target])), None)
     if wrong is not None:
         expected = shape_text(spec.shapes[wrong])
-        raise TrainingError(where, f"{wrong!r} is {shape_text(shapes[wrong])}", expected=expected)
+        raise TrainingError(
+            where,
+            said("{wrong!r} is {shapes}", wrong=wrong, shapes=shape_text(shapes[wrong])),
+            expected=expected,
+            remedy="Train again from a sound checkpoint",
+        )
     return named
 
 
@@ -141,8 +156,13 @@ def _write_all(folder: str | Path, name: str, facts: RunFacts, write: _Write) ->
 
 def _same_experts(given: Mapping[Expert, object], facts: RunFacts) -> None:
     if set(given) != set(facts.experts):
-        what = f"weights of {', '.join(given) or 'no expert'}"
-        raise TrainingError("output", what, expected=f"those that were trained: {', '.join(facts.experts)}")
+        what = said("weights of {given}", given=", ".join(given) or "no expert")
+        raise TrainingError(
+            "output",
+            what,
+            expected=said("those that were trained: {experts}", experts=", ".join(facts.experts)),
+            remedy="Give those",
+        )
 
 
 def _cast_all(deltas: Mapping[str, Delta], dtype: torch.dtype | None, expert: Expert) -> dict[str, Delta]:
@@ -161,7 +181,12 @@ def _cast(delta: Delta, dtype: torch.dtype) -> Delta:
 def _check_finite(tensors: object, expert: Expert) -> None:
     for name, tensor in tensors:  # type: ignore[attr-defined]
         if count := num_not_finite(tensor):
-            what = f"{count:,} of {tensor.numel():,} values of {name!r} are NaN or infinite"
+            what = said(
+                "{count:,} of {tensor:,} values of {name!r} are NaN or infinite",
+                count=count,
+                tensor=tensor.numel(),
+                name=name,
+            )
             remedy = "Go on from an earlier checkpoint, with a lower learning rate"
             raise TrainingError(expert, what, expected="finite numbers", remedy=remedy)
 
@@ -194,4 +219,9 @@ def _write_state(
     with safe_open(file, framework="pt") as back:
         different = next((name for name in tensors if not torch.equal(back.get_tensor(name), tensors[name])), None)
     if different is not None:
-        raise OutputError(path, f"{different!r} was written and read back differently", expected="the same values")
+        raise OutputError(
+            path,
+            said("{different!r} was written and read back differently", different=different),
+            expected="the same values",
+            remedy="Write it to another disk",
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import check_target, write_text
 from ..checks import first_few
 from ..errors import LoraCoreError, OutputError, TrainingError
+from ..wording import said
 from .checkpoints import checkpoints_in
 from .clips.layout import NO_CLIPS
 from .config import TrainConfig, differences, read_config
@@ -111,7 +112,9 @@ class RunFolder:
             what, remedy = "another training writes into this folder", "Wait for it, or choose another folder"
             raise OutputError(self.path, what, remedy=remedy) from None
         except OSError as error:
-            raise OutputError(self.path, f"cannot be written: {error}", remedy="Choose another folder") from error
+            raise OutputError(
+                self.path, said("cannot be written: {error}", error=error), remedy="Choose another folder"
+            ) from error
         return lock
 
     def _names(self) -> set[str] | None:
@@ -165,7 +168,9 @@ def check_same(stored: TrainConfig, config: TrainConfig, where: object) -> None:
     if stored.learning.lr_schedule == "constant" and config.learning.steps > stored.learning.steps:
         there.pop("steps"), here.pop("steps")  # more of the same
     if different := differences(there, here):
-        what = f"the training here has other settings: {first_few(different, 8, between='; ')}"
+        what = said(
+            "the training here has other settings: {different}", different=first_few(different, 8, between="; ")
+        )
         remedy = "Go on with the same, or start anew in another folder"
         raise TrainingError(where, what, remedy=remedy)
 

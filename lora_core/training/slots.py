@@ -13,6 +13,7 @@ from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
 from ..families.registry import find_family
 from ..files.expert import expert_in_metadata
+from ..wording import said
 
 #: Expert -> its file among `OpenedModel.files`, and the key that names it.
 _SLOTS: Mapping[Expert, tuple[str, str]] = {"high_noise": ("high", "model"), "low_noise": ("low", "low_noise")}
@@ -29,9 +30,18 @@ def check_slots(model: OpenedModel) -> None:
     told = {slot: _told_expert(file, model.spec) for slot, file in files.items()}
     wrong = {slot: found for slot, found in told.items() if found is not None and found[0] != slot}
     for slot, (expert, source) in wrong.items():
-        what = f"is the {_words(expert)} expert by {source}, given as the {_words(slot)} one"
+        what = said(
+            "is the {expert} expert by {source}, given as the {slot} one",
+            expert=_words(expert),
+            source=source,
+            slot=_words(slot),
+        )
         key, are_swapped = _SLOTS[slot][1], len(wrong) == len(EXPERTS)
-        remedy = "Exchange the two files" if are_swapped else f"Give the {_words(slot)} expert's file as {key}"
+        remedy = (
+            "Exchange the two files"
+            if are_swapped
+            else said("Give the {slot} expert's file as {key}", slot=_words(slot), key=key)
+        )
         raise TrainingError(files[slot], what, remedy=remedy)
 
 

@@ -6,8 +6,9 @@ phrase with what was filled in, or the parts it was joined from. A text made of 
 
 from __future__ import annotations
 
+import string
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..experts import Expert
 
@@ -30,10 +31,29 @@ class Said(str):
         return str(self), self.form
 
 
-def said(phrase: str, /, **values: str | int) -> Said:
-    """Fill a phrase in; it stands where this is called, so that the translations can be held against all phrases."""
-    forms = {name: form_of(value) for name, value in values.items()}
-    return Said(phrase.format(**values), {"say": phrase, "with": forms})
+def said(phrase: str, /, **values: object) -> Said:
+    """Fill a phrase in; it stands where this is called, so that the translations can be held against all phrases.
+
+    A place may say how its value is written, as `{weight!r:.60}` or `{count:,}`; the form has the value so written.
+    """
+    forms = {}
+    for _, name, width, conversion in string.Formatter().parse(phrase):
+        if name is not None:
+            value = values[name]
+            is_plain = not width and not conversion
+            forms[name] = form_of(value if is_plain else _written(value, conversion, width or ""))
+    return Said(phrase.format(**values), {"say": bare(phrase), "with": forms})
+
+
+def bare(phrase: str) -> str:
+    """Return a phrase as the translations have it: without how its values are written."""
+    parts = string.Formatter().parse(phrase)
+    return "".join(text if name is None else f"{text}{{{name}}}" for text, name, _, _ in parts)
+
+
+def plain(text: str) -> Said:
+    """Take a text without values for a phrase, unless it is one; where it stands, something else looks for it."""
+    return text if isinstance(text, Said) else Said(text, {"say": text, "with": {}} if text else "")
 
 
 def joined(separator: str, parts: Iterable[str]) -> Said:
@@ -61,9 +81,30 @@ def few(texts: Iterable[str], num_shown: int) -> Said:
     return said("{first} and {more} more", first=first, more=more) if more > 0 else first
 
 
-def form_of(text: str | int) -> Form:
+def form_of(text: object) -> Form:
     """Return the form of a text, which is the text itself where it remembers none."""
     return text.form if isinstance(text, Said) else str(text)
+
+
+def with_values(form: Form, change: Callable[[str], str]) -> Form:
+    """Return a form with every plain text in it changed; phrases and separators stay as the translations have them."""
+    if isinstance(form, str):
+        return change(form)
+    changed = dict(form)
+    for key, inner in form.items():
+        if key == "with":
+            changed[key] = {name: with_values(value, change) for name, value in inner.items()}  # type: ignore[attr-defined]  # see Form
+        elif key == "of":
+            changed[key] = (
+                [with_values(value, change) for value in inner]
+                if isinstance(inner, list)
+                else with_values(inner, change)  # type: ignore[arg-type]  # see Form
+            )
+    return changed
+
+
+def _written(value: object, conversion: str | None, width: str) -> str:
+    return format(repr(value) if conversion == "r" else value, width)
 
 
 def expert_named(expert: Expert) -> Said:

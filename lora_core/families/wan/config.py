@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
+from ...wording import said
 from ..base import ModelSpec
 from .latents import LATENT_MEAN, LATENT_STD
 
@@ -55,7 +56,11 @@ def _num_heads(width: int, metadata: Mapping[str, str], where: object) -> int:
     stated = transformer.get("num_heads") if isinstance(transformer, dict) else None
     num_heads = stated if isinstance(stated, int) and stated > 0 else width // _HEAD_WIDTH
     if not num_heads or width % num_heads:
-        what = f"a width of {width} does not divide into {num_heads or f'heads of {_HEAD_WIDTH}'}"
+        what = said(
+            "a width of {width} does not divide into {num_heads}",
+            width=width,
+            num_heads=num_heads or f"heads of {_HEAD_WIDTH}",
+        )
         remedy = (
             'State the head count in the file\'s metadata, as {"config": "{\\"transformer\\": {\\"num_heads\\": 4}}"}'
         )
@@ -75,9 +80,16 @@ def stated_config(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
     try:
         stated = json.loads(metadata.get("config", "{}"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(where, f"its metadata entry 'config' is no JSON: {error}") from error
+        raise ModelError(
+            where, said("its metadata entry 'config' is no JSON: {error}", error=error), remedy="Download it again"
+        ) from error
     if not isinstance(stated, dict):
-        raise ModelError(where, f"its metadata entry 'config' is a {type(stated).__name__}", expected="a JSON object")
+        raise ModelError(
+            where,
+            said("its metadata entry 'config' is a {name}", name=type(stated).__name__),
+            expected="a JSON object",
+            remedy="Download it again",
+        )
     return stated
 
 
@@ -103,9 +115,18 @@ def vae_config(shapes: Shapes, where: object) -> dict[str, Any]:
             "out_channels": shapes["decoder.head.2.weight"][0],
         }
     except KeyError as missing:
-        raise ModelError(where, f"is no Wan VAE: it has no tensor {missing.args[0]!r}") from None
+        raise ModelError(
+            where,
+            said("is no Wan VAE: it has no tensor {first!r}", first=missing.args[0]),
+            remedy="Choose a VAE of Wan",
+        ) from None
     if z_dim not in LATENT_MEAN:
-        raise ModelError(where, f"a VAE with {z_dim} latent channels", expected="Wan's 16 or 48")
+        raise ModelError(
+            where,
+            said("a VAE with {z_dim} latent channels", z_dim=z_dim),
+            expected="Wan's 16 or 48",
+            remedy="Choose a VAE of Wan",
+        )
     config |= {"latents_mean": list(LATENT_MEAN[z_dim]), "latents_std": list(LATENT_STD[z_dim])}
     return config | ({"patch_size": 2, "scale_factor_spatial": 16} if nested else {})
 
@@ -128,14 +149,19 @@ def umt5_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dic
     except KeyError as missing:
         raise ModelError(
             where,
-            f"is no UMT5 text encoder: it has no tensor {missing.args[0]!r}",
+            said("is no UMT5 text encoder: it has no tensor {first!r}", first=missing.args[0]),
             remedy="Use ComfyUI's umt5_xxl_*.safetensors or the text_encoder folder of a diffusers model",
         ) from None
     if (
         "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" not in shapes
         and config["num_layers"] > 1
     ):
-        raise ModelError(where, "is a T5 text encoder", expected="UMT5, which has a position bias in every block")
+        raise ModelError(
+            where,
+            "is a T5 text encoder",
+            expected="UMT5, which has a position bias in every block",
+            remedy="Choose a UMT5 text encoder",
+        )
     return {**{key: value for key, value in stated.items() if key in _UMT5_STATED}, **config}
 
 
@@ -155,11 +181,20 @@ def image_encoder_config(shapes: Shapes, stated: Mapping[str, Any], where: objec
     config = _IMAGE_ENCODER_DEFAULTS | {key: stated[key] for key in _IMAGE_ENCODER_STATED if key in stated}
     num_heads = config.setdefault("num_attention_heads", width // _IMAGE_HEAD_WIDTH)
     if not isinstance(num_heads, int) or num_heads < 1 or width % num_heads:
-        what = f"a CLIP vision encoder of width {width} does not divide into {num_heads} heads"
+        what = said(
+            "a CLIP vision encoder of width {width} does not divide into {num_heads} heads",
+            width=width,
+            num_heads=num_heads,
+        )
         remedy = 'State the head count in the file\'s metadata, as {"config": "{\\"num_attention_heads\\": 16}"}'
         raise ModelError(where, what, remedy=remedy)
     if config["hidden_act"] not in _ACTIVATIONS:
-        raise ModelError(where, f"its activation is {config['hidden_act']!r}", expected=" or ".join(_ACTIVATIONS))
+        raise ModelError(
+            where,
+            said("its activation is {hidden_act!r}", hidden_act=config["hidden_act"]),
+            expected=" or ".join(_ACTIVATIONS),
+            remedy="Choose another file",
+        )
     layers = {found[1] for name in shapes if (found := re.match(r"encoder\.layers\.(\d+)\.", name))}
     return config | {
         "hidden_size": width,
@@ -175,7 +210,7 @@ def no_image_encoder(where: object, why: str) -> ModelError:
     """Return the error for a file that is something else."""
     expected = "such as vision_model.embeddings.class_embedding, or the same in open_clip's or Wan's naming"
     remedy = "Use ComfyUI's clip_vision_h.safetensors or the image_encoder folder of a diffusers model"
-    return ModelError(where, f"is no CLIP vision encoder: {why}", expected=expected, remedy=remedy)
+    return ModelError(where, said("is no CLIP vision encoder: {why}", why=why), expected=expected, remedy=remedy)
 
 
 #: What shapes cannot tell, as ViT-H/14 has it; and what of it a file's metadata or a folder's `config.json` may state.

@@ -63,7 +63,12 @@ def open_image_encoder(path: Path, residence: Residence) -> ImageEncoder:
     """Read the headers of a CLIP vision encoder, single file in any of three namings or folder."""
     checkpoint = open_checkpoint(path)
     if checkpoint.is_gguf:
-        raise ModelError(path, "is a GGUF file", expected="a CLIP vision encoder as .safetensors or .pth")
+        raise ModelError(
+            path,
+            "is a GGUF file",
+            expected="a CLIP vision encoder as .safetensors or .pth",
+            remedy="Choose another file",
+        )
     prefix = encoder_prefix(checkpoint.shapes)
     if prefix is None:
         first = ", ".join(list(checkpoint.shapes)[:2])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...checkpoints.residency import Network, Offload, Piece, Residence
 from ...errors import ModelError
 from ...experts import EXPERTS, Expert
+from ...wording import said
 from ..base import ModelSpec
 from .image_encoder import ImageEncoder
 from .latents import LATENT_MEAN, LATENT_STD
@@ -140,7 +141,12 @@ class WanModel:
         piece = self.experts.get(name)
         if piece is None:
             have = " and ".join(self.experts)
-            raise ModelError(self.spec.title, f"it has no {name!r} expert", expected=have)
+            raise ModelError(
+                self.spec.title,
+                said("it has no {name!r} expert", name=name),
+                expected=have,
+                remedy="Name one that it has",
+            )
         return piece
 
     def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,8 +167,10 @@ class WanModel:
     def _given(self, piece: Given | None, what: str, expected: str, argument: str) -> Given:
         """Return a piece that the model was opened with, or say how to give it."""
         if piece is None:
-            remedy = f"Pass its path as {argument}"
-            raise ModelError(self.spec.title, f"it was opened without {what}", expected=expected, remedy=remedy)
+            remedy = said("Pass its path as {argument}", argument=argument)
+            raise ModelError(
+                self.spec.title, said("it was opened without {what}", what=what), expected=expected, remedy=remedy
+            )
         return piece
 
 

@@ -17,6 +17,7 @@ from ...checkpoints.device import usable_device
 from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
 from ...checks import typed
 from ...errors import ModelError
+from ...wording import said
 from ..base import ModelSpec
 from .config import transformer_config
 from .image_encoder import ImageEncoder, open_image_encoder
@@ -63,10 +64,20 @@ def open_wan(
             experts only a block at a time (on the CPU the same as "experts").
     """
     if offload not in OFFLOADS:
-        raise ModelError("offload", f"unknown mode {offload!r}", expected=f"one of {', '.join(OFFLOADS)}")
+        raise ModelError(
+            "offload",
+            said("unknown mode {offload!r}", offload=offload),
+            expected=said("one of {names}", names=", ".join(OFFLOADS)),
+            remedy="Choose one of them",
+        )
     if dtype not in (None, *_DTYPES):
         names = ", ".join(map(str, _DTYPES))
-        raise ModelError("dtype", f"experts cannot compute in {dtype}", expected=f"one of {names}")
+        raise ModelError(
+            "dtype",
+            said("experts cannot compute in {dtype}", dtype=dtype),
+            expected=said("one of {names}", names=names),
+            remedy="Choose one of them",
+        )
     residence = Residence(usable_device(device), offload)
     dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
     with offline():
@@ -80,7 +91,7 @@ def open_wan(
         )
         model = _open(sources, residence, dtype)
     if image_encoder is not None and model.image_encoder is None:
-        what = f"is given as image_encoder, and {model.spec.title} looks through none"
+        what = said("is given as image_encoder, and {spec} looks through none", spec=model.spec.title)
         raise ModelError(image_encoder, what, remedy="Leave it out")
     if str(source) in POCKET_MODELS:
         model = dataclasses.replace(model, spec=_pocket_spec(model.spec, str(source)))
@@ -122,7 +133,12 @@ def _stated_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
     config = read_json_file(file)
     if "quantization_config" in config:
         expected = "weights as published, or a GGUF or 8-bit single file"
-        raise ModelError(checkpoint.path, "its weights were quantised by diffusers", expected=expected)
+        raise ModelError(
+            checkpoint.path,
+            "its weights were quantised by diffusers",
+            expected=expected,
+            remedy="Choose another file of the model",
+        )
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
@@ -132,8 +148,13 @@ def _text(sources: WanSources, spec: ModelSpec, residence: Residence, dtype: tor
     text = open_text_encoder(sources.text_encoder, sources.tokenizer, residence, dtype)
     wanted = spec.shapes["text_embedding.0"][1]
     if text.width != wanted:
-        what = f"a text encoder of width {text.width} for {spec.title}"
-        raise ModelError(sources.text_encoder, what, expected=f"width {wanted}")
+        what = said("a text encoder of width {width} for {spec}", width=text.width, spec=spec.title)
+        raise ModelError(
+            sources.text_encoder,
+            what,
+            expected=said("width {wanted}", wanted=wanted),
+            remedy="Choose the text encoder of this model",
+        )
     return text
 
 
@@ -142,8 +163,15 @@ def _vae(sources: WanSources, spec: ModelSpec, residence: Residence) -> Vae | No
         return None
     vae = open_vae(sources.vae, residence)
     if vae.num_channels != spec.latent_channels:
-        what = f"a VAE of {vae.num_channels} latent channels for {spec.title}"
-        raise ModelError(sources.vae, what, expected=f"{spec.latent_channels} channels")
+        what = said(
+            "a VAE of {num_channels} latent channels for {spec}", num_channels=vae.num_channels, spec=spec.title
+        )
+        raise ModelError(
+            sources.vae,
+            what,
+            expected=said("{count} channels", count=spec.latent_channels),
+            remedy="Choose the VAE of this model",
+        )
     return vae
 
 
@@ -153,11 +181,23 @@ def _image_encoder(sources: WanSources, spec: ModelSpec, residence: Residence) -
     encoder = open_image_encoder(sources.image_encoder, residence)
     wanted = spec.shapes["img_emb.proj.0"][0]
     if encoder.width != wanted:
-        what = f"an image encoder of width {encoder.width} for {spec.title}"
-        raise ModelError(sources.image_encoder, what, expected=f"width {wanted}")
+        what = said("an image encoder of width {width} for {spec}", width=encoder.width, spec=spec.title)
+        raise ModelError(
+            sources.image_encoder,
+            what,
+            expected=said("width {wanted}", wanted=wanted),
+            remedy="Choose the image encoder of this model",
+        )
     if spec.first_and_last and 2 * encoder.num_tokens != spec.shapes["img_emb.emb_pos"][1]:
-        what = f"an image encoder of {encoder.num_tokens} tokens for {spec.title}"
-        raise ModelError(sources.image_encoder, what, expected=f"{spec.shapes['img_emb.emb_pos'][1] // 2} tokens")
+        what = said(
+            "an image encoder of {num_tokens} tokens for {spec}", num_tokens=encoder.num_tokens, spec=spec.title
+        )
+        raise ModelError(
+            sources.image_encoder,
+            what,
+            expected=said("{count} tokens", count=spec.shapes["img_emb.emb_pos"][1] // 2),
+            remedy="Choose the image encoder of this model",
+        )
     return encoder
 
 

@@ -11,6 +11,7 @@ from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json_file
 from ...errors import ModelError
 from ...experts.twins import expert_of_path, twin_names, twin_of
 from ...experts.words import expert_in_name
+from ...wording import said
 from .pocket import POCKET_MODELS, pocket_paths
 
 #: The pipelines of a `model_index.json` that are Wan's with nothing added.
@@ -78,11 +79,14 @@ def _pocket(model: str) -> WanSources:
 
 def _single_files(path: Path, low: Path | None) -> WanSources:
     if not path.is_file():
-        expected = f'"pocket", a diffusers folder, or a file ending in {", ".join(CHECKPOINT_SUFFIXES)}'
-        raise ModelError(path, "no such file or folder", expected=expected)
+        expected = said(
+            '"pocket", a diffusers folder, or a file ending in {checkpoint_suffixes}',
+            checkpoint_suffixes=", ".join(CHECKPOINT_SUFFIXES),
+        )
+        raise ModelError(path, "no such file or folder", expected=expected, remedy="Check the path")
     expert, _ = expert_of_path(path) or (None, "")
     if low is not None and expert == "low_noise" and expert_in_name(low.stem) == "high_noise":
-        what = f"is the low-noise expert, given in the place of {low.name}"
+        what = said("is the low-noise expert, given in the place of {low}", low=low.name)
         raise ModelError(path, what, remedy="Exchange the two files")
     if low is not None and low.resolve() == path.resolve():
         raise ModelError(path, "is given as both experts", remedy="Name the other expert's file, or no low-noise one")
@@ -94,19 +98,24 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
     if twin is None:
         other, names = "low" if expert == "high_noise" else "high", " or ".join(twin_names(path)[:2])
         remedy = "Put it beside this file or name both experts"
-        raise ModelError(path, f"the {other}-noise expert is missing", expected=names, remedy=remedy)
+        raise ModelError(path, said("the {other}-noise expert is missing", other=other), expected=names, remedy=remedy)
     return WanSources(path, twin) if expert == "high_noise" else WanSources(twin, path)
 
 
 def _folder(root: Path) -> WanSources:
     index_file = root / "model_index.json"
     if not index_file.is_file():
-        expected = f"{index_file} of a diffusers model"
+        expected = said("{index_file} of a diffusers model", index_file=index_file)
         raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
     index = read_json_file(index_file)
     pipeline = index.get("_class_name")
     if pipeline not in PIPELINES:
-        raise ModelError(index_file, f"is of the pipeline {pipeline!r}", expected=" or ".join(PIPELINES))
+        raise ModelError(
+            index_file,
+            said("is of the pipeline {pipeline!r}", pipeline=pipeline),
+            expected=" or ".join(PIPELINES),
+            remedy="Choose a folder of Wan",
+        )
     boundary = index.get("boundary_ratio")
     return WanSources(
         high=_needed(root / "transformer"),
@@ -141,7 +150,10 @@ def _shift(config_file: Path) -> float | None:
 def _needed(folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelError(
-            folder.parent, f"the folder {folder.name!r} is missing", expected=f"{folder}/config.json and weights"
+            folder.parent,
+            said("the folder {folder!r} is missing", folder=folder.name),
+            expected=said("{folder}/config.json and weights", folder=folder),
+            remedy="Download the model again",
         )
     return folder
 
@@ -153,5 +165,7 @@ def _optional(folder: Path) -> Path | None:
 def _existing(path: str | Path, argument: str) -> Path:
     found = Path(path).expanduser()
     if not found.exists():
-        raise ModelError(found, f"no such file or folder, given as {argument}")
+        raise ModelError(
+            found, said("no such file or folder, given as {argument}", argument=argument), remedy="Check the path"
+        )
     return found

@@ -146,7 +146,12 @@ def wan_spec(name: str) -> ModelSpec:
     for recipe in _RECIPES:
         if recipe.name == name:
             return _spec(recipe, shapes_of(recipe.size))
-    raise ModelError(name, "no Wan model has this name", expected=f"one of {', '.join(WAN_SPEC_NAMES)}")
+    raise ModelError(
+        name,
+        "no Wan model has this name",
+        expected=said("one of {names}", names=", ".join(WAN_SPEC_NAMES)),
+        remedy="Choose one of them",
+    )
 
 
 @cache
@@ -197,7 +202,12 @@ def native_shapes(shapes: Mapping[str, tuple[int, ...]], where: object = "checkp
     """Return the same shapes under native names without prefix; unknown names stay as they are."""
     prefix = checkpoint_prefix(shapes)
     if prefix is None:
-        raise ModelError(where, "its tensors are not those of a Wan transformer", expected="blocks.0.…, head.…")
+        raise ModelError(
+            where,
+            "its tensors are not those of a Wan transformer",
+            expected="blocks.0.…, head.…",
+            remedy="Choose a Wan model",
+        )
     bare = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
     return {to_native(name) or name: shape for name, shape in bare.items()}
 
@@ -231,7 +241,11 @@ def _size_of(targets: Mapping[str, tuple[int, ...]], where: object) -> WanSize:
             image_branch="blocks.0.cross_attn.k_img" in targets,
         )
     except KeyError as missing:
-        raise ModelError(where, f"no tensor {missing.args[0]!r}, which every Wan transformer has") from None
+        raise ModelError(
+            where,
+            said("no tensor {first!r}, which every Wan transformer has", first=missing.args[0]),
+            remedy="Choose a Wan model, or download it again",
+        ) from None
 
 
 def _custom_recipe(size: WanSize, num_experts: int | None) -> WanRecipe:

@@ -19,6 +19,7 @@ from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_fil
 from ...checkpoints.fp8 import place_fp8_layers, split_fp8
 from ...checkpoints.residency import Network, Piece, Residence
 from ...errors import ModelError
+from ...wording import said
 from .config import stated_config, umt5_config
 from .tokenizers import SentencePieceTokenizer, Tokenizer, open_tokenizer, unknown_words
 
@@ -107,7 +108,7 @@ def _tokenizer(checkpoint: Checkpoint, prefix: str, given: Path | None) -> Token
     raise ModelError(
         checkpoint.path,
         "no tokenizer for this text encoder",
-        expected=f"{folder / 'tokenizer.json'} or {folder / 'spiece.model'}",
+        expected=said("{first} or {second}", first=folder / "tokenizer.json", second=folder / "spiece.model"),
         remedy="Put one there or pass its path as tokenizer",
     )
 

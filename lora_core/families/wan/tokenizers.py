@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import ModelError
+from ...wording import said
 
 _WORD = re.compile(r"\w[\w'-]*")
 
@@ -30,7 +31,9 @@ class JsonTokenizer:
         try:
             self._backend = Backend.from_file(str(path))
         except Exception as error:  # the Rust side raises a bare Exception
-            raise ModelError(path, f"is no tokenizer.json: {error}") from error
+            raise ModelError(
+                path, said("is no tokenizer.json: {error}", error=error), remedy="Download it again"
+            ) from error
         self._backend.no_padding()
         self._backend.no_truncation()
         self.unknown: int | None = self._backend.token_to_id("<unk>")
@@ -51,7 +54,9 @@ class SentencePieceTokenizer:
         try:
             self._backend = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, TypeError) as error:
-            raise ModelError(where, f"is no sentencepiece model: {error}") from error
+            raise ModelError(
+                where, said("is no sentencepiece model: {error}", error=error), remedy="Download it again"
+            ) from error
         self.unknown: int | None = self._backend.unk_id()
 
     def encode(self, text: str) -> list[int]:
@@ -73,10 +78,15 @@ def open_tokenizer(path: Path) -> Tokenizer:
     if path.is_dir():
         file = next((path / name for name in _FOLDER_FILES if (path / name).is_file()), path / _FOLDER_FILES[0])
     if not file.is_file():
-        raise ModelError(file, "no such file", expected=" or ".join(_FOLDER_FILES))
+        raise ModelError(file, "no such file", expected=" or ".join(_FOLDER_FILES), remedy="Check the path")
     opener = _OPENERS.get(file.suffix)
     if opener is None:
-        raise ModelError(file, f"unknown kind of tokenizer {file.suffix!r}", expected=" or ".join(_FOLDER_FILES))
+        raise ModelError(
+            file,
+            said("unknown kind of tokenizer {suffix!r}", suffix=file.suffix),
+            expected=" or ".join(_FOLDER_FILES),
+            remedy="Choose another file",
+        )
     return opener(file)
 
 

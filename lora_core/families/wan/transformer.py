@@ -20,6 +20,7 @@ from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.fp8 import describes_quantisation, place_fp8_layers, split_fp8
 from ...checkpoints.residency import Network
 from ...errors import ModelError
+from ...wording import said
 from ..base import ModelSpec
 from .names import to_diffusers, to_native
 from .spec import checkpoint_prefix, infer_wan_spec
@@ -45,14 +46,19 @@ def transformer_spec(checkpoint: Checkpoint, num_experts: int | None) -> ModelSp
         first = ", ".join(list(names)[:2])
         raise ModelError(
             checkpoint.path,
-            f"is no Wan transformer, its tensors are named {first}, …",
+            said("is no Wan transformer, its tensors are named {first}, …", first=first),
             expected="blocks.0.self_attn.q.weight or blocks.0.attn1.to_q.weight, …",
+            remedy="Choose a Wan model",
         )
     spec = infer_wan_spec(names, num_experts=num_experts, where=checkpoint.path)
     for target in spec.shapes:
         for start, relative in _RELATIVES:
             if target.startswith(start):
-                raise ModelError(checkpoint.path, f"is a Wan {relative} model, which cannot be opened yet")
+                raise ModelError(
+                    checkpoint.path,
+                    said("is a Wan {relative} model, which cannot be opened yet", relative=relative),
+                    remedy="Choose a T2V, I2V, FLF2V or TI2V model",
+                )
     return spec
 
 

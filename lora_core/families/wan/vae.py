@@ -55,7 +55,9 @@ def open_vae(path: Path, residence: Residence) -> Vae:
 
 def _native_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     if checkpoint.is_gguf:
-        raise ModelError(checkpoint.path, "is a GGUF file", expected="a VAE as .safetensors or .pth")
+        raise ModelError(
+            checkpoint.path, "is a GGUF file", expected="a VAE as .safetensors or .pth", remedy="Choose another file"
+        )
     nested = any(".downsampler." in name for name in checkpoint.shapes)
     return {vae_to_native(name, nested=nested) or name: shape for name, shape in checkpoint.shapes.items()}
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...checkpoints.limits import too_large, too_many
 from ...errors import LoraFileError
+from ...wording import said
 from .tensorfile import TensorFile, TensorInfo
 
 #: The largest header the safetensors library accepts (100 MB).
@@ -89,7 +90,9 @@ class _Reader:
                 self._file = safe_open(self._path, framework="pt", device="cpu")
             return self._file.get_tensor(name)
         except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-            raise LoraFileError(self._path, f"tensor {name!r} cannot be read: {error}", remedy=_DAMAGED) from error
+            raise LoraFileError(
+                self._path, said("tensor {name!r} cannot be read: {error}", name=name, error=error), remedy=_DAMAGED
+            ) from error
 
 
 def _read_numbers(
@@ -112,15 +115,26 @@ def _read_header(path: Path, num_bytes: int) -> tuple[dict[str, Any], int]:
             start = file.read(64)
             _refuse_mistaken(path, start)
             if num_bytes < 8:
-                raise LoraFileError(path, f"it has only {num_bytes} bytes", expected="at least 8", remedy=_DAMAGED)
+                raise LoraFileError(
+                    path,
+                    said("it has only {num_bytes} bytes", num_bytes=num_bytes),
+                    expected="at least 8",
+                    remedy=_DAMAGED,
+                )
             header_bytes = int.from_bytes(start[:8], "little")
             if header_bytes > min(num_bytes - 8, MAX_HEADER_BYTES):
-                what = f"its header claims {header_bytes:,} bytes and the file has {num_bytes:,}"
+                what = said(
+                    "its header claims {header_bytes:,} bytes and the file has {num_bytes:,}",
+                    header_bytes=header_bytes,
+                    num_bytes=num_bytes,
+                )
                 raise LoraFileError(path, what, expected="a safetensors file", remedy=_DAMAGED)
             file.seek(8)
             text = file.read(header_bytes)
     except OSError as error:
-        raise LoraFileError(path, f"it cannot be read: {error.strerror}", remedy="Check its permissions") from error
+        raise LoraFileError(
+            path, said("it cannot be read: {error}", error=error.strerror), remedy="Check its permissions"
+        ) from error
     return _parse(path, text), 8 + header_bytes
 
 
@@ -140,7 +154,7 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise LoraFileError(path, f"its header is not readable: {error}", remedy=_DAMAGED) from error
+        raise LoraFileError(path, said("its header is not readable: {error}", error=error), remedy=_DAMAGED) from error
     if not isinstance(header, dict):
         raise LoraFileError(path, "its header is not a table of tensors", remedy=_DAMAGED)
     return header
@@ -151,14 +165,23 @@ def _check_spans(path: Path, entries: Mapping[str, _Entry], data_bytes: int) -> 
     position = 0
     for begin, end, name in sorted((entry.begin, entry.end, name) for name, entry in entries.items()):
         if begin != position:
-            what = f"tensor {name!r} begins at byte {begin:,} of the data"
-            raise LoraFileError(path, what, expected=f"{position:,}, where the one before it ends", remedy=_DAMAGED)
+            what = said("tensor {name!r} begins at byte {begin:,} of the data", name=name, begin=begin)
+            raise LoraFileError(
+                path,
+                what,
+                expected=said("{position:,}, where the one before it ends", position=position),
+                remedy=_DAMAGED,
+            )
         position = end
     if position > data_bytes:
-        what = f"it is cut off: its header promises {position:,} bytes of tensors and {data_bytes:,} are there"
+        what = said(
+            "it is cut off: its header promises {position:,} bytes of tensors and {data_bytes:,} are there",
+            position=position,
+            data_bytes=data_bytes,
+        )
         raise LoraFileError(path, what, remedy=_DAMAGED)
     if position < data_bytes:
-        what = f"{data_bytes - position:,} bytes follow its last tensor"
+        what = said("{data_bytes:,} bytes follow its last tensor", data_bytes=data_bytes - position)
         raise LoraFileError(path, what, expected="none", remedy=_DAMAGED)
 
 
@@ -167,11 +190,11 @@ def _check_metadata(path: Path, metadata: Any) -> dict[str, str]:
     if metadata is None:
         return {}
     if not isinstance(metadata, dict):
-        what = f"its metadata is {json.dumps(metadata):.60}"
+        what = said("its metadata is {text:.60}", text=json.dumps(metadata))
         raise LoraFileError(path, what, expected="a table of texts", remedy=_DAMAGED)
     for key, value in metadata.items():
         if not isinstance(value, str):
-            what = f"its metadata {key!r:.60} is {json.dumps(value):.60}"
+            what = said("its metadata {key!r:.60} is {text:.60}", key=key, text=json.dumps(value))
             raise LoraFileError(path, what, expected="a text", remedy="Write the file again with texts alone")
     return metadata
 
@@ -182,19 +205,36 @@ def _check_entry(path: Path, name: str, entry: Any) -> _Entry:
         known = DTYPES.get(dtype)
     except (KeyError, TypeError, ValueError):
         expected = "dtype, shape and two data_offsets"
-        what = f"the header entry of {name!r} is malformed: {entry!r:.80}"
+        what = said("the header entry of {name!r} is malformed: {entry!r:.80}", name=name, entry=entry)
         raise LoraFileError(path, what, expected=expected, remedy=_DAMAGED) from None
     if isinstance(shape, list) and (found := too_large(name, shape)) is not None:
         raise LoraFileError(path, found[0], expected=found[1], remedy=_DAMAGED)
     if known is None:
-        expected = f"one of {', '.join(DTYPES)}"
-        raise LoraFileError(path, f"tensor {name!r} has the unknown dtype {dtype!r:.40}", expected=expected)
+        expected = said("one of {names}", names=", ".join(DTYPES))
+        raise LoraFileError(
+            path,
+            said("tensor {name!r} has the unknown dtype {dtype!r:.40}", name=name, dtype=dtype),
+            expected=expected,
+            remedy="Write the file again in one of them",
+        )
     sizes = (*shape, begin, end) if isinstance(shape, list) else (None,)
     if set(map(type, sizes)) != {int} or min(sizes) < 0 or max(sizes) >= _MAX_SIZE:
-        what = f"tensor {name!r} has shape {shape!r:.60} and offsets {begin!r:.30}, {end!r:.30}"
+        what = said(
+            "tensor {name!r} has shape {shape!r:.60} and offsets {begin!r:.30}, {end!r:.30}",
+            name=name,
+            shape=shape,
+            begin=begin,
+            end=end,
+        )
         raise LoraFileError(path, what, expected="whole numbers, not negative", remedy=_DAMAGED)
     info = TensorInfo(tuple(shape), known)
     if end - begin != info.num_bytes:
-        what = f"tensor {name!r} of shape {shape} and dtype {dtype} is given {end - begin:,} bytes"
+        what = said(
+            "tensor {name!r} of shape {shape} and dtype {dtype} is given {count:,} bytes",
+            name=name,
+            shape=shape,
+            dtype=dtype,
+            count=end - begin,
+        )
         raise LoraFileError(path, what, expected=f"{info.num_bytes:,}", remedy=_DAMAGED)
     return _Entry(info, begin, end)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ...errors import LoraFileError
+from ...wording import said
 
 if TYPE_CHECKING:
     from .tensorfile import TensorFile
@@ -33,8 +34,13 @@ def open_tensor_file(path: str | Path) -> TensorFile:
     num_bytes = _size(path)
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
-        expected = f"one of {', '.join(CONTAINERS)}"
-        raise LoraFileError(path, f"its suffix {path.suffix!r} is not that of a LoRA file", expected=expected)
+        expected = said("one of {names}", names=", ".join(CONTAINERS))
+        raise LoraFileError(
+            path,
+            said("its suffix {suffix!r} is not that of a LoRA file", suffix=path.suffix),
+            expected=expected,
+            remedy="Choose a LoRA file",
+        )
     file = openers[container](path, num_bytes)
     if not file.infos:
         raise LoraFileError(path, "it holds no tensors", expected="a LoRA file", remedy="Choose another file")
@@ -48,7 +54,7 @@ def _size(path: Path) -> int:
     except FileNotFoundError:
         raise LoraFileError(path, "there is no such file", remedy="Check the path and its spelling") from None
     except (OSError, ValueError) as error:
-        raise LoraFileError(path, f"it cannot be read: {error}", remedy="Check the path") from error
+        raise LoraFileError(path, said("it cannot be read: {error}", error=error), remedy="Check the path") from error
     if path.is_dir():
         raise LoraFileError(path, "it is a folder", expected="a LoRA file", remedy="Choose the file inside it")
     if num_bytes == 0:

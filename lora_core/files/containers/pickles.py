@@ -19,6 +19,7 @@ from torch.nn import Parameter
 from ...checkpoints.archive import archive_fault, is_archive
 from ...checkpoints.limits import too_large, too_many
 from ...errors import LoraFileError
+from ...wording import said
 from .tensorfile import TensorFile, TensorInfo
 
 #: Keys under which trainers put the table of tensors.
@@ -44,7 +45,12 @@ def open_pickle(path: Path, num_bytes: int) -> TensorFile:
     tensors, metadata = {}, {}
     for name, value in table.items():
         if not isinstance(name, str):
-            raise LoraFileError(path, f"it has a key that is not a text: {name!r:.60}", expected="tensor names")
+            raise LoraFileError(
+                path,
+                said("it has a key that is not a text: {name!r:.60}", name=name),
+                expected="tensor names",
+                remedy="Choose a LoRA file",
+            )
         if isinstance(value, (int, float)) and name.endswith(".alpha"):
             value = torch.tensor(math.inf if abs(value) >= _TOO_LARGE else value)
         if isinstance(value, Tensor):
@@ -52,8 +58,10 @@ def open_pickle(path: Path, num_bytes: int) -> TensorFile:
         elif isinstance(value, (str, int, float, bool)):
             metadata[name] = str(value)
         else:
-            what = f"{name!r} holds a {type(value).__name__}"
-            raise LoraFileError(path, what, expected="tensors by name, as a LoRA file has them")
+            what = said("{name!r} holds a {kind}", name=name, kind=type(value).__name__)
+            raise LoraFileError(
+                path, what, expected="tensors by name, as a LoRA file has them", remedy="Choose a LoRA file"
+            )
     infos = {name: TensorInfo(tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     return TensorFile(
         path,
@@ -79,7 +87,7 @@ def _load(path: Path) -> Any:
         raise _refusal(path, str(error)) from error
     except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
         reason = str(error).partition("\n")[0][:120]
-        what = f"it is not a readable PyTorch file: {reason or type(error).__name__}"
+        what = said("it is not a readable PyTorch file: {reason}", reason=reason or type(error).__name__)
         raise LoraFileError(path, what, remedy=_DAMAGED) from error
 
 
@@ -89,7 +97,7 @@ def _refusal(path: Path, message: str) -> LoraFileError:
     if not called:
         what = "it is not a readable PyTorch file: its pickle is damaged or of an unknown kind"
         return LoraFileError(path, what, remedy=_DAMAGED)
-    what = f"its pickle holds code, not only tensors: it calls {called}"
+    what = said("its pickle holds code, not only tensors: it calls {called}", called=called)
     remedy = "Do not load it elsewhere; get the LoRA as .safetensors"
     return LoraFileError(path, what, expected="tensors, numbers and texts", remedy=remedy)
 
@@ -114,7 +122,7 @@ def _unwrap(path: Path, table: Any) -> Mapping[Any, Any]:
     """Return the table of tensors, taken out of the tables that trainers put around it."""
     for _ in range(3):
         if not isinstance(table, Mapping):
-            what = f"it holds a {type(table).__name__}"
+            what = said("it holds a {kind}", kind=type(table).__name__)
             raise LoraFileError(path, what, expected="a table of tensors by name", remedy="Choose a LoRA file")
         inner = next((table[key] for key in _WRAPPERS if isinstance(table.get(key), Mapping)), None)
         if inner is None:
@@ -126,14 +134,26 @@ def _unwrap(path: Path, table: Any) -> Mapping[Any, Any]:
 def _plain(path: Path, name: str, tensor: Tensor) -> Tensor:
     """Return a tensor that is dense and owns the values it claims to have."""
     if type(tensor) not in (Tensor, Parameter) or tensor.is_nested:
-        what = f"tensor {name!r} is a {'nested tensor' if tensor.is_nested else type(tensor).__name__}"
-        raise LoraFileError(path, what, expected="plain dense tensors")
+        what = said(
+            "tensor {name!r} is a {kind}",
+            name=name,
+            kind="nested tensor" if tensor.is_nested else type(tensor).__name__,
+        )
+        raise LoraFileError(path, what, expected="plain dense tensors", remedy="Write the file again as .safetensors")
     if (found := too_large(name, tensor.shape)) is not None:
         raise LoraFileError(path, found[0], expected=found[1], remedy=_DAMAGED)
     tensor = tensor.detach()
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-        what = f"tensor {name!r} is stored as {tensor.layout}, {tensor.dtype} on {tensor.device}"
-        raise LoraFileError(path, what, expected="plain dense tensors")
+        what = said(
+            "tensor {name!r} is stored as {layout}, {dtype} on {device}",
+            name=name,
+            layout=tensor.layout,
+            dtype=tensor.dtype,
+            device=tensor.device,
+        )
+        raise LoraFileError(path, what, expected="plain dense tensors", remedy="Write the file again as .safetensors")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise LoraFileError(path, f"tensor {name!r} claims more values than are stored", remedy="Do not use this file")
+        raise LoraFileError(
+            path, said("tensor {name!r} claims more values than are stored", name=name), remedy="Do not use this file"
+        )
     return tensor

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import DatasetError
+from ...wording import said
 
 Colour = tuple[int, int, int]
 
@@ -18,7 +19,12 @@ def parse_colour(digits: str) -> Colour:
         red, green, blue = bytes.fromhex(digits.removeprefix("#"))
     except ValueError:
         expected = "six hexadecimal digits, such as 808080"
-        raise DatasetError("background", f"{digits!r:.40} is no colour", expected=expected) from None
+        raise DatasetError(
+            "background",
+            said("{digits!r:.40} is no colour", digits=digits),
+            expected=expected,
+            remedy="Correct the colour",
+        ) from None
     return red, green, blue
 
 

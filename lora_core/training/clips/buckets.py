@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from ...errors import TrainingError
 from ...families.base import ModelSpec
+from ...wording import said
 from ..settings.clips import ClipSettings
 from .clip import Probe
 from .windows import frames_at, frames_wanted, target_fps, whole_count
@@ -48,8 +49,18 @@ def sizes_of(resolution: int, spec: ModelSpec) -> tuple[tuple[int, int], ...]:
     sizes = _sizes(area, _steps(spec), spec.max_positions)
     if not sizes:
         rows, columns = _steps(spec)
-        expected = f"{max(rows, columns)} to {max(rows, columns) * (spec.max_positions or 1024)} for {spec.title}"
-        raise TrainingError("resolution", f"{resolution} pixels a side fit no bucket", expected=expected)
+        expected = said(
+            "{lowest} to {highest} for {spec}",
+            lowest=max(rows, columns),
+            highest=max(rows, columns) * (spec.max_positions or 1024),
+            spec=spec.title,
+        )
+        raise TrainingError(
+            "resolution",
+            said("{resolution} pixels a side fit no bucket", resolution=resolution),
+            expected=expected,
+            remedy="Choose a number in that range",
+        )
     return sizes
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...checks import counted, first_few
+from ...checks import first_few
 from ...errors import DatasetError
-from ...wording import few, said
+from ...wording import few, joined, said
 from ..settings.clips import ClipSettings
 from .clip import Clip, Finding
 
@@ -51,21 +51,40 @@ class Diagnosis:
         num_left_out, num_files = len(self.left_out), len(self.findings)
         remedy = "Mend them as the report says"
         if num_left_out == num_files:
-            none = "its only file cannot" if num_files == 1 else f"none of its {num_files} files can"
-            raise DatasetError(self.folder, f"{none} be used: {self._first_left_out()}", remedy=remedy)
+            what = said(
+                "its only file cannot be used: {first}"
+                if num_files == 1
+                else "none of its {count} files can be used: {first}",
+                count=num_files,
+                first=self._first_left_out(),
+            )
+            raise DatasetError(self.folder, what, remedy=remedy)
         if num_left_out > self.settings.max_bad * num_files:
-            what = f"{num_left_out} of its {num_files} files are left out: {self._first_left_out()}"
-            expected = f"at most {self.settings.max_bad:.0%}"
-            raise DatasetError(self.folder, what, expected=expected, remedy=f"{remedy}, or raise max_bad")
+            what = said(
+                "{count} of its {all} files are left out: {first}",
+                count=num_left_out,
+                all=num_files,
+                first=self._first_left_out(),
+            )
+            expected = said("at most {most:.0%}", most=self.settings.max_bad)
+            raise DatasetError(
+                self.folder, what, expected=expected, remedy="Mend them as the report says, or raise max_bad"
+            )
         if (num_clips := len(self.clips)) < self.settings.min_clips:
-            what = f"{counted(num_clips, 'clip')} can be used"
+            what = said("{count} clip can be used" if num_clips == 1 else "{count} clips can be used", count=num_clips)
             if num_left_out:
-                what += f", {num_left_out} left out: {self._first_left_out()}"
-            remedy = f"Add clips, or set min_clips to {num_clips}"
-            raise DatasetError(self.folder, what, expected=f"at least {self.settings.min_clips}", remedy=remedy)
+                left_out = said("{count} left out: {first}", count=num_left_out, first=self._first_left_out())
+                what = joined(", ", [what, left_out])
+            remedy = said("Add clips, or set min_clips to {count}", count=num_clips)
+            raise DatasetError(
+                self.folder,
+                what,
+                expected=said("at least {least}", least=self.settings.min_clips),
+                remedy=remedy,
+            )
 
     def _first_left_out(self) -> str:
-        return first_few((f"{finding.name} {finding.problem}" for finding in self.left_out), between="; ")
+        return first_few((joined(" ", [finding.name, finding.problem]) for finding in self.left_out), between="; ")
 
 
 def bucket_notes(

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ...errors import DatasetError
+from ...wording import said
 from .background import Colour, laid_over, parse_colour
 from .picture_file import in_bytes, is_read_as_picture, stamped_frames
 from .video_file import Decoder, colours, display_matrix, has_alpha, is_sideways, opened
@@ -73,8 +74,10 @@ def _nearest(stills: Iterable[Still], times: Sequence[float], shape: Shape, path
         before = still
     step = times[1] - times[0] if len(times) > 1 else 1.0
     if before is None or wanted[-1] - before.time > step:
-        end = "holds no frames" if before is None else f"ends after {before.time:.2f} s"
-        raise DatasetError(path, end, expected=f"a frame at {wanted[-1]:.2f} s", remedy="Check that it plays")
+        end = "holds no frames" if before is None else said("ends after {time:.2f} s", time=before.time)
+        raise DatasetError(
+            path, end, expected=said("a frame at {wanted:.2f} s", wanted=wanted[-1]), remedy="Check that it plays"
+        )
     for _ in wanted:
         yield before.pixels
 
@@ -93,7 +96,9 @@ def _stills_of_picture(path: Path, start: float, colour: Colour) -> Generator[St
             for time, frame in stamped_frames(picture):
                 yield Still(time, partial(np.copy, _flattened(frame, colour)))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DatasetError(path, f"cannot be read as a picture: {error}", remedy="Save it again") from error
+        raise DatasetError(
+            path, said("cannot be read as a picture: {error}", error=error), remedy="Save it again"
+        ) from error
 
 
 def _flattened(picture: Image.Image, colour: Colour) -> np.ndarray:
@@ -122,7 +127,9 @@ def _stills_of_video(path: Path, start: float, colour: Colour) -> Generator[Stil
                 yield Still(time, partial(_upright, frame, shape, colour))
     except av.error.FFmpegError as error:
         reason = error.strerror or type(error).__name__
-        raise DatasetError(path, f"cannot be read as a video: {reason}", remedy="Check that it plays") from error
+        raise DatasetError(
+            path, said("cannot be read as a video: {reason}", reason=reason), remedy="Check that it plays"
+        ) from error
 
 
 def _stamped(container: InputContainer, stream: VideoStream, start: float) -> Iterator[tuple[float, av.VideoFrame]]:

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ...atomic import replacing_folder
-from ...checks import counted
 from ...errors import DatasetError
 from ...media.video import check_frames, save_video
+from ...wording import said
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class FramesOfClips:
     def __post_init__(self) -> None:
         check_frames(self.frames, Path("frames"))
         if len(self.frames) % self.num_clips:
-            num_frames, num_captions = counted(len(self.frames), "frame"), counted(self.num_clips, "caption")
-            what = f"{num_frames} cannot be shared out evenly to {num_captions}"
+            what = said(
+                "{frames} frame cannot be shared out evenly to {captions} captions"
+                if len(self.frames) == 1
+                else "{frames} frames cannot be shared out evenly to {captions} captions",
+                frames=len(self.frames),
+                captions=self.num_clips,
+            )
             remedy = "Give as many captions as there are clips, a line each"
             raise DatasetError("frames", what, expected="equally long clips", remedy=remedy)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...errors import DatasetError
+from ...wording import said
 
 #: What is read as a video; a .gif of one frame is a picture after all, and a .webp of many a video.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".gif", ".avi")
@@ -59,8 +60,10 @@ def read_layout(folder: Path) -> Layout:
     clips, texts, lists = (found.pop(sort, ()) for sort in ("clip", "text", "list"))
     if not clips:
         suffixes = " ".join(dict.fromkeys((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)))
-        what = f"holds no clips, only {_counted(sorts)}" if sorts else "is empty"
-        raise DatasetError(folder, what, expected=f"files ending in {suffixes}", remedy="Check the path")
+        what = said("holds no clips, only {sorts}", sorts=_counted(sorts)) if sorts else "is empty"
+        raise DatasetError(
+            folder, what, expected=said("files ending in {suffixes}", suffixes=suffixes), remedy="Check the path"
+        )
     return Layout(folder, clips, texts, lists, found)
 
 
@@ -127,4 +130,8 @@ def _counted(sorts: Mapping[str, list[str]]) -> str:
 
 
 def _refuse(error: OSError) -> None:
-    raise DatasetError(error.filename, f"cannot be looked into: {error.strerror}", remedy="Allow it, or move it away")
+    raise DatasetError(
+        error.filename,
+        said("cannot be looked into: {error}", error=error.strerror),
+        remedy="Allow it, or move it away",
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from ...checks import counted, first_few, known, parse_json, shown
+from ...checks import first_few, known, parse_json, shown
 from ...errors import DatasetError
 from ...wording import few, said
 from .layout import is_clip
@@ -75,7 +75,7 @@ def _read_text(words: Words, where: str, clips: Sequence[str], find: Callable[[s
     if are_named or (names and len(names) == len(lines) and not any(" " in name for name in names)):
         return Rows(tuple(_named(lines, parts, where)))
     if len(lines) != len(clips):
-        what = f"{counted(len(lines), 'caption')} for {counted(len(clips), 'clip')}"
+        what = said("captions: {lines}, clips: {clips}", lines=len(lines), clips=len(clips))
         expected = "one line for each clip in the order of their names, or `name | caption`"
         raise DatasetError(where, what, expected=expected, remedy="Name the clip in each line")
     rows = [
@@ -99,7 +99,7 @@ def _named(lines: Sequence[str], parts: Sequence[tuple[str | None, str]], where:
         if not line:
             continue
         if name is None:
-            what = f"{shown(line)} names no clip, other lines do"
+            what = said("{line} names no clip, other lines do", line=shown(line))
             raise DatasetError(f"{where} line {number}", what, expected="`name | caption`", remedy="Name its clip")
         yield Row(name, (caption,), None, f"{where} line {number}")
 
@@ -119,7 +119,12 @@ def _read_jsonl(words: Words, where: str, clips: Sequence[str], find: Callable[[
             place = f"{where} line {number}"
             row = parse_json(line, place, '{"file": ..., "caption": ...}', DatasetError)
             if not isinstance(row, dict):
-                raise DatasetError(place, f"{shown(line)} is no object", expected='{"file": ..., "caption": ...}')
+                raise DatasetError(
+                    place,
+                    said("{line} is no object", line=shown(line)),
+                    expected='{"file": ..., "caption": ...}',
+                    remedy="Correct the line",
+                )
             objects.append((place, row))
     return _of_objects(objects, where)
 
@@ -128,20 +133,26 @@ def _read_csv(words: Words, where: str, clips: Sequence[str], find: Callable[[st
     header = (words.lines or ("",))[0]
     delimiter = next((d for d in _DELIMITERS if set(_columns(header, d)) & set(FILE_KEYS)), None)
     if delimiter is None:
-        expected = f"a first line of column names, one of them {' or '.join(map(repr, FILE_KEYS))}"
-        raise DatasetError(where, f"begins with {shown(header)}", expected=expected)
+        expected = said(
+            "a first line of column names, one of them {file_keys}", file_keys=" or ".join(map(repr, FILE_KEYS))
+        )
+        raise DatasetError(
+            where, said("begins with {header}", header=shown(header)), expected=expected, remedy="Add that line"
+        )
     try:
         reader = csv.reader(io.StringIO(words.text, newline=""), delimiter=delimiter, strict=True)
         next(reader)
         cells = [(f"{where} line {reader.line_num}", row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise DatasetError(where, f"is no table: {error}", remedy="Check its quotation marks") from error
+        raise DatasetError(
+            where, said("is no table: {error}", error=error), remedy="Check its quotation marks"
+        ) from error
     columns = _columns(header, delimiter)
     for place, row in cells:
         if len(row) != len(columns):
             remedy = "Put captions that hold one in quotation marks"
-            expected = f"{len(columns)}, with {delimiter!r} between them"
-            raise DatasetError(place, f"has {len(row)} columns", expected=expected, remedy=remedy)
+            expected = said("{count}, with {delimiter!r} between them", count=len(columns), delimiter=delimiter)
+            raise DatasetError(place, said("has {count} columns", count=len(row)), expected=expected, remedy=remedy)
     return _of_objects([(place, dict(zip(columns, row, strict=True))) for place, row in cells], where)
 
 
@@ -160,8 +171,13 @@ def _of_objects(objects: Iterable[tuple[str, Mapping[str, object]]], where: str)
 def _row(row: Mapping[str, object], where: str) -> Row:
     name = _one_of(row, FILE_KEYS, where)
     if not isinstance(name, str) or not name.strip():
-        what = "names no file" if name is None else f"names the file {name!r:.60}"
-        raise DatasetError(where, what, expected=f"its name under {' or '.join(map(repr, FILE_KEYS))}")
+        what = "names no file" if name is None else said("names the file {name!r:.60}", name=name)
+        raise DatasetError(
+            where,
+            what,
+            expected=said("its name under {file_keys}", file_keys=" or ".join(map(repr, FILE_KEYS))),
+            remedy="Name the file",
+        )
     return Row(name.strip(), _captions(_one_of(row, CAPTION_KEYS, where), where), _held_out(row, where), where)
 
 
@@ -169,7 +185,7 @@ def _one_of(row: Mapping[str, object], keys: Sequence[str], where: str) -> objec
     """Return what stands under one of several names for the same thing."""
     given = {key: row[key] for key in keys if row.get(key) is not None}
     if len(given) > 1 and len(set(map(repr, given.values()))) > 1:
-        what = f"has {' and '.join(map(repr, given))}, which say different things"
+        what = said("has {given}, which say different things", given=" and ".join(map(repr, given)))
         raise DatasetError(where, what, remedy="Keep one of them")
     return next(iter(given.values()), None)
 
@@ -179,7 +195,12 @@ def _captions(value: object, where: str) -> tuple[str, ...] | None:
         return None
     captions = [value] if isinstance(value, str) else value
     if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
-        raise DatasetError(where, f"the caption is {value!r:.60}", expected="a text, or a list of texts")
+        raise DatasetError(
+            where,
+            said("the caption is {value!r:.60}", value=value),
+            expected="a text, or a list of texts",
+            remedy="Write a text",
+        )
     return tuple(caption.strip() for caption in captions)
 
 

@@ -80,7 +80,7 @@ def _shrunk(frames: np.ndarray) -> np.ndarray:
 
 
 def _label(name: str, captions: Sequence[str], num_frames: int, held_out: bool) -> str:
-    caption = first_few(captions, 1)
+    caption = str(first_few(captions, 1))
     caption = caption if len(caption) <= _CAPTION_LENGTH else f"{caption[: _CAPTION_LENGTH - 1]}…"
     kind = f"{num_frames} frames, {'held out' if held_out else 'trained on'}"
     return "\n".join(" ".join(line.split()) for line in (name, caption, kind))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ...errors import DatasetError
+from ...wording import said
 from .clip import Clip
 
 #: From how many clips on one is held out however small the share.
@@ -21,7 +22,7 @@ def held_out_names(clips: Sequence[Clip], share: float) -> frozenset[str]:
     if any(clip.held_out is not None for clip in clips):
         marked = frozenset(clip.name for clip in clips if clip.held_out)
         if len(marked) == len(clips):
-            what = f"all {len(clips)} usable clips are marked as held out"
+            what = said("all {count} usable clips are marked as held out", count=len(clips))
             raise DatasetError("split", what, expected="some to train on", remedy="Mark some as train")
         return marked
     wanted = round(share * len(clips))

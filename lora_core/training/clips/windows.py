@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import TrainingError
 from ...families.base import ModelSpec
+from ...wording import said
 from ..settings.clips import ClipSettings
 from .clip import Probe
 
@@ -71,10 +72,20 @@ def frames_wanted(settings: ClipSettings, spec: ModelSpec) -> int:
     num_frames, stride = settings.num_frames or spec.default_clip.num_frames, spec.vae_stride[0]
     if num_frames != whole_count(num_frames, spec):
         below = whole_count(num_frames, spec)
-        raise TrainingError("num_frames", f"{num_frames}", expected=f"{stride}k+1, such as {below} or {below + stride}")
+        raise TrainingError(
+            "num_frames",
+            f"{num_frames}",
+            expected=said("{stride}k+1, such as {below} or {above}", stride=stride, below=below, above=below + stride),
+            remedy="Choose one of them",
+        )
     if spec.max_positions is not None and (num_frames - 1) // stride >= spec.max_positions:
         most = (spec.max_positions - 1) * stride + 1
-        raise TrainingError("num_frames", f"{num_frames}", expected=f"at most {most} for {spec.title}")
+        raise TrainingError(
+            "num_frames",
+            f"{num_frames}",
+            expected=said("at most {most} for {spec}", most=most, spec=spec.title),
+            remedy="Lower it",
+        )
     return num_frames
 
 
@@ -82,8 +93,12 @@ def fewest_frames(settings: ClipSettings, spec: ModelSpec) -> int:
     """Return with how many frames at the target rate a clip is long enough."""
     wanted = frames_wanted(settings, spec)
     if settings.min_frames > wanted:
-        what = f"{settings.min_frames} is more than a window's {wanted} frames"
-        raise TrainingError("min_frames", what, expected=f"1 to {wanted}, or 0 for all {wanted}")
+        what = said(
+            "{min_frames} is more than a window's {wanted} frames", min_frames=settings.min_frames, wanted=wanted
+        )
+        raise TrainingError(
+            "min_frames", what, expected=said("1 to {wanted}, or 0 for all {wanted}", wanted=wanted), remedy="Lower it"
+        )
     return settings.min_frames or wanted
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...checks import MAX_TEXT_LENGTH, first_line
 from ...errors import DatasetError
+from ...wording import said
 
 #: How a file begins that says its encoding itself; the longest marks first.
 _MARKS = (
@@ -47,10 +48,17 @@ def read_words(path: Path, where: str) -> Words:
     """Read a text file; raise where it is none."""
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise DatasetError(where, f"{path.stat().st_size:,} bytes of text", expected=f"at most {_MAX_BYTES:,}")
+            raise DatasetError(
+                where,
+                said("{st_size:,} bytes of text", st_size=path.stat().st_size),
+                expected=said("at most {most:,}", most=_MAX_BYTES),
+                remedy="Shorten it",
+            )
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(where, f"cannot be read: {error.strerror}", remedy="Allow it, or remove it") from error
+        raise DatasetError(
+            where, said("cannot be read: {error}", error=error.strerror), remedy="Allow it, or remove it"
+        ) from error
     return decoded(data, where)
 
 
@@ -76,5 +84,5 @@ def _recovered(data: bytes, where: str, fault: UnicodeDecodeError) -> Words:
 
 def _refused(where: str, fault: ValueError) -> Words:
     raise DatasetError(
-        where, f"is no text: {first_line(fault)}", expected="UTF-8", remedy="Save it as UTF-8"
+        where, said("is no text: {fault}", fault=first_line(fault)), expected="UTF-8", remedy="Save it as UTF-8"
     ) from fault

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import TrainingError
 from ...families.opened import OpenedModel
+from ...wording import said
 from ..config import TrainConfig
 from .load import Load
 from .machine import Machine
@@ -68,8 +69,10 @@ def choose(config: TrainConfig, model: OpenedModel, load: Load, machine: Machine
         if machine.device is not None:
             needs.insert(0, f"{_gib(least.device)} on the device")
             has.insert(0, f"{_gib(machine.device)} on the device")
-        what = f"the plan that takes least, {plan.name}, takes {' and '.join(needs)}"
-        raise TrainingError("memory", what, expected=f"at most {' and '.join(has)}, which are left", remedy=REMEDY)
+        what = said("the plan that takes least, {plan}, takes {needs}", plan=plan.name, needs=" and ".join(needs))
+        raise TrainingError(
+            "memory", what, expected=said("at most {has}, which are left", has=" and ".join(has)), remedy=REMEDY
+        )
     return choice
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...atomic import write_text
 from ...errors import TrainingError
+from ...wording import said
 from ..config import TrainConfig, make_config
 
 #: In the folder of a checkpoint: the plan by which it was made.
@@ -109,4 +110,6 @@ def read_plan(folder: Path) -> tuple[Plan, str]:
         told = json.loads(file.read_text(encoding="utf-8"))
         return Plan(str(told["name"]), dict(told["changes"])), str(told["optimizer"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(file, "is damaged", remedy=f"Remove the folder {folder.name}") from error
+        raise TrainingError(
+            file, "is damaged", remedy=said("Remove the folder {folder}", folder=folder.name)
+        ) from error

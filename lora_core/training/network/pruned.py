@@ -16,6 +16,7 @@ from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.family import Kept
 from ...families.registry import find_family
+from ...wording import said
 from .sharing import sharing_copy
 
 
@@ -28,7 +29,7 @@ def narrower(
     """
     family = find_family(spec)
     if family is None or family.prune_width is None:
-        what = f"nobody knows which channels of {spec.title} belong together"
+        what = said("nobody knows which channels of {spec} belong together", spec=spec.title)
         raise TrainingError("prune_width", what, remedy="Leave it out")
     copied = sharing_copy(base.module)
     kept = family.prune_width(copied, share)

@@ -11,6 +11,7 @@ from torch import nn
 from ...checks import nearest, shown
 from ...errors import TrainingError
 from ...families.base import ModelSpec, ModuleKind
+from ...wording import said
 
 #: Word -> the kinds of module it stands for, among the linear layers of the blocks; None for all of them.
 WORDS: Mapping[str, frozenset[ModuleKind] | None] = {
@@ -62,7 +63,12 @@ def chosen_layers(network: nn.Module, spec: ModelSpec, targets: tuple[str, ...],
     A word means layers inside blocks; a pattern has to match the whole path of a linear layer, wherever it lies.
     """
     if not targets:
-        raise TrainingError("targets", "none are named", expected=f"{', '.join(WORDS)}, or regular expressions")
+        raise TrainingError(
+            "targets",
+            "none are named",
+            expected=said("{words}, or regular expressions", words=", ".join(WORDS)),
+            remedy="Name some",
+        )
     layers = linear_layers(network, spec)
     if blocks.strip():
         numbers = chosen_blocks(blocks, spec)
@@ -88,10 +94,20 @@ def chosen_blocks(blocks: str, spec: ModelSpec) -> frozenset[int]:
         first, last = _ends(match, max(there, default=0)) if match else (0, -1)
         if first > last:
             expected = 'first-last, such as "0-9,20-29", or single numbers'
-            raise TrainingError("blocks", f"{shown(part.strip())} is no range", expected=expected)
+            raise TrainingError(
+                "blocks",
+                said("{part} is no range", part=shown(part.strip())),
+                expected=expected,
+                remedy="Correct the range",
+            )
         if last not in there:
-            expected = f"0 to {max(there)}" if there else "a model with blocks"
-            raise TrainingError("blocks", f"{spec.title} has no block {last}", expected=expected)
+            expected = said("0 to {max}", max=max(there)) if there else "a model with blocks"
+            raise TrainingError(
+                "blocks",
+                said("{spec} has no block {last}", spec=spec.title, last=last),
+                expected=expected,
+                remedy="Correct the range",
+            )
         numbers |= set(range(first, last + 1))
     return frozenset(numbers)
 
@@ -109,9 +125,15 @@ def check_rank(rank: int, layers: tuple[Layer, ...]) -> None:
     small = min(layers, key=lambda layer: min(layer.shape))
     if rank > min(small.shape):
         outputs, inputs = small.shape
-        what = f"{rank} is larger than the layer {small.target!r}, which has {outputs} outputs and {inputs} inputs"
+        what = said(
+            "{rank} is larger than the layer {target!r}, which has {outputs} outputs and {inputs} inputs",
+            rank=rank,
+            target=small.target,
+            outputs=outputs,
+            inputs=inputs,
+        )
         remedy = "Choose a smaller rank, or leave the layer out of the targets"
-        raise TrainingError("rank", what, expected=f"at most {min(small.shape)}", remedy=remedy)
+        raise TrainingError("rank", what, expected=said("at most {most}", most=min(small.shape)), remedy=remedy)
 
 
 def _meaning(target: str, spec: ModelSpec) -> Callable[[str], bool]:
@@ -120,11 +142,20 @@ def _meaning(target: str, spec: ModelSpec) -> Callable[[str], bool]:
         kinds = WORDS[target]
         return lambda path: spec.block_of(path) is not None and (kinds is None or spec.kind_of(path) in kinds)
     if _WORD.fullmatch(target):
-        raise TrainingError("targets", f"unknown word {shown(target)}", expected=nearest(target, WORDS))
+        raise TrainingError(
+            "targets",
+            said("unknown word {target}", target=shown(target)),
+            expected=nearest(target, WORDS),
+            remedy="Choose one that there is",
+        )
     try:
         pattern = re.compile(target)
     except re.error as error:
-        raise TrainingError("targets", f"{shown(target)} is no regular expression: {error}") from None
+        raise TrainingError(
+            "targets",
+            said("{target} is no regular expression: {error}", target=shown(target), error=error),
+            remedy="Correct it",
+        ) from None
     return lambda path: pattern.fullmatch(path) is not None
 
 
@@ -132,6 +163,8 @@ def _nothing_matches(target: str, blocks: str, layers: tuple[Layer, ...], spec: 
     plain = re.sub(r"\\d[+*]?|\[0-9\][+*]?", "0", target).replace("\\", "")
     near = spec.nearest(plain) or (layers[0].target if layers else "")
     within = f" in the blocks {blocks}" if blocks.strip() else ""
-    what = f"{shown(target)} matches no linear layer of {spec.title}{within}"
-    remedy = f"A pattern has to match a layer's whole path; words are {', '.join(WORDS)}"
-    return TrainingError("targets", what, expected=f"nearest: {near!r}" if near else "", remedy=remedy)
+    what = said(
+        "{target} matches no linear layer of {spec}{within}", target=shown(target), spec=spec.title, within=within
+    )
+    remedy = said("A pattern has to match a layer's whole path; words are {words}", words=", ".join(WORDS))
+    return TrainingError("targets", what, expected=said("nearest: {near!r}", near=near) if near else "", remedy=remedy)

@@ -21,6 +21,7 @@ from ...families.base import ModelSpec, logical_shape
 from ...families.family import Kept
 from ...families.registry import spec_of_module
 from ...files.correction import corrected
+from ...wording import said
 from ..settings.adapter import AdapterSettings
 from ..shards import is_part, whole
 from .adapters import adapter_parts, delta_of, inject_adapter
@@ -238,6 +239,11 @@ def _check_weights_are_plain(copied: nn.Module, layers: tuple[Layer, ...], setti
         module = copied.get_submodule(layer.path)
         weight: Any = module.weight
         if not isinstance(module, PackedLinear) and not (weight.is_floating_point() and weight.element_size() > 1):
-            what = f"{settings.adapter} has to read the weight of {layer.target!r}, which is packed ({weight.dtype})"
+            what = said(
+                "{adapter} has to read the weight of {target!r}, which is packed ({dtype})",
+                adapter=settings.adapter,
+                target=layer.target,
+                dtype=weight.dtype,
+            )
             remedy = "Open the model from weights of 16 bits, choose the method qlora, or the adapter lora"
             raise TrainingError("adapter", what, remedy=remedy)

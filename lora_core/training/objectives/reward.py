@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...errors import TrainingError
 from ...families.opened import OpenedModel
+from ...wording import said
 from ..settings.noise import NoiseSettings
 from .judge import Judge, find_judge
 from .objective import Call
@@ -55,8 +56,11 @@ def make_reward(noise: NoiseSettings, model: OpenedModel) -> Reward:
     """Return the objective that the settings ask for."""
     stride = model.spec.vae_stride[0]
     if noise.reward_frames % stride != 1 and noise.reward_frames:
-        what, expected = f"{noise.reward_frames} frames end inside a latent one", f"{stride}k + 1, or 0 for all"
-        raise TrainingError("reward_frames", what, expected=expected)
+        what, expected = (
+            said("{reward_frames} frames end inside a latent one", reward_frames=noise.reward_frames),
+            said("{stride}k + 1, or 0 for all", stride=stride),
+        )
+        raise TrainingError("reward_frames", what, expected=expected, remedy="Choose a number in that range")
     return Reward(
         judge=find_judge(noise.reward),
         decode=lambda latents: model.vae_decode(model.denormalise(latents)),

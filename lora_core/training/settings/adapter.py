@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
+from ...wording import said
 
 Method = Literal["lora", "qlora", "full"]
 METHODS: tuple[Method, ...] = ("lora", "qlora", "full")
@@ -61,26 +62,41 @@ class AdapterSettings:
         known(self.correct_for, CORRECT_FOR, "correct_for", TrainingError)
         whole_number(self.first_block, "first_block", TrainingError, low=0)
         if self.first_block and self.blocks:
-            what = f"{self.first_block} beside blocks = {self.blocks}"
+            what = said("{first_block} beside blocks = {blocks}", first_block=self.first_block, blocks=self.blocks)
             raise TrainingError("first_block", what, expected="one way of saying it", remedy="Leave one out")
         whole_number(self.rank, "rank", TrainingError, low=1)
         if finite_number(self.alpha, "alpha", TrainingError) < 0:
-            raise TrainingError("alpha", f"{self.alpha:g} is negative", expected="a number above 0, or 0 for rank / 2")
+            raise TrainingError(
+                "alpha",
+                said("{alpha:g} is negative", alpha=self.alpha),
+                expected="a number above 0, or 0 for rank / 2",
+                remedy="Raise it",
+            )
         if not 0 <= finite_number(self.dropout, "dropout", TrainingError) < 1:
-            raise TrainingError("dropout", f"{self.dropout:g}", expected="0 up to 1, usually at most 0.1")
+            raise TrainingError(
+                "dropout",
+                f"{self.dropout:g}",
+                expected="0 up to 1, usually at most 0.1",
+                remedy="Choose a number in that range",
+            )
         self._check_form()
         self._check_pruned()
 
     def _check_form(self) -> None:
         """Raise where something is asked of a form of adapter that it cannot do."""
         if self.correct_for and self.adapter != "lora":
-            what = f"{self.adapter} has no row space that the correction could keep"
+            what = said("{adapter} has no row space that the correction could keep", adapter=self.adapter)
             raise TrainingError("correct_for", what, expected="adapter lora", remedy="Leave it out")
         asked = {"rslora": self.rslora, "dropout": self.dropout > 0}
         for name, is_asked in asked.items():
             if is_asked and self.adapter not in ("lora", "dora"):
-                remedy = f"Leave {name} out, or choose another adapter"
-                raise TrainingError(name, f"{self.adapter} has none", expected="adapter lora or dora", remedy=remedy)
+                remedy = said("Leave {name} out, or choose another adapter", name=name)
+                raise TrainingError(
+                    name,
+                    said("{adapter} has none", adapter=self.adapter),
+                    expected="adapter lora or dora",
+                    remedy=remedy,
+                )
         if self.method == "qlora" and self.base == "as_opened":
             formats = ", ".join(name for name in BASE_FORMATS if name != "as_opened")
             raise TrainingError(
@@ -89,9 +105,14 @@ class AdapterSettings:
 
     def _check_pruned(self) -> None:
         if not 0 <= finite_number(self.prune_width, "prune_width", TrainingError) < 1:
-            raise TrainingError("prune_width", f"{self.prune_width:g}", expected="a share from 0 up to 1, such as 0.5")
+            raise TrainingError(
+                "prune_width",
+                f"{self.prune_width:g}",
+                expected="a share from 0 up to 1, such as 0.5",
+                remedy="Choose a number in that range",
+            )
         if self.prune_width and self.adapter != "lora":
-            what = f"the factors of a {self.adapter} cannot be put back to the whole width"
+            what: str = said("the factors of a {adapter} cannot be put back to the whole width", adapter=self.adapter)
             raise TrainingError("prune_width", what, expected="adapter lora", remedy="Leave it out")
         if self.prune_width and self.correct_for:
             what = "a correction needs the layers that were trained on, and these are cut"

@@ -8,6 +8,7 @@ from typing import Literal
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
 from ...media.rate import check_fps
+from ...wording import said
 
 Cut = Literal["head", "middle", "uniform", "sliding"]
 CUTS: tuple[Cut, ...] = ("head", "middle", "uniform", "sliding")
@@ -62,11 +63,22 @@ class ClipSettings:
             whole_number(getattr(self, name), name, TrainingError, low=1)
         for name in ("flip", "caption_from_trigger"):
             if not isinstance(getattr(self, name), bool):
-                raise TrainingError(name, f"{getattr(self, name)!r:.60} is neither true nor false")
+                raise TrainingError(
+                    name,
+                    said("{value!r:.60} is neither true nor false", value=getattr(self, name)),
+                    remedy="Write true or false",
+                )
         if finite_number(self.fps, "fps", TrainingError):
             check_fps(self.fps, "fps", TrainingError)
         if finite_number(self.max_upscale, "max_upscale", TrainingError) <= 0:
-            raise TrainingError("max_upscale", f"{self.max_upscale:g}", expected="above 0, 1 to enlarge nothing")
+            raise TrainingError(
+                "max_upscale", f"{self.max_upscale:g}", expected="above 0, 1 to enlarge nothing", remedy="Raise it"
+            )
         for name in ("max_bad", "held_out"):
             if not 0 <= finite_number(getattr(self, name), name, TrainingError) <= 1:
-                raise TrainingError(name, f"{getattr(self, name):g} is no share", expected="0 to 1")
+                raise TrainingError(
+                    name,
+                    said("{value:g} is no share", value=getattr(self, name)),
+                    expected="0 to 1",
+                    remedy="Choose a number in that range",
+                )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
+from ...wording import said
 
 ExpertChoice = Literal["both", "high", "low"]
 EXPERT_CHOICES: tuple[ExpertChoice, ...] = ("both", "high", "low")
@@ -65,12 +66,32 @@ class LearningSettings:
         whole_number(self.warmup, "warmup", TrainingError, low=0)
         whole_number(self.seed, "seed", TrainingError, low=0, high=2**63 - 1)
         if finite_number(self.lr, "lr", TrainingError) <= 0:
-            raise TrainingError("lr", f"{self.lr:g} teaches nothing", expected="above 0, usually 1e-5 to 1e-3")
+            raise TrainingError(
+                "lr",
+                said("{lr:g} teaches nothing", lr=self.lr),
+                expected="above 0, usually 1e-5 to 1e-3",
+                remedy="Raise it",
+            )
         for name in ("weight_decay", "max_grad_norm"):
             if finite_number(getattr(self, name), name, TrainingError) < 0:
-                raise TrainingError(name, f"{getattr(self, name):g} is negative", expected="0 or more")
+                raise TrainingError(
+                    name,
+                    said("{value:g} is negative", value=getattr(self, name)),
+                    expected="0 or more",
+                    remedy="Raise it",
+                )
         if not 0 < finite_number(self.high_share, "high_share", TrainingError) < 1:
             expected = "above 0 and below 1, or experts = high or low"
-            raise TrainingError("high_share", f"{self.high_share:g} leaves an expert no step", expected=expected)
+            raise TrainingError(
+                "high_share",
+                said("{high_share:g} leaves an expert no step", high_share=self.high_share),
+                expected=expected,
+                remedy="Change it",
+            )
         if not 0 <= finite_number(self.ema, "ema", TrainingError) < 1:
-            raise TrainingError("ema", f"{self.ema:g}", expected="a decay below 1 such as 0.99, or 0 for none")
+            raise TrainingError(
+                "ema",
+                f"{self.ema:g}",
+                expected="a decay below 1 such as 0.99, or 0 for none",
+                remedy="Choose a number in that range",
+            )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
+from ...wording import said
 
 ObjectiveName = Literal["flow", "speed", "reward"]
 OBJECTIVES: tuple[ObjectiveName, ...] = ("flow", "speed", "reward")
@@ -57,23 +58,44 @@ class NoiseSettings:
         known(self.objective, OBJECTIVES, "objective", TrainingError)
         known(self.timesteps, DISTRIBUTIONS, "timesteps", TrainingError)
         if finite_number(self.timestep_scale, "timestep_scale", TrainingError) <= 0:
-            raise TrainingError("timestep_scale", f"{self.timestep_scale:g}", expected="a number above 0")
+            raise TrainingError(
+                "timestep_scale", f"{self.timestep_scale:g}", expected="a number above 0", remedy="Raise it"
+            )
         for name in ("shift", "teacher_cfg"):
             if finite_number(getattr(self, name), name, TrainingError) < 0:
                 raise TrainingError(
-                    name, f"{getattr(self, name):g} is negative", expected="above 0, or 0 for the model's"
+                    name,
+                    said("{value:g} is negative", value=getattr(self, name)),
+                    expected="above 0, or 0 for the model's",
+                    remedy="Raise it",
                 )
         if not 0 <= finite_number(self.boundary, "boundary", TrainingError) < 1:
             expected = "a noise level below 1, such as 0.875, or 0 for the model's"
-            raise TrainingError("boundary", f"{self.boundary:g}", expected=expected)
+            raise TrainingError(
+                "boundary", f"{self.boundary:g}", expected=expected, remedy="Choose a number in that range"
+            )
         if not 0 <= finite_number(self.caption_dropout, "caption_dropout", TrainingError) <= 1:
-            raise TrainingError("caption_dropout", f"{self.caption_dropout:g} is no share", expected="0 to 1")
+            raise TrainingError(
+                "caption_dropout",
+                said("{caption_dropout:g} is no share", caption_dropout=self.caption_dropout),
+                expected="0 to 1",
+                remedy="Choose a number in that range",
+            )
         self._check_reward()
         for name in ("student_steps", "teacher_steps", "num_trajectories"):
             whole_number(getattr(self, name), name, TrainingError, low=1)
         if self.teacher_steps % self.student_steps:
-            what = f"{self.teacher_steps} teacher steps do not pass through the student's {self.student_steps}"
-            raise TrainingError("teacher_steps", what, expected=f"a multiple of {self.student_steps}")
+            what = said(
+                "{teacher_steps} teacher steps do not pass through the student's {student_steps}",
+                teacher_steps=self.teacher_steps,
+                student_steps=self.student_steps,
+            )
+            raise TrainingError(
+                "teacher_steps",
+                what,
+                expected=said("a multiple of {student_steps}", student_steps=self.student_steps),
+                remedy="Choose such a number",
+            )
 
     def _check_reward(self) -> None:
         if self.objective == "reward" and not self.reward:
@@ -82,4 +104,9 @@ class NoiseSettings:
         whole_number(self.reward_steps, "reward_steps", TrainingError, low=1, high=self.student_steps)
         whole_number(self.reward_frames, "reward_frames", TrainingError, low=0)
         if finite_number(self.reward_keep, "reward_keep", TrainingError) < 0:
-            raise TrainingError("reward_keep", f"{self.reward_keep:g} is negative", expected="0 or more")
+            raise TrainingError(
+                "reward_keep",
+                said("{reward_keep:g} is negative", reward_keep=self.reward_keep),
+                expected="0 or more",
+                remedy="Raise it",
+            )

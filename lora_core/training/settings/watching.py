@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
+from ...wording import said
 
 TrackerName = Literal["tensorboard", "trackio"]
 TRACKERS: tuple[TrackerName, ...] = ("tensorboard", "trackio")
@@ -55,6 +56,11 @@ class WatchingSettings:
         for name in ("num_levels", "keep_last"):
             whole_number(getattr(self, name), name, TrainingError, low=1)
         if finite_number(self.preview_cfg, "preview_cfg", TrainingError) < 0:
-            raise TrainingError("preview_cfg", f"{self.preview_cfg:g} is negative", expected="0 for the model's own")
+            raise TrainingError(
+                "preview_cfg",
+                said("{preview_cfg:g} is negative", preview_cfg=self.preview_cfg),
+                expected="0 for the model's own",
+                remedy="Raise it",
+            )
         for name in self.trackers:
             known(name, TRACKERS, "trackers", TrainingError)
