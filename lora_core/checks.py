@@ -58,7 +58,12 @@ def finite_number(value: object, where: str, error: type[LoraCoreError]) -> floa
 
 def whole_number(value: object, where: str, error: type[LoraCoreError], *, low: int, high: int | None = None) -> int:
     """Return `value` if it is a whole number from `low` to `high`."""
-    expected = said("at least {least}", least=low) if high is None else said("{low} to {high}", low=low, high=high)
+    if high is None:
+        expected = said("at least {least}", least=low)
+    elif low == high:
+        expected = said("only {number}", number=low)
+    else:
+        expected = said("{low} to {high}", low=low, high=high)
     if isinstance(value, bool) or not isinstance(value, int):
         raise error(
             where, said("{value!r} is not a whole number", value=value), expected=expected, remedy="Give a whole number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,13 @@ class LoraCoreError(Exception):
         return (
             said("{where}: {what}. {remedy}.", remedy=remedy, **parts) if remedy else said("{where}: {what}.", **parts)
         )
+
+    def retold(self, change: Callable[[str], str]) -> LoraCoreError:
+        """Return the same error with each of its texts changed."""
+        other = copy.copy(self)
+        where, what, expected, remedy = map(change, (self.where, self.what, self.expected, self.remedy))
+        LoraCoreError.__init__(other, where, what, expected=expected, remedy=remedy)
+        return other
 
     def to_dict(self) -> dict[str, object]:
         """Return it as plain data, from which `error_from` makes it again in another process."""

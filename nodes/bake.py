@@ -18,6 +18,7 @@ from .merged import merged
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import with_more
 from .widgets import partial_widget
+from .wording import expert_of, said
 
 SINGLE = "single expert"
 _EXPERTS: dict[str, Expert] = {SINGLE: "low_noise", "high_noise": "high_noise", "low_noise": "low_noise"}
@@ -73,7 +74,9 @@ class BakeLoraStack(Node):
         else:
             done, report = _of_model(model, more, _EXPERTS[expert], is_single=expert == SINGLE, partial=allow_partial)
         outputs = [
-            done.get(name, Missing(cls.name(), f"what was given has no {name.replace('_', '-')} expert", _OTHER))
+            done.get(
+                name, Missing(cls.name(), said("what was given has no {expert} expert", expert=expert_of(name)), _OTHER)
+            )
             for name in ("high_noise", "low_noise")
         ]
         return io.NodeOutput(*outputs, report, ui=shown(report))

@@ -47,8 +47,7 @@ def tell(error: LoraCoreError) -> None:
 
 def for_page(error: LoraCoreError) -> LoraCoreError:
     """Return an error that names the host's folders as the host does."""
-    where, what, expected, remedy = map(without_paths, (error.where, error.what, error.expected, error.remedy))
-    return type(error)(where, what, expected=expected, remedy=remedy)
+    return error.retold(without_paths)
 
 
 def without_paths(text: str) -> str:

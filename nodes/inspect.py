@@ -16,6 +16,7 @@ from ..lora_core.files.containers.opening import open_tensor_file
 from ..lora_core.stack.finding import find_lora
 from ..lora_core.wording import said
 from .base import Node, schema, shown
+from .faults import for_page
 from .folders import fingerprint, lora_files, lora_folders
 from .sockets import WanModelHandle, WanModelType
 

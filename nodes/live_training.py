@@ -18,7 +18,7 @@ from ..lora_core.checks import time_text
 from ..lora_core.training.curves import loss_curves
 from ..lora_core.training.log import LogRow, read_log
 from ..lora_core.training.run_folder import RunFolder
-from ..lora_core.wording import expert_of, form_of, said
+from ..lora_core.wording import Said, expert_of, form_of, said
 
 #: The event of the websocket; its data are `LiveTraining.state`.
 EVENT = "wanloom.training"
@@ -114,14 +114,20 @@ class LiveTraining:
 
     def _phase(self, event: _Event) -> None:
         is_turn = event["what"].startswith("training ") and self._stepped  # each step tells whose turn it is
-        self.status = self._stepped if is_turn else event["what"]
+        self.status = self._stepped if is_turn else _heard(event, "what")
 
     def _progress(self, event: _Event) -> None:
-        what = {"what": event["what"], "done": event["done"], "total": event["total"]}
+        what = {"what": _heard(event, "what"), "done": event["done"], "total": event["total"]}
         self.status = said("{what}: {done} of {total}", **what)
 
     def _note(self, event: _Event) -> None:
-        self.notes.append(event["text"])
+        self.notes.append(_heard(event, "text"))
+
+
+def _heard(event: _Event, name: str) -> str:
+    """Return a text that an event tells, with the form it had there."""
+    forms = event.get("forms", {})
+    return Said(event[name], forms[name]) if name in forms else event[name]
 
 
 _HEARD = {

@@ -189,7 +189,9 @@ class SplitWanModel(Node):
         }
         switch = sum(step.expert == "high_noise" for step in plan.steps)
         sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
-        no_high = Missing(cls.name(), f"{model.spec.title} has no high-noise expert", "Use the low-noise output")
+        no_high = Missing(
+            cls.name(), said("{spec} has no high-noise expert", spec=model.spec.title), "Use the low-noise output"
+        )
         return io.NodeOutput(
             experts.get("high_noise", no_high),
             experts["low_noise"],

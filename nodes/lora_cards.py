@@ -17,7 +17,8 @@ from aiohttp import web
 from ..lora_core.errors import LoraCoreError, StackError
 from ..lora_core.files.containers.opening import CONTAINERS
 from ..lora_core.stack.finding import find_lora
-from ..lora_core.wording import said
+from ..lora_core.wording import form_of, said
+from .faults import for_page
 from .folders import lora_files, lora_folders
 
 if TYPE_CHECKING:

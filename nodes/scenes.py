@@ -128,7 +128,7 @@ def _check_model(spec: ModelSpec, vae: VAE) -> None:
         )
     channels = vae.latent_channels
     if channels != spec.latent_channels:
-        expected = said("{latent_channels} for {spec}", latent_channels=spec.latent_channels, spec=spec.title)
+        expected = said("{count} for {spec}", count=spec.latent_channels, spec=spec.title)
         raise ModelError(
             "SceneLoras",
             said("the VAE has {channels} channels", channels=channels),

@@ -87,7 +87,7 @@ def _standing(folder: RunFolder, config: TrainConfig) -> Standing:
     except TrainingError as error:
         if not folder.config.is_file():
             raise
-        what = said("the name {config!r} is taken: {what}", config=config.name, what=error.what)
+        what = said("the name {name!r} is taken: {why}", name=config.name, why=plain(error.what))
         remedy = "Choose another name, or the same settings to go on with it"
         raise TrainingError("name", what, remedy=remedy) from error
 

@@ -114,7 +114,7 @@ export function serverAddress(route, query) {
 export async function askServer(route, query) {
   const answer = await api.fetchApi(`${route}?${new URLSearchParams(query)}`)
   const told = await answer.json().catch(() => ({}))
-  if (!answer.ok) throw new Error(told.error ?? `${answer.status} ${answer.statusText}`)
+  if (!answer.ok) throw Object.assign(new Error(told.error ?? `${answer.status} ${answer.statusText}`), { said: told.said })
   return told
 }
 

@@ -132,9 +132,10 @@ function textOf(output) {
   return [output.text].flat().map((english, index) => told(english, output.said?.[index])).join('\n\n')
 }
 
-function showFault(node, text) {
+/** Show a fault, told in English, in the user's language. */
+function showFault(node, text, shown) {
   node.wanloom?.kind.account?.([])
-  node.wanloom?.kind.fault?.(text)
+  node.wanloom?.kind.fault?.(text, shown)
   node.wanloom?.refresh(true)
-  showResult(node, text, { isFault: true })
+  showResult(node, shown, { isFault: true })
 }

@@ -16,6 +16,11 @@ export function told(english, form) {
   return isChinese() && form !== undefined ? textOf(form, CHINESE_SAID) : english
 }
 
+/** Return whether what a node says is shown in another language than English. */
+export function isTranslated() {
+  return isChinese()
+}
+
 function isChinese() {
   return (app.extensionManager.setting.get('Comfy.Locale') ?? 'en').startsWith('zh')
 }

@@ -10,6 +10,7 @@ import click
 
 from ..errors import TrainingError
 from ..training.opening import open_model
+from ..wording import said
 from .console import Console, console
 from .ending import asked_to_end, end_with_stdin
 from .examination import show_examination
@@ -116,7 +117,7 @@ def _train(
     from ..training.train import train
 
     with status.shown():
-        status.phase("preparing the clips")
+        status.phase(said("preparing the clips"))
         with ranks.as_one():
             prepared = _prepare(config, model, cache, status) if ranks.is_main else None
         if prepared is None:  # all is encoded by now

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LoraCoreError
 from ..training.listener import Listener, StepReport
 from ..training.validation import Measured
+from ..wording import Said, form_of
 from .ending import unforeseen
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class TrainingLines(Listener):
         if self.is_unheard:
             return
         try:
+            forms = {name: form_of(text) for name, text in told.items() if isinstance(text, Said)}
+            told = {**({"forms": forms} if forms else {}), **told}
             print(json.dumps({"event": event, **_finite(told)}), flush=True)
         except OSError:  # whoever read has gone; the training ends behind the step it is at
             self.is_unheard = True

@@ -63,10 +63,7 @@ class Faults:
         headings = sorted(cases, key=lambda heading: _RANK.index(heading.error))
         what = joined("; ", [_describe(heading, cases[heading]) for heading in headings])
         final = [heading for heading in headings if not heading.partial] or headings
-        remedy = joined(
-            ". ", [plain(text) for text in dict.fromkeys(heading.remedy for heading in final if heading.remedy)]
-        )
-        raise headings[0].error(where, what, remedy=remedy)
+        raise headings[0].error(where, what, remedy=next(heading.remedy for heading in final))
 
 
 def counted(text: str, count: int) -> str:

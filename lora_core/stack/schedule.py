@@ -64,6 +64,9 @@ class StrengthSchedule:
         start, end = whole[0] if start is None else start, whole[1] if end is None else end
         # Keyframes are sorted, which would quietly turn a ramp given backwards the other way round.
         if (start <= end) if axis == "sigma" else (start >= end):
+            if start == end:
+                what = said("a ramp begins and ends at {position:g}", position=start)
+                raise StackError(_WHERE, what, expected="two positions", remedy="Choose two that differ")
             order = "from a higher sigma to a lower" if axis == "sigma" else "from an earlier fraction to a later"
             raise StackError(
                 _WHERE,

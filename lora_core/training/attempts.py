@@ -10,7 +10,7 @@ from pathlib import Path
 from ..checks import first_line
 from ..errors import TrainingError
 from ..families.opened import OpenedModel
-from ..wording import said
+from ..wording import joined, said
 from .assembly import text_tokens
 from .checkpoints import step_of
 from .clips.cached import ClipCache
@@ -36,18 +36,19 @@ def plans_for(
     if config.model.memory_plan == "as_asked" or ranks.num > 1:
         return (AS_ASKED,)
     on_gpu = _is_on_gpu(model)
-    listener.phase("predicting the memory")
+    listener.phase(said("predicting the memory"))
     load = load_of_cache(config, model.spec, cache, text_tokens(model))
     try:
         choice = choose(config, model, load, this_machine(model.device))
     except RuntimeError as error:  # PyTorch's, of an operation that cannot be rehearsed
-        listener.note(f"the memory could not be predicted: {first_line(error)}")
+        listener.note(said("the memory could not be predicted: {error}", error=first_line(error)))
         return plans_from(AS_ASKED, config, on_gpu=on_gpu)
     if config.noise.objective == "reward":
-        listener.note("the memory that gradients take in the VAE is not predicted; fewer reward_frames take less")
+        listener.note(said("the memory that gradients take in the VAE is not predicted; fewer reward_frames take less"))
     chosen = choice.chosen or AS_ASKED
     if chosen != AS_ASKED:
-        listener.note(f"what was asked for takes more memory than is left; the plan is {chosen}\n{choice}")
+        asked = said("what was asked for takes more memory than is left; the plan is {plan}", plan=chosen)
+        listener.note(joined("\n", [asked, str(choice)]))
     return plans_from(chosen, config, on_gpu=on_gpu)
 
 
@@ -87,8 +88,9 @@ def run_by_plans(
                 what = said("it has run out in the last plan, {plan}: {error}", plan=plan.name, error=first_line(error))
                 raise TrainingError("memory", what, remedy=REMEDY) from error
         # Only here, behind the error and all that its traceback holds, is there memory again.
-        when = f"after step {loop.step}" if loop is not None and loop.step else "before the first step"
-        listener.note(f"the memory has run out {when}; going on with {following}")
+        began = loop is not None and loop.step
+        when = said("after step {step}", step=loop.step) if began else said("before the first step")
+        listener.note(said("the memory has run out {when}; going on with {following}", when=when, following=following))
         if loop is not None and loop.is_whole and loop.step > _last_step(folder):
             loop.save()
         loop = None
@@ -122,5 +124,8 @@ def _begin(loop: Loop, folder: RunFolder, plan: Plan, used: TrainConfig) -> None
     _, optimizer = read_plan(last)
     is_same = optimizer in ("", used.learning.optimizer)
     if not is_same:
-        loop.listener.note(f"{used.learning.optimizer} begins anew, the weights go on from {last.name}")
+        optimizer = used.learning.optimizer
+        loop.listener.note(
+            said("{optimizer} begins anew, the weights go on from {name}", optimizer=optimizer, name=last.name)
+        )
     loop.resume(last, with_optimizer=is_same)

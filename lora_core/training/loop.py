@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..experts import Expert
-from ..wording import said
+from ..wording import expert_of, said
 from .checkpoints import checkpoint_name, checkpoints_in, prune, read_checkpoint, restore_random_state, write_checkpoint
 from .guard import Guard
 from .learner import Learner, StepResult
@@ -109,7 +109,7 @@ class Loop:
 
     def save(self) -> None:
         """Make a checkpoint of where the loop is; the main process does, and the others wait for it."""
-        self.listener.phase("saving a checkpoint")
+        self.listener.phase(said("saving a checkpoint"))
         state, write = self._state(), self.hooks.write()
         with self.ranks.as_one():
             if self.ranks.is_main:
@@ -128,7 +128,7 @@ class Loop:
 
     def resume(self, path: Path, *, with_optimizer: bool = True) -> None:
         """Go on from a checkpoint; what was logged behind it is forgotten."""
-        self.listener.phase(f"going on from {path.name}")
+        self.listener.phase(said("going on from {name}", name=path.name))
         with self.ranks.as_one():
             state = self._read(path)
         for expert, learner in self.learners.items():
@@ -212,7 +212,7 @@ class Loop:
         """Measure the held-out losses, and return them as a row of the log has them."""
         if self.hooks.measure is None or not self.settings.validate_every:
             return {}
-        with self._aside("measuring the held-out loss"):
+        with self._aside(said("measuring the held-out loss")):
             held_out = {expert: self.hooks.measure(self._turn_to(expert)) for expert in self.learners}
         trained = {expert: sum(losses) / len(losses) for expert, losses in self._losses.items() if losses}
         self._losses.clear()
@@ -225,7 +225,7 @@ class Loop:
 
     def _preview(self) -> None:
         if self.hooks.preview is not None and self.settings.preview_every:
-            with self._aside("making previews"):
+            with self._aside(said("making previews")):
                 self.hooks.preview(self.step)
 
     @contextmanager
@@ -261,4 +261,4 @@ class Loop:
 
 
 def _training(expert: Expert) -> str:
-    return f"training the {expert.replace('_', '-')} expert"
+    return said("training the {expert} expert", expert=expert_of(expert))

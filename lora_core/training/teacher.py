@@ -19,6 +19,7 @@ from ..checkpoints.saving import save_tensors
 from ..experts import Expert, expert_at
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
+from ..wording import expert_named, said
 from .batches import make_batch, seed_of
 from .clips.cached import CachedClip, ClipCache
 from .levels import grid
@@ -98,7 +99,7 @@ class Teacher:
             for batch in _batches(missing, batch_size):
                 self._walk(call, batch, self.steps_of(expert), model)
                 done += len(batch)
-                progress(done, len(missing), f"teacher's runs, {expert.replace('_', ' ')}")
+                progress(done, len(missing), said("teacher's runs, {expert}", expert=expert_named(expert)))
 
     def steps_of(self, expert: Expert) -> range:
         """Return the student's steps that are an expert's."""

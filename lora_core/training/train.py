@@ -13,6 +13,7 @@ from ..checks import typed
 from ..errors import TrainingError
 from ..experts import Expert
 from ..families.opened import OpenedModel
+from ..wording import expert_of, said
 from .assembly import (
     Source,
     boundary_of,
@@ -191,7 +192,7 @@ def _make_loop(job: _Job, config: TrainConfig) -> Loop:
     sources = make_sources(config, job.model, job.cache, turns, teacher)
     learners: dict[Expert, Learner] = {}
     for expert in turns.experts:
-        job.listener.phase(f"loading the {expert.replace('_', '-')} expert")
+        job.listener.phase(said("loading the {expert} expert", expert=expert_of(expert)))
         learners[expert] = make_learner(expert, config, job.model, sources[expert], turns, job.ranks)
         if len(turns.experts) > 1:
             learners[expert].rest()
@@ -244,7 +245,7 @@ def _finish(job: _Job, config: TrainConfig, loop: Loop) -> dict[Expert, Path]:
         give_parts(loop.learners)
         return {}
     folder, model = job.folder, job.model
-    loop.listener.phase("writing the result")
+    loop.listener.phase(said("writing the result"))
     facts = facts_of(config, model, job.cache, loop.learners, loop.history)
     rank = config.watching.full_rank
     if config.adapter.method == "full" and rank:

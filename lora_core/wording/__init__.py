@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from ..experts import Expert
 
 #: A text as it is, or {"say": phrase, "with": {name: form}}, {"join": separator, "of": [form]}, and, of one form,
-#: {"indent": by, "of": form} or {"wrap": width, "of": form}.
+#: {"indent": by, "of": form}, {"wrap": width, "of": form} or {"pad": width, "of": form}, negative to put it at the right.
 Form = str | dict[str, object]
 
 
@@ -71,6 +71,12 @@ def wrapped(text: str, width: int) -> Said:
     """Break a text into lines of at most so many columns."""
     lines = textwrap.wrap(text, width, subsequent_indent="  ")
     return Said("\n".join(lines), {"wrap": width, "of": form_of(text)})
+
+
+def padded(text: str, width: int, *, to_right: bool = False) -> Said:
+    """Fill a cell of a table up to a width in columns, on its left if the text belongs to the right."""
+    filled = text.rjust(width) if to_right else text.ljust(width)
+    return Said(filled, {"pad": -width if to_right else width, "of": form_of(text)})
 
 
 def few(texts: Iterable[str], num_shown: int) -> Said:

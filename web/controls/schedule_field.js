@@ -33,7 +33,7 @@ export function scheduleField({ label, value, unset = CONSTANT, change, ...attri
   function check() {
     const text = field.value.trim()
     field.curve.show(text === unset ? null : objectIn(text) ?? text)
-    const fault = text === '' || text === unset || text.startsWith('{') ? null : scheduleFault(text)
+    const fault = text === '' || text === unset || text.startsWith('{') ? null : scheduleFault(text, say)
     setAttribute(field, 'aria-invalid', fault ? 'true' : 'false')
     field.title = fault ?? say('A factor on the strength by noise level (sigma), which falls from 1 to 0 in a run: {text}', { text: text || unset })
   }

@@ -22,11 +22,18 @@ export function refusals(nodeErrors, prompt) {
   return texts
 }
 
+/** Let the host's own list of faults say one in other words. */
+export function withText(errors, text, shown) {
+  for (const error of errors) if (error.type === REFUSED && textOf(error) === text) error.details = error.details.replace(text, () => shown)
+}
+
 /** Return the number of the row that a text is about, counted from 0: by its place, its file or its name; or -1. */
 export function rowAt(rows, text) {
   const place = /^[^:]*? entry (\d+)\b/.exec(text)
   if (place) return Number(place[1]) - 1
-  return rows.findIndex(row => [withOurKeys(row).path, nameOf(row)].some(name => name && text.startsWith(`${name}: `)))
+  const named = text.slice(0, text.indexOf(': '))
+  const isOf = name => name && (text.startsWith(`${name}: `) || named.endsWith(`/${name}`))
+  return rows.findIndex(row => [withOurKeys(row).path, nameOf(row)].some(isOf))
 }
 
 /** Return the class of the node that a text names as the place of the fault, or null. */

@@ -1,20 +1,22 @@
 /** A list of rows as the JSON text that a node's widget holds. */
 
+import { english } from './said.js'
+
 /**
  * Read the text; `fault` says why it cannot be shown as rows, and then there are none.
- * `rowsOf` turns what other tools write for a list of such rows into one.
+ * It is in the words of `say`. `rowsOf` turns what other tools write for a list of such rows into one.
  */
-export function parseRows(text, rowsOf = form => form) {
+export function parseRows(text, rowsOf = form => form, say = english) {
   if (!text.trim()) return { rows: [], fault: null }
   let form
   try {
     form = rowsOf(JSON.parse(text))
   } catch (error) {
-    return { rows: [], fault: `not JSON: ${error.message}` }
+    return { rows: [], fault: say('not JSON: {error}. Correct the text', { error: error.message }) }
   }
-  if (!Array.isArray(form)) return { rows: [], fault: 'not a list' }
+  if (!Array.isArray(form)) return { rows: [], fault: say('not a list. Put the rows in [ ]') }
   const odd = form.findIndex(row => row === null || typeof row !== 'object' || Array.isArray(row))
-  if (odd >= 0) return { rows: [], fault: `entry ${odd + 1} is no object` }
+  if (odd >= 0) return { rows: [], fault: say('entry {n} is no object. Write it in { }', { n: odd + 1 }) }
   return { rows: form, fault: null }
 }
 

@@ -11,7 +11,19 @@ const FORMS = {
   say: (form, table) => filled(table[form.say] ?? form.say, form.with, table),
   join: (form, table) => form.of.map(part => textOf(part, table)).join(table[form.join] ?? form.join),
   indent: (form, table) => textOf(form.of, table).replace(/^(?=.*\S)/gm, form.indent),
-  wrap: (form, table) => wrapped(textOf(form.of, table), form.wrap)
+  wrap: (form, table) => wrapped(textOf(form.of, table), form.wrap),
+  pad: (form, table) => padded(textOf(form.of, table), form.pad)
+}
+
+/** Return a phrase in English, with {names} filled in. */
+export function english(phrase, names = {}) {
+  return phrase.replace(/\{(\w+)\}/g, (whole, name) => names[name] ?? whole)
+}
+
+/** Fill a text up to so many columns, on its left where the width is negative. */
+function padded(text, width) {
+  const room = ' '.repeat(Math.max(0, Math.abs(width) - numColumns(text)))
+  return width < 0 ? room + text : text + room
 }
 
 function filled(phrase, values, table) {

@@ -1,5 +1,7 @@
 /** A target filter, as `lora_core/stack/target_filter.py` reads it, and the sliders that can say one. */
 
+import { english } from './said.js'
+
 export const KINDS = ['self_attn', 'cross_attn', 'ffn', 'norm', 'modulation', 'embedding', 'head', 'other']
 export const MOST = 1.5
 
@@ -23,13 +25,21 @@ export function parseTargets(value) {
   return typeof value === 'string' ? ofText(value) : ofObject(value)
 }
 
-/** Return what is wrong with a filter, or null. */
-export function targetsFault(value) {
+/** What is wrong with a filter and what to do, as a phrase with names to fill in. */
+class Fault extends Error {
+  constructor(phrase, names = {}) {
+    super(english(phrase, names))
+    this.told = [phrase, names]
+  }
+}
+
+/** Return what is wrong with a filter and what to do, in the words of `say`, or null. */
+export function targetsFault(value, say = english) {
   try {
     parseTargets(value)
     return null
   } catch (error) {
-    return error.message
+    return error instanceof Fault ? say(...error.told) : error.message
   }
 }
 
@@ -92,7 +102,7 @@ function ofText(text) {
   let otherwise = 1
   for (const part of text.split(',')) {
     const at = part.indexOf('=')
-    if (at < 0) throw new Error(`${part.trim() || 'nothing'} has no factor`)
+    if (at < 0) throw new Fault('{text} has no factor. Write {text}=0.5, for example', { text: part.trim() || 'ffn' })
     const name = part.slice(0, at).trim()
     const factor = numberIn(part.slice(at + 1))
     if (name === 'otherwise') otherwise = factor
@@ -109,30 +119,30 @@ function ruleNamed(name, factor) {
 }
 
 function ofObject(form) {
-  if (form === null || typeof form !== 'object' || !Array.isArray(form.rules ?? [])) throw new Error('no target filter')
+  if (form === null || typeof form !== 'object' || !Array.isArray(form.rules ?? [])) throw new Fault('this is no target filter. Write one such as 0-9=0.5,ffn=0')
   const rules = (form.rules ?? []).map(({ blocks = null, kind = null, factor }) => rule(blocks, kind, factor))
   return { rules, otherwise: finite(form.otherwise ?? 1) }
 }
 
 function rule(blocks, kind, factor) {
-  if (kind !== null && !KINDS.includes(kind)) throw new Error(`unknown module kind ${kind}; one of ${KINDS.join(', ')}`)
+  if (kind !== null && !KINDS.includes(kind)) throw new Fault('unknown module kind {kind}. Choose one of {kinds}', { kind, kinds: KINDS.join(', ') })
   return { blocks: blocks === null ? null : rangeOf(blocks), kind, factor: finite(factor) }
 }
 
 function rangeOf(blocks) {
   const found = Array.isArray(blocks) ? [null, ...blocks] : RANGE.exec(String(blocks).trim())
   const [first, last] = found ? [Number(found[1]), Number(found[2] ?? found[1])] : [0, -1]
-  if (!(first >= 0 && first <= last)) throw new Error(`${blocks} is no range of blocks, such as 0-9`)
+  if (!(first >= 0 && first <= last)) throw new Fault('{blocks} is no range of blocks. Write one such as 0-9', { blocks })
   return [first, last]
 }
 
 function numberIn(text) {
-  if (!NUMBER.test(text.trim())) throw new Error(`${text.trim() || 'nothing'} is no number`)
+  if (!NUMBER.test(text.trim())) throw new Fault('{text} is no number. Write one', { text: `'${text.trim()}'` })
   return finite(Number(text))
 }
 
 function finite(factor) {
-  if (typeof factor !== 'number' || !Number.isFinite(factor)) throw new Error(`${factor} is no factor`)
+  if (typeof factor !== 'number' || !Number.isFinite(factor)) throw new Fault('{factor} is no factor. Write a number', { factor })
   return factor
 }
 

@@ -13,7 +13,7 @@ import { factsOf, sizeText, strengthText } from '../core/card_facts.js'
 import { promptsBehind, promptsIn, textOf, withWords } from '../core/prompt_nodes.js'
 import { graphOf, redraw, rememberForUndo } from '../host.js'
 import { fetchCard, previewAddress } from '../lora_facts.js'
-import { say } from '../words.js'
+import { say, told } from '../words.js'
 
 /** Show the card of a file beside a button of its row; `node` has the row, `use(strength)` gives the row a strength. */
 export async function showLoraCard(anchor, file, node, use) {
@@ -33,7 +33,7 @@ export async function showLoraCard(anchor, file, node, use) {
     title.textContent = card.title || baseName(file)
     body.replaceChildren(...sections(card, file, node, use, tell))
   } catch (error) {
-    body.replaceChildren(el('p', { class: 'wl-card-fault', role: 'alert' }, error.message))
+    body.replaceChildren(el('p', { class: 'wl-card-fault', role: 'alert' }, told(error.message, error.said)))
   }
 }
 

@@ -58,7 +58,7 @@ export function loraRows(options, node) {
   const twins = () => options().twins ?? {}
   let loras = []
   let numBlocks // of the model of the last run
-  let fault = ''
+  let fault = { text: '', shown: '' }
 
   function row(context, index) {
     const own = () => withOurKeys(context.rows[index])
@@ -137,8 +137,8 @@ export function loraRows(options, node) {
 
     /** Say what is wrong: by a run, with the schedule or the targets, or that the file is gone; a repository is in no list. */
     function wrongWith(row, isMissing) {
-      const told = (fault && rowAt(context.rows, fault) === index && fault) || scheduleFaultOf(row.schedule)
-      const inTargets = row.targets ? targetsFault(row.targets) : null
+      const told = (fault.text && rowAt(context.rows, fault.text) === index && fault.shown) || scheduleFaultOf(row.schedule, say)
+      const inTargets = row.targets ? targetsFault(row.targets, say) : null
       return told || inTargets || (isMissing && isFileName(row.path) && say('not in the list of LoRAs; press R to read the folders anew'))
     }
 
@@ -194,8 +194,8 @@ export function loraRows(options, node) {
       loras = said
       numBlocks = blocks
     },
-    /** Take in what is wrong, for the row that it names. */
-    fault: text => { fault = text }
+    /** Take in what is wrong, in English and as it is shown, for the row that it names. */
+    fault: (text, shown = text) => { fault = { text, shown } }
   }
 }
 

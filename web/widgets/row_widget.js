@@ -77,7 +77,7 @@ class RowWidget {
 
   /** Read the rows from the text; one that has none is shown as text. */
   read() {
-    const { rows, fault } = parseRows(this.written, this.kind.rowsOf)
+    const { rows, fault } = parseRows(this.written, this.kind.rowsOf, say)
     this.rows = rows
     showFault(this.frame, fault)
     if (fault) this.isText = true

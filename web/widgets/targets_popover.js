@@ -55,7 +55,7 @@ export function openTargets({ label, value, numBlocks, change, settled, opener }
 
   function draw() {
     const stand = slidersOf(targets, depth)
-    const fault = targets === null ? null : targetsFault(targets)
+    const fault = targets === null ? null : targetsFault(targets, say)
     setAttribute(text, 'aria-invalid', fault ? 'true' : 'false')
     note.textContent = fault ?? (stand ? '' : say('The text says more than the sliders can. Empty it to use them.'))
     for (const preset of presets) preset.disabled = !stand

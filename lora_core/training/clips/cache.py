@@ -14,6 +14,7 @@ from torch import Tensor
 from ...errors import DatasetError
 from ...families.opened import OpenedModel
 from ...progress import Progress
+from ...wording import said
 from .cached import CachedClip, ClipCache
 from .encode import LATENTS, TEXT, encode_caption, encode_clip
 from .store import Store, hash_of, write_entry
@@ -43,7 +44,7 @@ def _embed(store: Store, captions: Sequence[str], model: OpenedModel, progress: 
     missing = [caption for caption in dict.fromkeys(("", *captions)) if not store.has_text(caption)]
     for done, caption in enumerate(missing, start=1):
         write_entry(store.text(caption), {TEXT: encode_caption(model, caption)}, caption)
-        progress(done, len(missing), "embed captions")
+        progress(done, len(missing), said("embed captions"))
 
 
 def _encode(store: Store, takes: Sequence[Take], model: OpenedModel, background: str, progress: Progress) -> None:
@@ -55,7 +56,7 @@ def _encode(store: Store, takes: Sequence[Take], model: OpenedModel, background:
             _check(tensors, take.name(variant))
             write_entry(store.latents(take, variant), tensors, take.name(variant))
             done += 1
-            progress(done, total, "encode clips")
+            progress(done, total, said("encode clips"))
     if total:
         _log.info("encoded %d clips into %s", total, store.folder)
 

@@ -89,7 +89,7 @@ def _probe_all(layout: Layout, settings: ClipSettings, progress: Progress | None
         for name, result in zip(layout.clips, pool.map(probed, layout.clips), strict=True):
             found[name] = result
             if progress is not None:
-                progress(len(found), len(layout.clips), "clips examined")
+                progress(len(found), len(layout.clips), said("clips examined"))
     finally:
         pool.shutdown(cancel_futures=True)
     return found

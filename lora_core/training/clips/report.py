@@ -7,11 +7,23 @@ from dataclasses import asdict
 from typing import Any
 
 from ...checks import shown
-from ...wording import Said, few, joined, said
+from ...wording import Said, few, joined, padded, said
 from .clip import Finding
 from .diagnosis import Diagnosis
+from .fault import KINDS
 
 _COLUMNS = ("", "file", "frames", "fps", "seconds", "size", "bucket", "caption", "problem")
+_HEADS = (
+    "",
+    said("file"),
+    said("frames"),
+    "fps",
+    said("seconds"),
+    said("size"),
+    said("bucket"),
+    said("caption"),
+    said("problem"),
+)
 _RIGHT = {"frames", "fps", "seconds"}
 _MAX_NAME, _MAX_CAPTION = 60, 40
 
@@ -25,7 +37,10 @@ def table(diagnosis: Diagnosis, buckets: Mapping[str, str] | None = None, *, onl
         only_problems: leave out the lines of clips that nothing is said of.
     """
     chosen = [finding for finding in diagnosis.findings if finding.problem or not only_problems]
-    rows = [_COLUMNS, *(_row(finding, (buckets or {}).get(finding.name, "")) for finding in chosen)]
+    rows: list[tuple[str, ...]] = [
+        _HEADS,
+        *(_row(finding, (buckets or {}).get(finding.name, "")) for finding in chosen),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     shown_columns = [index for index, name in enumerate(_COLUMNS) if name != "bucket" or buckets]
     lines = [_line([(row[i], widths[i], _COLUMNS[i]) for i in shown_columns]) for row in rows]
@@ -67,7 +82,7 @@ def _row(finding: Finding, bucket: str) -> tuple[str, ...]:
     probe = finding.probe
     frames = ("", "", "", "") if probe is None else (str(probe.num_frames), *_speed(finding), _size(finding))
     name = finding.name if len(finding.name) <= _MAX_NAME else f"…{finding.name[1 - _MAX_NAME :]}"
-    mark = "out" if not finding.use else "!" if finding.problem else "ok"
+    mark = said("out") if not finding.use else "!" if finding.problem else "ok"
     return mark, name, *frames, bucket, _captions(finding), finding.problem
 
 
@@ -85,18 +100,19 @@ def _captions(finding: Finding) -> str:
     if not finding.captions:
         return ""
     first, *others = finding.captions
-    return f"{shown(first, _MAX_CAPTION)}{f' and {len(others)} more' if others else ''}"
+    text = shown(first, _MAX_CAPTION)
+    return said("{first} and {more} more", first=text, more=len(others)) if others else text
 
 
 def _line(cells: list[tuple[str, int, str]]) -> str:
     """Return a line of the table, of (cell, width, column); the last cell is a text as wide as it is, or nothing."""
     *first, (last, _, _) = cells
     texts = [_padded(cell, width, column) for cell, width, column in first]
-    return joined("  ", [*texts, last]) if last else "  ".join(texts).rstrip()
+    return joined("  ", [*texts, last] if last else texts)
 
 
 def _padded(cell: str, width: int, column: str) -> str:
-    return cell.rjust(width) if column in _RIGHT else cell.ljust(width)
+    return padded(cell, width, to_right=column in _RIGHT)
 
 
 def _remedies(diagnosis: Diagnosis) -> list[str]:
@@ -130,8 +146,10 @@ def _summary(diagnosis: Diagnosis) -> list[str]:
     )
     lines = [used]
     if counts["problems"]:
-        kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts["problems"].items())
-        lines.append(said("problems: {kinds}", kinds=kinds))
+        kinds = [
+            said("{count} {kind}", count=count, kind=KINDS[kind].name) for kind, count in counts["problems"].items()
+        ]
+        lines.append(said("problems: {kinds}", kinds=joined(", ", kinds)))
     return [*lines, *(said("note: {text}", text=note) for note in diagnosis.notes)]
 
 
