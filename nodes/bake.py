@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, RoutedLora, load_stack, route
 from ..lora_core.plan.report import report_on_stack
-from ..lora_core.wording import expert_named, joined, said
+from ..lora_core.wording import expert_named, expert_of, joined, said
 from .base import Missing, Node, schema, shown
 from .bridge import spec_of, unbound
 from .folders import lora_folders
@@ -18,7 +18,6 @@ from .merged import merged
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import with_more
 from .widgets import partial_widget
-from .wording import expert_of, said
 
 SINGLE = "single expert"
 _EXPERTS: dict[str, Expert] = {SINGLE: "low_noise", "high_noise": "high_noise", "low_noise": "low_noise"}

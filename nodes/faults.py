@@ -51,7 +51,7 @@ def for_page(error: LoraCoreError) -> LoraCoreError:
 
 
 def without_paths(text: str) -> str:
-    """Return a text in which what lies in a folder of the host's begins with that folder's name: `loras/x.safetensors`."""
+    """Return a text in which a path in a folder of the host's begins with that folder's name: `loras/x.safetensors`."""
     if not isinstance(text, Said):
         return _shortened(text)
     return Said(_shortened(text), with_values(text.form, _shortened))

@@ -41,11 +41,11 @@ def test_a_typed_function_takes_what_its_annotations_say_and_names_what_is_not_s
     assert add("x", [1, 2.5], mode="b", weights=object()) == "x 3.5 b"
     assert add(Path("x"), np.ones(2)) == "x 2.0 a"
     for arguments, said in (
-        ({"path": None}, "add: path is None (str or Path)."),
-        ({"path": "x", "numbers": "12"}, "add: numbers is '12' (Sequence[float])."),
-        ({"path": "x", "numbers": [1, "2"]}, "add: numbers is [1, '2'] (Sequence[float])."),
-        ({"path": "x", "numbers": {1: 2}}, "add: numbers is {1: 2} (Sequence[float])."),
-        ({"path": "x", "mode": 3}, "add: mode is 3 (Literal['a', 'b'])."),
+        ({"path": None}, "add: path is None (str or Path). Give it another value."),
+        ({"path": "x", "numbers": "12"}, "add: numbers is '12' (Sequence[float]). Give it another value."),
+        ({"path": "x", "numbers": [1, "2"]}, "add: numbers is [1, '2'] (Sequence[float]). Give it another value."),
+        ({"path": "x", "numbers": {1: 2}}, "add: numbers is {1: 2} (Sequence[float]). Give it another value."),
+        ({"path": "x", "mode": 3}, "add: mode is 3 (Literal['a', 'b']). Give it another value."),
     ):
         with pytest.raises(StackError) as error:
             add(**arguments)

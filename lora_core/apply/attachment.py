@@ -15,7 +15,6 @@ from ..deltas import Delta, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
 from ..families.registry import spec_of_module
-from ..wording import said
 from .factors import Rows
 from .fused import FusedDelta, Strengths, Term
 from .layers import Scratch, SideChoice, patch
@@ -84,7 +83,7 @@ class Attachment:
             expected = f"{len(self.names)}: {', '.join(self.names)}"
             raise StackError(
                 "strengths",
-                said("{count} values for the attached LoRAs", count=len(strengths)),
+                f"{len(strengths)} values for the attached LoRAs",
                 expected=expected,
                 remedy="Give one for each",
             )
@@ -195,19 +194,16 @@ def _parameter_of(target: str, delta: Delta, module: nn.Module, spec: ModelSpec)
     path, parameter = spec.parameter_path(target, module)
     wanted = logical_shape(module.get_submodule(path), parameter)
     if not fits(delta.shape, wanted):
-        what = said("its change has shape {shape}", shape=tuple(delta.shape))
+        what = f"its change has shape {tuple(delta.shape)}"
         raise LoraMismatchError(
-            delta.kind,
-            what,
-            expected=said("the parameter has {wanted}", wanted=wanted),
-            remedy="Read the file for this model",
+            delta.kind, what, expected=f"the parameter has {wanted}", remedy="Read the file for this model"
         )
     return path, parameter
 
 
 def _mismatch(name: str, faults: Sequence[str], model: str) -> LoraMismatchError:
     shown = first_few(faults, _NUM_FAULTS_SHOWN, between="; ")
-    what = said("{count} of its changes do not fit {model}: {shown}", count=len(faults), model=model, shown=shown)
+    what = f"{len(faults)} of its changes do not fit {model}: {shown}"
     return LoraMismatchError(
         name, what, remedy="Read the file with the model as `spec`, or use the model it was made for"
     )

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..wording import said
 
 #: How a layer holds its weight: as numbers to multiply with; packed, and unpacked at every call; packed, and multiplied
 #: as it is; or out of reach while the layer runs.
@@ -119,7 +118,7 @@ def _read_unknown(layer: Layer, dtype: torch.dtype) -> Tensor:
     if type(weight) in _PLAIN_TYPES:
         raise ModelError(
             type(layer).__name__,
-            said("its weight is packed as {dtype} in an unknown way", dtype=weight.dtype),
+            f"its weight is packed as {weight.dtype} in an unknown way",
             remedy="Open it from safetensors or GGUF weights",
         )
     return weight.dequantize().to(dtype)

@@ -13,7 +13,6 @@ from typing import IO, Any
 
 from ..errors import TrainingError, error_from
 from ..training.apart import ask_to_end, started
-from ..wording import said
 
 #: Seconds without a line after which `pause` is called.
 _PAUSE_S = 0.2
@@ -110,11 +109,7 @@ def _raise_error(outcome: Mapping[str, Event], code: int, words: deque[str]) -> 
     if (told := outcome.get("error")) is not None:
         raise error_from(told)
     if code not in (0, 130):
-        last = next((line for line in reversed(words) if line), "nothing")
-        how = (
-            said("was killed by signal {signal}", signal=-code)
-            if code < 0
-            else said("ended with code {code}", code=code)
-        )
-        what = said("its process {how} and said last: {last}", how=how, last=last.removeprefix("Error: "))
+        said = next((line for line in reversed(words) if line), "nothing")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        what = f"its process {how} and said last: {said.removeprefix('Error: ')}"
         raise TrainingError("training", what, remedy=_AGAIN)

@@ -16,7 +16,6 @@ from ..families.base import ModelSpec
 from ..media.rate import check_fps
 from ..plan.settings import RunSettings
 from ..sampling.solvers import SOLVERS
-from ..wording import said
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +65,7 @@ class GenerationRequest(RunSettings):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(
                     name,
-                    said("{value!r:.60} is not text", value=getattr(self, name)),
+                    f"{getattr(self, name)!r:.60} is not text",
                     expected="a string, perhaps empty",
                     remedy="Give a text",
                 )
@@ -78,9 +77,7 @@ class GenerationRequest(RunSettings):
             self._check_latents()
         if self.denoise != 1 and self.latents is None:
             remedy = "Give latents, or leave denoise at 1"
-            raise RequestError(
-                "denoise", said("{denoise!r} has nothing to start from", denoise=self.denoise), remedy=remedy
-            )
+            raise RequestError("denoise", f"{self.denoise!r} has nothing to start from", remedy=remedy)
 
     def _check_latents(self) -> None:
         from torch import Tensor
@@ -88,7 +85,7 @@ class GenerationRequest(RunSettings):
         if not isinstance(self.latents, Tensor):
             raise RequestError(
                 "latents",
-                said("{latents!r:.60} are none", latents=self.latents),
+                f"{self.latents!r:.60} are none",
                 expected="a tensor (1, C, F, H, W)",
                 remedy="Give a tensor, or leave them out",
             )
@@ -109,16 +106,10 @@ class GenerationRequest(RunSettings):
             pictures=(first, last),
         )
         if self.latents is not None and tuple(self.latents.shape) != clip.latent_shape:
-            expected = said(
-                "{latent_shape} for {num_frames} frames of {width}x{height}",
-                latent_shape=clip.latent_shape,
-                num_frames=clip.num_frames,
-                width=clip.width,
-                height=clip.height,
-            )
+            expected = f"{clip.latent_shape} for {clip.num_frames} frames of {clip.width}x{clip.height}"
             raise RequestError(
                 "latents",
-                said("their shape is {shape}", shape=tuple(self.latents.shape)),
+                f"their shape is {tuple(self.latents.shape)}",
                 expected=expected,
                 remedy="Give latents of that size",
             )
@@ -126,17 +117,15 @@ class GenerationRequest(RunSettings):
 
     def _check_pictures(self, spec: ModelSpec) -> None:
         if self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
-            what = said("{spec} makes video from text alone", spec=spec.title)
+            what = f"{spec.title} makes video from text alone"
             raise RequestError("image", what, remedy="Leave the image out")
         if self.image is None and spec.image_conditioned:
-            raise RequestError(
-                "image", said("{spec} continues a picture and none is given", spec=spec.title), remedy="Give an image"
-            )
+            raise RequestError("image", f"{spec.title} continues a picture and none is given", remedy="Give an image")
         if self.last_image is None and spec.first_and_last:
-            what = said("{spec} goes from a first to a last picture and no last one is given", spec=spec.title)
+            what = f"{spec.title} goes from a first to a last picture and no last one is given"
             raise RequestError("last_image", what, remedy="Give a last_image")
         if self.last_image is not None and not spec.image_conditioned:
-            what = said("{spec} has no way to be told its last frame", spec=spec.title)
+            what = f"{spec.title} has no way to be told its last frame"
             raise RequestError("last_image", what, remedy="Leave it out")
 
 
@@ -191,14 +180,14 @@ def open_picture(picture: Picture) -> Image.Image:
         return picture.convert("RGB")
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            what = said("an array of shape {shape} and type {dtype}", shape=picture.shape, dtype=picture.dtype)
+            what = f"an array of shape {picture.shape} and type {picture.dtype}"
             raise RequestError("image", what, expected="(H, W, 3) of uint8", remedy="Convert it first")
         return Image.fromarray(picture)
     if isinstance(picture, str | Path):
         return read_image(picture)
     raise RequestError(
         "image",
-        said("{name} is no picture", name=type(picture).__name__),
+        f"{type(picture).__name__} is no picture",
         expected="a file, PIL image or array",
         remedy="Give a picture",
     )
@@ -231,8 +220,5 @@ def _on_grid(name: str, value: object, step: int, offset: int, rule: str, max_po
     below = (number - offset) // step * step + offset
     if number != below:
         raise RequestError(
-            name,
-            said("{number} is not {rule}", number=number, rule=rule),
-            expected=said("nearest: {below} or {above}", below=below, above=below + step),
-            remedy="Choose one of them",
+            name, f"{number} is not {rule}", expected=f"nearest: {below} or {below + step}", remedy="Choose one of them"
         )

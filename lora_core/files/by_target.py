@@ -12,7 +12,6 @@ from ..checkpoints.parameters import Parameters, open_parameters
 from ..errors import ModelError
 from ..families.base import ModelSpec, target_of
 from ..families.registry import FAMILIES
-from ..wording import said
 from .dialects import locate, split_leaf
 
 
@@ -43,7 +42,7 @@ def open_base(path: Path) -> OpenedBase:
     names = list(parameters)
     of_lora = [name for name in names if (found := split_leaf(name)[1]) is not None and found.kind != "scale"]
     if of_lora:
-        what = said("is a LoRA file, with tensors such as {first!r}", first=of_lora[0])
+        what = f"is a LoRA file, with tensors such as {of_lora[0]!r}"
         raise ModelError(path, what, expected="a checkpoint with whole weights", remedy="Give the model's file")
     family = next((family for family in FAMILIES if family.recognises(names)), None)
     grammar = None if family is None else family.grammar()

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..deltas import Delta, Lora
 from ..errors import UnsupportedLoraError
-from ..wording import said
 
 #: A correction is cut, row by row, at this many times the mean size of B' there, as in EMLoC's code: where the rounding
 #: outweighs what was learnt, less of it is undone rather than the LoRA drowned in it.
@@ -35,7 +34,7 @@ def corrected(delta: Delta, full: Tensor, rounded: Tensor, *, clamp: float | Non
         where: the target, for messages.
     """
     if not isinstance(delta, Lora) or delta.mid is not None or len(delta.shape) != 2:
-        what = said("a change of kind {kind} has no row space that could be kept", kind=delta.kind)
+        what = f"a change of kind {delta.kind} has no row space that could be kept"
         raise UnsupportedLoraError(
             where or delta.kind, what, expected="a LoRA of a linear layer", remedy="Choose another LoRA"
         )

@@ -17,7 +17,6 @@ from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
 from ..errors import UnsupportedLoraError
 from ..families.family import Naming
 from ..families.registry import family_of_targets
-from ..wording import said
 from .dialects import DIALECTS, Dialect, Prefix
 from .faults import Faults, Heading
 from .kinds import KINDS
@@ -111,7 +110,7 @@ def _by_prefix(
     if weights.low_noise_deltas is None:
         return [(high, weights.deltas)]
     if low is None:
-        what = said("the weights hold both experts, and the {dialect} dialect has one expert per file", dialect=dialect)
+        what = f"the weights hold both experts, and the {dialect} dialect has one expert per file"
         raise UnsupportedLoraError(where, what, remedy="Write weights.only('high_noise') and weights.only('low_noise')")
     return [(high, weights.deltas), (low, weights.low_noise_deltas)]
 

@@ -26,7 +26,6 @@ from ..experts.twins import expert_of_path
 from ..families.family import Family
 from ..families.registry import family_of_targets
 from ..progress import Progress
-from ..wording import said
 from .by_target import OpenedBase, open_base
 from .singular import first_singular
 from .values import num_not_finite
@@ -206,12 +205,7 @@ def _each(changes: Mapping[str, Delta]) -> Iterable[tuple[str, Delta]]:
 
 def _norm_of(difference: Tensor, target: str, where: str) -> float:
     if count := num_not_finite(difference):
-        what = said(
-            "{count:,} of {all:,} differences of {target!r} are NaN or infinite",
-            count=count,
-            all=difference.numel(),
-            target=target,
-        )
+        what = f"{count:,} of {difference.numel():,} differences of {target!r} are NaN or infinite"
         raise ModelError(where, what, expected="finite numbers", remedy="Use checkpoints that are sound")
     return float(difference.norm())
 
@@ -224,11 +218,9 @@ def _check_found(fits: Sequence[Fit], left_out: Sequence[Fit], num_parameters: i
     if fits:
         return
     if not left_out:
-        what = said("all {num_parameters} parameters are the same in both", num_parameters=num_parameters)
+        what = f"all {num_parameters} parameters are the same in both"
         raise ModelError(where, what, expected="a checkpoint that was trained on", remedy="Choose another")
-    what = said(
-        "only {count} biases, norms and tables differ, first {target!r}", count=len(left_out), target=left_out[0].target
-    )
+    what = f"only {len(left_out)} biases, norms and tables differ, first {left_out[0].target!r}"
     raise ModelError(where, what, expected="a layer's weight", remedy="Keep them in full, with --with-biases")
 
 

@@ -20,7 +20,6 @@ from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
 from ..families.base import ModelSpec
 from ..families.registry import family_of_targets
-from ..wording import said
 from .dialects import DIALECTS, WriteDialect
 from .encode import encode, stored_form
 from .expert import EXPERT_KEY
@@ -60,7 +59,7 @@ def write_lora(
     if path.suffix.lower() != ".safetensors":
         raise OutputError(
             path,
-            said("LoRA files are not written as {suffix!r}", suffix=path.suffix),
+            f"LoRA files are not written as {path.suffix!r}",
             expected=".safetensors",
             remedy="Change the ending of the name",
         )
@@ -84,9 +83,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            path, said("its folder cannot be made: {error}", error=error), remedy="Choose another folder"
-        ) from error
+        raise OutputError(path, f"its folder cannot be made: {error}", remedy="Choose another folder") from error
 
 
 def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,7 +135,7 @@ def _compare(weights: LoraWeights, written: Path, path: Path) -> None:
         read = getattr(back, attribute) or {}
         different = [target for target in deltas if target not in read or not same(deltas[target], read[target])]
         if different:
-            what = said("{first} was written and read back differently", first=different[0])
+            what = f"{different[0]} was written and read back differently"
             raise OutputError(
                 path, what, expected="the same delta", remedy="Report this with the LoRA's kind and dialect"
             )
@@ -183,9 +180,7 @@ def _peft_config(weights: LoraWeights, tensors: Mapping[str, Tensor], path: Path
     config = path.parent / CONFIG_NAME
     if config.exists() and not path.exists():
         remedy = "Write into a folder of its own"
-        raise OutputError(
-            path, said("the {config_name} beside it belongs to another adapter", config_name=CONFIG_NAME), remedy=remedy
-        )
+        raise OutputError(path, f"the {CONFIG_NAME} beside it belongs to another adapter", remedy=remedy)
     return _adapter_config(tensors, DIALECTS["peft"].prefixes[0].text)
 
 

@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw, ImageFont
 from ..atomic import replacing
 from ..checks import typed
 from ..errors import OutputError
-from ..wording import said
 from .video import check_frames
 
 _PAPER, _INK, _GREY = (250, 250, 248), (24, 24, 27), (120, 120, 128)
@@ -56,7 +55,7 @@ def contact_sheet(
     if path.suffix.lower() != ".png":
         raise OutputError(
             path,
-            said("cannot write a contact sheet as {suffix!r}", suffix=path.suffix),
+            f"cannot write a contact sheet as {path.suffix!r}",
             expected=".png",
             remedy="Change the ending of the name",
         )
@@ -64,7 +63,7 @@ def contact_sheet(
     if not strips or len(strips) != len(labels):
         raise OutputError(
             path,
-            said("has {count} labels for {clips} clips", count=len(labels), clips=len(strips)),
+            f"has {len(labels)} labels for {len(strips)} clips",
             expected="one label per clip",
             remedy="Give one for each",
         )

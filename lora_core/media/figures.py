@@ -17,7 +17,6 @@ import numpy as np
 from ..atomic import check_target, replacing
 from ..checks import nearest
 from ..errors import OutputError
-from ..wording import said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +53,7 @@ def check_figure(path: str | Path) -> None:
     if suffix not in FORMATS:
         raise OutputError(
             path,
-            said("unknown picture format {suffix!r}", suffix=suffix),
+            f"unknown picture format {suffix!r}",
             expected=nearest(suffix, FORMATS),
             remedy="Change the ending of the name",
         )

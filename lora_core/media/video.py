@@ -18,7 +18,6 @@ from PIL import Image, ImageSequence
 from ..atomic import check_target, replacing
 from ..checks import nearest, typed
 from ..errors import OutputError, RequestError
-from ..wording import said
 from .frames import check_folder, replacing_frames, write_frames
 from .picture import open_image, read_image
 from .rate import DEFAULT_FPS, check_fps
@@ -93,16 +92,8 @@ _WRITERS: dict[str, Callable[[np.ndarray, Path, float], None]] = {
 
 def _writer(path: Path) -> Callable[[np.ndarray, Path, float], None]:
     if path.suffix.lower() not in _WRITERS or not path.name:
-        expected = said(
-            "{nearest}, or no extension for a folder of PNG frames",
-            nearest=nearest(path.suffix, filter(None, _WRITERS)),
-        )
-        raise OutputError(
-            path,
-            said("cannot write a video as {suffix!r}", suffix=path.suffix),
-            expected=expected,
-            remedy="Change the name",
-        )
+        expected = f"{nearest(path.suffix, filter(None, _WRITERS))}, or no extension for a folder of PNG frames"
+        raise OutputError(path, f"cannot write a video as {path.suffix!r}", expected=expected, remedy="Change the name")
     return _WRITERS[path.suffix.lower()]
 
 
@@ -119,7 +110,7 @@ def check_output(path: str | Path) -> None:
 def check_frames(frames: np.ndarray, path: Path) -> None:
     """Raise unless `frames` are (T, H, W, 3) uint8 with nothing missing."""
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-        found = said("cannot write frames of shape {shape} and type {dtype}", shape=frames.shape, dtype=frames.dtype)
+        found = f"cannot write frames of shape {frames.shape} and type {frames.dtype}"
         raise OutputError(path, found, expected="(T, H, W, 3) of uint8, none of them 0", remedy="Convert them first")
 
 
@@ -175,16 +166,11 @@ def _read_folder(path: Path) -> np.ndarray:
     frames = [np.asarray(read_image(file)) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if frame.shape != frames[0].shape:
-            what = said("is {width}x{height}", width=frame.shape[1], height=frame.shape[0])
+            what = f"is {frame.shape[1]}x{frame.shape[0]}"
             raise RequestError(
                 file,
                 what,
-                expected=said(
-                    "{width}x{height} like {name}",
-                    width=frames[0].shape[1],
-                    height=frames[0].shape[0],
-                    name=files[0].name,
-                ),
+                expected=f"{frames[0].shape[1]}x{frames[0].shape[0]} like {files[0].name}",
                 remedy="Make them all of one size",
             )
     return np.stack(frames)
@@ -212,9 +198,7 @@ def _read_stream(path: Path) -> tuple[np.ndarray, float]:
     try:
         data, words = _ffmpeg(["-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
     except OSError as error:
-        raise RequestError(
-            path, said("cannot be read as a video: {error}", error=error), remedy="Check that it plays"
-        ) from error
+        raise RequestError(path, f"cannot be read as a video: {error}", remedy="Check that it plays") from error
     described = _RAW_STREAM.search(words)
     if not data or described is None:
         raise RequestError(path, "holds no frames", remedy="Check that it plays")

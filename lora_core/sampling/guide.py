@@ -20,7 +20,6 @@ from ..families.condition import Condition
 from ..families.opened import Networks
 from ..families.registry import family_of
 from ..plan.steering import Steering
-from ..wording import said
 from .guidance import guided_velocity
 
 
@@ -99,9 +98,5 @@ def check_guide_networks(experts: Networks, steering: Steering | None, guide: Gu
     channels = experts.spec.latent_channels
     probe = torch.stack([torch.zeros(channels), torch.ones(channels)])[..., None, None, None]
     if not torch.allclose(experts.normalise(probe), guide.experts.normalise(probe)):
-        what = said(
-            "{guide} scales its latents otherwise than {model}",
-            guide=guide.experts.spec.title,
-            model=experts.spec.title,
-        )
+        what = f"{guide.experts.spec.title} scales its latents otherwise than {experts.spec.title}"
         raise ModelError("guide", what, expected="a model on the same latents", remedy="Open both with the same VAE")

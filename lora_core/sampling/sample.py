@@ -23,7 +23,6 @@ from ..families.condition import Condition
 from ..families.opened import Networks
 from ..families.registry import family_of
 from ..plan.plan import SamplingPlan, StepPlan
-from ..wording import said
 from .guidance import guided_velocity
 from .guide import GuideNetworks, GuideWalk, check_guide_networks
 from .noise import noise_stream
@@ -150,12 +149,9 @@ def _noised(experts: Networks, noise: Tensor, start: Tensor | None, sigma: float
 
 def _check(plan: SamplingPlan, noise: Tensor, condition: Condition, start: Tensor | None) -> None:
     if start is not None and start.shape != noise.shape:
-        what, expected = (
-            said("their shape is {shape}", shape=tuple(start.shape)),
-            said("{shape}, that of the noise", shape=tuple(noise.shape)),
-        )
+        what, expected = f"their shape is {tuple(start.shape)}", f"{tuple(noise.shape)}, that of the noise"
         raise RequestError("start latents", what, expected=expected, remedy="Give latents of that size")
     if plan.guided_steps and condition.negative is None:
         first = plan.guided_steps[0]
-        what = said("step {index} has cfg {cfg:g} and no negative prompt is embedded", index=first.index, cfg=first.cfg)
+        what = f"step {first.index} has cfg {first.cfg:g} and no negative prompt is embedded"
         raise PlanError("cfg", what, remedy="Embed a negative prompt, if only an empty one, or use cfg 1")

@@ -16,7 +16,6 @@ from ..atomic import replacing_all
 from ..checks import first_line, known, known_keys, whole_number
 from ..errors import OutputError, TrainingError
 from ..experts import EXPERTS, Expert
-from ..wording import said
 
 JSON_NAME, CSV_NAME = "log.jsonl", "log.csv"
 
@@ -88,7 +87,7 @@ class RunLog:
     def append(self, row: LogRow) -> None:
         """Add the row of the next step; it is with the system when this returns, whatever becomes of the program."""
         if self._rows and row.step <= self.last_step:
-            what = said("step {step} is logged behind step {last_step}", step=row.step, last_step=self.last_step)
+            what = f"step {row.step} is logged behind step {self.last_step}"
             raise TrainingError(self._paths[0], what, remedy="Truncate the log to the step to go on from")
         if self._writes:
             for path, line in zip(self._paths, (_json_line(row), _csv_line(row)), strict=True):
@@ -152,7 +151,7 @@ def _append(path: Path, line: bytes) -> None:
                 raise OSError("the disk is full")
     except OSError as error:
         remedy = "Free space, then resume the run"
-        raise OutputError(path, said("cannot be written: {error}", error=error), remedy=remedy) from error
+        raise OutputError(path, f"cannot be written: {error}", remedy=remedy) from error
 
 
 def _damaged(where: str, what: str) -> TrainingError:
@@ -165,7 +164,7 @@ def _content(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise OutputError(path, said("cannot be read: {error}", error=error), remedy="Choose another folder") from error
+        raise OutputError(path, f"cannot be read: {error}", remedy="Choose another folder") from error
 
 
 def _json_line(row: LogRow) -> bytes:

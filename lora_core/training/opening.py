@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TrainingError
-from ..wording import said
 
 if TYPE_CHECKING:
     from ..families.opened import OpenedModel
@@ -22,7 +21,7 @@ def open_model(settings: ModelSettings, device: Any = None) -> OpenedModel:
     pieces = ("low_noise", "text_encoder", "tokenizer", "vae", "image_encoder")
     given: dict[str, Any] = {piece: value for piece in pieces if (value := getattr(settings, piece))}
     if device is not None and settings.device not in ("auto", device.type):
-        what = said("{device!r}, and the launcher gives each process its own", device=settings.device)
+        what = f"{settings.device!r}, and the launcher gives each process its own"
         raise TrainingError("device", what, expected="auto", remedy="Leave it out")
     return opener(settings.model)(
         settings.model, dtype=dtype, device=device or settings.device, offload="experts", **given

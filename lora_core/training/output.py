@@ -26,7 +26,6 @@ from ..files.scale import KOHYA_ALPHA
 from ..files.values import num_not_finite
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
-from ..wording import said
 from .facts import RunFacts, metadata_of
 
 _log = logging.getLogger(__name__)
@@ -122,15 +121,11 @@ def native_state(state: Mapping[str, Tensor], spec: ModelSpec, where: object) ->
     lacking = [target for target in spec.shapes if target not in shapes]
     strange = [target for target in shapes if target not in spec.shapes]
     if lacking or strange:
-        what = said(
-            "weights that are missing: {lacking}; unknown ones: {strange}",
-            lacking=first_few(lacking) or "none",
-            strange=first_few(strange) or "none",
-        )
+        what = f"weights that are missing: {first_few(lacking) or 'none'}; unknown ones: {first_few(strange) or 'none'}"
         raise TrainingError(
             where,
             what,
-            expected=said("the {count} parameters of {spec}", count=len(spec.shapes), spec=spec.title),
+            expected=f"the {len(spec.shapes)} parameters of {spec.title}",
             remedy="Train again from a sound checkpoint",
         )
     wrong = next((target for target, shape in shapes.items() if shape != tuple(spec.shapes[target])), None)
@@ -138,7 +133,7 @@ def native_state(state: Mapping[str, Tensor], spec: ModelSpec, where: object) ->
         expected = shape_text(spec.shapes[wrong])
         raise TrainingError(
             where,
-            said("{wrong!r} is {shapes}", wrong=wrong, shapes=shape_text(shapes[wrong])),
+            f"{wrong!r} is {shape_text(shapes[wrong])}",
             expected=expected,
             remedy="Train again from a sound checkpoint",
         )
@@ -156,12 +151,9 @@ def _write_all(folder: str | Path, name: str, facts: RunFacts, write: _Write) ->
 
 def _same_experts(given: Mapping[Expert, object], facts: RunFacts) -> None:
     if set(given) != set(facts.experts):
-        what = said("weights of {given}", given=", ".join(given) or "no expert")
+        what = f"weights of {', '.join(given) or 'no expert'}"
         raise TrainingError(
-            "output",
-            what,
-            expected=said("those that were trained: {experts}", experts=", ".join(facts.experts)),
-            remedy="Give those",
+            "output", what, expected=f"those that were trained: {', '.join(facts.experts)}", remedy="Give those"
         )
 
 
@@ -181,12 +173,7 @@ def _cast(delta: Delta, dtype: torch.dtype) -> Delta:
 def _check_finite(tensors: object, expert: Expert) -> None:
     for name, tensor in tensors:  # type: ignore[attr-defined]
         if count := num_not_finite(tensor):
-            what = said(
-                "{count:,} of {tensor:,} values of {name!r} are NaN or infinite",
-                count=count,
-                tensor=tensor.numel(),
-                name=name,
-            )
+            what = f"{count:,} of {tensor.numel():,} values of {name!r} are NaN or infinite"
             remedy = "Go on from an earlier checkpoint, with a lower learning rate"
             raise TrainingError(expert, what, expected="finite numbers", remedy=remedy)
 
@@ -221,7 +208,7 @@ def _write_state(
     if different is not None:
         raise OutputError(
             path,
-            said("{different!r} was written and read back differently", different=different),
+            f"{different!r} was written and read back differently",
             expected="the same values",
             remedy="Write it to another disk",
         )

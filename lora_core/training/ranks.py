@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..wording import said
 
 #: How long processes wait for each other: clips may be prepared for hours, and a dead process is its launcher's affair.
 _PATIENCE = timedelta(days=2)
@@ -232,10 +231,5 @@ def find_ranks() -> Ranks:
         if value.lower() not in right and os.environ.get("RANK", "0") != "0":
             raise FailedElsewhere("launcher", f"{name} is {value!r}")
         if value.lower() not in right:
-            raise TrainingError(
-                "launcher",
-                said("{name} is {value!r}", name=name, value=value),
-                expected=" or ".join(right),
-                remedy=remedy,
-            )
+            raise TrainingError("launcher", f"{name} is {value!r}", expected=" or ".join(right), remedy=remedy)
     return Sharded() if is_sharded else Replicated()

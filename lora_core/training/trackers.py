@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 from ..checks import known
 from ..errors import TrainingError
-from ..wording import said
 from .log import LogRow
 
 
@@ -101,9 +100,7 @@ def open_tracker(name: str, run: Run) -> Tracker:
         return row.open(run)
     except ImportError as error:
         remedy = "Run `pip install 'wanloom[trackers]'`, or leave it out: the CSV and the plot need nothing"
-        raise TrainingError(
-            f"tracker {name}", said("needs the package {package}", package=row.package), remedy=remedy
-        ) from error
+        raise TrainingError(f"tracker {name}", f"needs the package {row.package}", remedy=remedy) from error
 
 
 def curves_of(row: LogRow) -> dict[str, float]:

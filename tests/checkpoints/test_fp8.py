@@ -61,7 +61,8 @@ def test_another_format_is_refused_by_its_name() -> None:
     conf = torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)
     with pytest.raises(ModelError) as raised:
         split_fp8({"a.weight": torch.zeros(2, 2), "a.comfy_quant": conf}, {}, "w.safetensors", keep=lambda n, t: True)
-    text = "w.safetensors: 1 layers are quantised as 'nvfp4', first 'a' (float8_e4m3fn or float8_e5m2)."
+    text = "w.safetensors: 1 layers are quantised as 'nvfp4', first 'a' (float8_e4m3fn or float8_e5m2). "
+    text += "Choose another file of the model."
     assert str(raised.value) == text
 
 

@@ -74,4 +74,4 @@ def test_a_file_that_cannot_be_read_is_named(
     (tmp_path / "a").write_text("a")
     with pytest.raises(ModelError) as error:
         hashes_of({"vae": tmp_path / "a"})
-    assert str(error.value) == f"{tmp_path / 'a'}: cannot be read: Permission denied."
+    assert str(error.value) == f"{tmp_path / 'a'}: cannot be read: Permission denied. Check its permissions."

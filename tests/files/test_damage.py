@@ -82,7 +82,7 @@ def test_an_unknown_suffix(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF")
     choices = ".safetensors, .sft, .pt, .pth, .bin, .ckpt"
-    expected = f"FILE: its suffix '.gguf' is not that of a LoRA file (one of {choices})."
+    expected = f"FILE: its suffix '.gguf' is not that of a LoRA file (one of {choices}). Choose a LoRA file."
     assert refusal(path) == expected
 
 

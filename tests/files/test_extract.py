@@ -319,7 +319,8 @@ def test_a_lora_a_gguf_or_a_damaged_file_is_refused(tmp_path: Path, base_state) 
     cut.write_bytes(base.read_bytes()[:5000])
     assert message(base, cut, 4).startswith(f"{cut}: damaged or no safetensors file")
     assert (
-        message(base, tmp_path / "none.safetensors", 4) == f"{tmp_path / 'none.safetensors'}: no such file or folder."
+        message(base, tmp_path / "none.safetensors", 4)
+        == f"{tmp_path / 'none.safetensors'}: no such file or folder. Check the path."
     )
 
 
@@ -332,4 +333,4 @@ def test_numbers_that_are_not_finite_and_ranks_below_1_are_refused(tmp_path: Pat
         f"{tuned}: 64 of 8,192 differences of '{FFN}' are NaN or infinite (finite numbers). "
         "Use checkpoints that are sound."
     )
-    assert message(base, tuned, 0) == "rank: 0 is out of range (at least 1)."
+    assert message(base, tuned, 0) == "rank: 0 is out of range (at least 1). Choose a number in that range."

@@ -213,7 +213,10 @@ def test_what_is_not_supported_is_refused_by_its_name(kind: str, tmp_path: Path)
     path = save(tmp_path / "x.safetensors", {**lora, name: r(4, 4)})
     with pytest.raises(UnsupportedLoraError) as caught:
         read_lora(path, spec=POCKET, allow_partial=True)
-    assert str(caught.value) == f"{path}: 1 tensor is of a kind that is not supported: {called}, by {name}."
+    assert (
+        str(caught.value)
+        == f"{path}: 1 tensor is of a kind that is not supported: {called}, by {name}. Choose another LoRA."
+    )
     assert inspect_lora(path, spec=POCKET).faults == (caught.value.what,)
 
 

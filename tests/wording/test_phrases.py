@@ -9,12 +9,22 @@ from pathlib import Path
 
 import lora_core
 from lora_core.files.faults import counted
+from lora_core.wording import bare
 
 ROOT = Path(lora_core.__file__).parent.parent
 TABLE = ROOT / "web" / "said_zh.js"
 SOURCES = sorted([*(ROOT / "lora_core").rglob("*.py"), *(ROOT / "nodes").glob("*.py")])
 #: Where phrases are passed on and not made.
 WORDING = ROOT / "lora_core" / "wording" / "__init__.py"
+#: Whose errors no page shows.
+UNSEEN = {"apply", "cli", "comparison", "generate.py", "generator.py", "guide.py", "record.py", "sampling", "transfer"}
+ERROR = re.compile(
+    r"(LoraFile|LoraMismatch|UnsupportedLora|Stack|Plan|Model|Request|Output|Dataset|Training)Error|Heading|Missing|error"
+)
+#: Which of the arguments without a name are such texts, where it is not the second alone.
+POSITIONAL = {"Heading": (1, 1), "Missing": (1, 3)}
+#: JSON, tensors' names and the like.
+CODE = re.compile(r'[{\[(].*[}\])]$|^"|^[\d.]+ to [\d.]+$')
 
 
 def calls(path: Path, name: str) -> Iterator[ast.Call]:
@@ -34,13 +44,53 @@ def texts(node: ast.expr) -> list[str] | None:
 
 
 def phrases() -> set[str]:
-    """Return what stands in `said`, in `joined` where it is more than space, and in the headings of faults, of one."""
+    """Return what stands in `said`, in `joined` where it is more than space, in headings, of one, and in errors."""
     found: set[str] = set()
     for path in SOURCES:
-        found.update(text for call in calls(path, "said") for text in texts(call.args[0]) or [])
+        found.update(bare(text) for call in calls(path, "said") for text in texts(call.args[0]) or [])
         found.update(text for call in calls(path, "joined") for text in texts(call.args[0]) or [] if text.strip())
         found.update(counted(text, 1) for call in calls(path, "Heading") for text in texts(call.args[1]) or [])
+        if not UNSEEN & set(path.relative_to(ROOT).parts):
+            found.update(text for text in plain_in_errors(path) if is_phrase(text))
     return found
+
+
+def plain_in_errors(path: Path) -> Iterator[str]:
+    """Yield the texts without values that errors are made of, where the error is or in a name that it is given."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and ERROR.fullmatch(call.func.id):
+            first, last = POSITIONAL.get(call.func.id, (1, 2))
+            named = [word.value for word in call.keywords if word.arg in ("expected", "remedy")]
+            for part in [*call.args[first:last], *named]:
+                values = assigned(tree, part.id) if isinstance(part, ast.Name) else [part]
+                for value in values:
+                    yield from plain_texts(value)
+
+
+def assigned(tree: ast.Module, name: str) -> Iterator[ast.expr]:
+    """Yield what a name stands for: in its file, or where a constant is defined."""
+    trees = [tree, *(ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES if name.isupper())]
+    for node in (node for one in trees for node in ast.walk(one) if isinstance(node, ast.Assign)):
+        pairs = [(target, node.value) for target in node.targets]
+        for target, value in pairs:
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                pairs.extend(zip(target.elts, value.elts, strict=True))
+            elif isinstance(target, ast.Name) and target.id == name:
+                yield value
+
+
+def plain_texts(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.IfExp):
+        yield from plain_texts(node.body)
+        yield from plain_texts(node.orelse)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+def is_phrase(text: str) -> bool:
+    """Say whether a text is words to translate, and not a name, a number or code."""
+    return " " in text and not CODE.search(text)
 
 
 def chinese() -> dict[str, str]:
@@ -74,4 +124,7 @@ def test_the_chinese_fills_in_the_same_values() -> None:
 def test_chinese_is_chinese() -> None:
     """But for separators, and for words that the field itself leaves in English."""
     signs = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
-    assert {phrase for phrase, words in chinese().items() if not signs.search(words)} == {"shift {shift}"}
+    assert {phrase for phrase, words in chinese().items() if not signs.search(words)} == {
+        "shift {shift}",
+        "{expert} expert",
+    }

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
-from ...wording import said
 from ..family import Kept
 
 #: An attention's projections into heads, and the norms over all of them, as far as it has them.
@@ -115,6 +114,6 @@ def _picked(tensor: Tensor, axis: int, indices: Tensor) -> Tensor:
 def _weight(layer: Any) -> Tensor:
     weight: Tensor = layer.weight.detach()
     if not weight.is_floating_point() or weight.element_size() < 2 or type(layer) is not nn.Linear:
-        what = said("a {name} of {dtype} cannot be cut", name=type(layer).__name__, dtype=weight.dtype)
+        what = f"a {type(layer).__name__} of {weight.dtype} cannot be cut"
         raise ModelError("prune_width", what, remedy="Open the model from weights of 16 or 32 bits")
     return weight

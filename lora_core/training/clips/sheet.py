@@ -31,7 +31,7 @@ def save_sheet(cache: ClipCache, model: OpenedModel, path: Path, progress: Progr
     rows = []
     for clip in shown:
         rows.append(_decoded(clip, model))
-        progress(len(rows), len(shown), said(said("decode for the sheet")))
+        progress(len(rows), len(shown), said("decode for the sheet"))
     model.release()
     labels = [_label(clip.source, clip.captions, clip.num_frames, clip.held_out) for clip in shown]
     return _drawn(rows, labels, path, len(sources), "as they are trained on")

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ...checkpoints.fp8 import dequantise
 from ...checkpoints.quiet import quietly
 from ...errors import TrainingError
-from ...wording import said
 from ..settings.adapter import BaseFormat
 from .targets import Layer
 
@@ -158,11 +157,7 @@ def unpacked(layer: Any, named: Layer) -> Tensor:
         weight: Tensor = layer.dequantised_weight(torch.float32 if layer.bias is None else layer.bias.dtype)
         return weight
     if not layer.weight.is_floating_point():
-        what = said(
-            "the weight of {target!r} is packed already, as {name}",
-            target=named.target,
-            name=type(layer.weight).__name__,
-        )
+        what = f"the weight of {named.target!r} is packed already, as {type(layer.weight).__name__}"
         raise TrainingError("method qlora", what, remedy="Open the model from weights of 16 bits, or train a lora")
     return layer.weight.detach()
 

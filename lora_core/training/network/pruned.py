@@ -16,7 +16,6 @@ from ...errors import TrainingError
 from ...families.base import ModelSpec
 from ...families.family import Kept
 from ...families.registry import find_family
-from ...wording import said
 from .sharing import sharing_copy
 
 
@@ -29,7 +28,7 @@ def narrower(
     """
     family = find_family(spec)
     if family is None or family.prune_width is None:
-        what = said("nobody knows which channels of {spec} belong together", spec=spec.title)
+        what = f"nobody knows which channels of {spec.title} belong together"
         raise TrainingError("prune_width", what, remedy="Leave it out")
     copied = sharing_copy(base.module)
     kept = family.prune_width(copied, share)

@@ -15,7 +15,6 @@ from ...checkpoints.residency import Network
 from ...deltas import Delta, Full
 from ...errors import TrainingError
 from ...families.base import ModelSpec
-from ...wording import said
 from ..settings.adapter import AdapterSettings
 from .targets import EVERYTHING, chosen_blocks, chosen_layers
 
@@ -82,11 +81,7 @@ def _learning(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) ->
     for path, name in names.items():
         parameter = network.get_parameter(path)
         if not parameter.is_floating_point() or parameter.element_size() < 2:
-            what = said(
-                "the weights of {name!r} are packed ({dtype}), and cannot learn themselves",
-                name=name,
-                dtype=parameter.dtype,
-            )
+            what = f"the weights of {name!r} are packed ({parameter.dtype}), and cannot learn themselves"
             remedy = "Open the model from weights of 16 or 32 bits, or train a LoRA"
             raise TrainingError("method full", what, remedy=remedy)
     return names

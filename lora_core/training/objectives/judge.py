@@ -12,7 +12,6 @@ from importlib import import_module
 from torch import Tensor
 
 from ...errors import TrainingError
-from ...wording import said
 
 Judge = Callable[[Tensor, Sequence[str]], Tensor]
 _REMEDY = "Name an installed function, such as my_package.my_module:my_judge"
@@ -22,18 +21,12 @@ def find_judge(name: str) -> Judge:
     """Return the function that "package.module:function" names."""
     module, _, function = name.partition(":")
     if not module or not function:
-        raise TrainingError(
-            "reward", said("{name!r} names no function", name=name), expected="package.module:function", remedy=_REMEDY
-        )
+        raise TrainingError("reward", f"{name!r} names no function", expected="package.module:function", remedy=_REMEDY)
     try:
         found = getattr(import_module(module), function, None)
     except ImportError as error:
-        raise TrainingError(
-            "reward", said("{module!r} cannot be imported: {error}", module=module, error=error), remedy=_REMEDY
-        ) from error
+        raise TrainingError("reward", f"{module!r} cannot be imported: {error}", remedy=_REMEDY) from error
     if not callable(found):
-        raise TrainingError(
-            "reward", said("{module!r} has no function {function!r}", module=module, function=function), remedy=_REMEDY
-        )
+        raise TrainingError("reward", f"{module!r} has no function {function!r}", remedy=_REMEDY)
     judge: Judge = found
     return judge

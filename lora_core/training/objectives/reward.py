@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ...errors import TrainingError
 from ...families.opened import OpenedModel
-from ...wording import said
 from ..settings.noise import NoiseSettings
 from .judge import Judge, find_judge
 from .objective import Call
@@ -56,10 +55,7 @@ def make_reward(noise: NoiseSettings, model: OpenedModel) -> Reward:
     """Return the objective that the settings ask for."""
     stride = model.spec.vae_stride[0]
     if noise.reward_frames % stride != 1 and noise.reward_frames:
-        what, expected = (
-            said("{reward_frames} frames end inside a latent one", reward_frames=noise.reward_frames),
-            said("{stride}k + 1, or 0 for all", stride=stride),
-        )
+        what, expected = f"{noise.reward_frames} frames end inside a latent one", f"{stride}k + 1, or 0 for all"
         raise TrainingError("reward_frames", what, expected=expected, remedy="Choose a number in that range")
     return Reward(
         judge=find_judge(noise.reward),
