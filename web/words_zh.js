@@ -157,6 +157,28 @@ export const CHINESE = {
   'a MODEL and this node': 'MODEL 与此节点',
   'put Pair Wan Models between': '在中间加入“配对 Wan 模型”',
 
+  // what is wrong with the text of a row, a schedule or a filter
+  'not JSON: {error}. Correct the text': '不是 JSON：{error}。请改正文本',
+  'not a list. Put the rows in [ ]': '不是列表。请把各行放进 [ ]',
+  'entry {n} is no object. Write it in { }': '第 {n} 项不是对象。请写在 { } 中',
+  'unknown axis @{axis}. Write @steps, or leave it out': '未知的轴 @{axis}。请写 @steps，或去掉它',
+  'one number is a constant. Remove what follows it': '单个数字是常量。请删除其后的内容',
+  'unknown shape {name}. Choose one of {names}': '未知的形状 {name}。请从 {names} 中选择',
+  '{name} takes {counts} numbers and has {count}. Add or remove some': '{name} 需要 {counts} 个数，现有 {count} 个。请增减',
+  '{text} is no number. Write one': '{text} 不是数字。请写数字',
+  '{start} to {end} is outside 0 to 1. Choose other positions': '{start} 到 {end} 超出 0 到 1。请换其他位置',
+  '{position} is outside 0 to 1. Choose another position': '{position} 超出 0 到 1。请换其他位置',
+  'a ramp begins and ends at {start}. Choose two positions that differ': '渐变的起点和终点都是 {start}。请选择两个不同的位置',
+  'a ramp runs from an earlier fraction to a later. Exchange the two': '渐变应从较早的步数比例到较晚的。请对调两者',
+  'a ramp runs from a higher noise level (sigma) to a lower. Exchange the two': '渐变应从较高的噪声水平（sigma）到较低的。请对调两者',
+  '{text} has no factor. Write position=factor, separated by commas': '{text} 没有系数。请写成 位置=系数，以逗号分隔',
+  'two factors at {position}. Remove one of them': '{position} 处有两个系数。请删除其中一个',
+  '{text} has no factor. Write {text}=0.5, for example': '{text} 没有系数。请写系数，例如 {text}=0.5',
+  'this is no target filter. Write one such as 0-9=0.5,ffn=0': '这不是目标过滤条件。请写成 0-9=0.5,ffn=0 这样',
+  'unknown module kind {kind}. Choose one of {kinds}': '未知的模块类型 {kind}。请从 {kinds} 中选择',
+  '{blocks} is no range of blocks. Write one such as 0-9': '{blocks} 不是块的范围。请写成 0-9 这样',
+  '{factor} is no factor. Write a number': '{factor} 不是系数。请写数字',
+
   // an override
   'override {n}': '覆盖 {n}',
   'override {n} name': '覆盖 {n} 名称',

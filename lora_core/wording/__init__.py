@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from ..experts import Expert
 
 #: A text as it is, or {"say": phrase, "with": {name: form}}, {"join": separator, "of": [form]}, and, of one form,
-#: {"indent": by, "of": form}, {"wrap": width, "of": form} or {"pad": width, "of": form}, negative to stand at the right.
+#: {"indent": by, "of": form}, {"wrap": width, "of": form} or {"pad": width, "of": form}, negative to stand right.
 Form = str | dict[str, object]
 
 

@@ -55,7 +55,7 @@ def test_a_row_that_is_refused_says_so_itself_and_whole_at_the_node(drop: Any) -
 def test_an_invalid_schedule_says_why_without_hovering(drop: Any) -> None:
     canvas: Canvas = drop(pocket_workflow([SPEED | {"schedule": "fade_out:0.5:0.9"}]), "ApplyLoraStack")
     row = canvas.page.get_by_label("LoRA 1 result", exact=True)
-    expect(row).to_have_text("from a higher noise level (sigma) to a lower")
+    expect(row).to_have_text("a ramp runs from a higher noise level (sigma) to a lower. Exchange the two")
     canvas.page.get_by_label("LoRA 1 schedule", exact=True).fill("fade_out")
     canvas.page.get_by_label("LoRA 1 schedule", exact=True).press("Enter")
     expect(row).to_have_text("")

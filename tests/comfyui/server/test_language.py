@@ -1,12 +1,15 @@
 """What a run says at the nodes, in the language the frontend is set to."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from harness.canvas import Canvas
 from harness.client import Client
-from harness.workflows import SHIPPED
+from harness.workflows import POCKET_LORAS, SHIPPED, pocket_workflow
 from playwright.sync_api import Locator, expect
 
 QUICKSTART = next((file for file in SHIPPED if file.stem == "pocket-quickstart"), None)
@@ -53,6 +56,47 @@ def test_reports_and_the_plan_are_chinese_and_what_the_server_sends_is_english(c
     chinese.picture("chinese-quickstart")
     sent = chinese.page.evaluate("() => Object.values(app.nodeOutputs).flatMap(output => output?.text ?? [])")
     assert any("tensors: " in text and "applied" in text for text in sent)
+
+
+def test_a_refused_row_says_why_in_chinese_at_the_node_and_at_the_row(chinese: Canvas, tmp_path: Path) -> None:
+    drop(chinese, pocket_workflow([{"path": "gone.safetensors"}]), tmp_path)
+    chinese.go_to("ApplyLoraStack")
+    chinese.queue()
+    expect(results(chinese).filter(has_text="没有这个文件")).to_contain_text("请选择存在的文件。")
+    expect(chinese.page.get_by_label("LoRA 1 结果", exact=True)).to_contain_text("没有这个文件")
+    details = "() => Object.values(app.lastNodeErrors ?? {}).flatMap(node => node.errors.map(e => e.details))"
+    assert all("没有这个文件" in text for text in chinese.page.evaluate(details))
+    chinese.picture("chinese-refused-row")
+    chinese.page.keyboard.press("Escape")
+
+
+def test_a_failed_run_says_why_in_chinese(chinese: Canvas, comfy: Client, tmp_path: Path) -> None:
+    loras = comfy.server.base / "models" / "loras"
+    loras.mkdir(parents=True, exist_ok=True)
+    whole = (POCKET_LORAS / "speed_6steps_high_noise.safetensors").read_bytes()
+    (loras / "cut.safetensors").write_bytes(whole[:-100])
+    drop(chinese, pocket_workflow([{"path": "cut.safetensors"}]), tmp_path)
+    chinese.go_to("ApplyLoraStack")
+    chinese.queue()
+    shown = results(chinese).filter(has_text="loras/cut.safetensors：被截断")
+    expect(shown).to_be_attached(timeout=SECONDS_OF_A_RUN * 1000)
+    expect(chinese.page.get_by_label("LoRA 1 结果", exact=True)).to_contain_text("被截断")
+    chinese.picture("chinese-failed-run")
+    chinese.page.keyboard.press("Escape")
+
+
+def test_an_invalid_schedule_is_told_in_chinese(chinese: Canvas, tmp_path: Path) -> None:
+    row = {"path": "speed_6steps_high_noise.safetensors", "schedule": "fade_out:0.5:0.9"}
+    drop(chinese, pocket_workflow([row]), tmp_path)
+    chinese.go_to("ApplyLoraStack")
+    shown = chinese.page.get_by_label("LoRA 1 结果", exact=True)
+    expect(shown).to_have_text("渐变应从较高的噪声水平（sigma）到较低的。请对调两者")
+
+
+def drop(canvas: Canvas, workflow: dict[str, Any], folder: Path) -> None:
+    file = folder / f"language-{folder.name}.json"
+    file.write_text(json.dumps(workflow))
+    canvas.drop(file)
 
 
 @pytest.mark.skipif(QUICKSTART is None, reason="no quickstart is shipped")
