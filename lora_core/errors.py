@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -43,7 +42,8 @@ class LoraCoreError(Exception):
 
     def retold(self, change: Callable[[str], str]) -> LoraCoreError:
         """Return the same error with each of its texts changed."""
-        other = copy.copy(self)
+        other = type(self).__new__(type(self))  # some are built of other things than their texts
+        vars(other).update(vars(self))
         where, what, expected, remedy = map(change, (self.where, self.what, self.expected, self.remedy))
         LoraCoreError.__init__(other, where, what, expected=expected, remedy=remedy)
         return other

@@ -13,7 +13,7 @@ from typing import TypeVar
 import folder_paths
 
 from ..lora_core import LoraCoreError
-from ..lora_core.pocket import pocket_paths
+from ..lora_core.families.wan.pocket import pocket_paths
 from ..lora_core.wording import Said, form_of, with_values
 
 #: The event of the websocket; its data are an error's text, and the form to say it by in another language.
