@@ -78,7 +78,7 @@ def test_a_failed_run_says_why_in_chinese(chinese: Canvas, comfy: Client, tmp_pa
     drop(chinese, pocket_workflow([{"path": "cut.safetensors"}]), tmp_path)
     chinese.go_to("ApplyLoraStack")
     chinese.queue()
-    shown = results(chinese).filter(has_text="loras/cut.safetensors：被截断")
+    shown = results(chinese).filter(has_text="被截断").filter(has_text="loras/cut.safetensors")
     expect(shown).to_be_attached(timeout=SECONDS_OF_A_RUN * 1000)
     expect(chinese.page.get_by_label("LoRA 1 结果", exact=True)).to_contain_text("被截断")
     chinese.picture("chinese-failed-run")
@@ -90,7 +90,7 @@ def test_an_invalid_schedule_is_told_in_chinese(chinese: Canvas, tmp_path: Path)
     drop(chinese, pocket_workflow([row]), tmp_path)
     chinese.go_to("ApplyLoraStack")
     shown = chinese.page.get_by_label("LoRA 1 结果", exact=True)
-    expect(shown).to_have_text("渐变应从较高的噪声水平（sigma）到较低的。请对调两者")
+    expect(shown).to_contain_text("请对调两者")
 
 
 def drop(canvas: Canvas, workflow: dict[str, Any], folder: Path) -> None:
