@@ -1211,5 +1211,21 @@ export const CHINESE_SAID = {
   "names no file": "没有写明文件",
   "none has been saved yet": "还没有保存过",
 
-  "a model with blocks": "有块的模型"
+  "a model with blocks": "有块的模型",
+
+  "0.0 to 1.0, or a whole number of them": "0.0 到 1.0 之间，或一个整数",
+  "Leave the other context first": "请先退出另一个上下文",
+  "Make the controller for the whole plan": "请为整个采样计划创建控制器",
+  "Sample this model without it": "请不用它来采样此模型",
+  "TORCH_COMPILE_DISABLE unset": "不设置 TORCH_COMPILE_DISABLE",
+  "Take more steps, or let fewer be dense": "请增加步数，或减少保持密集的步数",
+  "Take the executor 'flex' on CUDA, or 'gathered'": "请在 CUDA 上用执行器 'flex'，或改用 'gathered'",
+  "Take the executor 'gathered'": "请改用执行器 'gathered'",
+  "Take the executor 'gathered', which needs no compiler": "请改用不需要编译器的执行器 'gathered'",
+  "True or False": "True 或 False（是或否）",
+  "above 0, 1 in the paper's long videos": "大于 0；论文的长视频用 1",
+  "its self-attention is replaced already": "它的自注意力已被替换",
+  "one whole number for each item of the batch": "批次中每一项一个整数",
+  "torch has no backward pass of flex_attention on a CPU": "torch 在 CPU 上没有 flex_attention 的反向传播",
+  "torch.compile is switched off, and without it flex_attention is dense": "torch.compile 已关闭，没有它 flex_attention 就是密集计算"
 }

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 
 from torch import Tensor, nn
 
-from ..checks import whole_number
-from ..errors import ModelError, PlanError
+from ..checks import typed, whole_number
+from ..errors import ModelError, PlanError, RequestError
 from ..families.base import ModelSpec
 from ..families.family import Attend
 from ..families.registry import family_of
@@ -87,6 +87,7 @@ class RadialController:
         return {"settings": asdict(self.settings), **{name: round(value, 4) for name, value in share.items()}}
 
 
+@typed(RequestError)
 def make_controller(
     spec: ModelSpec, latent_shape: Sequence[int], num_steps: int, settings: RadialSettings
 ) -> RadialController:

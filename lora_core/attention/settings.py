@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks import from_settings, known
+from ..checks import from_settings, known, typed
 from ..errors import ModelError, RequestError
 from ..families.base import ModelSpec
 from ..families.registry import family_of
@@ -47,6 +47,7 @@ def settings_from(row: Mapping[str, Any], where: str) -> RadialSettings:
     return from_settings(RadialSettings, {**row, "dense": dense}, where, RequestError)
 
 
+@typed(RequestError)
 def usual_radial(spec: ModelSpec, num_latent_frames: int) -> RadialSettings:
     """Return the settings that a model was shown with at about this length, or those of the nearest there are."""
     use = family_of(spec).customs.radial(spec, num_latent_frames / usual_length(spec))

@@ -32,9 +32,9 @@ def test_nothing_is_dense_where_nothing_is_asked_to_be():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ((7, 0, 0), "first_steps: 7 is out of range (0 to 6)."),
-        ((0, 9, 0), "last_steps: 9 is out of range (0 to 6)."),
-        ((0, 0, 41), "first_blocks: 41 is out of range (0 to 40)."),
+        ((7, 0, 0), "first_steps: 7 is out of range (0 to 6). Choose a number in that range."),
+        ((0, 9, 0), "last_steps: 9 is out of range (0 to 6). Choose a number in that range."),
+        ((0, 0, 41), "first_blocks: 41 is out of range (0 to 40). Choose a number in that range."),
         (
             (4, 2, 0),
             "radial attention: 4 first and 2 last steps of 6 stay dense, which leaves none. "
@@ -52,10 +52,10 @@ def test_more_dense_than_there_is_or_nothing_else_is_refused(rule, message):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (-1, "first_steps: -1 is out of range (at least 0)."),
+        (-1, "first_steps: -1 is out of range (at least 0). Choose a number in that range."),
         (1.5, "first_steps: 1.5 is no share (0.0 to 1.0, or a whole number of them)."),
-        (True, "first_steps: True is not a whole number (at least 0)."),
-        (float("nan"), "first_steps: nan is not finite (a finite real number)."),
+        (True, "first_steps: True is not a whole number (at least 0). Give a whole number."),
+        (float("nan"), "first_steps: nan is not finite (a finite real number). Give a finite number."),
     ],
 )
 def test_a_number_or_share_out_of_range_is_refused(value, message):

@@ -54,7 +54,10 @@ def test_they_come_back_from_json():
     [
         ({"decay": 0.0}, "decay: 0 leaves nothing of a band (above 0, 1 in the paper's long videos)."),
         ({"block_size": 100}, "block_size: 100 is no power of two (64 or 128)."),
-        ({"executor": "sage"}, "executor: unknown value 'sage' (one of auto, flex, gathered, masked)."),
+        (
+            {"executor": "sage"},
+            "executor: unknown value 'sage' (one of auto, flex, gathered, masked). Choose one that there is.",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_there_is_a_clip(values, message):

@@ -162,11 +162,14 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "--steps", "0"], "Error: steps: 0 steps (1 to 10000).\n"),
+        (["plan", "--steps", "0"], "Error: steps: 0 steps (1 to 10000). Choose a number in that range.\n"),
         (["plan", "--boundary", "1.5"], "Error: boundary: 1.5 is outside (0, 1) (a sigma such as 0.875)."),
         (["plan", "--cfg", "1,2,3"], "Error: --cfg: '1,2,3' has 3 numbers (one, or HIGH,LOW).\n"),
         (["plan", "--lora", "neon_styl"], "Error: neon_styl: no such file in "),
-        (["plan", "--lora", "x:nan"], "Error: --lora x:nan: strength: nan is not finite (a finite real number).\n"),
+        (
+            ["plan", "--lora", "x:nan"],
+            "Error: --lora x:nan: strength: nan is not finite (a finite real number). Give a finite number.\n",
+        ),
         (
             ["plan", "--steps", "6", "--sigmas", "1, 0.5, 0"],
             "Error: --steps: 6 would do nothing beside --sigmas, which are all the noise levels there are. Give one",
@@ -178,14 +181,23 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
         (["inspect", "missing.safetensors"], "Error: missing.safetensors: there is no such file. "),
         (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
         (["generate", "-p", "x", "--size", "64"], "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480).\n"),
-        (["generate", "-p", "x", "--solver", "eular"], "Error: solver: unknown value 'eular' (nearest: 'euler').\n"),
+        (
+            ["generate", "-p", "x", "--solver", "eular"],
+            "Error: solver: unknown value 'eular' (nearest: 'euler'). Choose one that there is.\n",
+        ),
         (
             ["generate", "-p", "x", "--size", "1000000x1000000"],
-            "Error: height: 1000000 is out of range (16 to 16384).\n",
+            "Error: height: 1000000 is out of range (16 to 16384). Choose a number in that range.\n",
         ),
-        (["generate", "-p", "x", "--frames", "1000001"], "Error: num_frames: 1000001 is out of range (1 to 4093).\n"),
+        (
+            ["generate", "-p", "x", "--frames", "1000001"],
+            "Error: num_frames: 1000001 is out of range (1 to 4093). Choose a number in that range.\n",
+        ),
         (["generate", "-p", "x", "--device", "meta"], "Error: device: 'meta' cannot be used: "),
-        (["generate", "-p", "x", "--fps", "1e30"], "Error: fps: cannot play 1e+30 frames per second (0.01 to 240).\n"),
+        (
+            ["generate", "-p", "x", "--fps", "1e30"],
+            "Error: fps: cannot play 1e+30 frames per second (0.01 to 240). Choose a number in that range.\n",
+        ),
         (["generate", "-p", "x", "--json", "/dev/full"], "Error: /dev/full: a device has this name (a file, or a new"),
         (["generate", "-p", "x", "--json", "video.mp4"], "Error: video.mp4: its place is taken by the video video.mp4"),
         (

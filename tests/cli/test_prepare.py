@@ -146,7 +146,7 @@ def three_captions_for_two(clips: Path) -> None:
         ),
         (
             three_captions_for_two,
-            "captions.txt: 3 captions for 2 clips (one line for each clip in the order of their names, or "
+            "captions.txt: captions: 3, clips: 2 (one line for each clip in the order of their names, or "
             "`name | caption`). Name the clip in each line.",
         ),
     ],
@@ -193,6 +193,6 @@ def test_a_base_that_is_none_is_named_before_any_work(run: Run, folder: Path, tm
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == (
         f"Error: {base}: is no Wan transformer, its tensors are named layer.weight, … "
-        "(blocks.0.self_attn.q.weight or blocks.0.attn1.to_q.weight, …)."
+        "(blocks.0.self_attn.q.weight or blocks.0.attn1.to_q.weight, …). Choose a Wan model."
     )
     assert not (folder / CACHE_NAME).exists()

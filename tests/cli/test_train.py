@@ -119,7 +119,7 @@ def test_a_folder_without_a_usable_clip_is_refused(run: Run, tmp_path: Path) -> 
     assert refused(run(*start)) == f"{clips}: 1 clip can be used (at least 2). Add clips, or set min_clips to 1."
     (clips / "a.txt").unlink()
     (clips / "captions.txt").write_text("one\ntwo\n")
-    assert refused(run(*start)).startswith("captions.txt: 2 captions for 1 clip (one line")
+    assert refused(run(*start)).startswith("captions.txt: captions: 2, clips: 1 (one line")
     assert not out.exists()
     assert sorted(path.name for path in clips.iterdir()) == ["a.mp4", "captions.txt"]
 
@@ -206,15 +206,21 @@ def test_experts_in_their_places_are_trained(train: Run, tmp_path: Path, pieces:
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (("--set=lr=0",), "lr: 0 teaches nothing (above 0, usually 1e-5 to 1e-3)."),
-        (("--set=lr=-1e-4",), "lr: -0.0001 teaches nothing (above 0, usually 1e-5 to 1e-3)."),
-        (("--steps=0",), "steps: 0 is out of range (at least 1)."),
+        (("--set=lr=0",), "lr: 0 teaches nothing (above 0, usually 1e-5 to 1e-3). Raise it."),
+        (("--set=lr=-1e-4",), "lr: -0.0001 teaches nothing (above 0, usually 1e-5 to 1e-3). Raise it."),
+        (("--steps=0",), "steps: 0 is out of range (at least 1). Choose a number in that range."),
         (("--set=steps=4",), "--steps: --set steps is given too. Leave one out."),
         (("--set=switch_every=2",), "--set: 'switch_every' is set twice. Leave one out."),
-        (("--set=rnak=4",), "train: unknown key 'rnak' (nearest: 'rank')."),
-        (("--set=num_frames=16",), "num_frames: 16 (4k+1, such as 13 or 17)."),
-        (("--set=background=red",), "background: 'red' is no colour (six hexadecimal digits, such as 808080)."),
-        (("--set=low_noise=nowhere.safetensors",), "nowhere.safetensors: no such file or folder, given as low_noise."),
+        (("--set=rnak=4",), "train: unknown key 'rnak' (nearest: 'rank'). Correct or remove it."),
+        (("--set=num_frames=16",), "num_frames: 16 (4k+1, such as 13 or 17). Choose one of them."),
+        (
+            ("--set=background=red",),
+            "background: 'red' is no colour (six hexadecimal digits, such as 808080). Correct the colour.",
+        ),
+        (
+            ("--set=low_noise=nowhere.safetensors",),
+            "nowhere.safetensors: no such file or folder, given as low_noise. Check the path.",
+        ),
         (("--device=tpu",), None),
     ],
 )

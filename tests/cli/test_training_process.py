@@ -76,7 +76,7 @@ def test_every_line_is_an_event_as_it_is_documented(run: Run, arguments: tuple[o
     table = documented()
     assert {event["event"] for event in told} == set(table) - {"error"}
     for event in told:
-        assert set(event) - {"event"} == table[event["event"]]
+        assert set(event) - {"event", "forms"} == table[event["event"]]
     assert [event["step"] for event in told if event["event"] == "step"] == [1, 2]
     assert [event["step"] for event in told if event["event"] == "preview"] == [0, 2]
     assert told[-1]["files"].keys() == {"high_noise", "low_noise"}
@@ -88,7 +88,7 @@ def test_an_error_is_the_last_line_and_the_end(run: Run, tmp_path: Path) -> None
     (*_, last) = events_in(out)
     assert code == 1
     assert last["event"] == "error"
-    assert set(last) - {"event"} == documented()["error"]
+    assert set(last) - {"event", "forms"} == documented()["error"]
     assert last["kind"] == "DatasetError"
     assert err.strip() == f"Error: {last['message']}"
 

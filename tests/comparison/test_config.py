@@ -65,21 +65,30 @@ def test_what_is_written_reads_back_to_the_same_trainings(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"compare": {"sedes": [1]}}, "compare: unknown key 'sedes' (nearest: 'seeds')."),
-        ({"stpes": 3}, "comparison: unknown key 'stpes' (nearest: 'steps')."),
+        ({"compare": {"sedes": [1]}}, "compare: unknown key 'sedes' (nearest: 'seeds'). Correct or remove it."),
+        ({"stpes": 3}, "comparison: unknown key 'stpes' (nearest: 'steps'). Correct or remove it."),
         ({"lr": 1e-3}, "lr: is set by the comparison itself (rates of [compare]). Leave it out."),
         ({"memory_plan": "auto"}, None),
         ({"patience": 2}, None),
         ({"compare": 3}, "comparison: compare is 3 (a table [compare])."),
-        ({"compare": {"methods": ["lroa"]}}, "methods: unknown value 'lroa' (nearest: 'lora')."),
+        (
+            {"compare": {"methods": ["lroa"]}},
+            "methods: unknown value 'lroa' (nearest: 'lora'). Choose one that there is.",
+        ),
         ({"compare": {"methods": []}}, "methods: none are given (at least one)."),
         ({"compare": {"methods": "lora"}}, "methods: 'lora' is no list (methods = [ … ])."),
         ({"compare": {"seeds": [1, 1]}}, "seeds: 1 is given twice. Leave one out."),
-        ({"compare": {"seeds": [0.5]}}, "seeds: 0.5 is not a whole number (0 to 9223372036854775807)."),
+        (
+            {"compare": {"seeds": [0.5]}},
+            "seeds: 0.5 is not a whole number (0 to 9223372036854775807). Give a whole number.",
+        ),
         ({"compare": {"seeds": []}}, "seeds: none are given (at least one)."),
         ({"compare": {"rates": {"lora": [0]}}}, "rates.lora: 0 teaches nothing (above 0)."),
         ({"compare": {"rates": {"lora": 1e-3}}}, "rates.lora: 0.001 is no list (lora = [ … ])."),
-        ({"compare": {"rates": {"lora": ["fast"]}}}, "rates.lora: 'fast' is not a number (a finite real number)."),
+        (
+            {"compare": {"rates": {"lora": ["fast"]}}},
+            "rates.lora: 'fast' is not a number (a finite real number). Give a number.",
+        ),
         ({"compare": {"rates": [1e-3]}}, None),
         (
             {"compare": {"methods": ["lora"], "rates": {"full": [1e-4]}}},
@@ -100,7 +109,7 @@ def test_what_is_written_reads_back_to_the_same_trainings(tmp_path: Path) -> Non
         ),
         ({"compare": {"drift_prompts": [""]}}, """drift_prompts: [''] is no list of texts (["…", "…"])."""),
         ({"compare": {"video_cfg": -1}}, "video_cfg: -1 is negative (0 for the model's own)."),
-        ({"steps": 0}, "steps: 0 is out of range (at least 1)."),
+        ({"steps": 0}, "steps: 0 is out of range (at least 1). Choose a number in that range."),
         ({"clips": ""}, "comparison: no clips (clips = …). Add it."),
     ],
 )

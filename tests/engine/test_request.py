@@ -19,13 +19,13 @@ PICTURE = np.zeros((48, 64, 3), np.uint8)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prompt": None}, "prompt: None is not text (a string, perhaps empty)."),
-        ({"negative_prompt": 3}, "negative_prompt: 3 is not text (a string, perhaps empty)."),
-        ({"seed": -1}, f"seed: -1 is out of range (0 to {MAX_SEED})."),
-        ({"seed": 2**64}, f"seed: {2**64} is out of range (0 to {MAX_SEED})."),
-        ({"seed": 1.5}, f"seed: 1.5 is not a whole number (0 to {MAX_SEED})."),
-        ({"solver": "eular"}, "solver: unknown value 'eular' (nearest: 'euler')."),
-        ({"fps": 0}, "fps: cannot play 0 frames per second (0.01 to 240)."),
+        ({"prompt": None}, "prompt: None is not text (a string, perhaps empty). Give a text."),
+        ({"negative_prompt": 3}, "negative_prompt: 3 is not text (a string, perhaps empty). Give a text."),
+        ({"seed": -1}, f"seed: -1 is out of range (0 to {MAX_SEED}). Choose a number in that range."),
+        ({"seed": 2**64}, f"seed: {2**64} is out of range (0 to {MAX_SEED}). Choose a number in that range."),
+        ({"seed": 1.5}, f"seed: 1.5 is not a whole number (0 to {MAX_SEED}). Give a whole number."),
+        ({"solver": "eular"}, "solver: unknown value 'eular' (nearest: 'euler'). Choose one that there is."),
+        ({"fps": 0}, "fps: cannot play 0 frames per second (0.01 to 240). Choose a number in that range."),
         ({"denoise": 0.5}, "denoise: 0.5 has nothing to start from. Give latents, or leave denoise at 1."),
     ],
 )
@@ -38,12 +38,12 @@ def test_what_no_model_can_do_is_refused_when_the_request_is_made(settings, mess
 @pytest.mark.parametrize(
     ("spec", "settings", "message"),
     [
-        (POCKET, {"height": 100}, "height: 100 is not a multiple of 16 (nearest: 96 or 112)."),
-        (POCKET, {"width": 0}, "width: 0 is out of range (16 to 16384)."),
-        (POCKET, {"width": 64.0}, "width: 64.0 is not a whole number (16 to 16384)."),
-        (TI2V, {"width": 720}, "width: 720 is not a multiple of 32 (nearest: 704 or 736)."),
-        (POCKET, {"num_frames": 16}, "num_frames: 16 is not 4 k + 1 (nearest: 13 or 17)."),
-        (POCKET, {"num_frames": 0}, "num_frames: 0 is out of range (1 to 4093)."),
+        (POCKET, {"height": 100}, "height: 100 is not a multiple of 16 (nearest: 96 or 112). Choose one of them."),
+        (POCKET, {"width": 0}, "width: 0 is out of range (16 to 16384). Choose a number in that range."),
+        (POCKET, {"width": 64.0}, "width: 64.0 is not a whole number (16 to 16384). Give a whole number."),
+        (TI2V, {"width": 720}, "width: 720 is not a multiple of 32 (nearest: 704 or 736). Choose one of them."),
+        (POCKET, {"num_frames": 16}, "num_frames: 16 is not 4 k + 1 (nearest: 13 or 17). Choose one of them."),
+        (POCKET, {"num_frames": 0}, "num_frames: 0 is out of range (1 to 4093). Choose a number in that range."),
         (
             T2V,
             {"image": PICTURE},
@@ -63,13 +63,14 @@ def test_what_no_model_can_do_is_refused_when_the_request_is_made(settings, mess
         (
             POCKET,
             {"latents": torch.zeros(1, 16, 4, 8, 8)},
-            "latents: their shape is (1, 16, 4, 8, 8) ((1, 16, 5, 8, 8) for 17 frames of 64x64).",
+            "latents: their shape is (1, 16, 4, 8, 8) ((1, 16, 5, 8, 8) for 17 frames of 64x64). "
+            "Give latents of that size.",
         ),
-        (I2V, {"image": 3}, "image: int is no picture (a file, PIL image or array)."),
+        (I2V, {"image": 3}, "image: int is no picture (a file, PIL image or array). Give a picture."),
         (
             I2V,
             {"image": np.zeros((4, 4))},
-            "image: an array of shape (4, 4) and type float64 ((H, W, 3) of uint8).",
+            "image: an array of shape (4, 4) and type float64 ((H, W, 3) of uint8). Convert it first.",
         ),
     ],
 )

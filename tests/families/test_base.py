@@ -126,7 +126,11 @@ def test_any_other_module_gets_its_own_names() -> None:
 def test_a_target_that_is_not_there_names_the_nearest() -> None:
     module = nn.ModuleDict({"first": nn.Linear(3, 5)})
     with pytest.raises(
-        LoraMismatchError, match=r"^ModuleDict: no parameter for the target 'frist' \(nearest 'first'\)\.$"
+        LoraMismatchError,
+        match=(
+            r"^ModuleDict: no parameter for the target 'frist' \(nearest 'first'\)\. "
+            r"Choose a LoRA made for this model\.$"
+        ),
     ):
         spec_of_module(module).parameter_path("frist", module)
 

@@ -240,7 +240,7 @@ def test_tensorboard_shows_the_rows_and_those_of_a_resumed_run_once(tmp_path: Pa
 def test_an_unknown_tracker_or_a_missing_package_is_told(tmp_path: Path) -> None:
     run = Run(tmp_path, "run", {})
     assert message(lambda: open_tracker("tensorbord", run)) == (
-        "tracker: unknown value 'tensorbord' (nearest: 'tensorboard')."
+        "tracker: unknown value 'tensorbord' (nearest: 'tensorboard'). Choose one that there is."
     )
     code = (
         "import sys\nfrom pathlib import Path\nfrom lora_core.training.trackers import Run, open_tracker\n"

@@ -307,7 +307,8 @@ def test_weights_that_lack_a_parameter_are_not_written(tmp_path: Path) -> None:
         write_weights({"high_noise": lambda: state}, tmp_path, "tuned", facts, spec=spec, header={})
     assert str(caught.value) == (
         f"{tmp_path / 'tuned_high_noise.safetensors'}: weights that are missing: head.head; unknown ones: surplus "
-        f"(the {len(spec.shapes)} parameters of {spec.title})."
+        f"(the {len(spec.shapes)} parameters of {spec.title}). "
+        "Train again from a sound checkpoint."
     )
     assert list(tmp_path.iterdir()) == []
 

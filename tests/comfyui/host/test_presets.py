@@ -75,7 +75,7 @@ def test_an_empty_stack_is_not_saved(folder: Path) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "C:\\x", "", ".x", "con", "a/../../x", "a|b"])
+@pytest.mark.parametrize("name", ["../x", "/opt/x", "C:\\x", "", ".x", "con", "a/../../x", "a|b"])
 def test_a_name_that_is_not_plain_is_told_at_the_node_and_refused_in_the_run(
     name: str, stack: LoraStack, tmp_path: Path
 ) -> None:

@@ -187,17 +187,17 @@ def test_a_file_of_something_else_is_told_what_was_expected(expert: Path, encode
         f"{without}: is no CLIP vision encoder: it has no tensor 'embeddings.class_embedding' {NAMES}. {REMEDY}"
     )
     gguf = tiny.save_gguf(tiny.transformer(0), tmp_path / "clip.gguf")
-    text = f"{gguf}: is a GGUF file (a CLIP vision encoder as .safetensors or .pth)."
+    text = f"{gguf}: is a GGUF file (a CLIP vision encoder as .safetensors or .pth). Choose another file."
     assert message(expert, gguf) == text
 
 
 def test_an_encoder_of_another_size_does_not_fit(expert: Path, encoder: Path, tmp_path: Path) -> None:
     wide = tiny.save_image_encoder(tiny.image_encoder(width=240), tmp_path / "wide.safetensors")
-    title = "Wan (width 64, 2 blocks)"
-    assert message(expert, wide) == f"{wide}: an image encoder of width 240 for {title} (width 160)."
+    title, remedy = "Wan (width 64, 2 blocks)", "Choose the image encoder of this model."
+    assert message(expert, wide) == f"{wide}: an image encoder of width 240 for {title} (width 160). {remedy}"
     network = tiny.transformer(0, in_channels=36, image_branch=True, image_width=160, image_positions=14)
     seven = tiny.save_native(network, tmp_path / "seven.safetensors")
-    assert message(seven, encoder) == f"{encoder}: an image encoder of 5 tokens for {title} (7 tokens)."
+    assert message(seven, encoder) == f"{encoder}: an image encoder of 5 tokens for {title} (7 tokens). {remedy}"
 
 
 def test_an_encoder_that_would_do_nothing_is_refused(encoder: Path, tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def test_a_folder_without_a_part_names_that_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=re.escape(f"(the folder {source / 'vae'})")):
         open_wan(source).require(vae=True)
     (source / "transformer_2").rename(tmp_path / "gone")
-    text = f"{source}: the folder 'transformer_2' is missing ({source / 'transformer_2'}/config.json and weights)."
+    text = (
+        f"{source}: the folder 'transformer_2' is missing ({source / 'transformer_2'}/config.json and weights). "
+        "Download the model again."
+    )
     assert message(source) == text
 
 
@@ -167,7 +170,8 @@ def test_other_models_are_told_from_wan(files: tiny.TinyFiles, tmp_path: Path) -
 def test_relatives_of_wan_are_refused_by_name(tmp_path: Path, tensor: str, relative: str) -> None:
     state = tiny.native_state(tiny.transformer(0)) | {tensor: torch.zeros(1)}
     save_file(state, tmp_path / "one.safetensors", metadata=tiny.NATIVE_METADATA)
-    assert message(tmp_path / "one.safetensors").endswith(f"is a Wan {relative} model, which cannot be opened yet.")
+    text = message(tmp_path / "one.safetensors")
+    assert f"is a Wan {relative} model, which cannot be opened yet. Choose " in text
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "gguf"])
@@ -182,7 +186,7 @@ def test_missing_and_superfluous_tensors_are_counted(tmp_path: Path, kind: str) 
         save_file(state, file, metadata=tiny.NATIVE_METADATA)
     assert load_message(file) == (
         f"{file}: 2 tensors are missing, first 'blocks.1.attn1.to_k.weight'; "
-        "1 tensors have no place in it, first 'blocks.1.extra'."
+        "1 tensors have no place in it, first 'blocks.1.extra'. Download it again, or choose another file."
     )
 
 
@@ -190,7 +194,9 @@ def test_a_wrong_shape_shows_both(tmp_path: Path) -> None:
     file = tiny.save_native(tiny.transformer(0), tmp_path / "one.safetensors")
     state = load_file(file) | {"blocks.1.ffn.0.bias": torch.zeros(3)}
     save_file(state, file, metadata=tiny.NATIVE_METADATA)
-    assert load_message(file).endswith("first 'blocks.1.ffn.net.0.proj.bias' with 3, not 128.")
+    assert load_message(file).endswith(
+        "first 'blocks.1.ffn.net.0.proj.bias' with 3, not 128. Download it again, or choose another file."
+    )
 
 
 def test_a_width_that_is_not_wans_needs_a_head_count(tmp_path: Path) -> None:
@@ -210,7 +216,10 @@ def test_metadata_that_is_no_configuration(tmp_path: Path, config: str, fault: s
 def test_a_checkpoint_with_half_its_names_says_which_is_missing(tmp_path: Path) -> None:
     state = tiny.native_state(tiny.transformer(0))
     save_file({name: tensor for name, tensor in state.items() if "ffn" not in name}, tmp_path / "one.safetensors")
-    text = f"{tmp_path}/one.safetensors: no tensor 'blocks.0.ffn.0', which every Wan transformer has."
+    text = (
+        f"{tmp_path}/one.safetensors: no tensor 'blocks.0.ffn.0', which every Wan transformer has. "
+        "Choose a Wan model, or download it again."
+    )
     assert message(tmp_path / "one.safetensors") == text
 
 
@@ -227,11 +236,11 @@ def test_pieces_of_another_size_do_not_fit(files: tiny.TinyFiles, tmp_path: Path
 
 
 def test_arguments_out_of_range(files: tiny.TinyFiles) -> None:
-    assert message(files.high, offload="disk") == "offload: unknown mode 'disk' (one of none, experts, blocks)."
+    unknown = "offload: unknown mode 'disk' (one of none, experts, blocks). Choose one of them."
+    assert message(files.high, offload="disk") == unknown
     assert message(files.high, device="qpu").startswith("device: 'qpu' cannot be used: ")
-    assert (
-        message(files.high, vae="/no/vae.safetensors") == "/no/vae.safetensors: no such file or folder, given as vae."
-    )
+    missing = "/no/vae.safetensors: no such file or folder, given as vae. Check the path."
+    assert message(files.high, vae="/no/vae.safetensors") == missing
     with pytest.raises(ModelError, match=r"it has no 'middle' expert \(high_noise and low_noise\)"):
         open_wan(files.high).expert("middle")  # type: ignore[arg-type]  # wrong on purpose
 
