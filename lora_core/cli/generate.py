@@ -34,7 +34,8 @@ def _parse_size(text: str) -> tuple[int, int]:
     """Read WIDTHxHEIGHT and return (height, width)."""
     width, _, height = text.lower().partition("x")
     if not (width.strip().isdecimal() and height.strip().isdecimal()):
-        raise RequestError("--size", f"{text!r} is no size", expected="WIDTHxHEIGHT, such as 832x480")
+        remedy = "Give both in pixels, with an x between them"
+        raise RequestError("--size", f"{text!r} is no size", expected="WIDTHxHEIGHT, such as 832x480", remedy=remedy)
     return int(height), int(width)
 
 

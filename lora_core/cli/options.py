@@ -139,7 +139,8 @@ def parse_cfg(text: str, option: str = "--cfg") -> float | tuple[float, float]:
     """Read one guidance, or HIGH,LOW."""
     numbers = [number_in_text(part, option, PlanError) for part in text.split(",")]
     if len(numbers) > 2:
-        raise PlanError(option, f"{text!r} has {len(numbers)} numbers", expected="one, or HIGH,LOW")
+        what, remedy = f"{text!r} has {len(numbers)} numbers", "Give at most one for each expert"
+        raise PlanError(option, what, expected="one, or HIGH,LOW", remedy=remedy)
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 

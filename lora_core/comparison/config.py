@@ -135,7 +135,8 @@ def make_comparison(given: Mapping[str, Any], where: str = "comparison") -> Comp
     common = {key: value for key, value in given.items() if key != TABLE}
     table = given.get(TABLE, {})
     if not isinstance(table, Mapping):
-        raise TrainingError(where, f"{TABLE} is {table!r:.60}", expected=f"a table [{TABLE}]")
+        remedy = f"Write its keys under a line [{TABLE}]"
+        raise TrainingError(where, f"{TABLE} is {table!r:.60}", expected=f"a table [{TABLE}]", remedy=remedy)
     known_keys(common, all_keys(), where, TrainingError)
     for key in common:
         if key in _OURS:
@@ -166,7 +167,8 @@ def _check(config: CompareConfig) -> None:
     for run in config.sweep:
         made = config.train_config(run)
     if made.noise.objective != "flow":
-        raise TrainingError("objective", f"{made.noise.objective!r} is not compared", expected="flow")
+        what = f"{made.noise.objective!r} is not compared"
+        raise TrainingError("objective", what, expected="flow", remedy="Leave the key objective out")
     measure = SCORES[settings.score]
     if measure is not None and measure.embedded_only and not config.is_embedded:
         what = f"{settings.score!r} reads the clips of the embedded model alone"

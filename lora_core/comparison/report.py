@@ -67,7 +67,8 @@ def report_text(data: Data, pictures: Collection[str]) -> str:
 def check_report(path: str | Path) -> None:
     """Raise what `write_report` would raise for this path, before any work is done."""
     if Path(path).suffix.lower() != ".md":
-        raise OutputError(path, f"cannot write a report as {Path(path).suffix!r}", expected=".md")
+        what, remedy = f"cannot write a report as {Path(path).suffix!r}", "Let its name end in .md"
+        raise OutputError(path, what, expected="Markdown", remedy=remedy)
     check_target(path)
 
 

@@ -51,10 +51,11 @@ class CompareSettings:
         self._check_rates()
         whole_number(self.video_steps, "video_steps", TrainingError, low=0)
         if finite_number(self.video_cfg, "video_cfg", TrainingError) < 0:
-            raise TrainingError("video_cfg", f"{self.video_cfg:g} is negative", expected="0 for the model's own")
+            what, remedy = f"{self.video_cfg:g} is negative", "Give 0 for the model's own"
+            raise TrainingError("video_cfg", what, expected="0 or more", remedy=remedy)
         if self.score != HELD_OUT and not self.learning_prompts:
             what = f"{self.score!r} is read from videos, and no prompt asks for one"
-            raise TrainingError("score", what, remedy="Give learning_prompts")
+            raise TrainingError("score", what, remedy=f"Give learning_prompts, or choose score = {HELD_OUT!r}")
 
     def _check_rates(self) -> None:
         known_keys(self.rates, METHODS, "rates", TrainingError)
@@ -64,7 +65,8 @@ class CompareSettings:
             _check_list(f"rates.{method}", rates, may_be_empty=False)
             for rate in rates:
                 if finite_number(rate, f"rates.{method}", TrainingError) <= 0:
-                    raise TrainingError(f"rates.{method}", f"{rate:g} teaches nothing", expected="above 0")
+                    what, remedy = f"{rate:g} teaches nothing", "Correct that rate, or leave it out"
+                    raise TrainingError(f"rates.{method}", what, expected="above 0", remedy=remedy)
 
 
 def compare_settings(table: Mapping[str, Any]) -> CompareSettings:
@@ -76,21 +78,25 @@ def compare_settings(table: Mapping[str, Any]) -> CompareSettings:
             values[name] = _listed(name, values[name])
     rates = values.get("rates", {})
     if not isinstance(rates, Mapping):
-        raise TrainingError("rates", f"{rates!r:.60} is no table", expected="[compare.rates] with lora = [1e-4, 3e-4]")
+        what, remedy = f"{rates!r:.60} is no table", "Write the rates of each method under [compare.rates]"
+        raise TrainingError("rates", what, expected="lora = [1e-4, 3e-4]", remedy=remedy)
     values["rates"] = {method: _listed(f"rates.{method}", given) for method, given in rates.items()}
     return CompareSettings(**values)
 
 
 def _listed(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TrainingError(name, f"{value!r:.60} is no list", expected=f"{name.rpartition('.')[2]} = [ … ]")
+        what, remedy = f"{value!r:.60} is no list", "Put it in square brackets, even where it is but one"
+        raise TrainingError(name, what, expected=f"{name.rpartition('.')[2]} = [ … ]", remedy=remedy)
     if name.endswith("prompts") and not all(isinstance(prompt, str) and prompt.strip() for prompt in value):
-        raise TrainingError(name, f"{list(value)!r:.60} is no list of texts", expected='["…", "…"]')
+        what, remedy = f"{list(value)!r:.60} is no list of texts", "Put each prompt in quotation marks"
+        raise TrainingError(name, what, expected='["…", "…"]', remedy=remedy)
     return tuple(value)
 
 
 def _check_list(name: str, values: Sequence[Any], *, may_be_empty: bool) -> None:
     if not values and not may_be_empty:
-        raise TrainingError(name, "none are given", expected="at least one")
+        remedy = "Give one, or leave the key out for the usual ones"
+        raise TrainingError(name, "none are given", expected="at least one", remedy=remedy)
     if twice := next((value for value in values if values.count(value) > 1), None):
         raise TrainingError(name, f"{twice!r:.60} is given twice", remedy="Leave one out")

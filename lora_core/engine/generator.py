@@ -153,7 +153,8 @@ def _form(row: Any, where: str) -> object:
         return str(row)
     if isinstance(row, list | tuple):
         if not 1 <= len(row) <= len(_COLUMNS):
-            raise StackError(where, f"{len(row)} values", expected=f"({', '.join(_COLUMNS)}), or its beginning")
+            what, expected = f"{len(row)} values", f"({', '.join(_COLUMNS)}), or its beginning"
+            raise StackError(where, what, expected=expected, remedy="Give what else a row has in a dict")
         row = dict(zip(_COLUMNS, row, strict=False))
     if not isinstance(row, Mapping):
         return row

@@ -32,9 +32,11 @@ class Guide:
 
     def __post_init__(self) -> None:
         if not isinstance(self.stack, (LoraStack, LoadedStack)):
-            raise RequestError("guide", f"{self.stack!r:.60} is no stack", expected="a LoraStack, or a loaded one")
+            what, remedy = f"{self.stack!r:.60} is no stack", "Make one of the rows with LoraStack.from_json"
+            raise RequestError("guide", what, expected="a LoraStack, or a loaded one", remedy=remedy)
         if not isinstance(self.settings, SteerSettings):
-            raise RequestError("guide", f"{self.settings!r:.60} are no settings", expected="SteerSettings")
+            what, remedy = f"{self.settings!r:.60} are no settings", "Leave them out for the usual ones"
+            raise RequestError("guide", what, expected="SteerSettings", remedy=remedy)
 
     @property
     def takes_pictures(self) -> bool:

@@ -168,7 +168,8 @@ def _picture_again(name: str, row: Mapping[str, Any] | None, given: Picture | No
     if picture is None:
         raise RequestError(name, "the record knows it by its hash alone", remedy=f"Give the same picture as {name}")
     if _picture_sha256(picture) != row["sha256"]:
-        raise RequestError(name, "it is not the picture of the record", expected=f"sha256 {row['sha256'][:12]}…")
+        what, remedy = "it is not the picture of the record", f"Give the picture of that run as {name}"
+        raise RequestError(name, what, expected=f"sha256 {row['sha256'][:12]}…", remedy=remedy)
     return picture
 
 
@@ -178,7 +179,8 @@ def _latents_again(row: Mapping[str, Any] | None, given: Tensor | None) -> Tenso
     if given is None:
         raise RequestError("latents", "the record knows them by their hash alone", remedy="Give the same latents")
     if tensor_sha256(given) != row["sha256"]:
-        raise RequestError("latents", "they are not those of the record", expected=f"sha256 {row['sha256'][:12]}…")
+        what, remedy = "they are not those of the record", "Give the latents of that run"
+        raise RequestError("latents", what, expected=f"sha256 {row['sha256'][:12]}…", remedy=remedy)
     return given
 
 
@@ -217,10 +219,12 @@ def _lora_row(entry: LoraEntry) -> dict[str, object]:
 
 def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
-        raise RequestError("record", f"{record!r:.60} is none", expected="the object that a record's JSON stands for")
+        what, expected = f"{record!r:.60} is none", "the object that a record's JSON stands for"
+        raise RequestError("record", what, expected=expected, remedy="Read it with json.loads")
     if record.get("format") not in _FORMATS:
         expected = f"one of {', '.join(map(str, _FORMATS))}"
-        raise RequestError("record", f"its format is {record.get('format')!r}", expected=expected)
+        what, remedy = f"its format is {record.get('format')!r}", "Take the version that wrote it"
+        raise RequestError("record", what, expected=expected, remedy=remedy)
     for key, kind in (("request", dict), ("loras", list)):
         if not isinstance(record.get(key), kind):
             raise _damaged(key)

@@ -81,7 +81,7 @@ def _near_boundary(draft: Draft) -> Iterator[Advice]:
     if abs(step.sigma - boundary) < NEAR:
         text = said(
             "step {step} at sigma {sigma} lies within {near} of the boundary {boundary} "
-            "and went to the {expert} expert",
+            "and went to the {expert} expert. Move the boundary to give it to the other one",
             step=step.index + 1,
             sigma=f"{step.sigma:.4f}",
             near=f"{NEAR:g}",
@@ -112,7 +112,7 @@ def _shift_with_speed(draft: Draft) -> Iterator[Advice]:
     distilled = draft.customs.distilled_shift
     if names and None not in (draft.shift, distilled) and draft.shift != distilled:
         text = said(
-            "shift {shift} with {names}: few-step LoRAs are distilled at shift {usual}",
+            "shift {shift} with {names}: few-step LoRAs are distilled at shift {usual}. Try that shift",
             shift=f"{draft.shift:g}",
             names=", ".join(names),
             usual=f"{distilled:g}",
@@ -132,7 +132,8 @@ def _few_steps(draft: Draft) -> Iterator[Advice]:
         if count and not speed[expert]:
             text = said(
                 "{count} of {steps} steps are the {expert} expert's, which has no speed LoRA; without one {model} "
-                "wants about {usual_steps} steps, shift {usual_shift} and cfg {usual_cfg}",
+                "wants about {usual_steps} steps, shift {usual_shift} and cfg {usual_cfg}. "
+                "Add a speed LoRA or take these",
                 count=count,
                 steps=num_steps,
                 expert=expert_named(expert),
@@ -149,7 +150,8 @@ def _idle_half(draft: Draft) -> Iterator[Advice]:
     idle = [lora.name for lora in draft.route.high_noise if lora.strength]
     if idle and all(step.expert == "low_noise" for step in draft.steps):
         text = said(
-            "the run starts at sigma {sigma}, so the high-noise half of {names} has no step",
+            "the run starts at sigma {sigma}, so the high-noise half of {names} has no step. "
+            "Start at more noise if it should act",
             sigma=f"{draft.steps[0].sigma:.3f}",
             names=", ".join(idle),
         )
@@ -164,7 +166,11 @@ def _never_acts(draft: Draft) -> Iterator[Advice]:
             strengths.setdefault((lora.index, lora.name), []).append(strength)
     for (_, name), values in sorted(strengths.items()):
         if name in scheduled and not any(values):
-            text = said("its schedule is 0 at each of its {steps} steps, so it does nothing", steps=len(values))
+            text = said(
+                "its schedule is 0 at each of its {steps} steps, so it does nothing. "
+                "Raise the schedule, or take the row off",
+                steps=len(values),
+            )
             yield Advice(name, "never-acts", text, "the plan's own noise levels")
 
 

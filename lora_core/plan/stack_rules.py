@@ -126,7 +126,8 @@ def _unused_strength(case: Case) -> Iterator[Advice]:
         strength = lora.entry.low_noise_strength
         if strength is not None and not any(routed.made_for == "low_noise" for routed in case.of(lora)):
             text = said(
-                "its low-noise strength {strength} is not used: nothing of it acts there", strength=f"{strength:g}"
+                "its low-noise strength {strength} is not used: nothing of it acts there. Clear it",
+                strength=f"{strength:g}",
             )
             yield Advice(lora.name, "unused-low-strength", text, "what the file says of its expert")
 
@@ -171,7 +172,10 @@ def _single_expert(case: Case) -> Iterator[Advice]:
         for routed in case.of(lora):
             meant_high = routed.made_for == "high_noise" and routed.weights.expert == "high_noise"
             if lora.entry.applies_to == "high_noise" or meant_high:
-                text = said("made for the high-noise expert, it acts on the model's only one, at all noise levels")
+                text = said(
+                    "made for the high-noise expert, it acts on the model's only one, at all noise levels. "
+                    "Look for a LoRA made for this model"
+                )
                 yield Advice(lora.name, "high-file-on-single-expert", text, evidence)
             elif lora.low_noise_weights is not None:
                 text = said("of the pair only the low-noise file acts, since the model has one expert")
@@ -187,7 +191,7 @@ def _speed_on_one_expert(case: Case) -> Iterator[Advice]:
             (other,) = set(EXPERTS) - served
             text = said(
                 "a speed LoRA acts on the {expert} expert and none on the {other} one, which then needs "
-                "its usual cfg and many more steps",
+                "its usual cfg and many more steps. Add its file for that one",
                 expert=expert_named(lora.expert),
                 other=expert_named(other),
             )
@@ -217,7 +221,8 @@ def _many(case: Case) -> Iterator[Advice]:
         if len(loras) > MANY_LORAS:
             total = sum(abs(lora.peak) for lora in loras)
             text = said(
-                "{count} LoRAs of together {total} act on the {expert} expert; they may blur each other",
+                "{count} LoRAs of together {total} act on the {expert} expert; they may blur each other. "
+                "Turn some off, or lower them",
                 count=len(loras),
                 total=f"{total:g}",
                 expert=expert_named(expert),
@@ -231,13 +236,18 @@ def _strength(case: Case) -> Iterator[Advice]:
         purpose, peak = lora.weights.purpose, lora.peak
         usual = case.customs.strength(purpose, lora.weights, lora.expert) or USUAL_STRENGTHS[purpose]
         if peak == 0:
-            text = said("strength 0 on {expert}: it does nothing", expert=expert_named(lora.expert))
+            text = said(
+                "strength 0 on {expert}: it does nothing. Raise it, or turn the row off",
+                expert=expert_named(lora.expert),
+            )
             yield Advice(lora.name, "zero-strength", text, "", "note")
         elif not usual.lowest <= abs(peak) <= usual.highest or (peak < 0 and purpose == "speed"):
             text = said(
-                "strength {strength} on {expert}; a {purpose} LoRA is usually used from {lowest} to {highest}"
+                "strength {strength} on {expert}; a {purpose} LoRA is usually used from {lowest} to {highest}. "
+                "Come nearer if the video suffers"
                 if purpose
-                else "strength {strength} on {expert}; LoRAs are usually used from {lowest} to {highest}",
+                else "strength {strength} on {expert}; LoRAs are usually used from {lowest} to {highest}. "
+                "Come nearer if the video suffers",
                 strength=f"{peak:g}",
                 expert=expert_named(lora.expert),
                 purpose=_PURPOSES[purpose],
@@ -263,7 +273,8 @@ def _same_file(case: Case) -> Iterator[Advice]:
         for path, loras in users.items():
             if len(loras) > 1:
                 text = said(
-                    "{names} are the same file {file}: on the {expert} expert it acts with {total} in all",
+                    "{names} are the same file {file}: on the {expert} expert it acts with {total} in all. "
+                    "Keep one of the rows",
                     names=joined(" and ", [lora.name for lora in loras]),
                     file=path.name,
                     expert=expert_named(expert),
@@ -281,11 +292,13 @@ def _filter(case: Case) -> Iterator[Advice]:
         for rule in chosen.rules:
             if not any(rule.matches(target, case.spec) for target in targets):
                 text = said(
-                    "the filter rule {rule} matches none of its {count} targets", rule=str(rule), count=len(targets)
+                    "the filter rule {rule} matches none of its {count} targets. Correct it or leave it out",
+                    rule=str(rule),
+                    count=len(targets),
                 )
                 yield Advice(lora.name, "filter-matches-nothing", text, "the file's own targets")
         if not case.of(lora):
-            text = said("the filter {filter} leaves nothing of it, so it does nothing", filter=str(chosen))
+            text = said("the filter {filter} leaves nothing of it, so it does nothing. Widen it", filter=str(chosen))
             yield Advice(lora.name, "filter-leaves-nothing", text, "the file's own targets")
 
 

@@ -130,7 +130,8 @@ def transfer_lora(
         if progress is not None:
             progress(done, len(kept), "layers")
     if not layers:
-        raise LoraMismatchError(weights.name, "it changes no matrix", expected="a LoRA of linear layers")
+        what, remedy = "it changes no matrix", "Give a LoRA that does; this one has nothing to be moved"
+        raise LoraMismatchError(weights.name, what, expected="a LoRA of linear layers", remedy=remedy)
     direct = _for_base(weights, {name: weights.deltas[name] for name in kept}, old, new)
     projected = replace(direct, deltas=moved, metadata={**direct.metadata, "projected": "arXiv 2506.04244"})
     if project and (num_other := sum(moved[name] is weights.deltas[name] for name in kept)):

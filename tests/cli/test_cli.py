@@ -164,7 +164,10 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
     [
         (["plan", "--steps", "0"], "Error: steps: 0 steps (1 to 10000). Choose a number in that range.\n"),
         (["plan", "--boundary", "1.5"], "Error: boundary: 1.5 is outside (0, 1) (a sigma such as 0.875)."),
-        (["plan", "--cfg", "1,2,3"], "Error: --cfg: '1,2,3' has 3 numbers (one, or HIGH,LOW).\n"),
+        (
+            ["plan", "--cfg", "1,2,3"],
+            "Error: --cfg: '1,2,3' has 3 numbers (one, or HIGH,LOW). Give at most one for each expert.\n",
+        ),
         (["plan", "--lora", "neon_styl"], "Error: neon_styl: no such file in "),
         (
             ["plan", "--lora", "x:nan"],
@@ -180,7 +183,11 @@ def test_generate_takes_the_image_encoder_of_wan_2_1(run: Run, tmp_path: Path) -
         (["inspect", "https://civitai.com/x"], "Error: https://civitai.com/x: is an address, not a file "),
         (["inspect", "missing.safetensors"], "Error: missing.safetensors: there is no such file. "),
         (["generate", "-p", "x", "-o", "clip.avi"], "Error: clip.avi: cannot write a video as '.avi' "),
-        (["generate", "-p", "x", "--size", "64"], "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480).\n"),
+        (
+            ["generate", "-p", "x", "--size", "64"],
+            "Error: --size: '64' is no size (WIDTHxHEIGHT, such as 832x480). "
+            "Give both in pixels, with an x between them.\n",
+        ),
         (
             ["generate", "-p", "x", "--solver", "eular"],
             "Error: solver: unknown value 'eular' (nearest: 'euler'). Choose one that there is.\n",

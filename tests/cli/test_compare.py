@@ -47,7 +47,7 @@ def test_a_key_that_would_do_nothing_is_refused(run: Run3, config: Path, tmp_pat
 
 def test_a_report_that_could_not_be_written_is_refused(run: Run3, config: Path, tmp_path: Path) -> None:
     text = refused(run("compare", config, "-o", tmp_path / "out", "--report", tmp_path / "report.pdf"))
-    assert text == f"{tmp_path / 'report.pdf'}: cannot write a report as '.pdf' (.md)."
+    assert text == f"{tmp_path / 'report.pdf'}: cannot write a report as '.pdf' (Markdown). Let its name end in .md."
     assert not (tmp_path / "out").exists()
 
 

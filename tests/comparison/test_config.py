@@ -70,21 +70,36 @@ def test_what_is_written_reads_back_to_the_same_trainings(tmp_path: Path) -> Non
         ({"lr": 1e-3}, "lr: is set by the comparison itself (rates of [compare]). Leave it out."),
         ({"memory_plan": "auto"}, None),
         ({"patience": 2}, None),
-        ({"compare": 3}, "comparison: compare is 3 (a table [compare])."),
+        ({"compare": 3}, "comparison: compare is 3 (a table [compare]). Write its keys under a line [compare]."),
         (
             {"compare": {"methods": ["lroa"]}},
             "methods: unknown value 'lroa' (nearest: 'lora'). Choose one that there is.",
         ),
-        ({"compare": {"methods": []}}, "methods: none are given (at least one)."),
-        ({"compare": {"methods": "lora"}}, "methods: 'lora' is no list (methods = [ … ])."),
+        (
+            {"compare": {"methods": []}},
+            "methods: none are given (at least one). Give one, or leave the key out for the usual ones.",
+        ),
+        (
+            {"compare": {"methods": "lora"}},
+            "methods: 'lora' is no list (methods = [ … ]). Put it in square brackets, even where it is but one.",
+        ),
         ({"compare": {"seeds": [1, 1]}}, "seeds: 1 is given twice. Leave one out."),
         (
             {"compare": {"seeds": [0.5]}},
             "seeds: 0.5 is not a whole number (0 to 9223372036854775807). Give a whole number.",
         ),
-        ({"compare": {"seeds": []}}, "seeds: none are given (at least one)."),
-        ({"compare": {"rates": {"lora": [0]}}}, "rates.lora: 0 teaches nothing (above 0)."),
-        ({"compare": {"rates": {"lora": 1e-3}}}, "rates.lora: 0.001 is no list (lora = [ … ])."),
+        (
+            {"compare": {"seeds": []}},
+            "seeds: none are given (at least one). Give one, or leave the key out for the usual ones.",
+        ),
+        (
+            {"compare": {"rates": {"lora": [0]}}},
+            "rates.lora: 0 teaches nothing (above 0). Correct that rate, or leave it out.",
+        ),
+        (
+            {"compare": {"rates": {"lora": 1e-3}}},
+            "rates.lora: 0.001 is no list (lora = [ … ]). Put it in square brackets, even where it is but one.",
+        ),
         (
             {"compare": {"rates": {"lora": ["fast"]}}},
             "rates.lora: 'fast' is not a number (a finite real number). Give a number.",
@@ -98,17 +113,21 @@ def test_what_is_written_reads_back_to_the_same_trainings(tmp_path: Path) -> Non
             {"rank": 4, "compare": {"methods": ["full"]}},
             "rank: would do nothing with methods full. Leave it out, or compare lora or qlora.",
         ),
-        ({"objective": "speed"}, "objective: 'speed' is not compared (flow)."),
+        ({"objective": "speed"}, "objective: 'speed' is not compared (flow). Leave the key objective out."),
         (
             {"compare": {"score": "blorp"}},
-            "score: 'blorp' is read from videos, and no prompt asks for one. Give learning_prompts.",
+            "score: 'blorp' is read from videos, and no prompt asks for one. "
+            "Give learning_prompts, or choose score = 'held_out'.",
         ),
         (
             {"model": "some.safetensors", "compare": {"score": "blorp", "learning_prompts": ["a blorp"]}},
             "score: 'blorp' reads the clips of the embedded model alone (held_out). Leave it out.",
         ),
-        ({"compare": {"drift_prompts": [""]}}, """drift_prompts: [''] is no list of texts (["…", "…"])."""),
-        ({"compare": {"video_cfg": -1}}, "video_cfg: -1 is negative (0 for the model's own)."),
+        (
+            {"compare": {"drift_prompts": [""]}},
+            """drift_prompts: [''] is no list of texts (["…", "…"]). Put each prompt in quotation marks.""",
+        ),
+        ({"compare": {"video_cfg": -1}}, "video_cfg: -1 is negative (0 or more). Give 0 for the model's own."),
         ({"steps": 0}, "steps: 0 is out of range (at least 1). Choose a number in that range."),
         ({"clips": ""}, "comparison: no clips (clips = …). Add it."),
     ],

@@ -197,7 +197,10 @@ def test_a_run_from_a_picture_may_leave_the_high_half_of_a_pair_idle(stack):
     plan = planned(pairs, T2V, denoise=0.5)
     assert {step.expert for step in plan.steps} == {"low_noise"}
     (advice,) = [advice for advice in plan.plan_advice if advice.rule == "idle-half"]
-    assert advice.text == "the run starts at sigma 0.833, so the high-noise half of speed, style has no step"
+    assert advice.text == (
+        "the run starts at sigma 0.833, so the high-noise half of speed, style has no step. "
+        "Start at more noise if it should act"
+    )
     with pytest.raises(PlanError, match="it gets no step, but orbit should act on it"):
         planned(stack, T2V, denoise=0.5)
 
@@ -247,6 +250,7 @@ def test_a_step_near_the_boundary_is_noted(stack):
     (advice,) = [advice for advice in plan.plan_advice if advice.rule == "near-boundary"]
     assert (
         advice.text == "step 3 at sigma 0.9091 lies within 0.01 of the boundary 0.9 and went to the high_noise expert"
+        ". Move the boundary to give it to the other one"
     )
     assert "near-boundary" not in rules(planned(stack, T2V))
 

@@ -308,7 +308,7 @@ def test_routing_reads_no_values():
 def test_a_filter_rule_without_a_target_is_told(text):
     acting = routed(LoraStack().add(lora("a"), target_filter=text), PAIR)
     (advice,) = [advice for advice in acting.advice if advice.rule == "filter-matches-nothing"]
-    assert advice.text == f"the filter rule {text} matches none of its 3 targets"
+    assert advice.text == f"the filter rule {text} matches none of its 3 targets. Correct it or leave it out"
 
 
 def test_a_filter_that_leaves_nothing_is_told():
@@ -384,7 +384,7 @@ def test_more_than_four_loras_on_an_expert_are_told_with_their_sum():
     assert advice_of("many-loras", stack) == []
     many = advice_of("many-loras", stack.add(lora("a4"), 0.5, applies_to="low_noise"))
     assert [advice.text for advice in many] == [
-        "5 LoRAs of together 2.5 act on the low_noise expert; they may blur each other"
+        "5 LoRAs of together 2.5 act on the low_noise expert; they may blur each other. Turn some off, or lower them"
     ]
 
 
@@ -475,7 +475,10 @@ def test_notes_of_a_file_are_passed_on():
 def test_advice_is_data_and_text():
     (advice,) = advice_of("zero-strength", LoraStack().add(lora("a", "low_noise"), 0))
     assert advice.to_dict()["rule"] == "zero-strength"
-    assert str(advice) == "note: a: strength 0 on low_noise: it does nothing [zero-strength]"
+    assert (
+        str(advice)
+        == "note: a: strength 0 on low_noise: it does nothing. Raise it, or turn the row off [zero-strength]"
+    )
 
 
 def test_trigger_words_come_from_the_files_once_read():
