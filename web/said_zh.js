@@ -849,7 +849,7 @@ export const CHINESE_SAID = {
   "{value} would do nothing beside sigmas, which are all the noise levels there are": "已有 sigmas 给出全部噪声水平，{value} 不起作用",
 
   "Update torch to build the pocket models; the shipped ones run as they are": "请更新 torch 以构建 pocket 模型；自带的模型可直接运行",
-  "captions: {lines}, clips: {clips}": "描述：{lines} 条，片段：{clips} 个",
+  "its lines are {lines}, and the clips {clips}": "描述：{lines} 条，片段：{clips} 个",
   "the VAE has {channels} channels": "VAE 有 {channels} 个通道",
   "torch 2.9 or newer": "torch 2.9 或更新版本",
   "{line} is no object": "{line} 不是对象",

@@ -146,7 +146,7 @@ def three_captions_for_two(clips: Path) -> None:
         ),
         (
             three_captions_for_two,
-            "captions.txt: captions: 3, clips: 2 (one line for each clip in the order of their names, or "
+            "captions.txt: its lines are 3, and the clips 2 (one line for each clip in the order of their names, or "
             "`name | caption`). Name the clip in each line.",
         ),
     ],

@@ -119,7 +119,7 @@ def test_a_folder_without_a_usable_clip_is_refused(run: Run, tmp_path: Path) -> 
     assert refused(run(*start)) == f"{clips}: 1 clip can be used (at least 2). Add clips, or set min_clips to 1."
     (clips / "a.txt").unlink()
     (clips / "captions.txt").write_text("one\ntwo\n")
-    assert refused(run(*start)).startswith("captions.txt: captions: 2, clips: 1 (one line")
+    assert refused(run(*start)).startswith("captions.txt: its lines are 2, and the clips 1 (one line")
     assert not out.exists()
     assert sorted(path.name for path in clips.iterdir()) == ["a.mp4", "captions.txt"]
 

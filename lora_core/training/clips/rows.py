@@ -75,7 +75,7 @@ def _read_text(words: Words, where: str, clips: Sequence[str], find: Callable[[s
     if are_named or (names and len(names) == len(lines) and not any(" " in name for name in names)):
         return Rows(tuple(_named(lines, parts, where)))
     if len(lines) != len(clips):
-        what = said("captions: {lines}, clips: {clips}", lines=len(lines), clips=len(clips))
+        what = said("its lines are {lines}, and the clips {clips}", lines=len(lines), clips=len(clips))
         expected = "one line for each clip in the order of their names, or `name | caption`"
         raise DatasetError(where, what, expected=expected, remedy="Name the clip in each line")
     rows = [

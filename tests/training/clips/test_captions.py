@@ -177,10 +177,10 @@ def test_an_empty_line_among_captions_in_order_is_an_empty_caption(tmp_path):
 ERRORS = {
     "too few lines": (
         {"captions.txt": "one\ntwo"},
-        "captions.txt: captions: 2, clips: 3 (one line for each clip in the order of their names, or "
+        "captions.txt: its lines are 2, and the clips 3 (one line for each clip in the order of their names, or "
         "`name | caption`). Name the clip in each line.",
     ),
-    "too many lines": ({"captions.txt": "1\n2\n3\n4"}, "captions.txt: captions: 4, clips: 3"),
+    "too many lines": ({"captions.txt": "1\n2\n3\n4"}, "captions.txt: its lines are 4, and the clips 3"),
     "a line without a name": (
         {"captions.txt": "a.mp4 | one\ntwo"},
         "captions.txt line 2: 'two' names no clip, other lines do (`name | caption`). Name its clip.",
