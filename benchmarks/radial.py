@@ -1,8 +1,8 @@
 """Radial attention by each executor against dense attention, at growing lengths, in one run.
 
-    python benchmarks/radial_attention.py                                              a few minutes on a CPU
-    python benchmarks/radial_attention.py --quick                                      two lengths, to see that it runs
-    python benchmarks/radial_attention.py --paper --device cuda --dtype bfloat16       the paper's settings
+    python benchmarks/radial.py                                              a few minutes on a CPU
+    python benchmarks/radial.py --quick                                      two lengths, to see that it runs
+    python benchmarks/radial.py --paper --device cuda --dtype bfloat16       the paper's settings
 
 Prints a table and, last, one line of JSON. A figure is dense seconds by radial seconds, above 1 where radial attention
 is faster: the median over rounds in which all take turns, so that a slow minute of the machine falls on all alike.
