@@ -16,10 +16,15 @@ from ..errors import ModelError, PlanError, RequestError
 from ..families.base import ModelSpec
 from ..families.family import Attend
 from ..families.registry import family_of
+from ..wording import Said, said
 from .block_map import BlockMap, radial_map
+from .cost import step_flops
 from .dense import DenseParts, step_at
 from .executors import attend
 from .settings import RadialSettings, geometry_of, require_self_attention, usual_length
+
+#: Of a dense run's arithmetic. The executors reach two thirds of what counting promises (docs/long-video.md).
+_PAYS_BELOW = 0.9
 
 
 @dataclass(eq=False)
@@ -72,18 +77,39 @@ class RadialController:
         """Multiplications of all self-attentions of the run against those of dense ones."""
         return self.dense.share + (1 - self.dense.share) * self.block_map.cost
 
-    def notes(self) -> tuple[str, ...]:
+    @property
+    def whole_cost(self) -> float:
+        """Multiplications of the whole run, everything that is no self-attention included, against a dense one's."""
+        return step_flops(self.spec, self.block_map.geometry.num_tokens).left(self.cost)
+
+    def notes(self) -> tuple[Said, ...]:
         """Return what is to be said of it: what is left, what that saves, and whether it is likely to pay."""
         frames, long = self.block_map.geometry.num_frames, 2 * usual_length(self.spec) - 1
-        kept = f"radial attention: {self.block_map.density:.0%} of the pairs of {frames} latent frames are kept"
-        notes = [f"{kept}, which leaves {self.cost:.0%} of the run's work in self-attention"]
+        counted = said(
+            "radial attention: {density} of the pairs of {frames} latent frames are kept, which leaves {cost} of the "
+            "run's arithmetic in self-attention and {whole} of all of it",
+            density=f"{self.block_map.density:.0%}",
+            frames=frames,
+            cost=f"{self.cost:.0%}",
+            whole=f"{self.whole_cost:.0%}",
+        )
+        if self.whole_cost >= _PAYS_BELOW:
+            few = said(
+                "radial attention: it will not pay here; what is left out is {saved} of the run's arithmetic, and "
+                "leaving it out costs time of its own",
+                saved=f"{max(0.0, 1 - self.whole_cost):.0%}",
+            )
+            return (counted, few)
         if frames < long:  # at 480x832 half of the pairs are left, and a third at twice the length
-            notes.append(f"radial attention: it hardly pays below about {long} latent frames, twice the usual length")
-        return tuple(notes)
+            short = said(
+                "radial attention: it hardly pays below about {long} latent frames, twice the usual length", long=long
+            )
+            return (counted, short)
+        return (counted,)
 
     def to_dict(self) -> dict[str, object]:
         """Return settings and what they come to as plain data for a record."""
-        share = {"density": self.block_map.density, "cost": self.cost}
+        share = {"density": self.block_map.density, "cost": self.cost, "whole_cost": self.whole_cost}
         return {"settings": asdict(self.settings), **{name: round(value, 4) for name, value in share.items()}}
 
 
@@ -115,7 +141,8 @@ def check_controller(controller: RadialController, latent_shape: Sequence[int], 
     frames, height, width = (size // patch for size, patch in zip(latent_shape[2:], spec.patch_size, strict=True))
     if (frames, height * width) != (geometry.num_frames, geometry.tokens_per_frame):
         what = f"made for {geometry.num_frames} latent frames of {geometry.tokens_per_frame} tokens"
-        raise ModelError("radial attention", what, expected=f"{frames} of {height * width}, as the noise is")
+        expected, remedy = f"{frames} of {height * width}, as the noise is", "Make the controller for these latents"
+        raise ModelError("radial attention", what, expected=expected, remedy=remedy)
     if last_step >= controller.dense.num_steps:
         what = f"made for a run of {controller.dense.num_steps} steps, and the plan has step {last_step + 1}"
         raise PlanError("radial attention", what, remedy="Make the controller for the whole plan")

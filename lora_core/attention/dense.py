@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..checks import finite_number, whole_number
 from ..errors import PlanError
+from ..wording import said
 
 #: How far half precision may move a noise level, as a share of it.
 _ROUNDING = 2**-10
@@ -40,7 +41,12 @@ class DenseRule:
             if not isinstance(value, float):
                 whole_number(value, name, PlanError, low=0)
             elif not 0 <= finite_number(value, name, PlanError) <= 1:
-                raise PlanError(name, f"{value:g} is no share", expected="0.0 to 1.0, or a whole number of them")
+                raise PlanError(
+                    name,
+                    said("{value:g} is no share", value=value),
+                    expected="0.0 to 1.0, or a whole number of them",
+                    remedy="Give 2 for two of them, 0.25 for a quarter of all",
+                )
 
     def of(self, num_steps: int, num_blocks: int) -> DenseParts:
         """Return what stays dense of a run of so many steps through networks of so many blocks.
@@ -51,11 +57,20 @@ class DenseRule:
         first, last = (_counted(name, getattr(self, name), num_steps) for name in ("first_steps", "last_steps"))
         blocks = _counted("first_blocks", self.first_blocks, num_blocks)
         if first + last >= num_steps:
-            what = f"{first} first and {last} last steps of {num_steps} stay dense, which leaves none"
+            what = said(
+                "{first} first and {last} last steps of {steps} stay dense, which leaves none",
+                first=first,
+                last=last,
+                steps=num_steps,
+            )
             raise PlanError("radial attention", what, remedy="Take more steps, or let fewer be dense")
         if blocks == num_blocks:
-            what = f"all {num_blocks} blocks stay dense"
-            raise PlanError("first_blocks", what, expected=f"fewer than {num_blocks}")
+            raise PlanError(
+                "first_blocks",
+                said("all {count} blocks stay dense", count=num_blocks),
+                expected=said("fewer than {count}", count=num_blocks),
+                remedy="Let fewer blocks stay dense",
+            )
         return DenseParts(num_steps, num_blocks, first, last, blocks)
 
 

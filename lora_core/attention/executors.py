@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..checks import known, shape_text
 from ..errors import RequestError
+from ..wording import said
 from .block_map import BlockMap
 from .flex import attend_flex
 from .gathered import attend_gathered
@@ -24,6 +25,9 @@ from .masked import attend_masked
 Executor: TypeAlias = Callable[[Tensor, Tensor, Tensor, BlockMap, "Tensor | None"], Tensor]
 ExecutorName = Literal["auto", "flex", "gathered", "masked"]
 
+#: Executor -> the kinds of device it is no use on: torch compiles no flex_attention for MPS, and a mask over all pairs
+#: costs more there than what it leaves out.
+_NOT_ON: Mapping[str, tuple[str, ...]] = {"flex": ("mps",), "masked": ("mps",)}
 EXECUTORS: Mapping[str, Executor] = {"flex": attend_flex, "gathered": attend_gathered, "masked": attend_masked}
 
 
@@ -53,7 +57,8 @@ def attend(
     for name, x in (("queries", q), ("keys", k), ("values", v)):
         if x.ndim != 4 or x.shape != q.shape or x.shape[2] != geometry.num_tokens:
             expected = f"(batch, heads, {geometry.num_tokens}, width), for {geometry.num_frames} latent frames"
-            raise RequestError("radial attention", f"{name} of shape {shape_text(x.shape)}", expected=expected)
+            what, remedy = f"{name} of shape {shape_text(x.shape)}", "Make the map for these tokens"
+            raise RequestError("radial attention", what, expected=expected, remedy=remedy)
     run = EXECUTORS[choose_executor(executor, q.device)]
     keys = seen_keys(geometry, q.device, num_text_valid)
     q, k, v = (to_blocks(x, geometry) for x in (q, k, v))
@@ -61,7 +66,19 @@ def attend(
 
 
 def choose_executor(executor: str, device: torch.device) -> str:
-    """Return a key of `EXECUTORS`: the one asked for, or with "auto" flex on CUDA and gathered elsewhere."""
+    """Return a key of `EXECUTORS`: the one asked for, or with "auto" flex on CUDA and gathered elsewhere.
+
+    Raises:
+        RequestError: there is no such executor, or it does not run on this device.
+    """
     if executor == "auto":
         return "flex" if device.type == "cuda" else "gathered"
-    return known(executor, EXECUTORS, "executor", RequestError)
+    chosen = known(executor, EXECUTORS, "executor", RequestError)
+    if device.type in _NOT_ON.get(chosen, ()):
+        raise RequestError(
+            chosen,
+            said("it does not run on {device}", device=device.type),
+            expected="the executor 'gathered' there",
+            remedy="Take the executor 'gathered', or leave it at 'auto'",
+        )
+    return chosen

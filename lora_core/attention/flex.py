@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..checks import first_line
 from ..errors import LoraCoreError, RequestError
+from ..wording import said
 from .block_map import BlockMap
 from .geometry import RadialGeometry
 
@@ -38,8 +39,12 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Tens
         RequestError: the heads are too narrow, a gradient is wanted on a CPU, or nothing could be compiled.
     """
     if q.shape[-1] < MIN_HEAD_WIDTH:
-        expected = f"at least {MIN_HEAD_WIDTH}, what its kernels take"
-        raise RequestError("flex", f"heads of width {q.shape[-1]}", expected=expected, remedy=_REMEDY)
+        raise RequestError(
+            "flex",
+            said("heads of width {width}", width=q.shape[-1]),
+            expected=said("at least {least}, what its kernels take", least=MIN_HEAD_WIDTH),
+            remedy=_REMEDY,
+        )
     if q.device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
         what = "torch has no backward pass of flex_attention on a CPU"
         raise RequestError("flex", what, remedy="Take the executor 'gathered'")
@@ -55,7 +60,8 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Tens
     except LoraCoreError:
         raise
     except Exception as error:  # whatever a compiler stumbles over; an interrupt is none of these
-        raise RequestError("flex", f"torch.compile failed: {first_line(error)}", remedy=_REMEDY) from error
+        what = said("torch.compile failed: {error}", error=first_line(error))
+        raise RequestError("flex", what, remedy=_REMEDY) from error
 
 
 @cache

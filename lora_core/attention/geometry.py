@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..checks import finite_number, whole_number
 from ..errors import RequestError
+from ..wording import said
 
 #: The published code counts in this many tokens whatever its blocks are (`radial_attn/attn_mask.py`, "hardcoded").
 THIN_BELOW = 128
@@ -49,10 +50,19 @@ class RadialGeometry:
         whole_number(self.num_text_tokens, "num_text_tokens", RequestError, low=0)
         check_block_size(self.block_size)
         if finite_number(self.decay, "decay", RequestError) <= 0:
-            what, expected = f"{self.decay:g} leaves nothing of a band", "above 0, 1 in the paper's long videos"
-            raise RequestError("decay", what, expected=expected)
+            raise RequestError(
+                "decay",
+                said("{decay:g} leaves nothing of a band", decay=self.decay),
+                expected="above 0, 1 in the paper's long videos",
+                remedy="Give a number above 0; the smaller, the more is left out",
+            )
         if not isinstance(self.sink, bool):
-            raise RequestError("sink", f"{self.sink!r} is neither yes nor no", expected="True or False")
+            raise RequestError(
+                "sink",
+                said("{sink!r} is neither yes nor no", sink=self.sink),
+                expected="True or False",
+                remedy="Give one of the two",
+            )
 
     @property
     def num_tokens(self) -> int:
@@ -87,7 +97,12 @@ def check_block_size(block_size: object) -> None:
     size = whole_number(block_size, "block_size", RequestError, low=_MIN_BLOCK, high=_MAX_BLOCK)
     if size & (size - 1):
         below = 1 << (size.bit_length() - 1)
-        raise RequestError("block_size", f"{size} is no power of two", expected=f"{below} or {2 * below}")
+        raise RequestError(
+            "block_size",
+            said("{size} is no power of two", size=size),
+            expected=said("{below} or {above}", below=below, above=2 * below),
+            remedy="Choose one of the two, or leave it out for the size that fits the frames",
+        )
 
 
 def fitting_block_size(tokens_per_frame: int) -> int:

@@ -61,9 +61,11 @@ def seen_keys(geometry: RadialGeometry, device: torch.device, num_text_valid: Te
 def _check_text(num_text_valid: Tensor, geometry: RadialGeometry) -> None:
     if num_text_valid.ndim != 1 or num_text_valid.is_floating_point():
         what = f"{tuple(num_text_valid.shape)} of {num_text_valid.dtype}"
-        raise RequestError("num_text_valid", what, expected="one whole number for each item of the batch")
+        expected, remedy = "one whole number for each item of the batch", "Give a tensor (B,) of whole numbers"
+        raise RequestError("num_text_valid", what, expected=expected, remedy=remedy)
     if num_text_valid.device.type == "cpu" and not 0 <= int(num_text_valid.min()) <= int(num_text_valid.max()) <= (
         geometry.num_text_tokens
     ):
         expected = f"0 to {geometry.num_text_tokens}, the tokens of the text"
-        raise RequestError("num_text_valid", f"{num_text_valid.tolist()} is out of range", expected=expected)
+        what, remedy = f"{num_text_valid.tolist()} is out of range", "Choose numbers in that range"
+        raise RequestError("num_text_valid", what, expected=expected, remedy=remedy)

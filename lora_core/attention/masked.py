@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import RequestError
+from ..wording import said
 from .block_map import BlockMap
 
 #: Of a sequence: its mask is 256 MiB. Nobody who asks for sparse attention wants one of gigabytes.
@@ -25,9 +26,16 @@ def attend_masked(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Te
         RequestError: the sequence is too long for a mask.
     """
     if q.shape[2] > MAX_TOKENS:
-        what = f"{q.shape[2]:,} tokens would need a mask of {q.shape[2] ** 2 / 2**30:.1f} GiB"
-        remedy = "Take the executor 'flex' on CUDA, or 'gathered'"
-        raise RequestError("masked", what, expected=f"at most {MAX_TOKENS:,}", remedy=remedy)
+        raise RequestError(
+            "masked",
+            said(
+                "{tokens:,} tokens would need a mask of {size:.1f} GiB",
+                tokens=q.shape[2],
+                size=q.shape[2] ** 2 / 2**30,
+            ),
+            expected=said("at most {most:,}", most=MAX_TOKENS),
+            remedy="Take the executor 'flex' on CUDA, or 'gathered'",
+        )
     mask = _mask(block_map, q.device)
     if keys is not None:
         mask = mask & keys[:, None, None]

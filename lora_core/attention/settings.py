@@ -10,6 +10,7 @@ from ..checks import from_settings, known, typed
 from ..errors import ModelError, RequestError
 from ..families.base import ModelSpec
 from ..families.registry import family_of
+from ..wording import said
 from .dense import DenseRule
 from .executors import EXECUTORS, ExecutorName
 from .geometry import RadialGeometry, check_block_size, fitting_block_size, fitting_thinness
@@ -80,5 +81,5 @@ def geometry_of(spec: ModelSpec, latent_shape: Sequence[int], settings: RadialSe
 def require_self_attention(spec: ModelSpec) -> None:
     """Raise unless it is known how to give the networks of a model another self-attention."""
     if family_of(spec).self_attention is None:
-        what = f"its self-attention cannot be replaced in {spec.title}"
+        what = said("its self-attention cannot be replaced in {model}", model=spec.title)
         raise ModelError("radial attention", what, remedy="Sample this model without it")

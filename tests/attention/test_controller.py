@@ -200,10 +200,15 @@ def test_it_says_what_is_left_and_where_that_hardly_pays():
     short, long = (make_controller(spec, (1, 16, frames, 60, 104), 40, RadialSettings()) for frames in (21, 41))
     assert short.notes() == (
         "radial attention: 45% of the pairs of 21 latent frames are kept, "
-        "which leaves 57% of the run's work in self-attention",
+        "which leaves 57% of the run's arithmetic in self-attention and 77% of all of it",
         "radial attention: it hardly pays below about 41 latent frames, twice the usual length",
     )
     assert len(long.notes()) == 1
+    few_steps = make_controller(spec, (1, 16, 21, 60, 104), 4, RadialSettings())
+    assert few_steps.notes()[1] == (
+        "radial attention: it will not pay here; what is left out is 6% of the run's arithmetic, and leaving it out "
+        "costs time of its own"
+    )
 
 
 def test_the_cost_counts_what_stays_dense():

@@ -40,7 +40,7 @@ def test_nothing_is_dense_where_nothing_is_asked_to_be():
             "radial attention: 4 first and 2 last steps of 6 stay dense, which leaves none. "
             "Take more steps, or let fewer be dense.",
         ),
-        ((0, 0, 1.0), "first_blocks: all 40 blocks stay dense (fewer than 40)."),
+        ((0, 0, 1.0), "first_blocks: all 40 blocks stay dense (fewer than 40). Let fewer blocks stay dense."),
     ],
 )
 def test_more_dense_than_there_is_or_nothing_else_is_refused(rule, message):
@@ -53,7 +53,11 @@ def test_more_dense_than_there_is_or_nothing_else_is_refused(rule, message):
     ("value", "message"),
     [
         (-1, "first_steps: -1 is out of range (at least 0). Choose a number in that range."),
-        (1.5, "first_steps: 1.5 is no share (0.0 to 1.0, or a whole number of them)."),
+        (
+            1.5,
+            "first_steps: 1.5 is no share (0.0 to 1.0, or a whole number of them). "
+            "Give 2 for two of them, 0.25 for a quarter of all.",
+        ),
         (True, "first_steps: True is not a whole number (at least 0). Give a whole number."),
         (float("nan"), "first_steps: nan is not finite (a finite real number). Give a finite number."),
     ],

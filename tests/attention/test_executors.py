@@ -210,7 +210,8 @@ def test_tokens_of_another_clip_are_refused():
     with pytest.raises(RequestError) as refused:
         attend(x, x, x, block_map)
     assert str(refused.value) == (
-        "radial attention: queries of shape 1x1x121x16 ((batch, heads, 120, width), for 3 latent frames)."
+        "radial attention: queries of shape 1x1x121x16 ((batch, heads, 120, width), for 3 latent frames). "
+        "Make the map for these tokens."
     )
 
 
@@ -227,3 +228,13 @@ def test_auto_takes_what_is_for_the_device(device, chosen):
     assert choose_executor("auto", torch.device(device)) == chosen
     with pytest.raises(RequestError, match=r"^executor: unknown value 'flux' \(nearest: 'flex'\)"):
         choose_executor("flux", torch.device(device))
+
+
+@pytest.mark.parametrize("executor", ["flex", "masked"])
+def test_an_executor_that_is_no_use_on_a_device_is_refused_there(executor):
+    with pytest.raises(RequestError) as refused:
+        choose_executor(executor, torch.device("mps"))
+    assert str(refused.value) == (
+        f"{executor}: it does not run on mps (the executor 'gathered' there). "
+        "Take the executor 'gathered', or leave it at 'auto'."
+    )

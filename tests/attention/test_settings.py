@@ -52,8 +52,16 @@ def test_they_come_back_from_json():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"decay": 0.0}, "decay: 0 leaves nothing of a band (above 0, 1 in the paper's long videos)."),
-        ({"block_size": 100}, "block_size: 100 is no power of two (64 or 128)."),
+        (
+            {"decay": 0.0},
+            "decay: 0 leaves nothing of a band (above 0, 1 in the paper's long videos). "
+            "Give a number above 0; the smaller, the more is left out.",
+        ),
+        (
+            {"block_size": 100},
+            "block_size: 100 is no power of two (64 or 128). "
+            "Choose one of the two, or leave it out for the size that fits the frames.",
+        ),
         (
             {"executor": "sage"},
             "executor: unknown value 'sage' (one of auto, flex, gathered, masked). Choose one that there is.",
