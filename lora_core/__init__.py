@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .attention.controller import RadialController, make_controller
     from .attention.dense import DenseRule
     from .attention.settings import RadialSettings, usual_radial
+    from .attention.wishes import RadialWishes
     from .comparison.compare import Compared, compare
     from .comparison.config import CompareConfig, make_comparison, read_comparison
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
@@ -113,6 +114,7 @@ __all__ = [
     "Prepared",
     "RadialController",
     "RadialSettings",
+    "RadialWishes",
     "RequestError",
     "Route",
     "RoutedLora",
@@ -179,6 +181,7 @@ _MODULES = {
     "attention.controller": "RadialController make_controller",
     "attention.dense": "DenseRule",
     "attention.settings": "RadialSettings usual_radial",
+    "attention.wishes": "RadialWishes",
     "comparison.compare": "Compared compare",
     "comparison.config": "CompareConfig make_comparison read_comparison",
     "deltas": "Delta Dora Full LoHa LoKr Lora",

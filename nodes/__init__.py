@@ -11,6 +11,7 @@ from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
 from .presets import LoadLoraStack, SaveLoraStack
+from .radial import RadialAttention
 from .route import LoraRouteByNoise
 from .sample import Sampler6Step
 from .scenes import SceneLoras
@@ -30,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoraRouteByNoise,
     Sampler6Step,
     SteerByModel,
+    RadialAttention,
     SaveLoraStack,
     LoadLoraStack,
     InspectLora,

@@ -91,6 +91,9 @@ def _of_wan_model(
     if model.guide is not None:
         remedy = "Bake the model without SteerByModel"
         raise ModelError("BakeLoraStack", "a guide steers it, which no weights can hold", remedy=remedy)
+    if model.radial is not None:
+        remedy = "Put RadialAttention behind BakeLoraStack"
+        raise ModelError("BakeLoraStack", "radial attention is on it, which no weights can hold", remedy=remedy)
     loaded = with_more(model, stack, allow_partial=allow_partial)
     found = route(loaded, model.spec)
     done = {name: merged(patcher, found.for_expert(name), model.spec) for name, patcher in model.experts()}

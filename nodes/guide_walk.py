@@ -20,6 +20,7 @@ from torch import Tensor
 from ..lora_core.experts import Expert
 from ..lora_core.plan.steering import Steering
 from .bridge import bind, strengths_of, with_shift
+from .radial_override import radial_of
 from .sockets import GuideHandle
 
 if TYPE_CHECKING:
@@ -55,12 +56,16 @@ class GuideWalk:
         self._places = list(places)
         self._make_guider = make_guider
         self._experts: dict[Expert, tuple[ModelPatcher, Strengths]] = {}
+        radial = radial_of(guide.model, sigmas)
         for place in self._places:
             expert = steering.plan.steps[place].expert
             if steering.acting[place] and expert not in self._experts:
                 loras = steering.plan.route.for_expert(expert)
                 bound = bind(guide.model.expert(expert), loras, guide.model.spec, sigmas)
-                self._experts[expert] = _loaded_elsewhere(with_shift(bound, shift)), strengths_of(bound)
+                own = with_shift(bound, shift)
+                if radial is not None:
+                    own = radial.on(own)
+                self._experts[expert] = _loaded_elsewhere(own), strengths_of(bound)
 
     def load_with(self, patcher: ModelPatcher) -> None:
         """Let the host load the guide whenever it loads this MODEL, a clone that is this walk's own."""

@@ -19,6 +19,7 @@ from .base import Missing, Node, schema, shown
 from .bridge import bind, patched_shift, spec_of, with_shift
 from .core_loaders import WEIGHT_DTYPES, load_clip, load_expert, load_vae
 from .folders import fingerprint
+from .radial_override import radial_of
 from .sockets import WanModelHandle, WanModelType, model_of
 
 POCKET = "pocket (built in)"
@@ -187,6 +188,8 @@ class SplitWanModel(Node):
             name: with_shift(bind(patcher, plan.route.for_expert(name), model.spec, plan.sigmas), model.settings.shift)
             for name, patcher in model.experts()
         }
+        if (radial := radial_of(model, plan.sigmas)) is not None:
+            experts = {name: radial.on(patcher) for name, patcher in experts.items()}
         switch = sum(step.expert == "high_noise" for step in plan.steps)
         sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
         no_high = Missing(

@@ -20,6 +20,7 @@ from ..lora_core.plan.report import SAID_BY_ROWS, report_on_stack
 from ..lora_core.sampling.noise import MAX_SEED
 from ..lora_core.wording import Said, indented, joined, said
 from .folders import lora_folders
+from .radial_override import radial_of
 from .sockets import WanModelHandle
 from .stack_files import presets
 from .stack_on_model import with_more
@@ -122,6 +123,7 @@ def sample_takes(takes: list[Take], defaults: SceneDefaults, clip: CLIP) -> list
             solver=defaults.solver,
             sigmas=take.plan.sigmas,
             shift=defaults.settings.shift,
+            radial=radial_of(take.model, take.plan.sigmas),
         )
         num_done = sum(done.plan.num_steps for done in takes[: take.number - 1])
         sampled, _ = walk(take.model, request, num_done=num_done, num_total=num_total)

@@ -7,10 +7,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..lora_core import PlanError, RunSettings, SamplingPlan
+from ..lora_core import PlanError, RunSettings
 from ..lora_core.plan.report import SAID_BY_ROWS
 from ..lora_core.wording import Said, joined, said
 from .base import Node, schema, shown
+from .radial_override import radial_of
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
 from .walk import Request, walk
@@ -104,14 +105,16 @@ class Sampler6Step(Node):
             shift=shift,
             add_noise=add_noise == "enable",
             force_full_denoise=return_with_leftover_noise == "disable",
+            radial=radial_of(model, whole.sigmas),
         )
         sampled, denoised = walk(model, request)
-        return io.NodeOutput(sampled, denoised, ui=shown(_summary(model, settings, request.plan)))
+        return io.NodeOutput(sampled, denoised, ui=shown(_summary(model, settings, request)))
 
 
-def _summary(model: WanModelHandle, settings: RunSettings, plan: SamplingPlan) -> Said:
+def _summary(model: WanModelHandle, settings: RunSettings, request: Request) -> Said:
     """Say what was sampled, and where that is not what was planned."""
-    return joined("\n", [plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings)])
+    radial = [] if request.radial is None else [request.radial.notes()]
+    return joined("\n", [request.plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings), *radial])
 
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:

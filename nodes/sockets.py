@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,9 @@ from ..lora_core import (
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from ..lora_core.attention.wishes import RadialWishes
     from ..lora_core.families.wan.sources import WanSources
+    from ..lora_core.wording import Said
 
 CATEGORY = "WanLoom"
 
@@ -48,6 +50,7 @@ class WanModelHandle:
         settings: how it is going to be sampled; LoraRouteByNoise said so if `is_routed`.
         sources: the files it was loaded from; None where another loader did it.
         guide: a small model whose LoRAs steer this one, or None.
+        radial: how its self-attention leaves pairs of tokens out, or None for dense attention.
     """
 
     spec: ModelSpec
@@ -59,6 +62,7 @@ class WanModelHandle:
     is_routed: bool = False
     sources: WanSources | None = None
     guide: GuideHandle | None = None
+    radial: RadialHandle | None = None
 
     def expert(self, name: Expert) -> ModelPatcher:
         found = self.low_noise if name == "low_noise" else self.high_noise
@@ -113,6 +117,19 @@ class GuideHandle:
 
     model: WanModelHandle
     settings: SteerSettings
+
+
+@dataclass(frozen=True, eq=False)
+class RadialHandle:
+    """Radial attention that a model is to be sampled with.
+
+    Attributes:
+        wishes: what the user said of it.
+        tell: told when a run ends, of what ran.
+    """
+
+    wishes: RadialWishes
+    tell: Callable[[Said], None]
 
 
 def model_of(spec: ModelSpec, low_noise: ModelPatcher, high_noise: ModelPatcher | None = None) -> WanModelHandle:

@@ -28,6 +28,7 @@ from ..lora_core.sampling.solvers import Solver
 from ..lora_core.wording import said
 from .bridge import bind, with_shift
 from .guide_walk import GuideWalk
+from .radial_override import HostRadial
 from .sockets import WanModelHandle
 
 Conditioning = Sequence[Any]
@@ -48,6 +49,7 @@ class Request:
         shift: of the schedule, for conditioning that is limited to a part of the steps.
         add_noise: False where the latent holds noise already.
         force_full_denoise: end at noise level 0, wherever the plan ends.
+        radial: lets self-attention leave pairs of tokens out, through both experts.
     """
 
     plan: SamplingPlan
@@ -60,6 +62,7 @@ class Request:
     shift: float
     add_noise: bool = True
     force_full_denoise: bool = True
+    radial: HostRadial | None = None
 
 
 def walk(
@@ -81,6 +84,8 @@ def walk(
     for expert, steps in spans(request.plan):
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
         patcher = with_shift(patcher, request.shift)
+        if request.radial is not None:
+            patcher = request.radial.on(patcher)
         sampler.guide = _guide(model, request, steps, {**latent, "samples": samples}, patcher)
         sampled = _guider(patcher, request, steps[0].cfg).sample(
             noise,

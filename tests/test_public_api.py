@@ -74,6 +74,7 @@ PUBLIC = [
     "DenseRule",
     "RadialController",
     "RadialSettings",
+    "RadialWishes",
     "make_controller",
     "radial_from_record",
     "usual_radial",

@@ -115,3 +115,31 @@ def step_at(sigma: float, sigmas: Sequence[float]) -> int:
     if abs(sigmas[nearest] - sigma) <= _ROUNDING * sigma:
         return nearest
     return max(0, sum(level > sigma for level in sigmas[:-1]) - 1)
+
+
+def first_step_of(part: Sequence[float], whole: Sequence[float]) -> int:
+    """Return the step of a whole run, counted from 0, that a part of it begins with.
+
+    Schedulers place their levels differently, so a part counts from the end of the run that it reaches; only where it
+    lies between them its first level is looked up.
+
+    Args:
+        part: the noise levels that are walked along, one more than steps, falling.
+        whole: of the whole run, as far as they are known.
+
+    Raises:
+        PlanError: the part has more steps than the whole.
+    """
+    num_steps, num_whole = len(part) - 1, len(whole) - 1
+    if num_steps > num_whole:
+        raise PlanError(
+            "steps",
+            said("{steps} steps are sampled of a run of {whole}", steps=num_steps, whole=num_whole),
+            expected="the steps of all samplers together",
+            remedy="Give that many, or 0 where one sampler does the whole run",
+        )
+    if part[-1] == 0:
+        return num_whole - num_steps
+    if part[0] >= whole[0] * (1 - _ROUNDING):
+        return 0
+    return min(step_at(part[0], whole), num_whole - num_steps)

@@ -38,13 +38,7 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Tens
     Raises:
         RequestError: the heads are too narrow, a gradient is wanted on a CPU, or nothing could be compiled.
     """
-    if q.shape[-1] < MIN_HEAD_WIDTH:
-        raise RequestError(
-            "flex",
-            said("heads of width {width}", width=q.shape[-1]),
-            expected=said("at least {least}, what its kernels take", least=MIN_HEAD_WIDTH),
-            remedy=_REMEDY,
-        )
+    check_head_width(q.shape[-1])
     if q.device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
         what = "torch has no backward pass of flex_attention on a CPU"
         raise RequestError("flex", what, remedy="Take the executor 'gathered'")
@@ -62,6 +56,17 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, block_map: BlockMap, keys: Tens
     except Exception as error:  # whatever a compiler stumbles over; an interrupt is none of these
         what = said("torch.compile failed: {error}", error=first_line(error))
         raise RequestError("flex", what, remedy=_REMEDY) from error
+
+
+def check_head_width(width: int) -> None:
+    """Raise unless heads are as wide as the kernels need."""
+    if width < MIN_HEAD_WIDTH:
+        raise RequestError(
+            "flex",
+            said("heads of width {width}", width=width),
+            expected=said("at least {least}, what its kernels take", least=MIN_HEAD_WIDTH),
+            remedy=_REMEDY,
+        )
 
 
 @cache

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..atomic import check_target, is_stdout, real_target, write_text
 from ..engine.request import GenerationRequest
-from ..errors import OutputError, RequestError
+from ..errors import OutputError
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .guide_option import GuideOptions, guide_options
@@ -27,16 +28,11 @@ from .options import (
     partial_option,
     stack_options,
 )
+from .radial_option import parse_size, radial_option
 from .verb import Verb
 
-
-def _parse_size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT and return (height, width)."""
-    width, _, height = text.lower().partition("x")
-    if not (width.strip().isdecimal() and height.strip().isdecimal()):
-        remedy = "Give both in pixels, with an x between them"
-        raise RequestError("--size", f"{text!r} is no size", expected="WIDTHxHEIGHT, such as 832x480", remedy=remedy)
-    return int(height), int(width)
+if TYPE_CHECKING:
+    from ..attention.wishes import RadialWishes
 
 
 #: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
@@ -73,6 +69,7 @@ _EXAMPLES = (
     --guide pocket --guide-lora zibbo_character -o steered.mp4""",
     """lora-core generate -p "a zibbo moves right on a plain background" \\
     --lora speed_6steps --lora zibbo_character:1.2 --seed 3 --scale 8 -o zibbo.gif""",
+    'lora-core generate -p "a red circle moves up on a plain background" --frames 33 --radial usual -o long.mp4',
 )
 
 
@@ -82,7 +79,8 @@ _EXAMPLES = (
 @stack_options
 @partial_option
 @guide_options
-@click.option("--size", type=TextValue("size", _parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
+@radial_option
+@click.option("--size", type=TextValue("size", parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
 @click.option(
     "--out",
@@ -104,6 +102,7 @@ def command(
     guide_options: GuideOptions,
     request: GenerationRequest,
     allow_partial: bool,
+    radial: RadialWishes | None,
     size: tuple[int, int] | None,
     scale: int,
     out: Path,
@@ -116,6 +115,9 @@ def command(
 
     LoRAs of a smaller model on the same latents and texts act too: --guide is that model, and runs beside the large
     one (arXiv 2512.03056); the plan in the record and the notes at the end tell where, and what it costs.
+
+    Long clips take less self-attention with --radial (arXiv 2506.19852); what is left, and where that does not pay, is
+    in the notes at the end, and before a run `lora-core plan --radial` tells it.
     """
     from ..engine.generate import generate
     from ..media.video import check_output
@@ -141,6 +143,7 @@ def command(
             stack,
             allow_partial=allow_partial,
             guide=guide,
+            radial=radial,
             callback=lambda i, n, _: report(i + 1, n, "sampling"),
             on_phase=say,
         )

@@ -11,6 +11,7 @@ from ..plan.settings import RunSettings
 from .console import console
 from .guide_option import GuideOptions, guide_spec_options
 from .options import StackOptions, partial_option, run_options, spec_option, stack_options
+from .radial_option import PlannedRadial, planned_radial_options
 from .verb import Verb
 
 
@@ -21,12 +22,14 @@ from .verb import Verb
         "lora-core plan --steps 8 --shift 8",
         "lora-core plan --model pocket --lora speed_6steps --lora neon_style:0.8 --plot plan.png",
         "lora-core plan --model pocket --lora speed_6steps --guide pocket --guide-lora zibbo_character:0.7",
+        "lora-core plan --steps 40 --radial usual --frames 161 --size 832x480",
     ),
 )
 @spec_option
 @stack_options
 @partial_option
 @guide_spec_options
+@planned_radial_options
 @run_options
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw sigmas, experts and strengths, PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
@@ -35,6 +38,7 @@ def command(
     lora_options: StackOptions,
     allow_partial: bool,
     guide_options: GuideOptions,
+    radial: PlannedRadial,
     settings: RunSettings,
     plot: Path | None,
     as_json: bool,
@@ -54,6 +58,12 @@ def command(
         guide = spec_named(guide_options.guide_model)
         own = load_stack(guide_options.stack(lora_options), guide, allow_partial=allow_partial)
         plan = steered(plan, spec, guide, own, settings, guide_options.settings())
-    console().result(json.dumps(plan.to_dict(), indent=2) if as_json else plan.table())
+    controller = radial.controller(spec, plan)
+    if as_json:
+        told = {} if controller is None else {"radial": controller.to_dict()}
+        console().result(json.dumps({**plan.to_dict(), **told}, indent=2))
+    else:
+        notes = () if controller is None else controller.notes()
+        console().result("\n".join([plan.table(), *notes]))
     if plot is not None:
         console().note(f"plot: {plan.plot(plot)}")

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from ..attention.controller import RadialController, make_controller
+from ..attention.executors import choose_executor
 from ..attention.settings import RadialSettings
+from ..attention.wishes import RadialWishes
 from ..checkpoints.hashes import hashes_of
 from ..checks import typed
 from ..errors import ModelError, RequestError, StackError
@@ -84,7 +86,7 @@ def generate(
     allow_partial: bool = False,
     download: bool = False,
     guide: Guide | None = None,
-    radial: RadialSettings | None = None,
+    radial: RadialSettings | RadialWishes | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -98,7 +100,8 @@ def generate(
         stack: the LoRAs, none by default; loaded for this model unless they are.
         allow_partial: let files through in which some tensors match nothing, of a stack that is not loaded yet.
         download: fetch its repositories on Hugging Face that the local cache lacks.
-        radial: let self-attention leave out pairs of tokens that lie far apart in time; None for dense attention.
+        radial: let self-attention leave out pairs of tokens that lie far apart in time, by these settings or the usual
+            ones with these wishes; None for dense attention.
         guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
@@ -110,7 +113,11 @@ def generate(
         own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
         guide = replace(guide, stack=own)
         plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
+    if isinstance(radial, RadialWishes):
+        radial = radial.settings(model.spec, clip.latent_shape[2])
     controller = None if radial is None else make_controller(model.spec, clip.latent_shape, plan.num_steps, radial)
+    if controller is not None:
+        choose_executor(controller.settings.executor, model.device)
     _check_latents_act(request, plan)
     model.require(text=True, vae=True, picture=clip.first is not None)
     if guide is not None and guide.takes_pictures and clip.first is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..attention.settings import RadialSettings
+from ..attention.wishes import RadialWishes
 from ..checkpoints.residency import Offload
 from ..checks import from_settings, showing_settings, typed
 from ..errors import ModelError, RequestError, StackError
@@ -123,7 +124,7 @@ class WanVideoGenerator:
         image: Picture | None = None,
         *,
         guide: Guide | None = None,
-        radial: RadialSettings | None = None,
+        radial: RadialSettings | RadialWishes | None = None,
         callback: StepCallback | None = None,
         **settings: Any,  # they are spelt once, in GenerationRequest, and a name it does not have is refused
     ) -> Video:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lora_core.attention.dense import DenseRule, step_at
+from lora_core.attention.dense import DenseRule, first_step_of, step_at
 from lora_core.errors import PlanError
 from lora_core.plan.sigmas import flow_sigmas
 
@@ -80,3 +80,22 @@ def test_a_noise_level_tells_its_step_of_the_whole_run(num_steps, shift, data):
 
 def test_a_level_between_two_steps_belongs_to_the_one_that_comes_down():
     assert [step_at(sigma, (1.0, 0.8, 0.5, 0.0)) for sigma in (1.0, 0.9, 0.8, 0.6, 0.5, 0.2)] == [0, 0, 1, 1, 2, 2]
+
+
+@given(st.integers(1, 40), st.floats(1, 12), st.data())
+def test_a_part_of_a_run_finds_its_place(num_steps, shift, data):
+    sigmas = flow_sigmas(num_steps, shift)
+    first = data.draw(st.integers(0, num_steps - 1))
+    last = data.draw(st.integers(first + 1, num_steps))
+    assert first_step_of(sigmas[first : last + 1], sigmas) == first
+
+
+def test_a_part_of_another_scheduler_is_counted_from_the_end_that_it_reaches():
+    whole = flow_sigmas(6, 5.0)
+    assert [first_step_of(part, whole) for part in ((1.0, 0.5), (0.9, 0.1, 0.0), (0.99, 0.3, 0.2, 0.1))] == [0, 4, 0]
+    with pytest.raises(PlanError) as refused:
+        first_step_of(flow_sigmas(8, 5.0), whole)
+    assert str(refused.value) == (
+        "steps: 8 steps are sampled of a run of 6 (the steps of all samplers together). "
+        "Give that many, or 0 where one sampler does the whole run."
+    )

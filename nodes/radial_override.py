@@ -1,0 +1,298 @@
+"""Radial attention on the host's models: its attention override, told of each call's step, frames and blocks.
+
+The host hands every attention of a network to an override, and says with it which block asks. Self-attention at radial
+steps is computed here; all else goes to the override that was there before, or to the host.
+
+Letters: B batch, H heads, N tokens, D width of a head, C F H W channels, frames, rows and columns of latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..lora_core import ModelError, ModelSpec, PlanError
+from ..lora_core.attention.controller import RadialController, make_controller
+from ..lora_core.attention.dense import first_step_of, step_at
+from ..lora_core.attention.executors import choose_executor
+from ..lora_core.attention.flex import check_head_width
+from ..lora_core.attention.wishes import RadialWishes
+from ..lora_core.wording import Said, joined, said
+from .bridge import network_of
+
+if TYPE_CHECKING:
+    from .sockets import WanModelHandle
+
+WHERE = "RadialAttention"
+_KEY = "wanloom.radial"
+_OVERRIDE = "optimized_attention_override"
+#: Told, when a run ends, of what ran.
+Tell = Callable[[Said], None]
+
+
+class HostRadial:
+    """Radial attention on the experts of one model, counting the steps of the whole run.
+
+    Args:
+        spec: the model.
+        wishes: what the user said of it.
+        levels: the noise levels of the whole run, whichever part a sampler does; None where only the sampler knows.
+        num_steps: of all samplers together, where levels are None; 0 where one sampler does the whole run.
+        tell: told when a run ends.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        wishes: RadialWishes,
+        *,
+        levels: Sequence[float] | None = None,
+        num_steps: int = 0,
+        tell: Tell = lambda text: None,
+    ) -> None:
+        self._spec, self._wishes = spec, wishes
+        self._levels, self._num_steps, self._tell = levels, num_steps, tell
+        self._controllers: dict[tuple[int, ...], RadialController] = {}
+        self._num_asked, self._last_step = 0, -1
+        self._place: _Place | None = None
+
+    def on(self, patcher: ModelPatcher) -> ModelPatcher:
+        """Return a clone of a MODEL with radial attention.
+
+        Raises:
+            ModelError: nobody knows where its self-attention is, or it is radial already.
+        """
+        check_model(patcher)
+        clone = patcher.clone()
+        options = clone.model_options["transformer_options"]
+        options[_OVERRIDE] = _override(options.get(_OVERRIDE))
+        clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, _KEY, self._run)
+        clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, _KEY, self._call)
+        return clone
+
+    def notes(self) -> Said:
+        """Say what ran: how many self-attentions were radial, and for each size of clip or window what that saves."""
+        controllers = list(self._controllers.values())
+        counted = said(
+            "radial attention: {radial} of {all} self-attentions were radial",
+            radial=sum(one.num_radial for one in controllers),
+            all=self._num_asked,
+        )
+        return joined("\n", [counted, *(note for one in controllers for note in one.notes())])
+
+    def _run(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Sample, and tell of it."""
+        self._place = None
+        sampled = executor(*args, **kwargs)
+        self._tell(self.notes())
+        return sampled
+
+    def _call(
+        self,
+        executor: Callable[..., Tensor],
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        control: Any = None,
+        transformer_options: dict[str, Any] = {},  # noqa: B006  # as the host's own
+        **kwargs: Any,
+    ) -> Tensor:
+        """Let the network predict; its attentions find the step and the geometry of this call in the options."""
+        network = executor.class_obj.diffusion_model  # type: ignore[attr-defined]  # the host's executor of wrappers
+        is_first = self._place is None
+        if self._place is None:
+            self._place = self._found_place(transformer_options, executor.class_obj)  # type: ignore[attr-defined]
+            self._check_executor(network, x.device)
+        step = self._place.step(float(t.flatten()[0]))
+        if is_first and step <= self._last_step:  # another run, not the next part of this one
+            self._controllers.clear()
+            self._num_asked = 0
+        self._last_step = step
+        controller = self._controller(x, self._place.num_steps)
+        controller.at_step(step)
+        call = _Call(controller, 0 if c_crossattn is None else c_crossattn.shape[1])
+        options = {**transformer_options, _KEY: call}
+        out = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        self._num_asked += call.num_asked
+        if is_first and not call.num_asked:
+            raise _bypassed(transformer_options.get(_OVERRIDE))
+        return out
+
+    def _controller(self, x: Tensor, num_steps: int) -> RadialController:
+        """Return the controller for latents of this size: of the clip, or of a window of it."""
+        patch = self._spec.patch_size
+        sizes = [-(-size // part) * part for size, part in zip(x.shape[2:], patch, strict=True)]  # as the host pads
+        key = (*sizes, num_steps)
+        if key not in self._controllers:
+            settings = self._wishes.settings(self._spec, sizes[0])
+            shape = (1, self._spec.latent_channels, *sizes)
+            self._controllers[key] = make_controller(self._spec, shape, num_steps, settings)
+        return self._controllers[key]
+
+    def _found_place(self, options: dict[str, Any], model: Any) -> _Place:
+        """Return where in the whole run the sampler is at work."""
+        found = options.get("sample_sigmas")
+        part = None if found is None else tuple(found.tolist())
+        if self._levels is not None:
+            return _Place(tuple(self._levels), 0, len(self._levels) - 1)
+        if part is None or len(part) < 2:
+            raise PlanError(WHERE, "the sampler does not say its noise levels", remedy="Use one of ComfyUI's samplers")
+        if self._num_steps:
+            whole = comfy.samplers.calculate_sigmas(model.model_sampling, "simple", self._num_steps).tolist()
+            return _Place(part, first_step_of(part, whole), self._num_steps)
+        if part[-1] > 0 or part[0] < 0.99 * float(model.model_sampling.sigma_max):
+            raise PlanError(
+                WHERE,
+                said(
+                    "the sampler does a part of a run, from noise level {first:.3g} to {last:.3g}",
+                    first=part[0],
+                    last=part[-1],
+                ),
+                expected="how many steps the whole run has",
+                remedy="Give the steps of all samplers together as steps",
+            )
+        return _Place(part, 0, len(part) - 1)
+
+    def _check_executor(self, network: Any, device: torch.device) -> None:
+        if choose_executor(self._wishes.executor, device) == "flex":
+            check_head_width(network.dim // network.num_heads)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in a whole run of `num_steps` the levels lie that a sampler walks along."""
+
+    levels: tuple[float, ...]
+    first: int
+    num_steps: int
+
+    def step(self, sigma: float) -> int:
+        return min(self.first + step_at(sigma, self.levels), self.num_steps - 1)
+
+
+@dataclass
+class _Call:
+    """One call of a network.
+
+    Attributes:
+        num_text: the tokens of its texts.
+        num_asked: how many self-attentions it has done so far.
+    """
+
+    controller: RadialController
+    num_text: int
+    num_asked: int = field(default=0, init=False)
+    _block: int | None = field(default=None, init=False)
+
+    def is_self_attention(self, q: Tensor, k: Tensor, block: int, axis: int) -> bool:
+        """Say whether queries and keys are those of a block's self-attention, which comes before all others in it."""
+        is_first, self._block = block != self._block, block
+        num_tokens = self.controller.block_map.geometry.num_tokens
+        if q.shape[axis] == k.shape[axis] == num_tokens and (is_first or num_tokens != self.num_text):
+            self.num_asked += 1
+            return True
+        if is_first:
+            geometry = self.controller.block_map.geometry
+            what = said(
+                "self-attention over {queries} by {keys} tokens, of which {frames} latent frames of {tokens} make only "
+                "{count}",
+                queries=q.shape[axis],
+                keys=k.shape[axis],
+                frames=geometry.num_frames,
+                tokens=geometry.tokens_per_frame,
+                count=num_tokens,
+            )
+            raise ModelError(
+                WHERE,
+                what,
+                expected="a clip alone, without pictures that ride along as tokens",
+                remedy="Sample this model without RadialAttention",
+            )
+        return False
+
+
+def _override(other: Callable[..., Tensor] | None) -> Callable[..., Tensor]:
+    """Return the override; `other`, where there is one, does what it leaves."""
+
+    def attend(
+        func: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        options = kwargs.get("transformer_options") or {}
+        call, in_heads = options.get(_KEY), kwargs.get("skip_reshape", False)
+        radial = None
+        if call is not None and call.is_self_attention(q, k, options["block_index"], 2 if in_heads else 1):
+            radial = call.controller.choose(options["block_index"])
+        if radial is None:
+            return (
+                func(q, k, v, heads, *args, **kwargs) if other is None else other(func, q, k, v, heads, *args, **kwargs)
+            )
+        if args or kwargs.get("mask") is not None:
+            raise ModelError(WHERE, "another node masks the self-attention", remedy="Sample without one of the two")
+        if not in_heads:
+            q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        out = radial(q, k, v)
+        return out if kwargs.get("skip_output_reshape", False) else out.transpose(1, 2).flatten(2)
+
+    # A compiled network calls it and does not look into it: what is dense differs from step to step.
+    override = torch.compiler.disable(attend)
+    override.wanloom_radial = True  # type: ignore[attr-defined]
+    return override
+
+
+def check_model(patcher: ModelPatcher) -> None:
+    """Raise unless a MODEL can get radial attention."""
+    from comfy.ldm.wan.model import WanModel
+
+    network = network_of(patcher)
+    if type(network) is not WanModel:
+        raise ModelError(
+            WHERE,
+            said("its network is a {kind}, which has attention of other kinds", kind=type(network).__name__),
+            expected="a Wan model as it was published",
+            remedy="Sample this model without it",
+        )
+    if is_radial(patcher):
+        raise ModelError(WHERE, "radial attention is on the model already", remedy="Keep one of the two nodes")
+
+
+def is_radial(patcher: ModelPatcher) -> bool:
+    return any(patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).get(_KEY, ()))
+
+
+def other_override(patcher: ModelPatcher) -> str | None:
+    """Return what another node's attention override on a MODEL is called, or None."""
+    return _named(patcher.model_options["transformer_options"].get(_OVERRIDE))
+
+
+def _named(override: object) -> str | None:
+    if override is None or getattr(override, "wanloom_radial", False):
+        return None
+    name = getattr(override, "__qualname__", type(override).__qualname__)
+    return f"{getattr(override, '__module__', '?')}.{name}"
+
+
+def _bypassed(override: object) -> ModelError:
+    other = _named(override)
+    if other is not None:
+        what = said("another node's attention override has taken its place: {name}", name=other)
+        return ModelError(WHERE, what, remedy="Put RadialAttention behind that node")
+    return ModelError(
+        WHERE,
+        "the network asked no attention override",
+        remedy="Take other nodes off the model, or sample it without this",
+    )
+
+
+def radial_of(model: WanModelHandle, levels: Sequence[float]) -> HostRadial | None:
+    """Return what makes a model's self-attention radial in a run along these levels; None where it stays dense."""
+    if model.radial is None:
+        return None
+    return HostRadial(model.spec, model.radial.wishes, levels=levels, tell=model.radial.tell)
