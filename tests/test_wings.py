@@ -30,7 +30,19 @@ MAY_IMPORT = {
     "pocket": {"families", "files", "media", "plan", "sampling", "stack", "training"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
     "cli": {
-        *("checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket", "training"),
+        *(
+            "attention",
+            "checkpoints",
+            "families",
+            "files",
+            "media",
+            "stack",
+            "plan",
+            "sampling",
+            "engine",
+            "pocket",
+            "training",
+        ),
         *("comparison", "transfer"),
     },
 }

@@ -72,6 +72,13 @@ app.registerExtension({
       const node = nodeAt(detail.node)
       if (node && isOurs(node)) showTraining(node, detail)
     })
+    // What a run came to is shown at the node that it concerns, which may have run long before.
+    api.addEventListener('wanloom.report', ({ detail }) => {
+      const node = nodeAt(detail.node)
+      if (!node || !isOurs(node)) return
+      rememberResult(node, textOf(detail))
+      showOutput(node, detail)
+    })
     // What was trained is in the lists before anybody opens one.
     api.addEventListener('executed', ({ detail }) => detail.output?.training && refreshLists())
   },

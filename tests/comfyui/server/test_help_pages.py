@@ -328,6 +328,29 @@ def bake_lora_stack(comfy: Client) -> list[Workflow]:
     ]
 
 
+def radial_attention(comfy: Client) -> list[Workflow]:
+    usual = {"decay": "usual", "first_steps": "usual", "last_steps": "usual", "first_blocks": "usual"}
+
+    def radial(name: str, model: list[Any], **inputs: Any) -> Workflow:
+        return {name: node("RadialAttention", model=model, executor="auto", **{**usual, **inputs})}
+
+    split = {"split": node("SplitWanModel", model=[LOADER, 0])}
+    first = {"end_at_step": 3, "return_with_leftover_noise": "enable", "add_noise": "enable", "start_at_step": 0}
+    run = {"noise_seed": 1, "steps": 6, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", **first}
+    prompts = {"positive": [POSITIVE, 0], "negative": [POSITIVE, 0]}
+    ksampler = {"part": node("KSamplerAdvanced", model=["radial", 0], latent_image=[LATENT, 0], **prompts, **run)}
+    many = pocket_workflow() | radial("radial", [LOADER, 0], first_steps="9")
+    many[SAMPLER]["inputs"]["model"] = ["radial", 0]
+    around = part(pocket_workflow(), POSITIVE) | part(pocket_workflow(), LATENT)
+    return [
+        many,
+        loader() | radial("radial", [LOADER, 0], decay="0") | shown("radial", 1),
+        loader() | radial("radial", [LOADER, 0], steps=6) | shown("radial", 1),
+        loader() | radial("radial", [LOADER, 0]) | radial("twice", ["radial", 0]) | shown("twice", 1),
+        loader() | split | around | radial("radial", ["split", 0]) | ksampler | shown("part", 0),
+    ]
+
+
 #: Node -> what brings about the messages of its page.
 OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoadWanModel": load_wan_model,
@@ -346,6 +369,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "TrainLoraFromClips": train_lora_from_clips,
     "CheckClips": check_clips,
     "SteerByModel": steer_by_model,
+    "RadialAttention": radial_attention,
 }
 
 

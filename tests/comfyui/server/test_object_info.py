@@ -64,6 +64,13 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["WAN_MODEL", "STRING"],
     ),
+    "RadialAttention": (
+        {
+            **{"model": "COMFY_MATCHTYPE_V3", "decay": "STRING", "first_steps": "STRING", "last_steps": "STRING"},
+            **{"first_blocks": "STRING", "executor": "COMBO", "steps": "INT", "latent": "LATENT"},
+        },
+        ["COMFY_MATCHTYPE_V3", "STRING"],
+    ),
     "SaveLoraStack": ({"stack": "WAN_LORA_STACK", "name": "STRING"}, ["STRING"]),
     "LoadLoraStack": ({"preset": "COMBO", "verify": "BOOLEAN"}, ["WAN_LORA_STACK", "STRING"]),
     "InspectLora": ({"lora": "COMBO", "model": "WAN_MODEL"}, ["STRING", "STRING", "IMAGE"]),
@@ -105,6 +112,7 @@ OPTIONAL = {
     "InspectLora": {"model"},
     "TrainLoraFromClips": {"clip", "vae", "images", "captions"},
     "SteerByModel": {"stack"},
+    "RadialAttention": {"steps", "latent"},
 }
 
 
