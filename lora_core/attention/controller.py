@@ -20,7 +20,8 @@ from ..wording import Said, said
 from .block_map import BlockMap, radial_map
 from .cost import step_flops
 from .dense import DenseParts, step_at
-from .executors import attend
+from .executors import attend, choose_executor
+from .flex import check_head_width
 from .settings import RadialSettings, geometry_of, require_self_attention, usual_length
 
 #: Of a dense run's arithmetic. The executors reach two thirds of what counting promises (docs/long-video.md).
@@ -62,10 +63,14 @@ class RadialController:
 
         Raises:
             ModelError: its self-attention is another's already.
+            RequestError: the executor cannot compute it.
         """
-        replace = family_of(self.spec).self_attention
-        assert replace is not None, "make_controller() has checked it"
-        return replace(network, self.choose)
+        family = family_of(self.spec)
+        assert family.self_attention is not None, "make_controller() has checked it"
+        executor = choose_executor(self.settings.executor, next(network.parameters()).device)
+        if executor == "flex" and family.head_width is not None:
+            check_head_width(family.head_width(network))
+        return family.self_attention(network, self.choose)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return (B, H, N, D) of queries, keys and values of this shape."""

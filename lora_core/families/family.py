@@ -252,6 +252,7 @@ class Family:
         prune_width: (network whose modules may be replaced, share to cut) -> target -> what is left of it; None where
             nobody knows how to.
         self_attention: let its networks' self-attention be computed otherwise; None where nobody knows how to.
+        head_width: network -> the width of a head of its self-attention; None where nobody asks.
         header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
@@ -277,4 +278,5 @@ class Family:
     fold_padding: Callable[[nn.Module], None] = lambda network: None
     prune_width: Callable[[nn.Module, float], Mapping[str, Kept]] | None = None
     self_attention: ReplaceSelfAttention | None = None
+    head_width: Callable[[nn.Module], int] | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

@@ -15,7 +15,7 @@ from lora_core.attention.settings import RadialSettings, geometry_of
 from lora_core.engine.generate import generate
 from lora_core.engine.record import radial_from_record, request_from_record
 from lora_core.engine.request import GenerationRequest
-from lora_core.errors import ModelError, PlanError
+from lora_core.errors import ModelError, PlanError, RequestError
 from lora_core.families import registry
 from lora_core.families.condition import Condition
 from lora_core.families.wan.open import open_wan
@@ -216,3 +216,20 @@ def test_the_cost_counts_what_stays_dense():
     radial = make_controller(spec, LATENTS, 4, RadialSettings(dense=DenseRule(1, 1, 1)))
     assert radial.dense.share == 0.75
     assert radial.cost == pytest.approx(0.75 + 0.25 * radial.block_map.cost)
+
+
+def test_heads_too_narrow_for_the_kernels_are_refused_before_the_network_runs():
+    from diffusers import WanTransformer3DModel
+
+    shape = {"num_attention_heads": 2, "attention_head_dim": 12, "text_dim": 16, "freq_dim": 16, "ffn_dim": 24}
+    network = WanTransformer3DModel(**shape, num_layers=1, in_channels=16, out_channels=16)
+    radial = make_controller(
+        registry.spec_of_module(network), LATENTS, 6, RadialSettings(dense=ALL_RADIAL, executor="flex")
+    )
+    with pytest.raises(RequestError) as refused, radial.on(network):
+        pass
+    assert str(refused.value) == (
+        "flex: heads of width 12 (at least 16, what its kernels take). "
+        "Take the executor 'gathered', which needs no compiler."
+    )
+    assert type(network.blocks[0].attn1.processor).__name__ == "WanAttnProcessor"

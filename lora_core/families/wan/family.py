@@ -15,7 +15,7 @@ from .padding import fold_padding, folds_padding
 from .picture import condition, condition_shapes
 from .pocket import POCKET_LORAS, POCKET_MODELS, pocket_lora
 from .pruning import prune_width
-from .self_attention import replace_self_attention
+from .self_attention import head_width, replace_self_attention
 from .sources import PIPELINES
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
 
@@ -52,5 +52,6 @@ WAN = Family(
     fold_padding=fold_padding,
     prune_width=prune_width,
     self_attention=replace_self_attention,
+    head_width=head_width,
     header=stating_metadata,
 )

@@ -65,6 +65,12 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(x)
 
 
+def head_width(network: nn.Module) -> int:
+    """Return the width of a head in a network's blocks."""
+    attn: Any = getattr(network, "_orig_mod", network).blocks[0].attn1
+    return attn.inner_dim // attn.heads
+
+
 @contextmanager
 def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> Iterator[None]:
     """Let `choose` decide about the self-attention of each block; see `family.ReplaceSelfAttention`."""
