@@ -21,9 +21,11 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from native import bound, predict, relative_error
+from sampling import SHIFT, core_custom
 from torch import Tensor
-from wanloom.lora_core import LoraStack
+from wanloom.lora_core import LoraStack, flow_sigmas
 from wanloom.lora_core.families.wan.spec import WanSize
+from wanloom.nodes.radial import RadialAttention
 
 as_in_a_node = native.as_in_a_node
 host = native.host
@@ -145,6 +147,20 @@ def test_the_layers_take_the_injection_and_are_given_back(model: ModelPatcher, t
     assert "forward" in vars(layer)
     del patcher
     assert "forward" not in vars(layer)
+
+
+def test_radial_attention_is_that_of_the_unpacked_weights(model: ModelPatcher, exact: ModelPatcher) -> None:
+    wishes = {"decay": "0.5", "first_steps": "1", "last_steps": "1", "first_blocks": "0", "executor": "auto"}
+    levels = torch.tensor(flow_sigmas(4, SHIFT))
+    text = [[torch.randn(1, 5, SIZE.text_width, generator=torch.Generator().manual_seed(1)), {}]]
+
+    def sampled(patcher: ModelPatcher) -> Tensor:
+        latent = {"samples": torch.zeros(1, 16, 9, 8, 8)}
+        return core_custom(patcher, latent, positive=text, negative=text, sigmas=levels)[0]["samples"]
+
+    found, expected = (sampled(RadialAttention.execute(model=one, **wishes).args[0]) for one in (model, exact))
+    assert relative_error(found, expected) < 1e-4
+    assert relative_error(found, sampled(model)) > 1e-3
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

@@ -46,13 +46,16 @@ from wanloom.lora_core import (
     open_wan,
     sample,
 )
+from wanloom.lora_core.families.wan.spec import WanSize
 from wanloom.nodes.bake import BakeLoraStack
 from wanloom.nodes.folders import lora_folders
 from wanloom.nodes.load import SplitWanModel, paired
 from wanloom.nodes.radial import RadialAttention
 from wanloom.nodes.sockets import WanModelHandle, model_of
+from wanloom.nodes.steer import SteerByModel
 
 as_in_a_node = native.as_in_a_node
+host = native.host
 #: 9 latent frames of 16 tokens, which is 144.
 SHAPE = (1, 16, 9, 8, 8)
 WISHES = {"decay": "0.5", "first_steps": "2", "last_steps": "1", "first_blocks": "0", "executor": "auto"}
@@ -250,20 +253,20 @@ def test_pictures_that_ride_along_as_tokens_are_an_error(pair: WanModelHandle) -
         ours(radial(single), long(), positive=reference)
 
 
-def test_a_compiled_model_is_radial_where_it_is_meant_to_be(pair: WanModelHandle) -> None:
+def test_a_compiled_model_is_radial_where_it_is_meant_to_be(host: native.Host) -> None:
     """As TorchCompileModel does it, whose compiled network does not look whether its options changed."""
-    compiled = pair.low_noise.clone(disable_dynamic=True)
+    model = host.model(WanSize(width=32, ffn_width=32, num_blocks=1, text_width=native.WIDE.text_width))
+    compiled = model.clone(disable_dynamic=True)
     guards = {"guard_filter_fn": lambda entries: [("transformer_options" not in entry.name) for entry in entries]}
     set_torch_compile_wrapper(model=compiled, backend="eager", options=guards)
-    levels = torch.tensor(flow_sigmas(4, SHIFT))
+    levels = torch.tensor(flow_sigmas(3, SHIFT))
 
     def run(model: ModelPatcher) -> Tensor:
         return core_custom(model, long(), sigmas=levels)[0]["samples"]
 
-    dense, wanted = run(pair.low_noise), run(radial(pair.low_noise, first_steps="1"))
+    dense, wanted = run(model), run(radial(model, first_steps="1"))
     assert relative_error(run(compiled), dense) < CLOSE
     assert relative_error(run(radial(compiled, first_steps="1")), wanted) < CLOSE
-    assert relative_error(run(compiled), dense) < CLOSE
     assert relative_error(wanted, dense) > 10 * CLOSE
 
 
@@ -271,6 +274,27 @@ def test_the_model_itself_stays_dense(pair: WanModelHandle) -> None:
     before = core_custom(pair.low_noise, long())[0]["samples"]
     core_custom(radial(pair.low_noise), long())
     assert torch.equal(core_custom(pair.low_noise, long())[0]["samples"], before)
+
+
+def test_a_guide_is_radial_where_its_own_node_says_so(
+    files: list[Path], pair: WanModelHandle, dressed: WanModelHandle
+) -> None:
+    """It is asked with and without its LoRAs at each step, and its steps are those of the large model's run."""
+    host = native.Host(files[0].parent)
+    again = paired(*(host.open(file) for file in files), "test")
+    told: list[str] = []
+    guide = radial(again.with_loras(dressed.loaded))
+    guide = replace(guide, radial=replace(guide.radial, tell=told.append))
+    options = {"strength": 1.0, "schedule": "", "above": "none", "cfg": 0.0}
+
+    def steered(guide: WanModelHandle) -> Tensor:
+        model = SteerByModel.execute(model=pair, guide=guide, **options).args[0]
+        return ours(model, long(), negative=NEGATIVE)[0]["samples"]
+
+    found = steered(guide)
+    # Of the low-noise expert: three of its four steps, in two blocks, twice.
+    assert "radial attention: 12 of 16 self-attentions were radial" in told[-1]
+    assert relative_error(found, steered(replace(guide, radial=None))) > CLOSE
 
 
 # ------------------------------------------------------------------------------------------ the node
