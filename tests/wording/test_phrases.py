@@ -5,6 +5,7 @@ import json
 import re
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import lora_core
@@ -70,14 +71,31 @@ def plain_in_errors(path: Path) -> Iterator[str]:
 
 def assigned(tree: ast.Module, name: str) -> Iterator[ast.expr]:
     """Yield what a name stands for: in its file, or where a constant is defined."""
-    trees = [tree, *(ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES if name.isupper())]
-    for node in (node for one in trees for node in ast.walk(one) if isinstance(node, ast.Assign)):
+    yield from (value for found, value in assignments(tree) if found == name)
+    if name.isupper():
+        yield from constants().get(name, ())
+
+
+@cache
+def constants() -> dict[str, list[ast.expr]]:
+    """Return what the constants of all files stand for; parsed once, for many errors name one."""
+    found: dict[str, list[ast.expr]] = {}
+    for path in SOURCES:
+        for name, value in assignments(ast.parse(path.read_text(encoding="utf-8"))):
+            if name.isupper():
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Yield names and what they are assigned, those of tuples one by one."""
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.Assign)):
         pairs = [(target, node.value) for target in node.targets]
         for target, value in pairs:
             if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
                 pairs.extend(zip(target.elts, value.elts, strict=True))
-            elif isinstance(target, ast.Name) and target.id == name:
-                yield value
+            elif isinstance(target, ast.Name):
+                yield target.id, value
 
 
 def plain_texts(node: ast.expr) -> Iterator[str]:
