@@ -53,8 +53,8 @@ def network_of(patcher: ModelPatcher) -> nn.Module:
     return patcher.model.diffusion_model
 
 
-def spec_of(patcher: ModelPatcher, *, num_experts: int, where: object) -> ModelSpec:
-    """Read off a MODEL's parameters which model it is."""
+def spec_of(patcher: ModelPatcher, *, num_experts: int | None, where: object) -> ModelSpec:
+    """Read off a MODEL's parameters which model it is; None experts where nobody knows how many there are."""
     return infer_spec(parameter_shapes(network_of(patcher)), num_experts=num_experts, where=where)
 
 

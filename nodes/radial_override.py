@@ -77,7 +77,7 @@ class HostRadial:
         clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, _KEY, self._call)
         return clone
 
-    def notes(self) -> Said:
+    def notes(self) -> list[Said]:
         """Say what ran: how many self-attentions were radial, and for each size of clip or window what that saves."""
         controllers = list(self._controllers.values())
         counted = said(
@@ -85,13 +85,13 @@ class HostRadial:
             radial=sum(one.num_radial for one in controllers),
             all=self._num_asked,
         )
-        return joined("\n", [counted, *(note for one in controllers for note in one.notes())])
+        return [counted, *(note for one in controllers for note in one.notes())]
 
     def _run(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Sample, and tell of it."""
         self._place = None
         sampled = executor(*args, **kwargs)
-        self._tell(self.notes())
+        self._tell(joined("\n", self.notes()))
         return sampled
 
     def _call(
@@ -139,11 +139,11 @@ class HostRadial:
 
     def _found_place(self, options: dict[str, Any], model: Any) -> _Place:
         """Return where in the whole run the sampler is at work."""
-        found = options.get("sample_sigmas")
-        part = None if found is None else tuple(found.tolist())
         if self._levels is not None:
             return _Place(tuple(self._levels), 0, len(self._levels) - 1)
-        if part is None or len(part) < 2:
+        found = options.get("sample_sigmas")
+        part = () if found is None else tuple(found.tolist())
+        if len(part) < 2:
             raise PlanError(WHERE, "the sampler does not say its noise levels", remedy="Use one of ComfyUI's samplers")
         if self._num_steps:
             whole = comfy.samplers.calculate_sigmas(model.model_sampling, "simple", self._num_steps).tolist()

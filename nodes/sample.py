@@ -8,8 +8,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_core import PlanError, RunSettings
+from ..lora_core.plan.plan import WIDTH
 from ..lora_core.plan.report import SAID_BY_ROWS
-from ..lora_core.wording import Said, joined, said
+from ..lora_core.wording import Said, joined, said, wrapped
 from .base import Node, schema, shown
 from .radial_override import radial_of
 from .run_settings import planned_otherwise, run_settings
@@ -113,7 +114,7 @@ class Sampler6Step(Node):
 
 def _summary(model: WanModelHandle, settings: RunSettings, request: Request) -> Said:
     """Say what was sampled, and where that is not what was planned."""
-    radial = [] if request.radial is None else [request.radial.notes()]
+    radial = [] if request.radial is None else [wrapped(note, WIDTH) for note in request.radial.notes()]
     return joined("\n", [request.plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings), *radial])
 
 

@@ -57,8 +57,9 @@ class PlannedRadial:
         from ..engine.request import Clip
 
         usual = spec.default_clip
-        height, width = self.size or (usual.height, usual.width)
-        clip = Clip.of(spec, num_frames=self.num_frames or usual.num_frames, height=height, width=width, fps=usual.fps)
+        height, width = (usual.height, usual.width) if self.size is None else self.size
+        num_frames = usual.num_frames if self.num_frames is None else self.num_frames
+        clip = Clip.of(spec, num_frames=num_frames, height=height, width=width, fps=usual.fps)
         return make_controller(
             spec, clip.latent_shape, plan.num_steps, self.radial.settings(spec, clip.latent_shape[2])
         )

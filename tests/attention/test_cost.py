@@ -42,11 +42,23 @@ def test_what_is_left_of_a_step_lies_between_its_pairs_and_the_whole():
     assert [flops.left(cost) for cost in (1.0, 0.5, 0.0, 1.2)] == pytest.approx([1.0, 0.85, 0.7, 1.06])
 
 
-def test_a_run_is_cheaper_by_its_self_attention_alone():
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "of_6", "of_40"),
+    [
+        (21, 60, 104, 0.878, 0.775),
+        (41, 60, 104, 0.789, 0.609),
+        (41, 90, 160, 0.718, 0.478),
+        (81, 96, 160, 0.640, 0.333),
+    ],
+)
+def test_what_is_left_of_a_whole_run_is_what_the_documentation_has(frames, height, width, of_6, of_40):
     spec = registry.spec_named("wan2.2-t2v-a14b")
-    radial = make_controller(spec, (1, 16, 41, 60, 104), 40, RadialSettings())
-    assert radial.whole_cost == pytest.approx(1 - 0.683 * (1 - radial.cost), abs=1e-3)
-    assert radial.to_dict()["whole_cost"] == round(radial.whole_cost, 4)
+    for num_steps, left in ((6, of_6), (40, of_40)):
+        radial = make_controller(spec, (1, 16, frames, height, width), num_steps, RadialSettings())
+        assert radial.whole_cost == pytest.approx(left, abs=5e-4)
+        assert radial.to_dict()["whole_cost"] == round(radial.whole_cost, 4)
+        share = step_flops(spec, frames * height * width // 4).share
+        assert radial.whole_cost == pytest.approx(1 - share * (1 - radial.cost))
 
 
 def test_a_clip_without_tokens_is_refused():
