@@ -67,8 +67,8 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def head_width(network: nn.Module) -> int:
     """Return the width of a head in a network's blocks."""
-    attn: Any = getattr(network, "_orig_mod", network).blocks[0].attn1
-    return attn.inner_dim // attn.heads
+    blocks: Any = getattr(network, "_orig_mod", network).blocks
+    return blocks[0].attn1.inner_dim // blocks[0].attn1.heads
 
 
 @contextmanager
