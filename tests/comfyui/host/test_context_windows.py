@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import native
+import node_helpers
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -156,6 +157,33 @@ def test_radial_attention_and_windows_on_a_model_come_in_either_order(model: Wan
     behind = in_windows(RadialAttention.execute(model=model.low_noise, **USUAL).args[0])
     first, second = (core_custom(one, long(), positive=text, negative=text)[0]["samples"] for one in (radial, behind))
     assert torch.equal(first, second)
+
+
+def test_a_picture_is_told_to_every_window(text: Any) -> None:
+    """The image model's further channels are cut into windows as well, the picture kept at the head of each."""
+    with torch.inference_mode():
+        model = LoadWanModel.execute("pocket I2V (built in)", AUTO, NONE, NONE, "default").args[0]
+    picture = torch.randn(1, 16, FRAMES, 8, 8, generator=torch.Generator().manual_seed(2))
+    mask = torch.ones(1, 1, FRAMES, 8, 8)
+    mask[:, :, :1] = 0
+    told = node_helpers.conditioning_set_values(text, {"concat_latent_image": picture, "concat_mask": mask})
+    inside = paired(
+        *(
+            WanContextWindowsManualNode.execute(one, 17, 8, "standard_static", 1, False, "pyramid", False, True).args[0]
+            for one in (model.high_noise, model.low_noise)
+        ),
+        "test",
+    )
+    dense = sampled(inside, told)
+    radial = RadialAttention.execute(model=inside, **USUAL).args[0]
+    found = sampled(radial, told)
+    planned = replace(radial, settings=RunSettings(num_steps=STEPS, shift=SHIFT), is_routed=True)
+    high, low, _, _, switch = SplitWanModel.execute(planned).args
+    options = {"positive": told, "negative": told, "steps": STEPS}
+    expected = core_pair(model_of(model.spec, low, high), long(), (1.0, 1.0), switch, **options)["samples"]
+    assert relative_error(found, expected) < CLOSE
+    assert relative_error(found, dense) > 10 * CLOSE
+    assert relative_error(sampled(inside, text), dense) > 0.01  # the picture says something
 
 
 def test_the_hosts_other_node_works_too(model: WanModelHandle, text: Any) -> None:
