@@ -169,16 +169,18 @@ def nearest(name: str, choices: Iterable[str]) -> Said:
     return said("one of {names}", names=", ".join(valid))
 
 
-def parse_json(text: str | bytes, where: str, expected: str, error: type[LoraCoreError]) -> object:
+def parse_json(
+    text: str | bytes, where: str, expected: str, error: type[LoraCoreError], *, most: int = MAX_TEXT_LENGTH
+) -> object:
     """Return what JSON text stands for; an object that says two things of one key is refused too.
 
     Bytes are taken in any Unicode encoding, with its mark or without: PowerShell writes UTF-16.
     """
-    if len(text) > MAX_TEXT_LENGTH:
+    if len(text) > most:
         raise error(
             where,
             said("{count:,} letters of JSON", count=len(text)),
-            expected=said("at most {most:,}", most=MAX_TEXT_LENGTH),
+            expected=said("at most {most:,}", most=most),
             remedy="Shorten it",
         )
     try:

@@ -26,7 +26,7 @@ COMMANDS = {
     "extract": "Write the difference of two checkpoints as a LoRA.",
     "transfer": "Put a LoRA on another base of the same shapes.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
-    "prepare": "Examine a folder of clips, and encode it into a cache for training.",
+    "prepare": "Examine a folder of clips and encode it for training; create, validate or convert one.",
     "stack": "Check a stack file or preset.",
     "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",
     "compare": "Train with several methods side by side, and report what each costs and leads to.",

@@ -1,4 +1,4 @@
-"""The command `prepare`: a folder of clips examined, and encoded into a cache for training."""
+"""The commands on clips: `prepare CLIPS` examines and encodes a folder, the others make or check one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .console import console
 from .examination import show_examination
 from .options import ModelOptions, model_options
 from .set_option import set_option
-from .verb import Verb
+from .verb import DefaultedGroup, Verb
 
 if TYPE_CHECKING:
     from ..families.base import ModelSpec
@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(
-    "prepare",
+@click.group("prepare", cls=DefaultedGroup, default="encode")
+def command() -> None:
+    """Make clips ready to train on: `prepare CLIPS` examines and encodes a folder, as `prepare encode CLIPS` does.
+
+    A folder that is called like one of the commands is given as ./create.
+    """
+
+
+@command.command(
+    "encode",
     cls=Verb,
     examples=(
         "lora-core prepare examples/clips --check --report report.json",
@@ -40,7 +48,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--cache", type=_PATH, help="Where encoded clips are kept; else in .wanloom-cache inside CLIPS.")
 @click.option("--sheet", type=_PATH, help="Draw the clips as a training will see them, PNG.")
 @set_option
-def command(
+def encode(
     clips: Path,
     model_options: ModelOptions,
     check: bool,
@@ -63,6 +71,67 @@ def command(
         _examine(clips, chosen, spec_named(model_options.model), report, every=True).check()
         return
     _encode(clips, chosen, model_options, report, cache, sheet)
+
+
+@command.command("create", cls=Verb, examples=("lora-core prepare create moving_shapes --clips 6 --frames 33",))
+@click.argument("folder", type=_PATH)
+@click.option("--frames", "num_frames", type=int, default=17, show_default=True, help="Frames of each clip, 4k+1.")
+@click.option("--clips", "num_clips", type=int, default=16, show_default=True, help="How many clips.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What they show follows from it.")
+def create(folder: Path, num_frames: int, num_clips: int, seed: int) -> None:
+    """Draw clips of moving shapes with their captions into a new FOLDER, at any length: data to try things with.
+
+    They show what the embedded pocket model knows, at 16 frames per second.
+    """
+    from ..pocket.sample_clips import draw_samples
+
+    with console().progress() as progress:
+        draw_samples(folder, num_clips, num_frames, seed=seed, progress=progress)
+    console().result(f"{folder}: {num_clips} clips of {num_frames} frames, with captions")
+
+
+@command.command("validate", cls=Verb, examples=("lora-core prepare validate examples/clips --frames 17",))
+@click.argument("clips", type=_PATH)
+@click.option("--frames", "num_frames", type=int, required=True, help="How long each clip has to be, 4k+1 frames.")
+@model_options
+@click.option("--report", type=_PATH, help="Write what was found of every file, JSON; - for the standard output.")
+@set_option
+def validate(
+    clips: Path, num_frames: int, model_options: ModelOptions, report: Path | None, settings: tuple[str, ...]
+) -> None:
+    """Examine the folder CLIPS against the length that a training shall have; clips that are too short are named.
+
+    Nothing is encoded. Ends with exit code 1 where a clip is too short, or too little can be used.
+    """
+    from ..families.registry import spec_named
+    from ..training.clips.target_length import check_target_length
+    from ..training.config import clip_settings
+
+    chosen = clip_settings((f"num_frames={num_frames}", *settings))
+    _check_outputs(True, report, None, None)
+    spec = spec_named(model_options.model)
+    diagnosis = _examine(clips, chosen, spec, report, every=True)
+    check_target_length(diagnosis, spec)
+    diagnosis.check()
+
+
+@command.command("convert", cls=Verb, examples=("lora-core prepare convert examples/clips converted",))
+@click.argument("source", type=_PATH)
+@click.argument("folder", type=_PATH)
+def convert(source: Path, folder: Path) -> None:
+    """Copy the clips of SOURCE into a new FOLDER, each with its captions in a text beside it.
+
+    SOURCE is a folder in any layout that a training reads, or a list: a .json with an array of {"video", "prompt"}, a
+    .jsonl or a .csv. Other names are read too: "file" or "file_name", "caption" or "text", and "split".
+    """
+    from ..training.clips.convert import convert_clips
+
+    with console().progress(rate=True) as progress:
+        converted = convert_clips(source, folder, progress=progress)
+    for note in converted.notes:
+        console().note(f"note: {note}")
+    held_out = f", {converted.num_held_out} of them held out" if converted.num_held_out else ""
+    console().result(f"{folder}: {converted.num_clips} clips with captions{held_out}")
 
 
 def _check_outputs(check: bool, report: Path | None, cache: Path | None, sheet: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The rows of a list of captions: `captions.txt`, `metadata.jsonl` or `metadata.csv`."""
+"""The rows of a list of captions: `captions.txt`, `metadata.jsonl` or `metadata.csv`, and of one array in a `.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...checks import first_few, known, parse_json, shown
 from ...errors import DatasetError
 from ...wording import few, said
 from .layout import is_clip
-from .words import Words
+from .words import MAX_BYTES, Words
 
 #: The names that the parts of a row have in metadata.
 FILE_KEYS = ("file", "file_name", "video")
@@ -129,6 +129,22 @@ def _read_jsonl(words: Words, where: str, clips: Sequence[str], find: Callable[[
     return _of_objects(objects, where)
 
 
+def _read_json(words: Words, where: str, clips: Sequence[str], find: Callable[[str], str | None]) -> Rows:
+    expected = '[{"video": ..., "prompt": ...}, ...]'
+    objects = parse_json(words.text, where, expected, DatasetError, most=MAX_BYTES)
+    if not isinstance(objects, list) or not objects:
+        raise DatasetError(where, "holds no list of clips", expected=expected, remedy="Write an object for each clip")
+    for number, row in enumerate(objects, 1):
+        if not isinstance(row, dict):
+            raise DatasetError(
+                f"{where} item {number}",
+                said("{line} is no object", line=shown(repr(row))),
+                expected='{"video": ..., "prompt": ...}',
+                remedy="Correct the item",
+            )
+    return _of_objects([(f"{where} item {number}", row) for number, row in enumerate(objects, 1)], where)
+
+
 def _read_csv(words: Words, where: str, clips: Sequence[str], find: Callable[[str], str | None]) -> Rows:
     header = (words.lines or ("",))[0]
     delimiter = next((d for d in _DELIMITERS if set(_columns(header, d)) & set(FILE_KEYS)), None)
@@ -214,6 +230,7 @@ def _held_out(row: Mapping[str, object], where: str) -> bool | None:
 
 _READERS: dict[str, Callable[[Words, str, Sequence[str], Callable[[str], str | None]], Rows]] = {
     ".txt": _read_text,
+    ".json": _read_json,
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
 }

@@ -20,7 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 #: Captions and rows of a hundred thousand clips are below this.
-_MAX_BYTES = 64 * MAX_TEXT_LENGTH
+MAX_BYTES = 64 * MAX_TEXT_LENGTH
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Words:
 def read_words(path: Path, where: str) -> Words:
     """Read a text file; raise where it is none."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise DatasetError(
                 where,
                 said("{st_size:,} bytes of text", st_size=path.stat().st_size),
-                expected=said("at most {most:,}", most=_MAX_BYTES),
+                expected=said("at most {most:,}", most=MAX_BYTES),
                 remedy="Shorten it",
             )
         data = path.read_bytes()
