@@ -29,21 +29,13 @@ MAY_IMPORT = {
     "engine": {"attention", "checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
     "pocket": {"families", "files", "media", "plan", "sampling", "stack", "training"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
+    "lengths": {
+        *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
+        *("stack", "training"),
+    },
     "cli": {
-        *(
-            "attention",
-            "checkpoints",
-            "families",
-            "files",
-            "media",
-            "stack",
-            "plan",
-            "sampling",
-            "engine",
-            "pocket",
-            "training",
-        ),
-        *("comparison", "transfer"),
+        *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
+        *("training", "comparison", "lengths", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

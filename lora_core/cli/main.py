@@ -30,6 +30,7 @@ COMMANDS = {
     "stack": "Check a stack file or preset.",
     "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",
     "compare": "Train with several methods side by side, and report what each costs and leads to.",
+    "lengths": "Measure a model at several lengths, with and without a LoRA, dense and radial.",
     "demo": "Run the main job on the embedded pocket model and show what each LoRA does.",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,26 +67,40 @@ class ComparisonFolder:
         """Return where what a process printed is kept."""
         return self.path / "output" / f"{job}.txt"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other comparisons out of the folder inside the block; what it holds is never read as clips."""
-        from filelock import FileLock, Timeout
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other comparisons out of the folder inside a block; what it holds is never read as clips."""
+        return locked_folder(self.path, self.data, "comparison")
 
-        check_target(self.data)
-        lock = FileLock(self.path / _LOCK, timeout=0)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-            (self.path / NO_CLIPS).touch()
-        except Timeout:
-            what, remedy = "another comparison writes into this folder", "Wait for it, or choose another folder"
-            raise OutputError(self.path, what, remedy=remedy) from None
-        except OSError as error:
-            raise OutputError(self.path, f"cannot be written: {error}", remedy="Choose another folder") from error
-        try:
-            yield
-        finally:
-            lock.release()
+
+@contextmanager
+def locked_folder(path: Path, data: Path, called: str) -> Iterator[None]:
+    """Make the folder of a run, and keep other runs out of it inside the block.
+
+    Args:
+        path: the folder.
+        data: a file that will be written into it.
+        called: what such a run is.
+
+    Raises:
+        OutputError: another one is at work in it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    check_target(data)
+    lock = FileLock(path / _LOCK, timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        (path / NO_CLIPS).touch()
+    except Timeout:
+        what, remedy = f"another {called} writes into this folder", "Wait for it, or choose another folder"
+        raise OutputError(path, what, remedy=remedy) from None
+    except OSError as error:
+        raise OutputError(path, f"cannot be written: {error}", remedy="Choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..experts import EXPERTS
-from ..media.figures import fonts, save_figure
+from ..media.figures import save_figure
+from ..media.panels import INK, dress, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Data = Mapping[str, Any]
 
-_INK, _QUIET, _GRID = "#222222", "#6b6b6b", "#00000018"
 #: Method -> its colour, of Okabe and Ito's for all kinds of colour vision.
 COLOURS: Mapping[str, str] = {"full": "#d55e00", "lora": "#0072b2", "qlora": "#007a5a"}
 TITLES: Mapping[str, str] = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}
@@ -30,12 +29,12 @@ def draw_curves(data: Data) -> Figure | None:
     experts = [e for e in EXPERTS if any(len(row["curve"][e]) > 1 for rows in chosen.values() for row in rows)]
     if not experts:
         return None
-    with _figure(len(experts), "held-out loss while training, best rate of each method") as (figure, panels):
-        for axes, expert in zip(panels, experts, strict=True):
+    with panels(len(experts), "held-out loss while training, best rate of each method") as (figure, drawn):
+        for axes, expert in zip(drawn, experts, strict=True):
             for method, rows in chosen.items():
                 _draw_curve(axes, method, [row["curve"][expert] for row in rows])
-            _dress(axes, f"{expert.replace('_', '-')} expert", "step")
-            axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=_INK)
+            dress(axes, f"{expert.replace('_', '-')} expert", "step")
+            axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
@@ -61,7 +60,7 @@ def draw_rates(data: Data) -> Figure | None:
     swept = [row for row in data["runs"] if row["seed"] == seed and row["held_out"]]
     if not swept:
         return None
-    with _figure(1, "held-out loss by learning rate, first seed") as (figure, (axes,)):
+    with panels(1, "held-out loss by learning rate, first seed") as (figure, (axes,)):
         for method in dict.fromkeys(row["method"] for row in swept):
             points = sorted((row["lr"], _mean_loss(row)) for row in swept if row["method"] == method)
             rates, losses = zip(*points, strict=True)
@@ -70,8 +69,8 @@ def draw_rates(data: Data) -> Figure | None:
             best = min(points, key=lambda point: point[1])
             axes.plot(*best, "o", markersize=12, markerfacecolor="none", markeredgecolor=colour)
         axes.set_xscale("log")
-        _dress(axes, "mean of the experts", "learning rate", whole_steps=False)
-        axes.legend(loc="upper center", frameon=False, fontsize=9, labelcolor=_INK)
+        dress(axes, "mean of the experts", "learning rate", whole_steps=False)
+        axes.legend(loc="upper center", frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
@@ -90,7 +89,7 @@ def draw_tradeoff(data: Data) -> Figure | None:
     if not points:
         return None
     marks = {"plain": "o", "packed": "s"}
-    with _figure(1, "what was learnt, and what else has moved") as (figure, (axes,)):
+    with panels(1, "what was learnt, and what else has moved") as (figure, (axes,)):
         for base, method in dict.fromkeys((point[0], point[1]) for point in points):
             own = [point[2:] for point in points if point[:2] == (base, method)]
             label = TITLES[method] + (f" on the {base} base" if method == "qlora" else "")
@@ -99,8 +98,8 @@ def draw_tradeoff(data: Data) -> Figure | None:
                 "markerfacecolor": "none" if base == "packed" else COLOURS[method],
             }
             axes.plot(*zip(*own, strict=True), marks[base], markersize=8, alpha=0.8, label=label, **style)
-        _dress(axes, data["score"], "how far the latents of other prompts have moved", whole_steps=False)
-        axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=_INK)
+        dress(axes, data["score"], "how far the latents of other prompts have moved", whole_steps=False)
+        axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
@@ -128,29 +127,3 @@ def save_pictures(data: Data, folder: Path) -> dict[str, Path]:
         if (figure := draw(data)) is not None:
             drawn[name] = save_figure(figure, folder / f"comparison-{name}.png")
     return drawn
-
-
-@contextmanager
-def _figure(num_panels: int, title: str) -> Iterator[tuple[Figure, list[Axes]]]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
-        figure = Figure(figsize=(10, 2.9 * num_panels + 0.8), dpi=100, facecolor="white", layout="constrained")
-        panels = figure.subplots(num_panels, 1, sharex=True, squeeze=False)[:, 0]
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
-        yield figure, list(panels)
-
-
-def _dress(axes: Axes, up: str, right: str, *, whole_steps: bool = True) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_ylabel(up, color=_QUIET)
-    axes.set_xlabel(right, color=_QUIET)
-    axes.label_outer()
-    if whole_steps:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_QUIET, length=3)

@@ -72,7 +72,7 @@ def make_record(
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "request": _request_row(request, clip),
         "model": _model_row(model, hashes),
-        "loras": [_lora_row(entry) for entry in loaded.stack],
+        "loras": [lora_row(entry) for entry in loaded.stack],
         **({} if guide is None else {"guide": _guide_row(guide)}),
         **({} if radial is None else {"radial": radial.to_dict()}),
         "plan": plan.to_dict(),
@@ -153,10 +153,10 @@ def _request_row(request: GenerationRequest, clip: Clip) -> dict[str, object]:
 
 def _picture_row(picture: Picture) -> dict[str, object]:
     path = str(Path(picture).absolute()) if isinstance(picture, str | Path) else None
-    return {"path": path, "sha256": _picture_sha256(picture)}
+    return {"path": path, "sha256": picture_sha256(picture)}
 
 
-def _picture_sha256(picture: Picture) -> str:
+def picture_sha256(picture: Picture) -> str:
     pixels = np.asarray(open_picture(picture))
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
@@ -167,7 +167,7 @@ def _picture_again(name: str, row: Mapping[str, Any] | None, given: Picture | No
     picture = given if given is not None else row.get("path")
     if picture is None:
         raise RequestError(name, "the record knows it by its hash alone", remedy=f"Give the same picture as {name}")
-    if _picture_sha256(picture) != row["sha256"]:
+    if picture_sha256(picture) != row["sha256"]:
         what, remedy = "it is not the picture of the record", f"Give the picture of that run as {name}"
         raise RequestError(name, what, expected=f"sha256 {row['sha256'][:12]}…", remedy=remedy)
     return picture
@@ -197,7 +197,7 @@ def _guide_row(told: GuideFacts) -> dict[str, object]:
     stack = told.guide.stack
     return {
         "model": _model_row(told.guide.model, told.hashes),
-        "loras": [_lora_row(entry) for entry in (stack.stack if isinstance(stack, LoadedStack) else stack)],
+        "loras": [lora_row(entry) for entry in (stack.stack if isinstance(stack, LoadedStack) else stack)],
         "settings": told.guide.settings.to_json(),
     }
 
@@ -207,7 +207,7 @@ def _num_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
-def _lora_row(entry: LoraEntry) -> dict[str, object]:
+def lora_row(entry: LoraEntry) -> dict[str, object]:
     if entry.path is None:
         return {"name": entry.name, "weight": entry.strength, "applies_to": entry.applies_to}
     row = entry.to_json()

@@ -1,7 +1,7 @@
 """How a part of a picture looks, as histograms of its colours and of the directions of its edges: our own features.
 
-VBench compares features of DINO and CLIP, whose weights would have to be downloaded; these need none, and see colour and
-form but no meaning. What is the subject is told without a network too: what has colours that the rim of the clip
+VBench compares features of DINO and CLIP, whose weights would have to be downloaded; these need none, and see colour
+and form but no meaning. What is the subject is told without a network too: what has colours that the rim of the clip
 lacks. Letters: T frames, H W pixels.
 """
 
@@ -82,7 +82,7 @@ def _look(colours: np.ndarray, slopes: np.ndarray, directions: np.ndarray, insid
     weights = slopes[inside]
     if weights.mean() < _EDGED:
         return Look(counts / counts.sum())
-    edges = np.bincount(directions[inside], weights, _DIRECTIONS)
+    edges = np.bincount(directions[inside], weights, _DIRECTIONS).astype(float)
     edges = (np.roll(edges, 1) + 2 * edges + np.roll(edges, -1)) / 4
     return Look(counts / counts.sum(), edges / edges.sum(), float(weights.mean()))
 

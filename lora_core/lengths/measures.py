@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -54,9 +55,8 @@ def background_consistency(frames: np.ndarray) -> float:
 
 
 def _consistency(looks: list[Look]) -> float:
-    """Return the mean over all frames behind the first of their likeness to it and to the one before, as VBench does."""
-    pairs = zip(looks, looks[1:], strict=False)
-    return float(np.mean([(looks[0].likeness(new) + old.likeness(new)) / 2 for old, new in pairs]))
+    """Return the mean likeness of all frames behind the first to it and to the one before, as VBench has it."""
+    return float(np.mean([(looks[0].likeness(new) + old.likeness(new)) / 2 for old, new in pairwise(looks)]))
 
 
 def flicker(frames: np.ndarray) -> float:
@@ -115,8 +115,8 @@ def _areas(frames: np.ndarray) -> np.ndarray:
 MEASURES: Mapping[str, Measure] = {
     "subject": Measure(
         "subject consistency",
-        "how much alike the subject's colours and outline are from frame to frame and to the first, by whichever differs "
-        "more; the subject is what has colours that the rim of the clip lacks",
+        "how much alike the subject's colours and outline are from frame to frame and to the first, by whichever "
+        "differs more; the subject is what has colours that the rim of the clip lacks",
         subject_consistency,
         higher_is_better=True,
     ),

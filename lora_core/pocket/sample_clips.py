@@ -48,7 +48,7 @@ def draw_samples(
     with replacing_folder(folder, lambda: check_new_folder(folder)) as temporary:
         temporary.mkdir()
         for place in range(num_clips):
-            scene = world.random_scene(rng, **_words(place))
+            scene = world.random_scene(rng, **words_of(place))
             frames = ((world.draw(scene, num_frames) + 1.0) * 127.5).round().astype(np.uint8)
             name = f"{place:04}-{scene.colour}-{scene.shape}-{scene.motion}"
             save_video(frames, temporary / f"{name}.mp4", FPS, scale=SCALE)
@@ -67,8 +67,8 @@ def check_length(num_frames: int) -> None:
         raise RequestError("frames", what, expected=expected, remedy="Choose one of them")
 
 
-def _words(place: int) -> dict[str, str]:
-    """Return what the clip of a place shows, in turns of different lengths."""
+def words_of(place: int) -> dict[str, str]:
+    """Return the words of a scene, all kinds in turns: of 16 in a row none are the same."""
     turns = {
         "colour": tuple(world.COLOURS),
         "shape": world.SHAPES,

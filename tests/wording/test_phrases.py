@@ -18,7 +18,10 @@ SOURCES = sorted([*(ROOT / "lora_core").rglob("*.py"), *(ROOT / "nodes").glob("*
 #: Where phrases are passed on and not made.
 WORDING = ROOT / "lora_core" / "wording" / "__init__.py"
 #: Whose errors no page shows.
-UNSEEN = {"apply", "cli", "comparison", "generate.py", "generator.py", "guide.py", "record.py", "sampling", "transfer"}
+UNSEEN = {
+    *("apply", "cli", "comparison", "lengths", "sampling", "transfer"),
+    *("generate.py", "generator.py", "guide.py", "record.py"),
+}
 ERROR = re.compile(
     r"(LoraFile|LoraMismatch|UnsupportedLora|Stack|Plan|Model|Request|Output|Dataset|Training)Error|Heading|Missing|error"
 )
