@@ -83,7 +83,7 @@ def explained(data: Data) -> Iterator[str]:
     yield ""
     for name in meanings_in(data):
         title, text = MEANINGS[name]
-        yield f"- **{title}**: {text}, in parts of all videos"
+        yield f"- **{title}**: {text}"
     for measure in MEASURES.values():
         yield f"- **{measure.title}**: {measure.explained}"
     yield "- **s a video**: sampling and decoding; **s a step**: the median step of a video, means over the videos"

@@ -104,8 +104,8 @@ def draw(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
 
 
 def track(scene: Scene, num_frames: int = NUM_FRAMES) -> np.ndarray:
-    """Give the object's centre in every frame, (frames, 2) as x, y in pixels."""
-    time = np.linspace(0.0, 1.0, NUM_FRAMES)[:num_frames, None]
+    """Give the object's centre in every frame, (frames, 2) as x, y in pixels; long clips take the same path slower."""
+    time = np.linspace(0.0, 1.0, max(num_frames, NUM_FRAMES))[:num_frames, None]
     middle = np.full((1, 2), SIZE_PX / 2 - 0.5) + np.array(scene.offset_px)
     if scene.motion == "orbits":
         angle = scene.orbit_start_rad + 2 * np.pi * time

@@ -14,7 +14,7 @@ from lora_core import read_video
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize("num_frames", [5, 17])
+@pytest.mark.parametrize("num_frames", [5, 33])
 def test_clips_of_any_length_are_drawn_and_pass_the_check_of_that_length(
     num_frames: int, run: Run, tmp_path: Path
 ) -> None:
