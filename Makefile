@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare clean test-comfyui test-lowest prove-kills
+.PHONY: demo test check lint format types bench compare compare-lengths clean test-comfyui test-lowest prove-kills
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -56,6 +56,10 @@ bench: $(VENV)/.dev
 compare: $(VENV)/.dev
 	$(BIN)/python examples/draw_clips.py out/compare-clips 5
 	$(BIN)/python -m lora_core compare benchmarks/compare_pocket.toml -o out/compare --report docs/comparison.md
+
+# docs/long-video-compared.md: long video way by way on the pocket model, headless and in a real ComfyUI; some minutes.
+compare-lengths: $(VENV)/.comfyui
+	$(BIN)/python benchmarks/long_video.py out/long-video $(if $(LORA),--lora $(LORA)) --report docs/long-video-compared.md
 
 clean:
 	rm -rf $(VENV) .venv-comfyui .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -41,6 +41,7 @@ def collect(folder: LengthsFolder, more: Mapping[str, Any], titles: Mapping[str,
         "variants": {name: title for name, title in known.items() if name in there},
         "frames": sorted({cell["frames"] for cell in cells}),
         "cells": cells,
+        "notes": list(dict.fromkeys(note for cell in cells for note in cell.pop("notes"))),
         **more,
     }
 
@@ -57,5 +58,6 @@ def _cell(variant: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "num_videos": len(videos),
         "memory_bytes": found["memory_bytes"],
         "radial": found["radial"],
+        "notes": found.get("notes", []),
         "read": read,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def evaluate_lengths(
     lora: LoraStack | None = None,
     common: LoraStack | None = None,
     is_radial: bool = True,
+    radial: RadialSettings | None = None,
     allow_partial: bool = False,
     progress: Progress = _unheard,
     should_stop: Callable[[], bool] = lambda: False,
@@ -88,7 +89,8 @@ def evaluate_lengths(
         out: the folder of the evaluation.
         lora: what is evaluated; None for the model alone.
         common: LoRAs that act in every cell, such as one for speed.
-        is_radial: whether cells with radial attention are made, each as is usual for the model and the length.
+        is_radial: whether cells with radial attention are made.
+        radial: how it is to be at all lengths; None for what is usual for the model and each length.
         allow_partial: let LoRA files through in which some tensors match nothing.
         progress: told how many videos are made.
         should_stop: asked behind every step; an end leaves the cells that are done.
@@ -96,7 +98,8 @@ def evaluate_lengths(
     Raises:
         LoraCoreError: something cannot be, which is said before a network runs; the folder holds another evaluation.
     """
-    work = _Work(model, asked, LengthsFolder(Path(out).absolute()), _stacks(model, lora, common, allow_partial))
+    stacks = _stacks(model, lora, common, allow_partial)
+    work = _Work(model, asked, LengthsFolder(Path(out).absolute()), stacks, radial)
     cells = cells_of(asked.frames, has_lora=bool(lora), is_radial=is_radial)
     work.check(cells)
     with work.folder.locked():
@@ -130,16 +133,15 @@ class _Work:
     asked: LengthsAsked
     folder: LengthsFolder
     stacks: Mapping[bool, LoadedStack]
+    radial: RadialSettings | None
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Raise what any cell would raise, before a network runs."""
         spec = self.model.spec
         for cell in cells:
             request = self.asked.requests(spec, cell.num_frames)[0]
-            clip = request.clip(spec)
-            plan = make_plan(self.stacks[cell.variant.with_lora], spec, request)
-            if cell.variant.is_radial:
-                settings = usual_radial(spec, clip.latent_shape[2])
+            clip, plan = request.clip(spec), make_plan(self.stacks[cell.variant.with_lora], spec, request)
+            if (settings := self._settings(cell, request)) is not None:
                 make_controller(spec, clip.latent_shape, plan.num_steps, settings)
         self.model.require(text=True, vae=True, picture=self.asked.image is not None)
 
@@ -164,6 +166,7 @@ class _Work:
             "steps": request.num_steps,
             "cfg": list(request.cfg) if isinstance(request.cfg, tuple) else request.cfg,
             "shift": request.shift,
+            "radial": None if self.radial is None else asdict(self.radial),
             "usual_frames": self.model.spec.default_clip.num_frames,
             "common": common,
             "lora": whole[len(common) :],
@@ -181,9 +184,7 @@ class _Work:
     def fill(self, cell: Cell, progress: Progress, should_stop: Callable[[], bool]) -> None:
         """Make the videos of a cell, and write what is read from them."""
         requests = self.asked.requests(self.model.spec, cell.num_frames)
-        settings = None
-        if cell.variant.is_radial:
-            settings = usual_radial(self.model.spec, requests[0].clip(self.model.spec).latent_shape[2])
+        settings = self._settings(cell, requests[0])
 
         def stop_if_asked(*_: object) -> None:
             if should_stop():
@@ -193,9 +194,11 @@ class _Work:
         progress(0, len(requests), what)
         memory = self._memory(cell, requests[0], settings, stop_if_asked)
         rows, radial = [], None
+        notes: dict[str, None] = {}
         for number, request in enumerate(requests, 1):
             video = self._video(cell, request, settings, stop_if_asked)
             radial = video.record.get("radial")
+            notes |= dict.fromkeys(map(str, video.notes))
             scale = max(1, _HEIGHT_PX // video.frames.shape[1])
             save_video(
                 video.frames,
@@ -208,8 +211,15 @@ class _Work:
                 | {"seconds": video.timings["sampling"] + video.timings["decoding"], "step_seconds": _step(video)}
             )
             progress(number, len(requests), what)
-        found = {"num_frames": cell.num_frames, "memory_bytes": memory, "radial": radial, "videos": rows}
-        write_json(found, self.folder.readings(cell.variant.name, cell.num_frames))
+        found = {"num_frames": cell.num_frames, "memory_bytes": memory, "radial": radial, "notes": [*notes]}
+        write_json(found | {"videos": rows}, self.folder.readings(cell.variant.name, cell.num_frames))
+
+    def _settings(self, cell: Cell, request: GenerationRequest) -> RadialSettings | None:
+        """Return how attention is radial in a cell; None where it is dense."""
+        if not cell.variant.is_radial:
+            return None
+        spec = self.model.spec
+        return self.radial or usual_radial(spec, request.clip(spec).latent_shape[2])
 
     def report(self) -> dict[str, Any]:
         """Write what is known so far."""

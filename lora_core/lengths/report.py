@@ -59,6 +59,7 @@ def _lines(data: Data, pictures: Collection[str], title: str) -> Iterator[str]:
     yield from length_tables(data)
     yield from _picture(pictures, "figures")
     yield from _picture(pictures, "cost")
+    yield from _notes(data)
     yield from explained(data)
     yield from _machine(data)
 
@@ -79,6 +80,15 @@ def _opening(data: Data) -> Iterator[str]:
             parts.append(f"{text}: {', '.join(_lora(row) for row in asked[name])}.")
     yield " ".join(parts)
     yield ""
+
+
+def _notes(data: Data) -> Iterator[str]:
+    """Yield what was noticed about LoRAs, prompts and settings while the videos were made."""
+    if data["notes"]:
+        yield "## Noticed"
+        yield ""
+        yield from (f"- {note}" for note in data["notes"])
+        yield ""
 
 
 def _lora(row: dict[str, Any]) -> str:

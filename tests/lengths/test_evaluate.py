@@ -77,6 +77,7 @@ def test_the_report_has_a_table_for_each_length_the_pictures_and_the_hashes_of_b
         assert f"](images/lengths-{name}.png)" in text
         assert (evaluated.folder.path / "images" / f"lengths-{name}.png").stat().st_size > 1000
     (row,) = evaluated.data["asked"]["lora"]
+    assert "radial attention: it hardly pays below about 9 latent frames" in text
     assert f"`{row['sha256'][:12]}` `{row['low_noise_sha256'][:12]}`" in text
     assert json.loads(evaluated.folder.report.with_suffix(".json").read_text()) == evaluated.data
 
@@ -85,7 +86,7 @@ def test_what_is_done_is_not_done_again_and_a_length_may_be_added(
     evaluated: Evaluated, model: OpenedModel, lora: LoraStack
 ) -> None:
     before = files_of(evaluated.folder.path)
-    longer = replace(ASKED, frames=(5, 9, 13))
+    longer = replace(ASKED, frames=(5, 13))
     again = evaluate_lengths(model, longer, evaluated.folder.path, lora=lora, is_radial=False)
     after = files_of(evaluated.folder.path)
     assert {name: after[name] for name in before} == before
@@ -155,6 +156,11 @@ def test_what_cannot_be_is_said_before_a_network_runs(
         evaluate_lengths(model, replace(ASKED, **change), tmp_path / "out", lora=lora)
     assert message in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_lengths_are_checked_without_radial_attention_too(model: OpenedModel, tmp_path: Path) -> None:
+    with pytest.raises(LoraCoreError, match="num_frames: 16 is not 4 k"):
+        evaluate_lengths(model, replace(ASKED, frames=(5, 16)), tmp_path / "out", is_radial=False)
 
 
 def test_a_lora_of_another_model_is_refused_before_a_network_runs(lora: LoraStack, tmp_path: Path) -> None:
