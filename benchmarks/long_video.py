@@ -7,7 +7,8 @@ Headless: the model alone and with the LoRA, dense and radial. In a real ComfyUI
 tests/comfyui/harness/finding.py says, started in a temporary folder): the model alone again, so that the others have a
 peer in the same host; core's context windows of 17 frames, on both experts between our nodes; and core's ScaleROPE,
 which moves latent frames closer together until a clip spans the positions of one of 17 frames. The same prompts and
-seeds everywhere. What OUT has already is not made again. `make compare-lengths LORA=FILE` writes the report into docs/.
+seeds everywhere. Beside them the prompts' scenes as the pocket's world draws them: what a perfect clip measures. What
+OUT has already is not made again. `make compare-lengths LORA=FILE` writes the report into docs/.
 Prints the tables and, last, one line of JSON.
 """
 
@@ -42,6 +43,8 @@ from lora_core.lengths.folder import LengthsFolder  # noqa: E402
 from lora_core.lengths.meaning import pocket_prompts  # noqa: E402
 from lora_core.lengths.report import write_report  # noqa: E402
 from lora_core.lengths.tables import kept_table, length_tables  # noqa: E402
+from lora_core.pocket import world  # noqa: E402
+from lora_core.pocket.sample_clips import words_of  # noqa: E402
 from lora_core.training.environment import environment  # noqa: E402
 
 WINDOW, OVERLAP = 17, 8
@@ -89,6 +92,20 @@ def workflow(prompt: str, seed: int, num_frames: int, asked: Mapping[str, Any], 
         graph["together"] = {"class_type": "PairWanModels", "inputs": paired}
         graph[STACK]["inputs"]["model"] = ["together", 0]
     return graph
+
+
+def fill_drawn(folder: LengthsFolder, frames: Sequence[int], prompts: Sequence[str]) -> None:
+    """Draw what the prompts ask for, and read it as videos are read."""
+    model = open_wan("pocket")
+    for num_frames in frames:
+        rows = []
+        for place, prompt in enumerate(prompts):
+            drawn = world.draw(world.Scene(**words_of(place)), num_frames)
+            pictures = np.rint((drawn + 1) * 127.5).astype(np.uint8)
+            save_video(pictures, folder.cell("drawn", num_frames) / f"{place + 1}.mp4", 16, scale=4)
+            rows.append({"prompt": prompt, **readings(pictures, prompt, model)})
+        found = {"num_frames": num_frames, "memory_bytes": None, "radial": None, "videos": rows}
+        write_json(found, folder.readings("drawn", num_frames))
 
 
 def fill_in_host(client: Client, folder: LengthsFolder, frames: Sequence[int]) -> None:
@@ -157,11 +174,12 @@ def main() -> None:
     asked = LengthsAsked(frames=frames, prompts=prompts, num_steps=chosen.steps)
     lora = None if chosen.lora is None else LoraStack().add(chosen.lora)
     folder = evaluate_lengths(open_wan("pocket"), asked, chosen.out, lora=lora, progress=tell_of).folder
+    fill_drawn(folder, asked.frames, prompts)
     with tempfile.TemporaryDirectory() as base:
         host = with_requirements(find_host())
         with started(host, Path(base)) as server, connected(server) as client:
             fill_in_host(client, folder, asked.frames)
-    titles = {name: title for name, (title, _) in IN_HOST.items()}
+    titles = {name: title for name, (title, _) in IN_HOST.items()} | {"drawn": "as the world draws it"}
     told = {"environment": environment(), "host": str(host.version)}
     data = collect(folder, told, titles)
     path = write_report(data, chosen.report or folder.report, folder, title=TITLE)

@@ -15,8 +15,10 @@ import numpy as np
 _LEVELS, _DIRECTIONS = 16, 8
 #: How many pixels wide the rim is, as a share of the shorter side.
 _RIM = 0.08
-#: A colour is the subject's where its share of the rim is below this part of its share of the whole clip.
-_RARE = 0.5
+#: A colour is the subject's where its share of the rim is below this part of its share of the whole clip,
+_RARE = 0.4
+#: or below this part, and nearly none of it on the rim in a quarter of the frames: a subject that leaves the picture.
+_PASSING, _QUARTER = 0.75, 0.25
 #: Parts of a frame with fewer pixels show nothing of it, as a share of all.
 _LEAST = 0.004
 #: Mean slope, in levels of 255 per pixel, below which a part has no edges to speak of.
@@ -88,16 +90,33 @@ def _look(colours: np.ndarray, slopes: np.ndarray, directions: np.ndarray, insid
 
 
 def subject_of(frames: np.ndarray) -> np.ndarray:
-    """Return where the subject is, bool (T, H, W): pixels of colours that the rim of the clip hardly has."""
-    height, width = frames.shape[1:3]
-    rim = np.ones((height, width), bool)
-    edge = max(1, round(_RIM * min(height, width)))
-    rim[edge:-edge, edge:-edge] = False
-    colours = _colours(frames)
-    everywhere, outside = (
-        _smooth(np.bincount(part.ravel(), minlength=_LEVELS**3) / part.size) for part in (colours, colours[:, rim])
-    )
-    return np.asarray((outside < _RARE * everywhere)[colours])
+    """Return where the subject is, bool (T, H, W): pixels of colours that the rim of the clip hardly has.
+
+    The rim is two pairs of sides, of which one having a colour is enough: a slope from top to bottom is no subject.
+    What all of a frame has gained in colour is taken off first, so that a drift does not make the ground one.
+    """
+    edge = max(1, round(_RIM * min(frames.shape[1:3])))
+    colours = _colours(_steadied(frames))
+    everywhere = _shares(colours)
+    ends = np.arange(-edge, edge)  # the last and the first rows or columns
+    beside = np.stack([_shares(frame[:, ends]) for frame in colours])
+    above = np.stack([_shares(frame[ends]) for frame in colours])
+    rare = np.maximum(beside.mean(axis=0), above.mean(axis=0)) < _RARE * everywhere
+    seldom = np.quantile(np.maximum(beside, above), _QUARTER, axis=0) < _RARE / 2 * everywhere
+    passing = (beside + above).mean(axis=0) / 2 < _PASSING * everywhere
+    return np.asarray((rare | (passing & seldom))[colours])
+
+
+def _steadied(frames: np.ndarray) -> np.ndarray:
+    """Return frames whose median colours are all that of the clip."""
+    medians = np.median(frames, axis=(1, 2))
+    gained = np.rint(medians - np.median(medians, axis=0)).astype(np.int16)
+    return np.clip(frames - gained[:, None, None], 0, 255).astype(np.uint8)
+
+
+def _shares(colours: np.ndarray) -> np.ndarray:
+    """Return which share of some pixels each colour has."""
+    return _smooth(np.bincount(colours.ravel(), minlength=_LEVELS**3) / colours.size)
 
 
 def _colours(frames: np.ndarray) -> np.ndarray:

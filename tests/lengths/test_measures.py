@@ -103,6 +103,22 @@ def test_a_subject_that_disappears_is_inconsistent() -> None:
     assert background_consistency(gone) == pytest.approx(1.0, abs=0.01)
 
 
+def test_a_subject_that_leaves_on_one_side_and_comes_in_on_the_other_is_one_all_the_time() -> None:
+    frames = np.stack([np.roll(clip(1)[0], 3 * index, axis=1) for index in range(65)])
+    assert (subject_of(frames) == (frames == RED).all(axis=-1)).all()
+    assert background_consistency(frames) == pytest.approx(1.0)
+
+
+def test_a_ground_that_fades_or_passes_by_is_no_subject() -> None:
+    slope = np.linspace(60, 160, HEIGHT).astype(np.uint8)[None, :, None, None]
+    ground = np.broadcast_to(slope, (33, HEIGHT, WIDTH, 3))
+    assert subject_of(lightened(ground, np.linspace(0, 60, 33))).mean() < 0.02
+    palette = np.array([(60, 90, 60), (90, 60, 140), (150, 140, 90), (200, 190, 180)], np.uint8)
+    tiles = palette[np.random.default_rng(0).integers(0, 4, (HEIGHT // 8, 40))].repeat(8, axis=0).repeat(8, axis=1)
+    panned = np.stack([tiles[:, 4 * index : 4 * index + WIDTH] for index in range(33)])
+    assert subject_of(panned).mean() < 0.02
+
+
 def test_a_clip_without_a_subject_has_no_subject_consistency() -> None:
     ground = np.tile(np.linspace(20, 200, WIDTH).astype(np.uint8)[None, None, :, None], (9, HEIGHT, 1, 3))
     assert subject_consistency(ground) is None
