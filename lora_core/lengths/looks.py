@@ -73,8 +73,8 @@ def background_looks(frames: np.ndarray, inside: np.ndarray) -> list[Look]:
 
 
 def _looks(frames: np.ndarray, inside: np.ndarray, relief: np.ndarray) -> list[Look]:
-    colours, slopes, directions = _colours(frames), *_edges(relief)
-    return [_look(*parts) for parts in zip(colours, slopes, directions, inside, strict=True)]
+    slopes, directions = _edges(relief)
+    return [_look(*parts) for parts in zip(_colours(frames), slopes, directions, inside, strict=True)]
 
 
 def _look(colours: np.ndarray, slopes: np.ndarray, directions: np.ndarray, inside: np.ndarray) -> Look:
