@@ -32,7 +32,7 @@ def _parse_frames(text: str) -> tuple[int, ...]:
     "lengths",
     cls=Verb,
     examples=(
-        """lora-core lengths --frames 5,9 --steps 4 --lora zibbo_character \\
+        """lora-core lengths --frames 5,9 --steps 4 --dense-only --lora zibbo_character \\
     -p "a zibbo moves right on a plain background" -o evaluated""",
     ),
 )
