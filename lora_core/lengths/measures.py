@@ -118,12 +118,14 @@ MEASURES: Mapping[str, Measure] = {
         "how much alike the subject's colours and outline are from frame to frame and to the first, by whichever "
         "differs more; the subject is what has colours that the rim of the clip lacks",
         subject_consistency,
+        2,
         higher_is_better=True,
     ),
     "background": Measure(
         "background consistency",
         "the same of the colours and the pattern of everything else",
         background_consistency,
+        2,
         higher_is_better=True,
     ),
     "flicker": Measure(
