@@ -14,7 +14,7 @@ from .meaning import MEANINGS
 from .measures import MEASURES
 
 #: What is read of a video beside its measures.
-_COSTS = ("seconds", "step_seconds")
+_COSTS = ("seconds", "processor_seconds", "step_seconds")
 
 
 def collect(folder: LengthsFolder, more: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -196,7 +197,9 @@ class _Work:
         rows, radial = [], None
         notes: dict[str, None] = {}
         for number, request in enumerate(requests, 1):
+            used = time.process_time()
             video = self._video(cell, request, settings, stop_if_asked)
+            used = time.process_time() - used
             radial = video.record.get("radial")
             notes |= dict.fromkeys(map(str, video.notes))
             scale = max(1, _HEIGHT_PX // video.frames.shape[1])
@@ -209,6 +212,7 @@ class _Work:
             rows.append(
                 {"prompt": request.prompt, "seed": request.seed, **readings(video.frames, request.prompt, self.model)}
                 | {"seconds": video.timings["sampling"] + video.timings["decoding"], "step_seconds": _step(video)}
+                | {"processor_seconds": used}
             )
             progress(number, len(requests), what)
         found = {"num_frames": cell.num_frames, "memory_bytes": memory, "radial": radial, "notes": [*notes]}

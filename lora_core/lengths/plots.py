@@ -39,7 +39,11 @@ def draw_cost(data: Data) -> Figure | None:
     def memory(cell: Mapping[str, Any]) -> float | None:
         return cell["memory_bytes"] and cell["memory_bytes"] / _MIB
 
-    costs = {"seconds a step": _reader("step_seconds"), "tensors at the peak, MiB": memory}
+    costs = {
+        "seconds of the processor, a video": _reader("processor_seconds"),
+        "seconds a step": _reader("step_seconds"),
+        "tensors at the peak, MiB": memory,
+    }
     return _draw(data, "what they took, by length", costs, low=0)
 
 

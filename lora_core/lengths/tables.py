@@ -23,7 +23,7 @@ def length_tables(data: Data) -> Iterator[str]:
         yield ""
         rows = [[data["variants"][cell["variant"]], *_figures(cell, meanings)] for cell in cells]
         titles = [*(MEANINGS[name][0] for name in meanings), *(measure.title for measure in MEASURES.values())]
-        yield from rows_of(["", *titles, "s a video", "s a step", "MiB"], rows)
+        yield from rows_of(["", *titles, "s a video", "s of the processor", "s a step", "MiB"], rows)
         yield from _radial_line(cells)
 
 
@@ -33,6 +33,7 @@ def _figures(cell: Mapping[str, Any], meanings: list[str]) -> Iterator[str]:
     for name, measure in MEASURES.items():
         yield fixed(mean_of(cell, name), measure.digits)
     yield fixed(mean_of(cell, "seconds"), 1)
+    yield fixed(mean_of(cell, "processor_seconds"), 1)
     yield fixed(mean_of(cell, "step_seconds"), 3)
     yield mib(cell["memory_bytes"])
 
@@ -86,7 +87,10 @@ def explained(data: Data) -> Iterator[str]:
         yield f"- **{title}**: {text}"
     for measure in MEASURES.values():
         yield f"- **{measure.title}**: {measure.explained}"
-    yield "- **s a video**: sampling and decoding; **s a step**: the median step of a video, means over the videos"
+    yield (
+        "- **s a video**: sampling and decoding; **s a step**: the median step of a video, means over the videos; "
+        "**s of the processor**: what the whole process had of it, which other programs on the machine disturb least"
+    )
     yield "- **MiB**: the most that tensors have held at once while a video is made, the weights aside"
     yield ""
     yield (
