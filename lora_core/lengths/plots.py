@@ -92,7 +92,7 @@ def _draw(data: Data, title: str, reads: Mapping[str, Read], *, low: float | Non
                 panel.set_ylim(bottom=low)
             panel.set_xticks(data["frames"])
             dress(panel, what, "frames", whole_steps=False, outer=False)
-        named = {line.get_label(): line for panel in axes for line in panel.get_lines()}
+        named = {str(line.get_label()): line for panel in axes for line in panel.get_lines()}
         place: dict[str, Any] = {"loc": "outside lower left", "ncols": 3, "handlelength": 3}
         figure.legend(named.values(), named, **place, frameon=False, fontsize=9, labelcolor=INK)
     return figure

@@ -26,8 +26,9 @@ def panels(num_panels: int, title: str, *, num_columns: int = 1) -> Iterator[tup
     with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": QUIET}):
         figure = Figure(figsize=(10, 2.9 * num_rows + 0.8), dpi=100, facecolor="white", layout="constrained")
         axes = list(figure.subplots(num_rows, num_columns, sharex=True, squeeze=False).ravel())
-        for left_over in axes[num_panels:]:
-            left_over.remove()
+        for place in range(num_panels, len(axes)):
+            axes[place].remove()
+            axes[place - num_columns].tick_params(labelbottom=True)  # nothing below it names the ticks
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
         yield figure, axes[:num_panels]
 
