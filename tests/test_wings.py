@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "stack": {"families", "files"},
     "plan": {"families", "files", "media", "stack"},
     "sampling": {"families", "apply", "attention", "plan"},
-    "training": {"checkpoints", "families", "files", "media"},
+    "training": {"attention", "checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "engine": {"attention", "checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
     "pocket": {"families", "files", "media", "plan", "sampling", "stack", "training"},

@@ -16,6 +16,7 @@ export const CHINESE_SAID = {
   "character": "角色",
   "motion": "动作",
   "quality": "画质",
+  "length": "长度",
 
   "no LoRAs": "没有 LoRA",
   "{name}: off": "{name}：已停用",

@@ -28,7 +28,7 @@ def held_out_losses(judged: JudgedModel, config: TrainConfig, cache: ClipCache) 
     turns = turns_of(config.learning, model.spec)
     same_noise = replace(config, learning=replace(config.learning, seed=_SEED))
     sources = make_sources(same_noise, model, cache, turns, None)
-    routed, objective = route(judged.stack, model.spec), OBJECTIVES[config.noise.objective](config.noise, model)
+    routed, objective = route(judged.stack, model.spec), OBJECTIVES[config.noise.objective](config, model)
     losses: dict[Expert, float] = {}
     for expert in turns.experts:
         network = sharing_copy(model.expert(expert)).eval()

@@ -43,6 +43,17 @@ class Condition:
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return replace(self, **{name: torch.cat([t, t]) for name, t in tensors.items() if len(t) > 1})
 
+    @property
+    def num_known(self) -> int:
+        """How many of the first latent frames are given as they are."""
+        return 0 if self.known_frames is None else self.known_frames.shape[2]
+
+    def beginning(self, num_latent_frames: int) -> Condition:
+        """Return the condition of the first latent frames alone, of a clip that starts from a picture or from none."""
+        if self.image_channels is None:
+            return self
+        return replace(self, image_channels=self.image_channels[:, :, :num_latent_frames])
+
     def keep_known(self, x: Tensor) -> Tensor:
         """Put the known first frames back in their place in normalised latents (B, C, F, H, W)."""
         if self.known_frames is None:

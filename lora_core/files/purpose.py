@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-Purpose = Literal["speed", "style", "character", "motion", "quality", ""]
+Purpose = Literal["speed", "style", "character", "motion", "quality", "length", ""]
 PURPOSES: tuple[Purpose, ...] = tuple(purpose for purpose in get_args(Purpose) if purpose)
 
 #: The metadata entry in which this project states the purpose.
@@ -19,6 +19,7 @@ _NAMES: tuple[tuple[str, Purpose], ...] = (
         "speed",
     ),
     (r"(?<!\d)\d[\W_]?steps?", "speed"),
+    (r"longer|length|extend(s|ed)?|extension|riflex|long[\W_]?videos?", "length"),
     (r"style", "style"),
     (r"character|person|face|identity", "character"),
     (r"motion|movement|camera|dolly|orbit|zoom", "motion"),

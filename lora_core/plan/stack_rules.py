@@ -22,6 +22,7 @@ _PURPOSES: Mapping[Purpose, str] = {
     "character": said("character"),
     "motion": said("motion"),
     "quality": said("quality"),
+    "length": said("length"),
     "": "",
 }
 
@@ -34,6 +35,7 @@ USUAL_STRENGTHS: Mapping[Purpose, UsualStrength] = {
     "character": UsualStrength(0.5, 1.2, _GUIDES),
     "motion": UsualStrength(0.4, 1.2, _GUIDES),
     "quality": UsualStrength(0.2, 1.0, _GUIDES),
+    "length": UsualStrength(0.5, 1.2, "LoRAs for a length are trained at strength 1"),
     "": UsualStrength(0.0, 2.0, "LoRAs are trained at strength 1"),
 }
 

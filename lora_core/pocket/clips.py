@@ -19,12 +19,14 @@ def _unheard(done: int, total: int, what: str) -> None:
     """Take no note of progress."""
 
 
-def draw_clips(scenes: Mapping[str, world.Scene], folder: Path, progress: Progress = _unheard) -> None:
+def draw_clips(
+    scenes: Mapping[str, world.Scene], folder: Path, progress: Progress = _unheard, num_frames: int = world.NUM_FRAMES
+) -> None:
     """Write what a folder lacks of some clips: name -> scene, as `name.mp4` with its caption in `name.txt`."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, scene) in enumerate(scenes.items(), 1):
         if not (folder / f"{name}.txt").exists():
-            frames = ((world.draw(scene) + 1.0) * 127.5).round().astype(np.uint8)
+            frames = ((world.draw(scene, num_frames) + 1.0) * 127.5).round().astype(np.uint8)
             save_video(frames, folder / f"{name}.mp4", FPS, scale=SCALE)
             write_text(world.caption(scene) + "\n", folder / f"{name}.txt")
         progress(number, len(scenes), f"drawing {folder.name}")

@@ -53,6 +53,7 @@ class Shown:
     words: Mapping[str, str | bool] = field(default_factory=dict)
     num_ordinary: int = 0
     seed: int = 20
+    num_frames: int = world.NUM_FRAMES
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ CLIPS: Mapping[str, Shown] = {
     "zibbo_character": Shown(140, {"shape": world.CHARACTER}, num_ordinary=80, seed=32),
     "orbit_motion": Shown(520, {"motion": "orbits"}, num_ordinary=120, seed=33),
     "speed_6steps": Shown(320, seed=40),
+    "longer": Shown(240, seed=50, num_frames=65),
 }
 
 EXPERTS: tuple[Training, ...] = (

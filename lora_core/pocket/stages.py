@@ -59,7 +59,7 @@ def build_training(shop: Workshop, training: Training) -> None:
     scenes = training_scenes(shown.seed, shown.num_clips, **shown.words)
     scenes += training_scenes(shown.seed + 1000, shown.num_ordinary)
     with shown_progress() as progress:
-        draw_clips(numbered(scenes), folder, progress)
+        draw_clips(numbered(scenes), folder, progress, shown.num_frames)
         out = shop.folder / "runs" / training.name
         run_training(training, STARTS[training.model](shop), folder, out, progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,14 @@ from .batches import BatchSource
 from .clips.cached import ClipCache
 from .config import TrainConfig
 from .learner import Learner
+from .lengths import GrowingSource, lengths_of
 from .levels import Levels, grid
 from .network.sharing import lent_copy
 from .network.targets import check_rank, chosen_layers
 from .network.trainee import Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
-from .ranks import Ranks
+from .ranks import Ranks, find_ranks
 from .settings.learning import LearningSettings
 from .settings.noise import FROM_RUNS, NoiseSettings
 from .teacher import LessonSource, Teacher
@@ -95,7 +97,7 @@ def check_layers(config: TrainConfig, model: OpenedModel) -> None:
 def check_objective(config: TrainConfig, model: OpenedModel) -> None:
     """Raise where what is to be learnt cannot be: a judge that is not there, last steps that are another expert's."""
     noise, spec = config.noise, model.spec
-    OBJECTIVES[noise.objective](noise, model)
+    OBJECTIVES[noise.objective](config, model)
     if noise.objective != "reward":
         return
     if chosen_experts(config.learning.experts, spec) != EXPERTS[1:]:
@@ -170,7 +172,7 @@ def make_learner(
         trainee,
         partial(NetworkCall, spec=model.spec),
         source.__getitem__,
-        OBJECTIVES[config.noise.objective](config.noise, model),
+        OBJECTIVES[config.noise.objective](config, model),
         config.learning,
         total_steps=turns.count(expert, config.learning.steps),
         device=model.device,
@@ -188,7 +190,7 @@ def make_sources(
     if teacher is not None:
         return {expert: LessonSource(teacher, expert, learning.batch_size, learning.seed) for expert in turns.experts}
     levels, boundary = levels_of(noise, model.spec), boundary_of(noise, model.spec)
-    return {
+    sources = {
         expert: BatchSource(
             cache=cache,
             levels=levels.of(expert, boundary),
@@ -200,6 +202,17 @@ def make_sources(
         )
         for expert in turns.experts
     }
+    return _growing(sources, config, model.spec, turns) if noise.objective == "extend-length" else dict(sources)
+
+
+def _growing(
+    sources: Mapping[Expert, BatchSource], config: TrainConfig, spec: ModelSpec, turns: Turns
+) -> dict[Expert, Source]:
+    """Let batches grow to the length that is learnt."""
+    lengths, learning = lengths_of(config, spec), config.learning
+    each = learning.accumulation * find_ranks().num
+    counts = {expert: turns.count(expert, learning.steps) * each for expert in sources}
+    return {expert: GrowingSource(source, lengths, counts[expert]) for expert, source in sources.items()}
 
 
 def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, folder: Path) -> Teacher | None:

@@ -43,6 +43,17 @@ class Batch:
     level: Tensor
     condition: Condition
 
+    @property
+    def noisy(self) -> Tensor:
+        """The clips at their noise levels, (B, C, F, H, W)."""
+        t = self.level.view(-1, 1, 1, 1, 1)
+        return (1 - t) * self.latents + t * self.noise
+
+    @property
+    def velocity(self) -> Tensor:
+        """What a network is to predict of them: the way from clip to noise."""
+        return self.noise - self.latents
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
         """Return the batch where and as a network computes; what is mixed with latents stays float32."""
         moved = {name: getattr(self, name).to(device) for name in ("latents", "noise", "level")}

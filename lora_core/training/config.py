@@ -18,6 +18,7 @@ from .presets import preset_values
 from .settings.adapter import AdapterSettings
 from .settings.clips import ClipSettings
 from .settings.learning import LearningSettings
+from .settings.length import LengthSettings
 from .settings.model import ModelSettings
 from .settings.noise import NoiseSettings
 from .settings.watching import WatchingSettings
@@ -34,6 +35,7 @@ GROUPS: Mapping[str, type] = {
     "clips": ClipSettings,
     "adapter": AdapterSettings,
     "noise": NoiseSettings,
+    "length": LengthSettings,
     "learning": LearningSettings,
     "watching": WatchingSettings,
 }
@@ -58,6 +60,7 @@ class TrainConfig:
     clips: ClipSettings = field(default_factory=ClipSettings)
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
+    length: LengthSettings = field(default_factory=LengthSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
     watching: WatchingSettings = field(default_factory=WatchingSettings)
 

@@ -16,26 +16,28 @@ from ..atomic import write_text
 from ..checkpoints.hashes import file_sha256, hashes_of
 from ..deltas import Delta
 from ..experts import Expert
+from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
 from ..families.registry import family_of, spec_of_module
 from ..files.extract import extract_lora
 from ..files.purpose import Purpose
+from ..files.trained_length import TrainedLength
 from ..progress import Progress
 from .assembly import boundary_of, levels_of
 from .clips.cached import ClipCache
+from .clips.windows import frames_wanted
 from .config import TrainConfig
 from .facts import ExpertFacts, RunFacts
 from .learner import Learner
 from .network.trainee import Trainee
 from .network.whole import own_name
 from .output import write_pair, write_weights
-from .settings.adapter import AdapterSettings
 from .validation import History
 
 #: The purposes that files tell, by the preset that was trained with.
 _PURPOSES: Mapping[str, Purpose] = {name: name for name in ("style", "character", "motion", "speed")}
 #: The same by what is learnt, for those objectives that have one purpose.
-_OBJECTIVES: Mapping[str, Purpose] = {"speed": "speed", "reward": "quality"}
+_OBJECTIVES: Mapping[str, Purpose] = {"speed": "speed", "reward": "quality", "extend-length": "length"}
 #: The expert's name -> the piece of the model that its weights were read from.
 _PIECES: Mapping[Expert, str] = {"high_noise": "high", "low_noise": "low"}
 
@@ -79,15 +81,19 @@ def facts_of(
         size=(columns * stride[2], rows * stride[1]),
         captions={caption: captions.count(caption) for caption in dict.fromkeys(captions)},
         data_digest=cache.digest,
-        extra=_extra(config.adapter),
+        extra=_extra(config, model.spec),
         config_hash=hashlib.sha256(config.to_toml().encode()).hexdigest(),
     )
 
 
-def _extra(adapter: AdapterSettings) -> dict[str, str]:
-    """Return what else the files tell of where they were trained: not on the network that they act on."""
+def _extra(config: TrainConfig, spec: ModelSpec) -> dict[str, str]:
+    """Return what else the files tell of how they were trained: at which lengths, on what other network."""
+    adapter, told = config.adapter, {}
+    if config.noise.objective == "extend-length":
+        frames = config.length.base_frames or spec.default_clip.num_frames, frames_wanted(config.clips, spec)
+        told = TrainedLength(*frames, config.length.radial_decay, config.length.dense_blocks).to_metadata()
     corrected = {"corrected_from": adapter.base} if adapter.correct_for else {}
-    return corrected | ({"prune_width": f"{adapter.prune_width:g}"} if adapter.prune_width else {})
+    return told | corrected | ({"prune_width": f"{adapter.prune_width:g}"} if adapter.prune_width else {})
 
 
 def adapters_of(learners: Mapping[Expert, Learner]) -> dict[Expert, Mapping[str, Delta]]:

@@ -30,6 +30,7 @@ from .config import TrainConfig
 from .environment import write_environment
 from .in_training import judged_model
 from .learner import Learner
+from .lengths import check_clips
 from .listener import Listener
 from .log import RunLog
 from .loop import Hooks, Loop
@@ -132,6 +133,7 @@ def train(
             if not cache.trained:
                 raise TrainingError(cache.folder, "no clip is left to train on", remedy="Add clips, or lower held_out")
             _check_network(config, model)  # what cannot work is said before anything is written
+            check_clips(config, model.spec, cache)
         plans = () if resume else job.plans(config)
         held.enter_context(_claimed(job, config, on_begin, resume=resume))
         if resume and (done := read_record(folder.record)) is not None:

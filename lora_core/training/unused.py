@@ -55,7 +55,7 @@ RULES: tuple[UnusedRule, ...] = (
     UnusedRule(
         ("student_steps", "teacher_steps", "teacher_cfg", "num_trajectories"),
         lambda c: c.noise.objective in FROM_RUNS,
-        "with objective = flow",
+        "with an objective that learns from the clips themselves",
         "set objective = speed",
     ),
     UnusedRule(
@@ -65,8 +65,14 @@ RULES: tuple[UnusedRule, ...] = (
         "set objective = reward",
     ),
     UnusedRule(
+        ("base_frames", "base_weight", "progressive", "radial_decay", "dense_blocks", "consistency"),
+        lambda c: c.noise.objective == "extend-length",
+        "without objective = extend-length",
+        "set objective = extend-length",
+    ),
+    UnusedRule(
         ("timesteps", "timestep_scale", "caption_dropout"),
-        lambda c: c.noise.objective == "flow",
+        lambda c: c.noise.objective not in FROM_RUNS,
         "with an objective whose noise levels are the student's own",
         "set objective = flow",
     ),

@@ -20,21 +20,23 @@ def pocket() -> WanModel:
     return open_wan("pocket")
 
 
-def neon_clips(folder: Path, num_clips: int = 6, num_held_out: int = 2, **words: str | bool) -> ClipCache:
+def neon_clips(
+    folder: Path, num_clips: int = 6, num_held_out: int = 2, num_frames: int = 17, **words: str | bool
+) -> ClipCache:
     """Draw and encode clips in the neon style, which the base does not know."""
     folder.mkdir(parents=True, exist_ok=True)
     model, rng = pocket(), np.random.default_rng(0)
     scenes = [world.random_scene(rng, **(words or {"neon": True})) for _ in range(num_clips)]
     clips = []
     for number, scene in enumerate(scenes):
-        frames = torch.from_numpy(world.draw(scene)).permute(3, 0, 1, 2)[None]
+        frames = torch.from_numpy(world.draw(scene, num_frames)).permute(3, 0, 1, 2)[None]
         latents = model.normalise(model.vae_encode(frames))[0]
         save_file({"latents": latents.contiguous()}, folder / f"{number}.safetensors")
         text = _write_text(model, world.caption(scene), folder / f"text_{number}.safetensors")
         shape: tuple[int, int, int, int] = tuple(latents.shape)  # type: ignore[assignment]
         name, held_out = f"clip_{number}", number >= num_clips - num_held_out
         file = folder / f"{number}.safetensors"
-        clips.append(CachedClip(name, name, file, (text,), (world.caption(scene),), shape, 17, held_out))
+        clips.append(CachedClip(name, name, file, (text,), (world.caption(scene),), shape, num_frames, held_out))
     empty = _write_text(model, "", folder / "text_empty.safetensors")
     return ClipCache(folder, tuple(clips), empty, f"neon {num_clips} {num_held_out}")
 

@@ -88,7 +88,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "rank: would do nothing with method = full. Leave it out, or set method = lora.",
     ),
     ({"base": "int8"}, "base: would do nothing without method = qlora. Leave it out, or set method = qlora."),
-    ({"teacher_cfg": 4.0}, "teacher_cfg: would do nothing with objective = flow."),
+    ({"teacher_cfg": 4.0}, "teacher_cfg: would do nothing with an objective that learns from the clips themselves."),
     (
         {"preview_prompts": ["a"]},
         "preview_prompts: would do nothing without previews. Leave it out, or set preview_every",

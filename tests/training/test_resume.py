@@ -38,6 +38,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon"},
     "muon and adamw": {"optimizer": "muon", "method": "full"},
     "cosine, three steps high to one low": {"lr_schedule": "cosine", "warmup": 2, "high_share": 0.75},
+    "longer, growing": {"objective": "extend-length", "num_frames": 17, "base_frames": 5, "progressive": 3}
+    | {"dense_blocks": 1, "consistency": 0.1},
     "speed": {"objective": "speed", "num_trajectories": 2, "teacher_steps": 6},
 }
 

@@ -16,8 +16,5 @@ from .objective import Call
 
 def flow(call: Call, batch: Batch) -> Iterator[Tensor]:
     """Yield the loss of a batch; frames that the model is given as they are have no part in it."""
-    t = batch.level.view(-1, 1, 1, 1, 1)
-    x = (1 - t) * batch.latents + t * batch.noise
-    error = call(x, batch.level, batch.condition) - (batch.noise - batch.latents)
-    known = batch.condition.known_frames
-    yield error[:, :, 0 if known is None else known.shape[2] :].square().mean()
+    error = call(batch.noisy, batch.level, batch.condition) - batch.velocity
+    yield error[:, :, batch.condition.num_known :].square().mean()

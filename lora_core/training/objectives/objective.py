@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...families.condition import Condition
 
 
 class Call(Protocol):
     """One evaluation of the network that learns."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, which several processes may have wrapped."""
 
     def __call__(self, x: Tensor, level: Tensor, condition: Condition) -> Tensor:
         """Return the velocity (B, C, F, H, W) in float32 at noisy latents x and levels (B,)."""

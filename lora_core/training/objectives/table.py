@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...families.opened import OpenedModel
-from ..settings.noise import NoiseSettings, ObjectiveName
+from ..config import TrainConfig
+from ..settings.noise import ObjectiveName
+from .extend_length import make_extend_length
 from .flow import flow
 from .objective import Objective
 from .reward import make_reward
 from .speed import speed
 
-OBJECTIVES: Mapping[ObjectiveName, Callable[[NoiseSettings, OpenedModel], Objective]] = {
-    "flow": lambda noise, model: flow,
-    "speed": lambda noise, model: speed,
-    "reward": make_reward,
+OBJECTIVES: Mapping[ObjectiveName, Callable[[TrainConfig, OpenedModel], Objective]] = {
+    "flow": lambda config, model: flow,
+    "speed": lambda config, model: speed,
+    "reward": lambda config, model: make_reward(config.noise, model),
+    "extend-length": make_extend_length,
 }

@@ -9,8 +9,8 @@ from ...checks import finite_number, known, whole_number
 from ...errors import TrainingError
 from ...wording import said
 
-ObjectiveName = Literal["flow", "speed", "reward"]
-OBJECTIVES: tuple[ObjectiveName, ...] = ("flow", "speed", "reward")
+ObjectiveName = Literal["flow", "speed", "reward", "extend-length"]
+OBJECTIVES: tuple[ObjectiveName, ...] = ("flow", "speed", "reward", "extend-length")
 #: Those that learn from recorded runs of the model itself.
 FROM_RUNS: tuple[ObjectiveName, ...] = ("speed", "reward")
 Distribution = Literal["logit_normal", "uniform"]
@@ -23,7 +23,8 @@ class NoiseSettings:
 
     Attributes:
         objective: `flow` predicts the velocity of the clips; `speed` lets a few steps without guidance land where the
-            model's many guided steps land; `reward` lets the last steps end where a judge likes the video better.
+            model's many guided steps land; `reward` lets the last steps end where a judge likes the video better;
+            `extend-length` is `flow` at a longer length than the model knows, and at that (`LengthSettings`).
         timesteps: how t is distributed before the shift.
         timestep_scale: the deviation of the logit-normal distribution.
         shift: t = shift u / (1 + (shift - 1) u); 0 for the model's own.
