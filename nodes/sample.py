@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_core import PlanError, RunSettings
+from ..lora_core.plan.length import length_notes
 from ..lora_core.plan.plan import WIDTH
 from ..lora_core.plan.report import SAID_BY_ROWS
 from ..lora_core.wording import Said, joined, said, wrapped
@@ -114,8 +115,11 @@ class Sampler6Step(Node):
 
 def _summary(model: WanModelHandle, settings: RunSettings, request: Request) -> Said:
     """Say what was sampled, and where that is not what was planned."""
-    radial = [] if request.radial is None else [wrapped(note, WIDTH) for note in request.radial.notes()]
-    return joined("\n", [request.plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings), *radial])
+    notes = [] if request.radial is None else list(request.radial.notes())
+    num_frames = (request.latent["samples"].shape[2] - 1) * model.spec.vae_stride[0] + 1
+    notes += length_notes(model.loaded, num_frames, is_radial=request.radial is not None)
+    told = [wrapped(note, WIDTH) for note in notes]
+    return joined("\n", [request.plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings), *told])
 
 
 def _check_part(start_at_step: int | None, end_at_step: int | None) -> None:

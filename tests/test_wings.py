@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "training": {"attention", "checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "engine": {"attention", "checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
-    "pocket": {"families", "files", "media", "plan", "sampling", "stack", "training"},
+    "pocket": {"attention", "families", "files", "media", "plan", "sampling", "stack", "training"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
     "lengths": {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),

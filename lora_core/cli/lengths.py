@@ -11,9 +11,9 @@ from ..errors import RequestError
 from ..stack.stack import LoraStack
 from .console import console
 from .ending import asked_to_end
-from .radial_option import parse_size
 from .lora_option import LORA_FORM, complete_lora
 from .options import ModelOptions, StackOptions, TextValue, model_options, parse_cfg, partial_option, stack_options
+from .radial_option import parse_size
 from .verb import Verb
 
 _PATH = click.Path(path_type=Path)

@@ -28,6 +28,7 @@ from ..families.family import Texts
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
 from ..media.video import save_video
+from ..plan.length import length_notes
 from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
 from ..plan.steering import steered
@@ -129,6 +130,7 @@ def generate(
     with model.lock:
         latents, frames = _run(model, request, clip, plan, guide, controller, watch, callback)
     notes = prompt_notes(model, request, loaded, plan) + guide_notes(model, clip, plan, request, guide)
+    notes += length_notes(loaded, clip.num_frames, is_radial=controller is not None)
     notes += () if controller is None else controller.notes()
     record = make_record(
         model,

@@ -18,6 +18,7 @@ from ..families.base import ModelSpec
 from ..wording import Said, expert_named, joined, said
 from .account import Account
 from .read import MAX_EAGER_BYTES, assembled, weights_of, with_values
+from .trained_length import trained_length
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class LoraReport:
             (said("rank           "), _counts(self.ranks)),
             (said("alpha / rank   "), _counts({round(scale, 6): count for scale, count in self.scales.items()})),
             (said("dtype          "), _counts(self.dtypes)),
+            (said("length         "), self._length()),
             (said("trigger words  "), ", ".join(self.trigger_words)),
             *((said("note           "), note) for note in self.notes),
             *((said("refused        "), fault) for fault in self.faults),
@@ -82,6 +84,19 @@ class LoraReport:
             return said("not told")
         named = said("both") if self.expert == "both" else expert_named(self.expert)
         return joined("", [named, " (", self.expert_source, ")"])
+
+    def _length(self) -> str:
+        told = trained_length(self.metadata)
+        if told is None:
+            return ""
+        return said(
+            "trained for {long} frames of a model of {base}, with radial attention (decay {decay}, {blocks} dense "
+            "blocks); use it so",
+            long=told.num_frames,
+            base=told.base_frames,
+            decay=f"{told.decay:g}",
+            blocks=told.dense_blocks,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""

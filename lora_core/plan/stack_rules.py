@@ -13,6 +13,7 @@ from ..wording import expert_named, joined, said
 from .advice import Advice
 from .case import Case
 from .expert_rules import EXPERT_RULES
+from .length import length_of
 from .route import RoutedLora
 
 #: What a LoRA is for, as it stands in a sentence.
@@ -203,6 +204,16 @@ def _left_out(case: Case) -> Iterator[Advice]:
                     yield Advice(lora.name, "left-out", text, str(weights.path or weights.name))
 
 
+def _for_length(case: Case) -> Iterator[Advice]:
+    for lora in case.loaded.loras:
+        if (told := length_of(lora)) is not None and case.of(lora):
+            text = said(
+                "made for clips of {long} frames, with radial attention. Set that length, and add radial attention",
+                long=told.num_frames,
+            )
+            yield Advice(lora.name, "for-length", text, "the file's metadata", "note")
+
+
 def _file_notes(case: Case) -> Iterator[Advice]:
     for lora in case.loaded.loras:
         for weights in lora.files:
@@ -221,5 +232,6 @@ STACK_RULES: tuple[Callable[[Case], Iterator[Advice]], ...] = (
     _filter,
     _absent_targets,
     _left_out,
+    _for_length,
     _file_notes,
 )

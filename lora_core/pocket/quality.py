@@ -1,6 +1,6 @@
 """The quality table of the pocket world: how often clips show what was asked, for prompts and seeds not trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from ..families.opened import OpenedModel
 from ..plan.settings import RunSettings
 from ..stack.stack import LoraStack
 from . import world
+from .long import read_to_the_end
 from .measure import Reading, read_clip
 from .samples import Sampler
 from .scenes import held_out_scenes
 
-SPEED, QUALITY = "speed_6steps", "sharp_quality"
+SPEED, QUALITY, LONGER = "speed_6steps", "sharp_quality", "longer"
 ASKED: Mapping[str, Mapping[str, str]] = {
     "neon_style": {},
     "zibbo_character": {"shape": world.CHARACTER},
@@ -36,6 +37,7 @@ class QualityConfig:
     num_lora_clips: int = 32
     num_vae_clips: int = 24
     strengths: tuple[float, ...] = (0.0, 0.5, 1.0)
+    lengths: tuple[int, ...] = (33, 65)
     seed: int = 5000
 
 
@@ -94,6 +96,7 @@ def measure_quality(
         *table.quality_rows(),
         *table.kind_rows(),
         *table.stack_rows(),
+        *table.length_rows(),
     )
     pictures = _Table(Sampler(picture, config.seed), loras, config).picture_rows()
     return Report((*rows, *pictures), reconstruction_psnr_db(base, config.num_vae_clips), config)
@@ -107,6 +110,13 @@ class _Table:
     loras: Mapping[str, Path]
     config: QualityConfig
 
+    def stack(self, strengths: Mapping[str, float]) -> LoraStack:
+        """Return LoRAs at some strengths."""
+        stack = LoraStack()
+        for lora, strength in strengths.items():
+            stack = stack.add(self.loras[lora], strength, name=lora)
+        return stack
+
     def row(
         self,
         name: str,
@@ -116,10 +126,7 @@ class _Table:
         strengths: Mapping[str, float] | None = None,
     ) -> Row:
         """Make clips of scenes' captions, with LoRAs at some strengths, and measure them."""
-        stack = LoraStack()
-        for lora, strength in (strengths or {}).items():
-            stack = stack.add(self.loras[lora], strength, name=lora)
-        clips = self.sampler.clips(scenes, RunSettings(num_steps=num_steps, cfg=cfg), stack)
+        clips = self.sampler.clips(scenes, RunSettings(num_steps=num_steps, cfg=cfg), self.stack(strengths or {}))
         return measured_row(name, clips, scenes, num_steps, cfg, next(iter((strengths or {}).values()), None))
 
     def base_rows(self) -> list[Row]:
@@ -156,6 +163,32 @@ class _Table:
             rows.append(self.row(label, scenes, self.config.fast_steps[0], 1.0, dict.fromkeys(names, 1.0)))
         return rows
 
+    def length_rows(self) -> list[Row]:
+        """Return what clips longer than the pocket's own show to their end, and what the LoRA for it makes of that."""
+        rows = []
+        for num_frames in (world.NUM_FRAMES, *self.config.lengths):
+            for is_fast in (True, False):
+                rows.append(self.long_row(f"{num_frames} frames", num_frames, is_fast=is_fast))
+                if num_frames > world.NUM_FRAMES:
+                    name = f"{num_frames} frames, longer"
+                    rows.append(self.long_row(name, num_frames, is_fast=is_fast, strength=1.0))
+                    rows.append(
+                        self.long_row(f"{name}, radial", num_frames, is_fast=is_fast, strength=1.0, is_radial=True)
+                    )
+        return rows
+
+    def long_row(
+        self, name: str, num_frames: int, *, is_fast: bool, strength: float | None = None, is_radial: bool = False
+    ) -> Row:
+        """Make clips of a length, in a few steps with the speed LoRA or in the usual ones, and read them to their end."""
+        scenes = held_out_scenes(self.config.num_lora_clips)
+        steps, cfg = (self.config.fast_steps[0], 1.0) if is_fast else (self.config.base_steps, self.config.cfg)
+        strengths = {SPEED: 1.0 if is_fast else None, LONGER: strength}
+        stack = self.stack({lora: given for lora, given in strengths.items() if given is not None})
+        settings = RunSettings(num_steps=steps, cfg=cfg)
+        clips = self.sampler.clips(scenes, settings, stack, num_frames=num_frames, is_radial=is_radial)
+        return measured_row(name, clips, scenes, steps, cfg, strength, read=read_to_the_end)
+
     def picture_rows(self) -> list[Row]:
         scenes = held_out_scenes(self.config.num_clips)
         rows = [self.row("from a picture", scenes, self.config.base_steps, self.config.cfg)]
@@ -163,10 +196,17 @@ class _Table:
 
 
 def measured_row(
-    name: str, clips: np.ndarray, scenes: Sequence[world.Scene], num_steps: int, cfg: float, strength: float | None
+    name: str,
+    clips: np.ndarray,
+    scenes: Sequence[world.Scene],
+    num_steps: int,
+    cfg: float,
+    strength: float | None,
+    *,
+    read: Callable[[np.ndarray], Reading] = read_clip,
 ) -> Row:
     """Measure clips (B, T, 64, 64, 3) in [-1, 1] against the scenes whose captions they were made from."""
-    readings = [read_clip(clip) for clip in clips]
+    readings = [read(clip) for clip in clips]
     first = [psnr_db(clip[:1], world.draw(scene, 1)) for clip, scene in zip(clips, scenes, strict=True)]
 
     def share(what: str) -> float:

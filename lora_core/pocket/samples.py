@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..attention.controller import make_controller
+from ..attention.settings import usual_radial
 from ..experts import EXPERTS
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
@@ -38,14 +40,28 @@ class Sampler:
         for expert in EXPERTS:
             family_of(self.model.spec).fold_padding(self.model.expert(expert))
 
-    def clips(self, scenes: Sequence[world.Scene], settings: RunSettings, stack: LoraStack | None = None) -> np.ndarray:
+    def clips(
+        self,
+        scenes: Sequence[world.Scene],
+        settings: RunSettings,
+        stack: LoraStack | None = None,
+        *,
+        num_frames: int = world.NUM_FRAMES,
+        is_radial: bool = False,
+    ) -> np.ndarray:
         """Make a clip of each scene's caption; an image model is given the scene's first frame."""
-        plan = make_plan(load_stack(stack or LoraStack(), self.model.spec), self.model.spec, settings)
-        noise = draw_noise((len(scenes), *LATENT_SHAPE), self.seed)
+        spec, (channels, _, *size) = self.model.spec, LATENT_SHAPE
+        plan = make_plan(load_stack(stack or LoraStack(), spec), spec, settings)
+        length = (num_frames - 1) // spec.vae_stride[0] + 1
+        noise = draw_noise((len(scenes), channels, length, *size), self.seed)
         clips = []
         for start in range(0, len(scenes), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
-            latents = sample(self.model, plan, noise[part], self._told(scenes[part]))
+            few = noise[part]
+            radial = None
+            if is_radial:
+                radial = make_controller(spec, few.shape, plan.num_steps, usual_radial(spec, length))
+            latents = sample(self.model, plan, few, self._told(scenes[part]), radial=radial)
             clips += [self.model.vae_decode(few) for few in latents.split(8)]
         return torch.cat(clips).clamp(-1.0, 1.0).permute(0, 2, 3, 4, 1).float().numpy()
 
