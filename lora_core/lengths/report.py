@@ -114,5 +114,7 @@ def _machine(data: Data) -> Iterator[str]:
     yield ""
     yield f"- {machine['processor']}, {counted(machine['num_cores_allowed'], 'core')}, {threads}; {devices}"
     yield f"- Python {environment['python']}, {packages}"
+    if data.get("host"):
+        yield f"- ComfyUI {data['host']}, where it says so"
     yield f"- written {data['written']}; the numbers in full are in the .json beside this file"
     yield ""
