@@ -180,7 +180,7 @@ class _Table:
     def long_row(
         self, name: str, num_frames: int, *, is_fast: bool, strength: float | None = None, is_radial: bool = False
     ) -> Row:
-        """Make clips of a length, in a few steps with the speed LoRA or in the usual ones, and read them to their end."""
+        """Make clips of a length, fast with the speed LoRA or in the usual steps, and read them to their end."""
         scenes = held_out_scenes(self.config.num_lora_clips)
         steps, cfg = (self.config.fast_steps[0], 1.0) if is_fast else (self.config.base_steps, self.config.cfg)
         strengths = {SPEED: 1.0 if is_fast else None, LONGER: strength}
