@@ -24,6 +24,7 @@ _ORDER = (
     "blend-two-styles",
     "scenes",
     "take-apart-for-ksampler",
+    "longer-video",
     "train-lora-from-clips",
 )
 _WORKFLOWS = _PACK / "workflows"

@@ -23,6 +23,7 @@ POCKET = (
     "scenes",
     "take-apart-for-ksampler",
     "pocket-i2v-6-step",
+    "longer-video",
     "train-lora-from-clips",
 )
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
@@ -113,7 +114,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_nine_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_ten_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 

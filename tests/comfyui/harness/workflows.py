@@ -18,6 +18,7 @@ SHIPPED_NAMES = {
     "scenes",
     "take-apart-for-ksampler",
     "pocket-i2v-6-step",
+    "longer-video",
     "train-lora-from-clips",
 }
 SHIPPED = sorted((PROJECT / "workflows").glob("*.json"))
