@@ -11,7 +11,7 @@ from ..checks import known_keys, typed
 from ..errors import TrainingError
 from ..families.registry import FAMILIES
 from ..training.config import TrainConfig, all_keys, make_config, parse_settings, read_toml, with_whole_paths
-from ..training.presets import preset_values
+from ..training.presets import usual_values
 from ..training.settings.adapter import Method
 from ..training.settings.learning import LearningSettings
 from .measures import HELD_OUT, SCORES
@@ -120,7 +120,7 @@ class CompareConfig:
 
     @property
     def _usual_rate(self) -> float:
-        preset = preset_values(self.common.get("preset", ""), self._model)
+        preset = usual_values(self.common.get("preset", ""), self._model)
         return float(preset.get("lr", LearningSettings.lr))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..training.settings.noise import FROM_RUNS
 from . import world
 
 #: The size of the pocket's clips.
@@ -124,7 +125,15 @@ LORAS: tuple[Training, ...] = (
         "base",
         "longer",
         {**_LORA, "objective": "extend-length", "num_frames": 65, "dense_blocks": 2, "rank": 16, "alpha": 16.0}
-        | {"batch_size": 8, "lr": 8e-3, "high_share": 0.35, "steps": 1200, "validate_every": 0, "seed": 50},
+        | {
+            "targets": ["linear"],
+            "batch_size": 8,
+            "lr": 8e-3,
+            "high_share": 0.35,
+            "steps": 1200,
+            "validate_every": 0,
+            "seed": 50,
+        },
     ),
     Training(
         "sharp_quality",
@@ -167,6 +176,6 @@ def quick(training: Training) -> Training:
     few = {"steps": 3, "batch_size": 2, "warmup": 0}
     if training.keys.get("experts", "both") == "both":
         few["switch_every"] = 1
-    if "objective" in training.keys:
+    if training.keys.get("objective") in FROM_RUNS:
         few |= {"teacher_steps": 6, "num_trajectories": 2}
     return replace(training, keys={**training.keys, **few})

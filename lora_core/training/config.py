@@ -14,7 +14,7 @@ from ..checks import first_line, known_keys, typed
 from ..errors import TrainingError
 from ..families.registry import FAMILIES
 from ..wording import said
-from .presets import preset_values
+from .presets import usual_values
 from .settings.adapter import AdapterSettings
 from .settings.clips import ClipSettings
 from .settings.learning import LearningSettings
@@ -111,7 +111,8 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
         if not values.get(key):
             raise TrainingError(where, said("no {key}", key=key), expected=f"{key} = …", remedy="Add it")
     values = with_whole_paths(values, Path())
-    usual = preset_values(values.get("preset", ""), str(values.get("model", ModelSettings.model)))
+    model = str(values.get("model", ModelSettings.model))
+    usual = usual_values(values.get("preset", ""), model, values.get("objective", ""))
     merged = usual | values
     grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for key, value in merged.items():

@@ -15,6 +15,11 @@ from ..families.registry import FAMILIES
 
 _COMMON: dict[str, Any] = {"accumulation": 4, "warmup": 20, "lr_schedule": "constant", "checkpointing": True}
 
+#: What an objective is usually trained with, where neither a preset nor single keys say otherwise.
+BY_OBJECTIVE: Mapping[str, Mapping[str, Any]] = {
+    "extend-length": {"rank": 128, "alpha": 128.0, "targets": ("attention",)},  # arXiv 2506.19852, appendix B
+}
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "style": {**_COMMON, "rank": 32, "lr": 2e-4, "steps": 4000, "caption_dropout": 0.1},
     "character": {**_COMMON, "rank": 32, "lr": 1e-4, "steps": 3000},
@@ -53,10 +58,10 @@ EMBEDDED_PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def preset_values(name: str, model: str) -> dict[str, Any]:
-    """Return the keys that a preset sets for a model; none without a preset."""
-    if not name:
-        return {}
+def usual_values(preset: str, model: str, objective: str = "") -> dict[str, Any]:
+    """Return the keys that a preset sets for a model, or without one those that an objective does."""
+    if not preset:
+        return dict(BY_OBJECTIVE.get(objective, {}))
     is_embedded = any(model in family.embedded for family in FAMILIES)
     table = EMBEDDED_PRESETS if is_embedded else PRESETS
-    return dict(table[known(name, table, "preset", TrainingError)])
+    return dict(table[known(preset, table, "preset", TrainingError)])

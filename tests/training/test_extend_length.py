@@ -199,3 +199,9 @@ def test_what_cannot_be_learnt_is_said_before_a_network_runs(
     assert isinstance(error.value, TrainingError)
     assert str(error.value).startswith(said)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_published_adapter_is_the_usual_one_and_gives_way_to_what_is_asked_for() -> None:
+    usual = make_config({"clips": "x", "name": "n", "objective": "extend-length", "num_frames": 161}).adapter
+    assert (usual.rank, usual.alpha, usual.targets) == (128, 128.0, ("attention",))
+    assert config(rank=8).adapter.rank == 8
