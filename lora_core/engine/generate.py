@@ -101,9 +101,9 @@ def generate(
         stack: the LoRAs, none by default; loaded for this model unless they are.
         allow_partial: let files through in which some tensors match nothing, of a stack that is not loaded yet.
         download: fetch its repositories on Hugging Face that the local cache lacks.
+        guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         radial: let self-attention leave out pairs of tokens that lie far apart in time, by these settings or the usual
             ones with these wishes; None for dense attention.
-        guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
     """
@@ -114,24 +114,21 @@ def generate(
         own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
         guide = replace(guide, stack=own)
         plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
-    if isinstance(radial, RadialWishes):
-        radial = radial.settings(model.spec, clip.latent_shape[2])
-    controller = None if radial is None else make_controller(model.spec, clip.latent_shape, plan.num_steps, radial)
-    if controller is not None:
-        choose_executor(controller.settings.executor, model.device)
+    controller = None if radial is None else _controller(model, clip, plan, radial)
     _check_latents_act(request, plan)
-    model.require(text=True, vae=True, picture=clip.first is not None)
-    if guide is not None and guide.takes_pictures and clip.first is not None:
-        guide.model.require(vae=True, picture=True)
+    _require_pieces(model, guide, clip)
     watch = _Stopwatch(on_phase)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes = hashes_of(model.files)
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
         latents, frames = _run(model, request, clip, plan, guide, controller, watch, callback)
-    notes = prompt_notes(model, request, loaded, plan) + guide_notes(model, clip, plan, request, guide)
-    notes += length_notes(loaded, clip.num_frames, is_radial=controller is not None)
-    notes += () if controller is None else controller.notes()
+    notes = (
+        *prompt_notes(model, request, loaded, plan),
+        *guide_notes(model, clip, plan, request, guide),
+        *length_notes(loaded, clip.num_frames, is_radial=controller is not None),
+        *(() if controller is None else controller.notes()),
+    )
     record = make_record(
         model,
         request,
@@ -207,6 +204,23 @@ def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, **reading: b
     if (asked := next((name for name, wanted in reading.items() if wanted), None)) is not None:
         raise StackError(asked, "the stack is loaded already", remedy="Give it to load_stack")
     return stack
+
+
+def _controller(
+    model: OpenedModel, clip: Clip, plan: SamplingPlan, radial: RadialSettings | RadialWishes
+) -> RadialController:
+    """Return what radial attention is in this run, which the model's device can compute."""
+    if isinstance(radial, RadialWishes):
+        radial = radial.settings(model.spec, clip.latent_shape[2])
+    choose_executor(radial.executor, model.device)
+    return make_controller(model.spec, clip.latent_shape, plan.num_steps, radial)
+
+
+def _require_pieces(model: OpenedModel, guide: Guide | None, clip: Clip) -> None:
+    """Raise unless the models have all pieces that the clip takes."""
+    model.require(text=True, vae=True, picture=clip.first is not None)
+    if guide is not None and guide.takes_pictures and clip.first is not None:
+        guide.model.require(vae=True, picture=True)
 
 
 def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:

@@ -22,6 +22,7 @@ POCKET_LORAS: Mapping[str, tuple[Expert, ...]] = {
     "zibbo_character": EXPERTS,
     "orbit_motion": EXPERTS,
     "sharp_quality": ("low_noise",),
+    "longer": EXPERTS,
 }
 """The shipped LoRAs by name, and the experts that each has a file for."""
 
