@@ -37,11 +37,8 @@ def _other(told: TrainedLength, num_frames: int, is_radial: bool) -> Iterator[Sa
     lengths = {"frames": num_frames, "base": told.base_frames, "long": told.num_frames}
     if num_frames > FAR * told.num_frames:
         yield said("trained for {long} frames, it has never seen {frames}. Make a shorter clip", **lengths)
-    elif num_frames <= told.base_frames:
-        yield said(
-            "trained for {long} frames; {frames} the model can make without it. Turn it off for clips up to {base}",
-            **lengths,
-        )
+    elif num_frames < told.base_frames:
+        yield said("trained for {base} to {long} frames, and {frames} are fewer. Turn it off for such clips", **lengths)
     if not is_radial and num_frames > told.base_frames:
         yield said(
             "trained with radial attention (decay {decay}, {blocks} dense blocks), and this run is dense. "

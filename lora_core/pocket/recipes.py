@@ -124,16 +124,9 @@ LORAS: tuple[Training, ...] = (
         "longer",
         "base",
         "longer",
-        {**_LORA, "objective": "extend-length", "num_frames": 65, "dense_blocks": 2, "rank": 16, "alpha": 16.0}
-        | {
-            "targets": ["linear"],
-            "batch_size": 8,
-            "lr": 8e-3,
-            "high_share": 0.35,
-            "steps": 1200,
-            "validate_every": 0,
-            "seed": 50,
-        },
+        {**_LORA, "objective": "extend-length", "base_frames": 33, "num_frames": 65, "targets": ["attention"]}
+        | {"rank": 16, "alpha": 16.0, "batch_size": 8, "lr": 8e-3, "high_share": 0.35, "steps": 1100}
+        | {"validate_every": 0, "seed": 50},
     ),
     Training(
         "sharp_quality",

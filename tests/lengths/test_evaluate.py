@@ -77,7 +77,7 @@ def test_the_report_has_a_table_for_each_length_the_pictures_and_the_hashes_of_b
         assert f"](images/lengths-{name}.png)" in text
         assert (evaluated.folder.path / "images" / f"lengths-{name}.png").stat().st_size > 1000
     (row,) = evaluated.data["asked"]["lora"]
-    assert "radial attention: it hardly pays below about 9 latent frames" in text
+    assert "radial attention: it will not pay here" in text
     assert f"`{row['sha256'][:12]}` `{row['low_noise_sha256'][:12]}`" in text
     assert json.loads(evaluated.folder.report.with_suffix(".json").read_text()) == evaluated.data
 

@@ -41,7 +41,7 @@ DENSE = (
     "warning: far: trained with radial attention (decay 1, 2 dense blocks), and this run is dense. "
     "Add radial attention if the clip suffers"
 )
-SHORT = "warning: far: trained for 33 frames; 17 the model can make without it. Turn it off for clips up to 17"
+SHORT = "warning: far: trained for 17 to 33 frames, and 13 are fewer. Turn it off for such clips"
 LONG = "warning: far: trained for 33 frames, it has never seen 65. Make a shorter clip"
 
 
@@ -53,8 +53,8 @@ LONG = "warning: far: trained for 33 frames, it has never seen 65. Make a shorte
         (41, True, []),
         (65, True, [LONG]),
         (65, False, [LONG, DENSE]),
-        (17, False, [SHORT]),
-        (17, True, [SHORT]),
+        (13, False, [SHORT]),
+        (17, False, []),
     ],
 )
 def test_another_length_and_another_attention_are_told(
@@ -88,10 +88,12 @@ def test_a_run_at_another_length_says_so_and_a_fitting_one_does_not(file: Path) 
     model, stack = open_wan("pocket"), LoraStack().add(file, name="far")
 
     def warned(num_frames: int, radial: RadialSettings | None) -> list[str]:
-        request = GenerationRequest("a red circle moves up", num_frames=num_frames, num_steps=4, cfg=1.0)
+        request = GenerationRequest(
+            "a red circle moves up", num_frames=num_frames, height=32, width=32, num_steps=4, cfg=1.0
+        )
         video = generate(model, request, stack, radial=radial)
         return [note for note in video.notes if note.startswith("warning: far")]
 
-    assert warned(9, None) == [SHORT.replace("17 the", "9 the")]
+    assert warned(9, None) == [SHORT.replace("13 are", "9 are")]
     assert warned(33, None) == [DENSE]
     assert warned(33, RadialSettings()) == []
