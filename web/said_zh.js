@@ -1324,7 +1324,7 @@ export const CHINESE_SAID = {
   "trained for {long} frames, it has never seen {frames}. Make a shorter clip": "按 {long} 帧训练，从未见过 {frames} 帧。请生成更短的视频",
   "trained for {base} to {long} frames, and {frames} are fewer. Turn it off for such clips": "按 {base} 到 {long} 帧训练，{frames} 帧比这少。生成这样的视频时请关闭它",
   "trained with radial attention (decay {decay}, {blocks} dense blocks), and this run is dense. Add radial attention if the clip suffers": "训练时使用了径向注意力（decay {decay}，{blocks} 个稠密块），而本次采样是稠密的。若画面变差，请加上径向注意力",
-  "trained for {long} frames of a model of {base}, with radial attention (decay {decay}, {blocks} dense blocks); use it so": "为 {base} 帧的模型按 {long} 帧训练，使用径向注意力（decay {decay}，{blocks} 个稠密块）；请照此使用",
+  "trained at {base} and {long} frames, the longer with radial attention (decay {decay}, {blocks} dense blocks)": "按 {base} 帧和 {long} 帧训练，较长者使用径向注意力（decay {decay}，{blocks} 个稠密块）",
   "made for clips of {long} frames, with radial attention. Set that length, and add radial attention": "为 {long} 帧的视频并配合径向注意力制作。请设置该长度，并加上径向注意力",
   "length         ": "长度　　　 ",
   "{size} is no power of two": "{size} 不是 2 的幂",

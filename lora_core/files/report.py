@@ -90,8 +90,8 @@ class LoraReport:
         if told is None:
             return ""
         return said(
-            "trained for {long} frames of a model of {base}, with radial attention (decay {decay}, {blocks} dense "
-            "blocks); use it so",
+            "trained at {base} and {long} frames, the longer with radial attention (decay {decay}, "
+            "{blocks} dense blocks)",
             long=told.num_frames,
             base=told.base_frames,
             decay=f"{told.decay:g}",

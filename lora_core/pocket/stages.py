@@ -12,7 +12,6 @@ from ..experts import EXPERTS
 from ..families.wan.pocket import POCKET_LORAS
 from ..files.trained_length import TrainedLength
 from ..training.settings.length import LengthSettings
-from . import world
 from .bars import shown_progress
 from .clips import draw_clips, numbered
 from .export import ship_expert, ship_lora, write_text, write_vae
@@ -100,7 +99,9 @@ def lora_metadata(name: str, config: BuildConfig) -> dict[str, str]:
         "num_training_clips": str(shown.num_clips + shown.num_ordinary),
     }
     if (learnt := training.keys.get("num_frames")) is not None:
-        length = TrainedLength(world.NUM_FRAMES, learnt, LengthSettings.radial_decay, training.keys["dense_blocks"])
+        length = TrainedLength(
+            training.keys["base_frames"], learnt, LengthSettings.radial_decay, LengthSettings.dense_blocks
+        )
         metadata |= length.to_metadata()
     return metadata | ({"trigger_words": ", ".join(told.trigger_words)} if told.trigger_words else {})
 

@@ -80,7 +80,7 @@ def test_the_stack_is_told_what_it_was_made_for(file: Path) -> None:
 
 def test_inspect_tells_the_length(file: Path) -> None:
     said = str(inspect_lora(file).text())
-    told = "trained for 33 frames of a model of 17, with radial attention (decay 1, 2 dense blocks); use it so"
+    told = "trained at 17 and 33 frames, the longer with radial attention (decay 1, 2 dense blocks)"
     assert f"length         {told}" in said
 
 
