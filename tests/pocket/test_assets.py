@@ -48,6 +48,15 @@ def test_every_lora_shows_what_it_is_for() -> None:
     assert row("sharp_quality", 6, 1.0)["shape"] > row("base", 6)["shape"]
 
 
+def test_the_lora_for_the_length_keeps_what_short_clips_show_dense_and_radial() -> None:
+    for num_steps, usual in ((6, row("17 frames", 6)), (30, row("17 frames", 30))):
+        for num_frames, share in ((33, 0.9), (65, 0.8)):
+            assert row(f"{num_frames} frames", num_steps)["shape"] < share * usual["shape"]  # it is needed
+            for name in (f"{num_frames} frames, longer", f"{num_frames} frames, longer, radial"):
+                found = row(name, num_steps, 1.0)
+                assert all(found[what] >= share * usual[what] for what in ("colour", "shape", "motion"))
+
+
 def test_the_image_pair_keeps_its_picture_and_moves_as_asked() -> None:
     assert row("from a picture")["first_frame_psnr_db"] >= 25
     assert row("from a picture")["motion"] >= 0.9
