@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-lengths clean test-comfyui test-lowest prove-kills
+.PHONY: demo test check lint format types bench compare compare-lengths clean test-comfyui test-lowest prove-kills prove-resume
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -47,6 +47,10 @@ test-lowest:
 # Kill a training's writing hundreds of times; the suite does it some dozens of times.
 prove-kills: $(VENV)/.dev
 	KILLS=500 $(BIN)/python -m pytest tests/training/test_kill.py
+
+# A stop in the middle changes no bit, for every method, adapter and optimiser; the suite does it for half of them.
+prove-resume: $(VENV)/.dev
+	EVERY_METHOD=1 $(BIN)/python -m pytest tests/training/test_resume.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stack_overhead.py

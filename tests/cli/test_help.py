@@ -73,14 +73,19 @@ def test_every_verb_has_examples_each_on_lines_of_its_own() -> None:
             assert f"  {line}\n" in out
 
 
+@pytest.fixture(scope="module")
+def shipped_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `examples/` for all the examples here, so that its clips are encoded once."""
+    return shutil.copytree(Path(lora_core.__file__).parents[1] / "examples", tmp_path_factory.mktemp("x") / "examples")
+
+
 # The demo's example is run by test_demo.py, which looks at what it makes.
 @pytest.mark.parametrize("path", sorted(EXAMPLES.keys() - {("demo",)}), ids=" ".join)
 def test_the_examples_run_as_they_are_pasted(
-    path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: tuple[str, ...], shipped_examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if any("examples/" in example for example in EXAMPLES[path]):
-        shutil.copytree(Path(lora_core.__file__).parents[1] / "examples", tmp_path / "examples")
+    (tmp_path / "examples").symlink_to(shipped_examples, target_is_directory=True)
     for example in EXAMPLES[path]:
         program, *arguments = shlex.split(example.replace("\\\n", ""))
         ended = CliRunner().invoke(cli, arguments, catch_exceptions=False)
