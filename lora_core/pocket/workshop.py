@@ -40,7 +40,7 @@ def quick_config() -> BuildConfig:
         vae_again=replace(again(1), num_clips=4),
         clips={name: replace(shown, num_clips=3, num_ordinary=0) for name, shown in CLIPS.items()},
         trainings=tuple(quick(training) for training in TRAININGS),
-        quality=QualityConfig(base_steps=4, num_clips=2, num_lora_clips=2, num_vae_clips=2),
+        quality=QualityConfig(base_steps=4, num_clips=2, num_lora_clips=2, num_vae_clips=2, lengths=(33,)),
     )
 
 
