@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..attention.dense import DenseRule
 from ..attention.settings import RadialSettings, require_self_attention
+from ..checks import first_few
 from ..errors import TrainingError
 from ..families.base import ModelSpec
 from ..wording import said
 from .batches import Batch, BatchSource
 from .clips.cached import ClipCache
-from .clips.windows import frames_wanted
+from .clips.windows import frames_wanted, whole_count
 from .config import TrainConfig
 
 
@@ -40,8 +40,7 @@ def lengths_of(config: TrainConfig, spec: ModelSpec) -> Lengths:
     settings, stride = config.length, spec.vae_stride[0]
     long = frames_wanted(config.clips, spec)
     base = settings.base_frames or spec.default_clip.num_frames
-    if base % stride != 1:
-        below = (base - 1) // stride * stride + 1
+    if base != (below := whole_count(base, spec)):
         expected = said("{stride}k+1, such as {below} or {above}", stride=stride, below=below, above=below + stride)
         raise TrainingError("base_frames", f"{base}", expected=expected, remedy="Choose one of them")
     if base >= long:
@@ -73,12 +72,8 @@ def check_clips(config: TrainConfig, spec: ModelSpec, cache: ClipCache) -> None:
     if short:
         name, count = next(iter(short.items()))
         what = said("{count} frames are too few to learn {long} latent frames of", count=count, long=lengths.long)
-        remedy = said("Take out or replace {names}, or lower num_frames", names=_few(list(short)))
+        remedy = said("Take out or replace {names}, or lower num_frames", names=first_few(short, 8))
         raise TrainingError(name, what, remedy=remedy)
-
-
-def _few(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
 
 
 @dataclass(frozen=True)
