@@ -1,7 +1,7 @@
 """Run the tests that need a real ComfyUI: inside its own Python, and against its server and in a browser.
 
     python tests/comfyui/run.py                      both sets
-    python tests/comfyui/run.py host -k bridge       one set; what follows goes to pytest
+    python tests/comfyui/run.py host -k bridge       one set; what follows goes to pytest (-n 0: one file at a time)
 
 `make test-comfyui` does the first in the project's environment. A ComfyUI is found as harness/finding.py says; nothing
 is installed into it (harness/overlay.py) and none of its folders is written to.
@@ -18,6 +18,8 @@ from harness.finding import Host, NoHostError, find_host
 from harness.overlay import environment, with_requirements
 
 HERE = Path(__file__).absolute().parent
+#: Two files of tests at a time, each with a host of its own; a browser waits more than it computes.
+TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
 
 
 def main() -> int:
@@ -37,13 +39,13 @@ def main() -> int:
 
 def test_in_host(host: Host, arguments: list[str]) -> int:
     """Run tests/comfyui/host with ComfyUI's own Python."""
-    command = [with_requirements(host).python, "-m", "pytest", *arguments]
+    command = [with_requirements(host).python, "-m", "pytest", *TWO_AT_A_TIME, *arguments]
     return subprocess.call(command, cwd=HERE / "host", env=environment())
 
 
 def test_server(host: Host, arguments: list[str]) -> int:
     """Run tests/comfyui/server with this Python; the fixtures there start the host."""
-    return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=HERE / "server")
+    return subprocess.call([sys.executable, "-m", "pytest", *TWO_AT_A_TIME, *arguments], cwd=HERE / "server")
 
 
 SETS: dict[str, Callable[[Host, list[str]], int]] = {"host": test_in_host, "server": test_server}

@@ -307,6 +307,7 @@ def test_a_result_is_grey_while_the_graph_is_not_what_it_was_made_of(on_canvas: 
     expect(control(canvas, "LoRA 1 enabled")).to_have_attribute("aria-checked", "true")
     expect(report).to_have_count(1)
     expect(stale).to_have_count(0)
+    canvas.page.wait_for_function(IS_SETTLED, timeout=60_000)
     undo(canvas, "Control+y")
     expect(control(canvas, "LoRA 1 enabled")).to_have_attribute("aria-checked", "false")
     expect(stale).to_have_count(1)
