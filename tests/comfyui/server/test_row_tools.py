@@ -282,13 +282,15 @@ def test_sliders_write_the_targets_and_a_text_they_cannot_say_stays(on_canvas: C
     expect(button).to_be_focused()
 
 
-# The host's own nodes grow when their pictures are there; after an undo that would be a change, and end the redo.
+# The host's own nodes grow when their pictures are there; behind the last click that would be a change of its own.
 IS_SETTLED = """async () => {
   const { queue_running, queue_pending } = await (await fetch('/queue')).json()
   const sizes = () => JSON.stringify(app.graph.nodes.map(node => [...node.size]))
+  const videos = [...document.querySelectorAll('video')]
   const before = sizes()
-  await new Promise(done => setTimeout(done, 1000))
-  return queue_running.length + queue_pending.length === 0 && sizes() === before
+  await new Promise(done => setTimeout(done, 2500))
+  const isShown = videos.length && videos.every(video => video.readyState >= 2)
+  return queue_running.length + queue_pending.length === 0 && isShown && sizes() === before
 }"""
 
 
