@@ -10,3 +10,7 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Take note that `done` of `total` units of `what` are finished."""
+
+
+def unheard(done: int, total: int, what: str) -> None:
+    """Take no note of progress."""

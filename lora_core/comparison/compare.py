@@ -11,7 +11,7 @@ from typing import Any
 from ..atomic import write_text
 from ..checks import first_few, typed
 from ..errors import DatasetError, OutputError, TrainingError
-from ..progress import Progress
+from ..progress import Progress, unheard
 from ..training.config import differences, read_config
 from ..training.log import read_log
 from ..training.run_folder import FREE_KEYS
@@ -41,17 +41,13 @@ class Compared:
     is_over: bool
 
 
-def _unheard(done: int, total: int, what: str) -> None:
-    """Take no note of progress."""
-
-
 @typed(TrainingError)
 def compare(
     config: CompareConfig,
     out: str | Path,
     *,
     cache: str | Path | None = None,
-    progress: Progress = _unheard,
+    progress: Progress = unheard,
     tell: Callable[[str], object] = lambda text: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Compared:

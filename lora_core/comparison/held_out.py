@@ -15,6 +15,7 @@ from ..training.clips.cached import ClipCache
 from ..training.config import TrainConfig
 from ..training.network.sharing import sharing_copy
 from ..training.objectives.table import OBJECTIVES
+from ..training.ranks import Alone
 from .judged_model import JudgedModel
 
 #: Of the noise, whatever the trainings' own seeds are.
@@ -27,7 +28,7 @@ def held_out_losses(judged: JudgedModel, config: TrainConfig, cache: ClipCache) 
     model = judged.model
     turns = turns_of(config.learning, model.spec)
     same_noise = replace(config, learning=replace(config.learning, seed=_SEED))
-    sources = make_sources(same_noise, model, cache, turns, None)
+    sources = make_sources(same_noise, model, cache, turns, None, Alone())
     routed, objective = route(judged.stack, model.spec), OBJECTIVES[config.noise.objective](config, model)
     losses: dict[Expert, float] = {}
     for expert in turns.experts:

@@ -22,7 +22,7 @@ def probe(config: TrainConfig, model: OpenedModel, cache: ClipCache) -> dict[str
             has to hold, but for kernels' workspaces and the allocator's fragments.
     """
     turns = turns_of(config.learning, model.spec)
-    source = make_sources(config, model, cache, turns, None)
+    source = make_sources(config, model, cache, turns, None, Alone())
     expert = turns.experts[0]
     lent = 0
     if config.adapter.is_lent:  # what is there before the meter weighs nothing for it

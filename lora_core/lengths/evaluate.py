@@ -24,7 +24,7 @@ from ..errors import RequestError
 from ..families.opened import OpenedModel
 from ..media.video import save_video
 from ..plan.planning import make_plan
-from ..progress import Progress
+from ..progress import Progress, unheard
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
@@ -62,10 +62,6 @@ class Evaluated:
     is_over: bool
 
 
-def _unheard(done: int, total: int, what: str) -> None:
-    """Take no note of progress."""
-
-
 @typed(RequestError)
 def evaluate_lengths(
     model: OpenedModel,
@@ -77,7 +73,7 @@ def evaluate_lengths(
     is_radial: bool = True,
     radial: RadialSettings | None = None,
     allow_partial: bool = False,
-    progress: Progress = _unheard,
+    progress: Progress = unheard,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluated:
     """Make videos at several lengths, with and without LoRAs, dense and radial; measure them, and write a report.

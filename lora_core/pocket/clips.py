@@ -7,7 +7,7 @@ import numpy as np
 
 from ..atomic import write_text
 from ..media.video import save_video
-from ..progress import Progress
+from ..progress import Progress, unheard
 from . import world
 
 FPS = 16
@@ -15,12 +15,8 @@ SCALE = 2
 """How much larger than themselves clips are written: H.264 keeps colours at half the size."""
 
 
-def _unheard(done: int, total: int, what: str) -> None:
-    """Take no note of progress."""
-
-
 def draw_clips(
-    scenes: Mapping[str, world.Scene], folder: Path, progress: Progress = _unheard, num_frames: int = world.NUM_FRAMES
+    scenes: Mapping[str, world.Scene], folder: Path, progress: Progress = unheard, num_frames: int = world.NUM_FRAMES
 ) -> None:
     """Write what a folder lacks of some clips: name -> scene, as `name.mp4` with its caption in `name.txt`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from ..atomic import replacing_folder
 from ..checks import whole_number
 from ..errors import RequestError
 from ..media.video import save_video
-from ..progress import Progress
+from ..progress import Progress, unheard
 from ..training.clips.new_folder import check_new_folder
 from ..wording import said
 from . import world
@@ -19,12 +19,8 @@ _STRIDE = 4
 _MOST_CLIPS, _MOST_FRAMES = 10_000, 1001
 
 
-def _unheard(done: int, total: int, what: str) -> None:
-    """Take no note of progress."""
-
-
 def draw_samples(
-    folder: str | Path, num_clips: int, num_frames: int, *, seed: int = 0, progress: Progress = _unheard
+    folder: str | Path, num_clips: int, num_frames: int, *, seed: int = 0, progress: Progress = unheard
 ) -> Path:
     """Draw clips with their captions into a new folder, all or none; the same seed draws the same ones.
 

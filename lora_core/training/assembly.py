@@ -28,7 +28,7 @@ from .network.targets import check_rank, chosen_layers
 from .network.trainee import Trainee, make_trainee
 from .objectives.objective import Material
 from .objectives.table import OBJECTIVES
-from .ranks import Ranks, find_ranks
+from .ranks import Ranks
 from .settings.learning import LearningSettings
 from .settings.noise import FROM_RUNS, NoiseSettings
 from .teacher import LessonSource, Teacher
@@ -183,7 +183,7 @@ def make_learner(
 
 
 def make_sources(
-    config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, teacher: Teacher | None
+    config: TrainConfig, model: OpenedModel, cache: ClipCache, turns: Turns, teacher: Teacher | None, ranks: Ranks
 ) -> dict[Expert, Source]:
     """Return where each expert's batches come from: clips, or the runs of a teacher."""
     learning, noise = config.learning, config.noise
@@ -202,15 +202,15 @@ def make_sources(
         )
         for expert in turns.experts
     }
-    return _growing(sources, config, model.spec, turns) if noise.objective == "extend-length" else dict(sources)
+    return _growing(sources, config, model.spec, turns, ranks) if noise.objective == "extend-length" else dict(sources)
 
 
 def _growing(
-    sources: Mapping[Expert, BatchSource], config: TrainConfig, spec: ModelSpec, turns: Turns
+    sources: Mapping[Expert, BatchSource], config: TrainConfig, spec: ModelSpec, turns: Turns, ranks: Ranks
 ) -> dict[Expert, Source]:
     """Let batches grow to the length that is learnt."""
     lengths, learning = lengths_of(config, spec), config.learning
-    each = learning.accumulation * find_ranks().num
+    each = learning.accumulation * ranks.num
     counts = {expert: turns.count(expert, learning.steps) * each for expert in sources}
     return {expert: GrowingSource(source, lengths, counts[expert]) for expert, source in sources.items()}
 

@@ -191,7 +191,7 @@ def _make_loop(job: _Job, config: TrainConfig) -> Loop:
     with job.ranks.as_one():
         if teacher is not None and job.ranks.is_main:
             teacher.record(job.model, config.learning.batch_size, job.listener.progress)
-    sources = make_sources(config, job.model, job.cache, turns, teacher)
+    sources = make_sources(config, job.model, job.cache, turns, teacher, job.ranks)
     learners: dict[Expert, Learner] = {}
     for expert in turns.experts:
         job.listener.phase(said("loading the {expert} expert", expert=expert_of(expert)))

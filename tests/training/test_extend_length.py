@@ -24,6 +24,7 @@ from lora_core.training.config import TrainConfig, make_config
 from lora_core.training.lengths import Lengths, beginning, lengths_of, radial_of
 from lora_core.training.network.trainee import Trainee, make_trainee
 from lora_core.training.objectives.extend_length import ExtendLength, make_extend_length
+from lora_core.training.ranks import Alone
 from lora_core.training.train import Trained, train
 
 LONG, BASE = 33, 17
@@ -56,7 +57,7 @@ def trainee() -> Trainee:
 
 def batch_of(clips: ClipCache, chosen: TrainConfig) -> Batch:
     turns = turns_of(chosen.learning, pocket().spec)
-    batch = make_sources(chosen, pocket(), clips, turns, None)["low_noise"][0]
+    batch = make_sources(chosen, pocket(), clips, turns, None, Alone())["low_noise"][0]
     assert isinstance(batch, Batch)
     return batch
 
@@ -146,7 +147,7 @@ def test_the_beginning_of_a_clips_latents_is_that_of_the_shorter_clip(clips: Cli
 
 def test_the_length_grows_in_stages(clips: ClipCache) -> None:
     chosen = config(progressive=2, steps=8, high_share=0.5)
-    source = make_sources(chosen, pocket(), clips, turns_of(chosen.learning, pocket().spec), None)["low_noise"]
+    source = make_sources(chosen, pocket(), clips, turns_of(chosen.learning, pocket().spec), None, Alone())["low_noise"]
     lengths = [source[number].latents.shape[2] for number in range(4)]
     assert lengths == [7, 7, 9, 9]
     assert {batch.latents.shape[2] for batch in source.held_out(1)} == {9}

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ...atomic import replacing_folder
 from ...checks import first_few, typed
 from ...errors import DatasetError
-from ...progress import Progress
+from ...progress import Progress, unheard
 from ...wording import Said, said
 from .captions import read_captions
 from .layout import LIST_NAMES, VIDEO_SUFFIXES, is_clip, read_layout, same_name
@@ -59,12 +59,8 @@ class Converted:
     notes: tuple[str, ...]
 
 
-def _unheard(done: int, total: int, what: str) -> None:
-    """Take no note of progress."""
-
-
 @typed(DatasetError)
-def convert_clips(source: str | Path, folder: str | Path, *, progress: Progress = _unheard) -> Converted:
+def convert_clips(source: str | Path, folder: str | Path, *, progress: Progress = unheard) -> Converted:
     """Copy clips into a new folder, each with its captions beside it; what is there already stays as it is.
 
     Args:

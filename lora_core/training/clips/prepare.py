@@ -12,7 +12,7 @@ from ...checks import typed
 from ...errors import DatasetError
 from ...families.base import ModelSpec
 from ...families.opened import OpenedModel
-from ...progress import Progress
+from ...progress import Progress, unheard
 from ...wording import said
 from ..settings.clips import ClipSettings
 from .buckets import bucket_of
@@ -43,10 +43,6 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def _unheard(done: int, total: int, what: str) -> None:
-    """Take no note of progress."""
-
-
 @typed(DatasetError)
 def prepare(
     folder: str | Path,
@@ -54,7 +50,7 @@ def prepare(
     settings: ClipSettings | None = None,
     *,
     cache: str | Path | None = None,
-    progress: Progress = _unheard,
+    progress: Progress = unheard,
 ) -> Prepared:
     """Examine a folder of clips, and encode what its cache lacks of the usable ones.
 
@@ -82,7 +78,7 @@ def check_ready(folder: str | Path, model: OpenedModel, cache: str | Path | None
 
 
 def prepare_examined(
-    diagnosis: Diagnosis, model: OpenedModel, *, cache: str | Path | None = None, progress: Progress = _unheard
+    diagnosis: Diagnosis, model: OpenedModel, *, cache: str | Path | None = None, progress: Progress = unheard
 ) -> Prepared:
     """Encode what the cache of a folder lacks of the clips that a doctor found usable."""
     settings = diagnosis.settings

@@ -17,7 +17,8 @@ from harness.finding import PROJECT, Host
 FOLDER = PROJECT / ".venv-comfyui"
 PYTHON = FOLDER / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 REQUIREMENTS = PROJECT / "requirements.txt"
-TOOLS = ("pytest>=8.3", "pytest-xdist>=3.6", "gguf>=0.17.1")  # gguf is what loaders of such files need, ComfyUI itself does not
+# gguf is what loaders of such files need, ComfyUI itself does not.
+TOOLS = ("pytest>=8.3", "pytest-xdist>=3.6", "gguf>=0.17.1")
 LIST_PACKAGE_FOLDERS = "import sys; print(*(p for p in sys.path if p.endswith('-packages')), sep='\\n')"
 
 

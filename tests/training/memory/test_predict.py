@@ -72,7 +72,7 @@ def test_the_prediction_is_near_the_measured_peak(clips: ClipCache, case: str) -
 def measured_peak(config: TrainConfig, model: WanModel, clips: ClipCache) -> int:
     """Make the learners of a training and let each take two steps, as its loop does."""
     turns = turns_of(config.learning, model.spec)
-    sources = make_sources(config, model, clips, turns, None)
+    sources = make_sources(config, model, clips, turns, None, Alone())
     for expert in turns.experts:
         model.at_rest(expert)  # a prediction is on top of what lies there already
     gc.collect()
