@@ -60,7 +60,7 @@ class ModelSpec:
         text_width: of embedded texts, as its text encoder gives them; 0 where nobody says.
         max_positions: how many patches along one axis its network can tell apart; None for any number.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
-        expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
+        expand_timesteps: True when a known frame is marked by a timestep of its own (Wan TI2V-5B, Cosmos).
         image_embeds: True when the network also looks at its picture through a CLIP encoder (Wan 2.1 I2V).
         first_and_last: True when it has places for the CLIP features of two pictures, and needs both (Wan 2.1 FLF2V).
     """

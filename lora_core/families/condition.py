@@ -22,7 +22,8 @@ class Condition:
         image_channels: (B, 4 + C, F, H, W) mask and normalised latents, further input channels of the I2V models.
         image_embeds: (B, 257, 1280) CLIP features, which only Wan 2.1 I2V reads; of a first and a last picture
             (B, 514, 1280), one behind the other.
-        known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (TI2V-5B).
+        known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (Wan TI2V-5B, Cosmos).
+        fps: frames per second, which only networks read that place frames in time; None for the model's own.
     """
 
     positive: Tensor
@@ -30,6 +31,7 @@ class Condition:
     image_channels: Tensor | None = None
     image_embeds: Tensor | None = None
     known_frames: Tensor | None = None
+    fps: float | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """Return the same condition where and as the network computes; what is mixed with latents stays float32."""
