@@ -7,6 +7,7 @@ Dtype policy: float32 here; cast to the network's dtype at its door.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,14 +37,17 @@ class Condition:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """Return the same condition where and as the network computes; what is mixed with latents stays float32."""
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        cast = {name: tensor.to(device, dtype) for name, tensor in tensors.items() if name != "known_frames"}
+        cast: dict[str, Any] = {
+            name: tensor.to(device, dtype) for name, tensor in tensors.items() if name != "known_frames"
+        }
         known = None if self.known_frames is None else self.known_frames.to(device)
         return replace(self, known_frames=known, **cast)
 
     def doubled(self) -> Condition:
         """Return the condition of a batch that holds every clip twice, all of them one behind all of them."""
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        return replace(self, **{name: torch.cat([t, t]) for name, t in tensors.items() if len(t) > 1})
+        twice: dict[str, Any] = {name: torch.cat([t, t]) for name, t in tensors.items() if len(t) > 1}
+        return replace(self, **twice)
 
     @property
     def num_known(self) -> int:

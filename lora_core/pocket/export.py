@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from ..atomic import replacing
 from ..deltas import Lora
+from ..families.pieces.vae_names import vae_to_native
 from ..families.wan.config import stating_metadata
 from ..families.wan.names import to_native
-from ..families.wan.vae_names import vae_to_native
 from ..files.read import read_lora
 from ..files.weights import LoraWeights
 from ..files.write import write_lora

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -130,7 +131,9 @@ def make_batch(
     """Put clips of one shape together, with noise from a generator; it is left where the noise ends."""
     examples = [_example(clip) for clip in clips]
     latents = torch.stack([example.latents for example in examples])
-    told = {name: torch.stack([example.told[name] for example in examples]) for name in examples[0].told}
+    told: dict[str, Any] = {
+        name: torch.stack([example.told[name] for example in examples]) for name in examples[0].told
+    }
     embedded = [_text(file) for file in texts]
     num_tokens = max_tokens or 1 + max(len(text) for text in embedded)
     condition = Condition(torch.stack([_padded(text, num_tokens) for text in embedded]), **told)
