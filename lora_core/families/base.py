@@ -52,6 +52,7 @@ class ModelSpec:
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
         block_pattern: regular expression on a target inside a block: the block's number, and the path inside it.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
+        default_shift, default_schedule: how the noise levels of its runs are spaced; see `plan.sigmas`.
         default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
         settings_source: who says so of steps and guidance; "" where nobody does.
@@ -75,6 +76,7 @@ class ModelSpec:
     boundary: float | None = None
     block_pattern: str = r"(?:.*\.)?(?:\w*blocks|layers)\.(\d+)\.(.+)"
     default_shift: float = 5.0
+    default_schedule: Literal["flow", "karras"] = "flow"
     default_num_steps: int = 6
     default_cfg: tuple[float, float] = (1.0, 1.0)
     settings_source: str = ""

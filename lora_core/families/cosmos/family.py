@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..family import Customs, Family, Naming
+from .config import stating_metadata
 from .forward import forward
 from .names import LORA_PREFIXES, module_to_diffusers
 from .origin import ORIGIN
 from .picture import condition, condition_shapes
+from .sources import PIPELINES
 from .spec import COSMOS_SPEC_NAMES, cosmos_grammar, cosmos_spec, infer_cosmos_spec, names_a_cosmos
 
 if TYPE_CHECKING:
     from ..opened import OpenedModel
-
-#: The classes of diffusers pipelines whose folders are opened.
-PIPELINES = ("Cosmos2VideoToWorldPipeline",)
 
 
 def _open(source: str | Path, **pieces: Any) -> OpenedModel:
@@ -42,4 +41,6 @@ COSMOS = Family(
     open=_open,
     prefixes=LORA_PREFIXES,
     pipelines=PIPELINES,
+    folds_padding=lambda spec: True,
+    header=stating_metadata,
 )

@@ -10,11 +10,14 @@ Letters: B batch, C latent channels, F latent frames, H W latent height and widt
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from ..base import ModelSpec
 from ..condition import Condition
+from ..pieces.text import MAX_TOKENS
 
 #: The noise that a known frame is said to carry, sigma_EDM = 1e-4; it carries none.
 KNOWN_SIGMA = 1e-4 / (1 + 1e-4)
@@ -31,10 +34,24 @@ def forward(
         hidden_states=torch.cat([hidden, _masks(hidden, condition.num_known)], dim=1),
         timestep=_levels(level, x.shape[2], condition.num_known).to(text.dtype),
         encoder_hidden_states=text.expand(batch, -1, -1),
+        attention_mask=_padding(text),
         fps=spec.default_clip.fps if condition.fps is None else condition.fps,
         return_dict=False,
     )[0]
     return v.float()
+
+
+def _padding(text: Tensor) -> Tensor | None:
+    """Return what is added to the logits of each token of a text (1, L) that has one pad for all the equal ones behind.
+
+    Pads are zeros, and no layer has a bias: k equal keys weigh as much as one whose logit is larger by log(k).
+    """
+    num_tokens = text.shape[1]
+    if num_tokens >= MAX_TOKENS:
+        return None
+    logits = text.new_zeros(1, num_tokens)
+    logits[:, -1] = math.log(MAX_TOKENS - num_tokens + 1)
+    return logits
 
 
 def _masks(hidden: Tensor, num_known: int) -> Tensor:

@@ -30,6 +30,8 @@ _BLOCK_PATTERN = r"blocks\.(\d+)\.(.+)"
 #: prediction: cfg = 1 + g.
 _CFG = (8.0, 8.0)
 _NUM_STEPS = 35
+#: What it is trained at: NVIDIA multiplies sigma_EDM of a video by the square root of its 24 latent frames.
+_SHIFT = 5.0
 _CLIP = DefaultClip(93, 704, 1280, 16.0)
 _SOURCE = "diffusers' Cosmos2VideoToWorldPipeline: 35 steps, guidance 7, which is cfg 8 here"
 
@@ -199,7 +201,8 @@ def _spec(recipe: CosmosRecipe, targets: Mapping[str, tuple[int, ...]]) -> Model
         family="cosmos",
         module_kinds=_MODULE_KINDS,
         block_pattern=_BLOCK_PATTERN,
-        default_shift=1.0,
+        default_shift=_SHIFT,
+        default_schedule="karras",
         default_num_steps=_NUM_STEPS,
         default_cfg=_CFG,
         settings_source=_SOURCE,

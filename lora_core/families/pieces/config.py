@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container, Mapping
+from typing import Any, Literal
 
 from ...errors import ModelError
 from ...wording import said
 from .latents import LATENT_MEAN, LATENT_STD
 
 Shapes = Mapping[str, tuple[int, ...]]
+T5Kind = Literal["t5", "umt5"]
 
 
 def stated_config(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
@@ -70,39 +71,49 @@ def vae_config(shapes: Shapes, where: object) -> dict[str, Any]:
     return config | ({"patch_size": 2, "scale_factor_spatial": 16} if nested else {})
 
 
-def umt5_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """Return the arguments of `UMT5Config` for Hugging Face's tensor names; `stated` adds what shapes cannot tell."""
+def t5_kind(names: Container[str]) -> T5Kind:
+    """Say which T5 has these tensors: UMT5 has a position bias in every block, T5 in the first alone."""
+    one_block = "encoder.block.1.layer.0.SelfAttention.q.weight" not in names
+    return "umt5" if one_block or _SECOND_BIAS in names else "t5"
+
+
+def t5_config(shapes: Shapes, stated: Mapping[str, Any], kind: T5Kind | None, where: object) -> dict[str, Any]:
+    """Return the arguments of `T5Config` or `UMT5Config` for Hugging Face's tensor names.
+
+    `stated` adds what shapes cannot tell; `kind` is what it must be, None where either will do.
+    """
     block = "encoder.block.0.layer"
+    is_gated = f"{block}.1.DenseReluDense.wi.weight" not in shapes
     try:
         num_buckets, num_heads = shapes[f"{block}.0.SelfAttention.relative_attention_bias.weight"]
         config: dict[str, Any] = {
             "vocab_size": shapes["shared.weight"][0],
             "d_model": shapes["shared.weight"][1],
             "d_kv": shapes[f"{block}.0.SelfAttention.q.weight"][0] // num_heads,
-            "d_ff": shapes[f"{block}.1.DenseReluDense.wi_0.weight"][0],
+            "d_ff": shapes[f"{block}.1.DenseReluDense.{'wi_0' if is_gated else 'wi'}.weight"][0],
             "num_heads": num_heads,
             "num_layers": len({found[1] for name in shapes if (found := re.match(r"encoder\.block\.(\d+)\.", name))}),
             "relative_attention_num_buckets": num_buckets,
-            "feed_forward_proj": "gated-gelu",
+            "feed_forward_proj": "gated-gelu" if is_gated else "relu",
         }
     except KeyError as missing:
-        raise ModelError(
-            where,
-            said("is no UMT5 text encoder: it has no tensor {first!r}", first=missing.args[0]),
-            remedy="Use ComfyUI's umt5_xxl_*.safetensors or the text_encoder folder of a diffusers model",
-        ) from None
-    if (
-        "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" not in shapes
-        and config["num_layers"] > 1
-    ):
+        name = "umt5" if kind == "umt5" else "oldt5"
+        remedy = f"Use ComfyUI's {name}_xxl_*.safetensors or the text_encoder folder of a diffusers model"
+        what = said(
+            "is no {kind} text encoder: it has no tensor {first!r}", kind=(kind or "t5").upper(), first=missing.args[0]
+        )
+        raise ModelError(where, what, remedy=remedy) from None
+    if kind == "umt5" and t5_kind(shapes) == "t5":
         raise ModelError(
             where,
             "is a T5 text encoder",
             expected="UMT5, which has a position bias in every block",
             remedy="Choose a UMT5 text encoder",
         )
-    return {**{key: value for key, value in stated.items() if key in _UMT5_STATED}, **config}
+    return {**{key: value for key, value in stated.items() if key in _T5_STATED}, **config}
 
 
+#: The tensor that UMT5 has and T5 lacks.
+_SECOND_BIAS = "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight"
 #: What shapes cannot tell, taken from the file's metadata or the folder's `config.json`.
-_UMT5_STATED = ("relative_attention_max_distance", "layer_norm_epsilon", "pad_token_id", "eos_token_id")
+_T5_STATED = ("relative_attention_max_distance", "layer_norm_epsilon", "pad_token_id", "eos_token_id")

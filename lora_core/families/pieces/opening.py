@@ -16,7 +16,7 @@ from ...checkpoints.residency import OFFLOADS, Offload, Residence
 from ...errors import ModelError
 from ...wording import said
 from ..base import ModelSpec
-from .text import TextEncoder, open_text_encoder
+from .text import TextEncoder
 from .vae import Vae, open_vae
 
 #: What experts compute in; whole and 8-bit numbers are forms of storage.
@@ -63,13 +63,8 @@ def written_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
-def open_fitting_text(
-    path: Path | None, tokenizer: Path | None, spec: ModelSpec, residence: Residence, dtype: torch.dtype
-) -> TextEncoder | None:
-    """Open a text encoder, if there is one, whose embeddings are as wide as the experts read them."""
-    if path is None:
-        return None
-    text = open_text_encoder(path, tokenizer, residence, dtype)
+def fitting_text(text: TextEncoder, path: Path, spec: ModelSpec) -> TextEncoder:
+    """Return a text encoder whose embeddings are as wide as the experts read them, or say that they are not."""
     wanted = spec.text_width
     if text.width != wanted:
         what = said("a text encoder of width {width} for {spec}", width=text.width, spec=spec.title)

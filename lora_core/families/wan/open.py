@@ -18,7 +18,8 @@ from ...errors import ModelError
 from ...wording import said
 from ..base import ModelSpec
 from ..pieces.model import experts_by_name
-from ..pieces.opening import open_fitting_text, open_fitting_vae, open_residence, written_config
+from ..pieces.opening import fitting_text, open_fitting_vae, open_residence, written_config
+from ..pieces.text import TextEncoder, open_text_encoder
 from .config import transformer_config
 from .image_encoder import ImageEncoder, open_image_encoder
 from .model import WanModel
@@ -90,7 +91,7 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
         experts=experts_by_name(
             _expert(high, spec, residence, dtype), None if low is None else _expert(low, spec, residence, dtype)
         ),
-        text=open_fitting_text(sources.text_encoder, sources.tokenizer, spec, residence, dtype),
+        text=_text(sources, spec, residence, dtype),
         vae=open_fitting_vae(sources.vae, spec, residence),
         image_encoder=_image_encoder(sources, spec, residence),
         residence=residence,
@@ -102,6 +103,13 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
 def _expert(checkpoint: Checkpoint, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> Piece:
     config = written_config(checkpoint) or transformer_config(spec, checkpoint.metadata, checkpoint.path)
     return residence.add(lambda: load_transformer(checkpoint, config, dtype), grain="block_level")
+
+
+def _text(sources: WanSources, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> TextEncoder | None:
+    if sources.text_encoder is None:
+        return None
+    text = open_text_encoder(sources.text_encoder, sources.tokenizer, residence, dtype, kind="umt5")
+    return fitting_text(text, sources.text_encoder, spec)
 
 
 def _image_encoder(sources: WanSources, spec: ModelSpec, residence: Residence) -> ImageEncoder | None:
