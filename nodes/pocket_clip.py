@@ -14,10 +14,10 @@ from comfy.sd import CLIP
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
 from comfy.text_encoders.t5 import T5
 
-from ..lora_core.families.wan.config import stated_config
+from ..lora_core.families.pieces.config import stated_config
+from ..lora_core.families.pieces.text import MAX_TOKENS, clean_prompt
+from ..lora_core.families.pieces.tokenizers import JsonTokenizer, unknown_words
 from ..lora_core.families.wan.pocket import pocket_paths
-from ..lora_core.families.wan.text import MAX_TOKENS, clean_prompt
-from ..lora_core.families.wan.tokenizers import JsonTokenizer, unknown_words
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lora_core.checkpoints.residency import Piece
+from lora_core.families.pieces.vae_names import vae_to_native
 from lora_core.families.wan.names import to_native
-from lora_core.families.wan.vae_names import vae_to_native
 
 NUM_HEADS, WIDTH, FFN_WIDTH, TEXT_WIDTH, NUM_BLOCKS = 2, 64, 128, 64, 2
 #: Of the CLIP vision encoder: 2 heads of ViT-H's width, 2x2 patches and the class token.
@@ -72,7 +72,7 @@ def vae(*, large: bool = False) -> nn.Module:
     torch.manual_seed(2)
     if not large:
         return AutoencoderKLWan(base_dim=4).requires_grad_(False).eval()
-    from lora_core.families.wan.latents import LATENT_MEAN, LATENT_STD
+    from lora_core.families.pieces.latents import LATENT_MEAN, LATENT_STD
 
     module = AutoencoderKLWan(
         base_dim=4,

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from ..checks import number_in_text
 from ..errors import PlanError, StackError
 from ..families.wan.spec import WAN_SPEC_NAMES
-from ..plan.settings import Boundary, RunSettings
+from ..plan.settings import SCHEDULES, Boundary, RunSettings
 from ..plan.sigmas import parse_sigmas
 from ..stack.entry import LoraEntry, free_name, name_of_file
 from ..stack.row_files import with_found_files
@@ -153,6 +153,12 @@ RUN_OPTIONS: tuple[Decorator, ...] = (
         "--shift", type=float, default=RunSettings.shift, show_default=True, help="Shift of the noise schedule."
     ),
     click.option(
+        "--schedule",
+        default=RunSettings.schedule,
+        show_default=True,
+        help=f"How noise levels are spaced, one of {', '.join(SCHEDULES)}; auto is the model's own.",
+    ),
+    click.option(
         "--sigmas",
         type=TextValue("numbers", parse_sigmas),
         help='Noise levels of your own, such as "1, 0.9375, 0.8333, 0.625, 0".',
@@ -178,9 +184,11 @@ def check_levels(ctx: click.Context) -> None:
     """Refuse what noise levels of one's own leave no use for, also where it repeats a default."""
     if ctx.get_parameter_source("sigmas") is not ParameterSource.COMMANDLINE:
         return
-    for option, name in (("--steps", "num_steps"), ("--shift", "shift")):
+    for option, name in (("--steps", "num_steps"), ("--shift", "shift"), ("--schedule", "schedule")):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            what = f"{ctx.params[name]:g} would do nothing beside --sigmas, which are all the noise levels there are"
+            value = ctx.params[name]
+            text = value if isinstance(value, str) else f"{value:g}"
+            what = f"{text} would do nothing beside --sigmas, which are all the noise levels there are"
             raise PlanError(option, what, remedy="Give one of the two")
 
 

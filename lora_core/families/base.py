@@ -52,6 +52,7 @@ class ModelSpec:
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
         block_pattern: regular expression on a target inside a block: the block's number, and the path inside it.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
+        default_shift, default_schedule: how the noise levels of its runs are spaced; see `plan.sigmas`.
         default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
         settings_source: who says so of steps and guidance; "" where nobody does.
@@ -60,7 +61,9 @@ class ModelSpec:
         text_width: of embedded texts, as its text encoder gives them; 0 where nobody says.
         max_positions: how many patches along one axis its network can tell apart; None for any number.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
-        expand_timesteps: True when a known frame is marked by a timestep of its own per token (TI2V-5B).
+        expand_timesteps: True when a known frame is marked by a timestep of its own (Wan TI2V-5B, Cosmos).
+        known_latents: how many first latent frames its training gives it, one of these numbers for each batch; () where
+            it is not told frames by their latents, or is trained without.
         image_embeds: True when the network also looks at its picture through a CLIP encoder (Wan 2.1 I2V).
         first_and_last: True when it has places for the CLIP features of two pictures, and needs both (Wan 2.1 FLF2V).
     """
@@ -75,6 +78,7 @@ class ModelSpec:
     boundary: float | None = None
     block_pattern: str = r"(?:.*\.)?(?:\w*blocks|layers)\.(\d+)\.(.+)"
     default_shift: float = 5.0
+    default_schedule: Literal["flow", "karras"] = "flow"
     default_num_steps: int = 6
     default_cfg: tuple[float, float] = (1.0, 1.0)
     settings_source: str = ""
@@ -86,6 +90,7 @@ class ModelSpec:
     max_positions: int | None = None
     image_conditioned: bool = False
     expand_timesteps: bool = False
+    known_latents: tuple[int, ...] = ()
     image_embeds: bool = False
     first_and_last: bool = False
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -7,6 +7,7 @@ Dtype policy: float32 here; cast to the network's dtype at its door.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ class Condition:
         image_channels: (B, 4 + C, F, H, W) mask and normalised latents, further input channels of the I2V models.
         image_embeds: (B, 257, 1280) CLIP features, which only Wan 2.1 I2V reads; of a first and a last picture
             (B, 514, 1280), one behind the other.
-        known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (TI2V-5B).
+        known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (Wan TI2V-5B, Cosmos).
+        fps: frames per second, which only networks read that place frames in time; None for the model's own.
     """
 
     positive: Tensor
@@ -30,18 +32,22 @@ class Condition:
     image_channels: Tensor | None = None
     image_embeds: Tensor | None = None
     known_frames: Tensor | None = None
+    fps: float | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """Return the same condition where and as the network computes; what is mixed with latents stays float32."""
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        cast = {name: tensor.to(device, dtype) for name, tensor in tensors.items() if name != "known_frames"}
+        cast: dict[str, Any] = {
+            name: tensor.to(device, dtype) for name, tensor in tensors.items() if name != "known_frames"
+        }
         known = None if self.known_frames is None else self.known_frames.to(device)
         return replace(self, known_frames=known, **cast)
 
     def doubled(self) -> Condition:
         """Return the condition of a batch that holds every clip twice, all of them one behind all of them."""
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        return replace(self, **{name: torch.cat([t, t]) for name, t in tensors.items() if len(t) > 1})
+        twice: dict[str, Any] = {name: torch.cat([t, t]) for name, t in tensors.items() if len(t) > 1}
+        return replace(self, **twice)
 
     @property
     def num_known(self) -> int:

@@ -12,12 +12,13 @@ from ..errors import ModelError
 from ..experts import EXPERTS, Expert
 from ..wording import said
 from .base import ModelSpec, parameter_shapes, target_of
+from .cosmos.family import COSMOS
 from .family import Customs, Family, Shapes
 from .opened import Opener
 from .wan.family import WAN
 
 #: Where names could be those of several, the first counts.
-FAMILIES: tuple[Family, ...] = (WAN,)
+FAMILIES: tuple[Family, ...] = (WAN, COSMOS)
 
 
 def find_family(spec: ModelSpec) -> Family | None:

@@ -55,7 +55,7 @@ def make_plan(
         )
     routed = stack if isinstance(stack, Route) else route(stack, spec)
     check_spec(spec)
-    levels, limit = settings.levels(), _boundary(settings.boundary, spec)
+    levels, limit = settings.levels(spec), _boundary(settings.boundary, spec)
     guidance = dict(zip(EXPERTS, settings.cfg_pair(), strict=True))
     experts = split_by_boundary(levels, limit)
     starts_late = settings.sigmas is None and levels[0] < 1
@@ -65,7 +65,7 @@ def make_plan(
         StepPlan(i, levels[i], levels[i + 1], expert, guidance[expert], strengths[expert][i])
         for i, expert in enumerate(experts)
     )
-    shift = settings.used_shift
+    shift = settings.used_shift(spec)
     advice = advise_on_plan(Draft(steps, routed, spec, limit, shift))
     plan = SamplingPlan(steps, routed, spec.title, limit, shift, advice)
     split = ", ".join(f"{experts.count(expert)} {expert}" for expert in EXPERTS)

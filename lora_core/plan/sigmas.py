@@ -31,17 +31,8 @@ def flow_sigmas(num_steps: int, shift: float, *, denoise: float = 1.0) -> tuple[
         denoise: the share of the whole run to do, its last part; below 1 it starts from a picture instead of noise.
             As ComfyUI counts it: the run has int(num_steps / denoise) steps and its last num_steps are kept.
     """
-    num_steps = _check_num_steps(num_steps)
     exact_shift = Fraction(_positive(shift, "shift"))
-    share = _positive(denoise, "denoise")
-    if share > 1:
-        raise PlanError(
-            "denoise",
-            said("{share:g} is more than the whole run", share=share),
-            expected="above 0, at most 1",
-            remedy="Lower it",
-        )
-    total = _check_num_steps(int(min(num_steps / share, MAX_STEPS + 1)), f"steps {num_steps} / denoise {share:g}")
+    total = _total_steps(num_steps, denoise)
     left = range(num_steps, -1, -1)
     sigmas = tuple(float(exact_shift * n / (total + (exact_shift - 1) * n)) for n in left)
     if any(low >= high for high, low in pairwise(sigmas)):
@@ -52,6 +43,26 @@ def flow_sigmas(num_steps: int, shift: float, *, denoise: float = 1.0) -> tuple[
             remedy="Choose another shift, or fewer steps",
         )
     return sigmas
+
+
+#: NVIDIA's Cosmos Predict2, in the terms of EDM, where sigma_EDM = sigma / (1 - sigma).
+_KARRAS_HIGHEST, _KARRAS_LOWEST, _KARRAS_RHO = 80.0, 0.002, 7.0
+
+
+def karras_sigmas(num_steps: int, *, denoise: float = 1.0) -> tuple[float, ...]:
+    """Return N + 1 sigmas whose sigma_EDM = sigma / (1 - sigma) are evenly spaced in their seventh root, then 0.
+
+    From 80 to 0.002 (Karras et al. 2022, arXiv 2206.00364, eq. 5), as Cosmos Predict2 is sampled.
+
+    Args:
+        num_steps: N, how often the network is evaluated.
+        denoise: as in `flow_sigmas`.
+    """
+    total = _total_steps(num_steps, denoise)
+    highest, lowest = _KARRAS_HIGHEST ** (1 / _KARRAS_RHO), _KARRAS_LOWEST ** (1 / _KARRAS_RHO)
+    places = (i / max(total - 1, 1) for i in range(total - num_steps, total))
+    levels = ((highest + place * (lowest - highest)) ** _KARRAS_RHO for place in places)
+    return (*(level / (1 + level) for level in levels), 0.0)
 
 
 def check_sigmas(values: Iterable[float]) -> tuple[float, ...]:
@@ -123,6 +134,20 @@ def _as_sigmas(numbers: Sequence[float]) -> str:
         return ""
     timesteps = "a timestep" if len(numbers) == 1 else "timesteps"
     return f"Divide {timesteps} by 1000: {first_few((f'{number / 1000:g}' for number in numbers), 6)}"
+
+
+def _total_steps(num_steps: int, denoise: float) -> int:
+    """Return how many steps the whole run has of which `num_steps` are the last share, or say why there is none."""
+    num_steps = _check_num_steps(num_steps)
+    share = _positive(denoise, "denoise")
+    if share > 1:
+        raise PlanError(
+            "denoise",
+            said("{share:g} is more than the whole run", share=share),
+            expected="above 0, at most 1",
+            remedy="Lower it",
+        )
+    return _check_num_steps(int(min(num_steps / share, MAX_STEPS + 1)), f"steps {num_steps} / denoise {share:g}")
 
 
 def _check_num_steps(num_steps: object, where: str = "steps") -> int:

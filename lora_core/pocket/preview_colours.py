@@ -10,7 +10,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch.nn import functional
 
-from ..families.wan.latents import LATENT_MEAN, LATENT_STD
+from ..families.pieces.latents import LATENT_MEAN, LATENT_STD
 from ..families.wan.pocket_colours import COLOURS_KEY, colour_terms
 from .dense_vae import encode_clip
 from .experts import LATENT_SHAPE

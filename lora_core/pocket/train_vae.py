@@ -13,7 +13,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, W
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..families.wan.latents import LATENT_MEAN, LATENT_STD
+from ..families.pieces.latents import LATENT_MEAN, LATENT_STD
 from . import world
 from .bars import progress_bar
 from .dense_vae import decode_latents, encode_clip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ModelError
 from ...wording import said
 from ..base import ModelSpec
-from .latents import LATENT_MEAN, LATENT_STD
+from ..pieces.config import stated_config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,100 +73,6 @@ def stating_metadata(network: nn.Module) -> dict[str, str]:
     config: Any = network.config
     stated = {"num_heads": config["num_attention_heads"], "text_dim": config["text_dim"]}
     return {"config": json.dumps({"transformer": stated})}
-
-
-def stated_config(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
-    """Return the object in the metadata entry "config", empty when there is none."""
-    try:
-        stated = json.loads(metadata.get("config", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(
-            where, said("its metadata entry 'config' is no JSON: {error}", error=error), remedy="Download it again"
-        ) from error
-    if not isinstance(stated, dict):
-        raise ModelError(
-            where,
-            said("its metadata entry 'config' is a {name}", name=type(stated).__name__),
-            expected="a JSON object",
-            remedy="Download it again",
-        )
-    return stated
-
-
-def vae_config(shapes: Shapes, where: object) -> dict[str, Any]:
-    """Return the arguments of `AutoencoderKLWan` for native tensor names and shapes, Wan 2.1's layout or 2.2's."""
-    try:
-        nested = "encoder.downsamples.0.downsamples.0.residual.2.weight" in shapes
-        z_dim = shapes["conv2.weight"][0]
-        base_dim, in_channels = shapes["encoder.conv1.weight"][:2]
-        step = 1 if nested else 3
-        inside = ".downsamples.0" if nested else ""
-        widths = [shapes[f"encoder.downsamples.{n * step}{inside}.residual.2.weight"][0] for n in range(4)]
-        resampler = "encoder.downsamples.{}.downsamples.2" if nested else "encoder.downsamples.{}"
-        numbers = (0, 1, 2) if nested else (2, 5, 8)
-        config: dict[str, Any] = {
-            "base_dim": base_dim,
-            "decoder_base_dim": shapes["decoder.head.0.gamma"][0],
-            "z_dim": z_dim,
-            "dim_mult": [width // base_dim for width in widths],
-            "temperal_downsample": [f"{resampler.format(n)}.time_conv.weight" in shapes for n in numbers],
-            "is_residual": nested,
-            "in_channels": in_channels,
-            "out_channels": shapes["decoder.head.2.weight"][0],
-        }
-    except KeyError as missing:
-        raise ModelError(
-            where,
-            said("is no Wan VAE: it has no tensor {first!r}", first=missing.args[0]),
-            remedy="Choose a VAE of Wan",
-        ) from None
-    if z_dim not in LATENT_MEAN:
-        raise ModelError(
-            where,
-            said("a VAE with {z_dim} latent channels", z_dim=z_dim),
-            expected="Wan's 16 or 48",
-            remedy="Choose a VAE of Wan",
-        )
-    config |= {"latents_mean": list(LATENT_MEAN[z_dim]), "latents_std": list(LATENT_STD[z_dim])}
-    return config | ({"patch_size": 2, "scale_factor_spatial": 16} if nested else {})
-
-
-def umt5_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """Return the arguments of `UMT5Config` for Hugging Face's tensor names; `stated` adds what shapes cannot tell."""
-    block = "encoder.block.0.layer"
-    try:
-        num_buckets, num_heads = shapes[f"{block}.0.SelfAttention.relative_attention_bias.weight"]
-        config: dict[str, Any] = {
-            "vocab_size": shapes["shared.weight"][0],
-            "d_model": shapes["shared.weight"][1],
-            "d_kv": shapes[f"{block}.0.SelfAttention.q.weight"][0] // num_heads,
-            "d_ff": shapes[f"{block}.1.DenseReluDense.wi_0.weight"][0],
-            "num_heads": num_heads,
-            "num_layers": len({found[1] for name in shapes if (found := re.match(r"encoder\.block\.(\d+)\.", name))}),
-            "relative_attention_num_buckets": num_buckets,
-            "feed_forward_proj": "gated-gelu",
-        }
-    except KeyError as missing:
-        raise ModelError(
-            where,
-            said("is no UMT5 text encoder: it has no tensor {first!r}", first=missing.args[0]),
-            remedy="Use ComfyUI's umt5_xxl_*.safetensors or the text_encoder folder of a diffusers model",
-        ) from None
-    if (
-        "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" not in shapes
-        and config["num_layers"] > 1
-    ):
-        raise ModelError(
-            where,
-            "is a T5 text encoder",
-            expected="UMT5, which has a position bias in every block",
-            remedy="Choose a UMT5 text encoder",
-        )
-    return {**{key: value for key, value in stated.items() if key in _UMT5_STATED}, **config}
-
-
-#: What shapes cannot tell, taken from the file's metadata or the folder's `config.json`.
-_UMT5_STATED = ("relative_attention_max_distance", "layer_norm_epsilon", "pad_token_id", "eos_token_id")
 
 
 def image_encoder_config(shapes: Shapes, stated: Mapping[str, Any], where: object) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from ...checkpoints.building import build_module
 from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
 from ...checkpoints.residency import Network, Piece, Residence
 from ...errors import ModelError
-from .config import image_encoder_config, no_image_encoder, stated_config
+from ..pieces.config import stated_config
+from .config import image_encoder_config, no_image_encoder
 from .image_encoder_names import encoder_name, encoder_prefix
 
 #: CLIP's mean and deviation of red, green and blue in [0, 1] (openai/CLIP, `clip/clip.py`).

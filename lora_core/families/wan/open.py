@@ -8,29 +8,25 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ...checkpoints.checkpoint import Checkpoint, open_checkpoint, read_json_file
-from ...checkpoints.device import usable_device
-from ...checkpoints.residency import OFFLOADS, Offload, Piece, Residence, offline
+from ...checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ...checkpoints.residency import Offload, Piece, Residence, offline
 from ...checks import typed
 from ...errors import ModelError
 from ...wording import said
 from ..base import ModelSpec
+from ..pieces.model import experts_by_name
+from ..pieces.opening import fitting_text, open_fitting_vae, open_residence, written_config
+from ..pieces.text import TextEncoder, open_text_encoder
 from .config import transformer_config
 from .image_encoder import ImageEncoder, open_image_encoder
-from .model import WanModel, experts_by_name
+from .model import WanModel
 from .pocket import POCKET_MODELS
 from .sources import WanSources, find_sources
 from .spec import wan_spec
-from .text import TextEncoder, open_text_encoder
 from .transformer import load_transformer, transformer_spec
-from .vae import Vae, open_vae
-
-#: What experts compute in; whole and 8-bit numbers are forms of storage.
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 _log = logging.getLogger(__name__)
 
@@ -63,23 +59,7 @@ def open_wan(
         offload: "none" keeps every network on the device once used; "experts" only the one in use; "blocks" of the
             experts only a block at a time (on the CPU the same as "experts").
     """
-    if offload not in OFFLOADS:
-        raise ModelError(
-            "offload",
-            said("unknown mode {offload!r}", offload=offload),
-            expected=said("one of {names}", names=", ".join(OFFLOADS)),
-            remedy="Choose one of them",
-        )
-    if dtype not in (None, *_DTYPES):
-        names = ", ".join(map(str, _DTYPES))
-        raise ModelError(
-            "dtype",
-            said("experts cannot compute in {dtype}", dtype=dtype),
-            expected=said("one of {names}", names=names),
-            remedy="Choose one of them",
-        )
-    residence = Residence(usable_device(device), offload)
-    dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
+    residence, dtype = open_residence(device, offload, dtype)
     with offline():
         sources = find_sources(
             source,
@@ -112,7 +92,7 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
             _expert(high, spec, residence, dtype), None if low is None else _expert(low, spec, residence, dtype)
         ),
         text=_text(sources, spec, residence, dtype),
-        vae=_vae(sources, spec, residence),
+        vae=open_fitting_vae(sources.vae, spec, residence),
         image_encoder=_image_encoder(sources, spec, residence),
         residence=residence,
         dtype=dtype,
@@ -121,58 +101,15 @@ def _open(sources: WanSources, residence: Residence, dtype: torch.dtype) -> WanM
 
 
 def _expert(checkpoint: Checkpoint, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> Piece:
-    config = _stated_config(checkpoint) or transformer_config(spec, checkpoint.metadata, checkpoint.path)
+    config = written_config(checkpoint) or transformer_config(spec, checkpoint.metadata, checkpoint.path)
     return residence.add(lambda: load_transformer(checkpoint, config, dtype), grain="block_level")
-
-
-def _stated_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Return what diffusers wrote beside the weights; single files have nothing of the kind."""
-    file = checkpoint.path / "config.json"
-    if not file.is_file():
-        return None
-    config = read_json_file(file)
-    if "quantization_config" in config:
-        expected = "weights as published, or a GGUF or 8-bit single file"
-        raise ModelError(
-            checkpoint.path,
-            "its weights were quantised by diffusers",
-            expected=expected,
-            remedy="Choose another file of the model",
-        )
-    return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
 def _text(sources: WanSources, spec: ModelSpec, residence: Residence, dtype: torch.dtype) -> TextEncoder | None:
     if sources.text_encoder is None:
         return None
-    text = open_text_encoder(sources.text_encoder, sources.tokenizer, residence, dtype)
-    wanted = spec.shapes["text_embedding.0"][1]
-    if text.width != wanted:
-        what = said("a text encoder of width {width} for {spec}", width=text.width, spec=spec.title)
-        raise ModelError(
-            sources.text_encoder,
-            what,
-            expected=said("width {wanted}", wanted=wanted),
-            remedy="Choose the text encoder of this model",
-        )
-    return text
-
-
-def _vae(sources: WanSources, spec: ModelSpec, residence: Residence) -> Vae | None:
-    if sources.vae is None:
-        return None
-    vae = open_vae(sources.vae, residence)
-    if vae.num_channels != spec.latent_channels:
-        what = said(
-            "a VAE of {num_channels} latent channels for {spec}", num_channels=vae.num_channels, spec=spec.title
-        )
-        raise ModelError(
-            sources.vae,
-            what,
-            expected=said("{count} channels", count=spec.latent_channels),
-            remedy="Choose the VAE of this model",
-        )
-    return vae
+    text = open_text_encoder(sources.text_encoder, sources.tokenizer, residence, dtype, kind="umt5")
+    return fitting_text(text, sources.text_encoder, spec)
 
 
 def _image_encoder(sources: WanSources, spec: ModelSpec, residence: Residence) -> ImageEncoder | None:

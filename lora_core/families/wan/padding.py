@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from ..base import ModelSpec
-from .text import MAX_TOKENS
+from ..pieces.text import MAX_TOKENS
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention

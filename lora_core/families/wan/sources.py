@@ -12,6 +12,8 @@ from ...errors import ModelError
 from ...experts.twins import expert_of_path, twin_names, twin_of
 from ...experts.words import expert_in_name
 from ...wording import said
+from ..pieces.places import existing, needed, optional, read_index
+from ..pieces.vae import VAE_EXPECTED
 from .pocket import POCKET_MODELS, pocket_paths
 
 #: The pipelines of a `model_index.json` that are Wan's with nothing added.
@@ -35,7 +37,7 @@ class WanSources:
     text_encoder: Path | None = None
     tokenizer: Path | None = None
     image_encoder: Path | None = None
-    vae_expected: str = "a Wan VAE, such as wan_2.1_vae.safetensors"
+    vae_expected: str = VAE_EXPECTED
     text_expected: str = "a UMT5 text encoder, such as umt5_xxl_fp8_e4m3fn_scaled.safetensors"
     image_encoder_expected: str = "a CLIP vision encoder, such as clip_vision_h.safetensors"
     boundary: float | None = None
@@ -60,7 +62,7 @@ def find_sources(
         "tokenizer": tokenizer,
         "image_encoder": image_encoder,
     }
-    given: dict[str, Any] = {name: _existing(path, name) for name, path in arguments.items() if path is not None}
+    given: dict[str, Any] = {name: existing(path, name) for name, path in arguments.items() if path is not None}
     low = given.pop("low_noise", None)
     if str(source) in POCKET_MODELS:
         found = _pocket(str(source))
@@ -103,27 +105,15 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
 
 
 def _folder(root: Path) -> WanSources:
-    index_file = root / "model_index.json"
-    if not index_file.is_file():
-        expected = said("{index_file} of a diffusers model", index_file=index_file)
-        raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
-    index = read_json_file(index_file)
-    pipeline = index.get("_class_name")
-    if pipeline not in PIPELINES:
-        raise ModelError(
-            index_file,
-            said("is of the pipeline {pipeline!r}", pipeline=pipeline),
-            expected=" or ".join(PIPELINES),
-            remedy="Choose a folder of Wan",
-        )
+    index = read_index(root, PIPELINES, said("Choose a folder of Wan"))
     boundary = index.get("boundary_ratio")
     return WanSources(
-        high=_needed(root / "transformer"),
-        low=_needed(root / "transformer_2") if _states(index, "transformer_2") else None,
-        vae=_optional(root / "vae"),
-        text_encoder=_optional(root / "text_encoder"),
-        tokenizer=_optional(root / "tokenizer"),
-        image_encoder=_optional(root / "image_encoder"),
+        high=needed(root / "transformer"),
+        low=needed(root / "transformer_2") if _states(index, "transformer_2") else None,
+        vae=optional(root / "vae"),
+        text_encoder=optional(root / "text_encoder"),
+        tokenizer=optional(root / "tokenizer"),
+        image_encoder=optional(root / "image_encoder"),
         vae_expected=f"the folder {root / 'vae'}",
         text_expected=f"the folder {root / 'text_encoder'}",
         image_encoder_expected=f"the folder {root / 'image_encoder'}",
@@ -145,27 +135,3 @@ def _shift(config_file: Path) -> float | None:
     config = read_json_file(config_file)
     shift = config.get("flow_shift", config.get("shift"))
     return float(shift) if isinstance(shift, int | float) else None
-
-
-def _needed(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise ModelError(
-            folder.parent,
-            said("the folder {folder!r} is missing", folder=folder.name),
-            expected=said("{folder}/config.json and weights", folder=folder),
-            remedy="Download the model again",
-        )
-    return folder
-
-
-def _optional(folder: Path) -> Path | None:
-    return folder if folder.is_dir() else None
-
-
-def _existing(path: str | Path, argument: str) -> Path:
-    found = Path(path).expanduser()
-    if not found.exists():
-        raise ModelError(
-            found, said("no such file or folder, given as {argument}", argument=argument), remedy="Check the path"
-        )
-    return found

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,8 @@ class Load:
         def empty(shape: Shape) -> Tensor:
             return torch.empty(shape, device=device)
 
-        told = Condition(**{name: empty(shape) for name, shape in self.condition.items()})
+        tensors: dict[str, Any] = {name: empty(shape) for name, shape in self.condition.items()}
+        told = Condition(**tensors)
         level = empty(self.latents[:1])
         whole = Batch(empty(self.latents), empty(self.latents), level, told)
         return whole.to(torch.device(device), dtype)

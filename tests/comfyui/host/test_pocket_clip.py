@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import UMT5Config, UMT5EncoderModel
-from wanloom.lora_core.families.wan import text as wan_text
-from wanloom.lora_core.families.wan.config import umt5_config
+from wanloom.lora_core.families.pieces import text as wan_text
+from wanloom.lora_core.families.pieces.config import umt5_config
+from wanloom.lora_core.families.pieces.tokenizers import open_tokenizer
 from wanloom.lora_core.families.wan.pocket import pocket_paths
-from wanloom.lora_core.families.wan.tokenizers import open_tokenizer
 from wanloom.nodes import pocket_clip
 
 PROMPT = "a red circle moves right on a plain background"

@@ -6,8 +6,8 @@ import pytest
 import tiny
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers, convert_wan_vae_to_diffusers
 
+from lora_core.families.pieces.vae_names import vae_to_diffusers, vae_to_native
 from lora_core.families.wan.names import aliases, rows, to_diffusers, to_native
-from lora_core.families.wan.vae_names import vae_to_diffusers, vae_to_native
 
 #: diffusers' converter leaves the position embeddings of first-and-last-frame models alone; its model calls them so.
 FLF = {"img_emb.emb_pos": "condition_embedder.image_embedder.pos_embed"}

@@ -21,8 +21,8 @@ from lora_core.checkpoints import residency
 from lora_core.checkpoints.fp8 import ScaledFp8Linear
 from lora_core.checkpoints.residency import OFFLOADS
 from lora_core.deltas import Delta
+from lora_core.families.pieces import opening
 from lora_core.families.registry import spec_of_module
-from lora_core.families.wan import open as wan_open
 from lora_core.families.wan.open import open_wan
 
 
@@ -332,7 +332,7 @@ def test_in_blocks_the_networks_stay_on_the_cpu_and_their_groups_travel(
 ) -> None:
     offloaded = []
     monkeypatch.setattr(residency, "_offload_groups", lambda module, device, grain: offloaded.append((device, grain)))
-    monkeypatch.setattr(wan_open, "usable_device", torch.device)
+    monkeypatch.setattr(opening, "usable_device", torch.device)
     model = open_wan(files.high, offload="blocks", device="cuda", dtype=torch.float32, **files.arguments())
     for name in ("high_noise", "low_noise", "high_noise"):
         assert {parameter.device.type for parameter in model.expert(name).parameters()} == {"cpu"}
