@@ -70,10 +70,10 @@ class LoraMatch:
             "stated": said("as stated"),
             "none": said("nobody says it: the rank is taken, state it if the training had another"),
         }
-        rows: list[tuple[Said, Said | str]] = [
+        rows: list[tuple[str, str]] = [
             (said("model          "), self.model),
             (said("rank           "), _counts(self.ranks)),
-            (said("alpha          "), joined("", [_counts(self.alphas), " (", sources[self.alpha_source], ")"])),
+            ("alpha          ", joined("", [_counts(self.alphas), " (", sources[self.alpha_source], ")"])),
             (said("parameters     "), self.parameters.summary()),
         ]
         lines = [joined("", row) for row in rows]
