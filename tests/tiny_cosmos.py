@@ -48,9 +48,7 @@ def text_encoder() -> nn.Module:
     from transformers import T5Config, T5EncoderModel
 
     torch.manual_seed(3)
-    config = T5Config(
-        vocab_size=32, d_model=TEXT_WIDTH, d_kv=8, num_heads=4, num_layers=2, d_ff=64, dropout_rate=0.0
-    )
+    config = T5Config(vocab_size=32, d_model=TEXT_WIDTH, d_kv=8, num_heads=4, num_layers=2, d_ff=64, dropout_rate=0.0)
     return T5EncoderModel(config).requires_grad_(False).eval()
 
 
@@ -79,8 +77,8 @@ class Harmless:
 def pipeline():
     """Build diffusers' own pipeline around the tiny pieces."""
     from diffusers import Cosmos2VideoToWorldPipeline, FlowMatchEulerDiscreteScheduler
-    from transformers import PreTrainedTokenizerFast
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(tiny.tokenizer_json()),

@@ -117,7 +117,7 @@ def make_previews(
     """
     if not settings.preview_every:
         return None
-    needs_picture = model.spec.image_conditioned
+    needs_picture = model.spec.image_conditioned or bool(model.spec.known_latents)
     model.require(text=True, vae=True, picture=needs_picture)
     by_caption = {clip.captions[0]: clip for clip in reversed(clips)}
     shown = list(reversed(by_caption.values()))[:_NUM_SHOWN]

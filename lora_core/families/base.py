@@ -62,6 +62,8 @@ class ModelSpec:
         max_positions: how many patches along one axis its network can tell apart; None for any number.
         image_conditioned: True when the network takes mask and image latents as further input channels (I2V).
         expand_timesteps: True when a known frame is marked by a timestep of its own (Wan TI2V-5B, Cosmos).
+        known_latents: how many first latent frames its training gives it, one of these numbers for each batch; () where
+            it is not told frames by their latents, or is trained without.
         image_embeds: True when the network also looks at its picture through a CLIP encoder (Wan 2.1 I2V).
         first_and_last: True when it has places for the CLIP features of two pictures, and needs both (Wan 2.1 FLF2V).
     """
@@ -88,6 +90,7 @@ class ModelSpec:
     max_positions: int | None = None
     image_conditioned: bool = False
     expand_timesteps: bool = False
+    known_latents: tuple[int, ...] = ()
     image_embeds: bool = False
     first_and_last: bool = False
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

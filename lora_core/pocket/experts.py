@@ -1,4 +1,4 @@
-"""The architectures of the pocket experts: small `WanTransformer3DModel`s, untrained.
+"""The architectures of the pocket experts, untrained: small `WanTransformer3DModel`s, and one Cosmos.
 
 Everything is float32.
 """
@@ -6,6 +6,7 @@ Everything is float32.
 from dataclasses import dataclass
 
 import torch
+from diffusers.models.transformers.transformer_cosmos import CosmosTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 HEAD_WIDTH = 32
@@ -13,6 +14,10 @@ TEXT_WIDTH = 64
 LATENT_SHAPE = (16, 5, 8, 8)
 IMAGE_CHANNELS = 20
 """What an image model is told beside the noisy latents: four of mask, sixteen of the picture's latents."""
+
+COSMOS_MASKS = 2
+"""What Cosmos is told beside the noisy latents: which frames are known, and a padding mask of zeros."""
+COSMOS_MODULATION_WIDTH = 32
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,30 @@ def build_expert(size: Size = NORMAL, seed: int = 20) -> WanTransformer3DModel:
     torch.nn.init.zeros_(expert.proj_out.weight)
     torch.nn.init.zeros_(expert.proj_out.bias)
     return expert
+
+
+@torch.no_grad()
+def build_cosmos(seed: int = 60) -> CosmosTransformer3DModel:
+    """Build the untrained network of Cosmos Predict2's architecture; its output, and all its gates, start at zero."""
+    torch.manual_seed(seed)
+    network = CosmosTransformer3DModel(
+        in_channels=LATENT_SHAPE[0] + COSMOS_MASKS,
+        out_channels=LATENT_SHAPE[0],
+        num_attention_heads=NORMAL.num_heads,
+        attention_head_dim=HEAD_WIDTH,
+        num_layers=NORMAL.num_layers,
+        mlp_ratio=NORMAL.ffn_width / (NORMAL.num_heads * HEAD_WIDTH),
+        text_embed_dim=TEXT_WIDTH,
+        adaln_lora_dim=COSMOS_MODULATION_WIDTH,
+        rope_scale=(1.0, 1.0, 1.0),
+        concat_padding_mask=False,
+        extra_pos_embed_type=None,
+    )
+    torch.nn.init.zeros_(network.proj_out.weight)
+    for block in network.transformer_blocks:
+        for norm in (block.norm1, block.norm2, block.norm3):
+            torch.nn.init.zeros_(norm.linear_2.weight)
+    return network
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The files of the pocket models: single files in Wan's own naming, readable by ComfyUI and `open_wan`."""
+"""The files of the pocket models: single files in their authors' naming, readable by ComfyUI and the families."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,16 +13,22 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from ..atomic import replacing
 from ..deltas import Lora
 from ..families.pieces.vae_names import vae_to_native
-from ..families.wan.config import stating_metadata
-from ..families.wan.names import to_native
+from ..families.registry import family_of, spec_of_module
 from ..files.read import read_lora
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
 
 
 def write_expert(expert: nn.Module, path: Path) -> None:
-    """Write an expert in float32, with the metadata that tell loaders what shapes cannot."""
-    _write(_renamed(expert.state_dict(), to_native), path, stating_metadata(expert))
+    """Write an expert of any family in float32, with the metadata that tell loaders what shapes cannot."""
+    spec = spec_of_module(expert)
+
+    def canonical(name: str) -> str | None:
+        path, _, leaf = name.rpartition(".")
+        found = spec.find(path)
+        return spec.find(name) if found is None else f"{found}.{leaf}"
+
+    _write(_renamed(expert.state_dict(), canonical), path, family_of(spec).header(expert))
 
 
 def write_vae(vae: AutoencoderKLWan, path: Path, metadata: Mapping[str, str]) -> None:

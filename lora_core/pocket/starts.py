@@ -8,7 +8,7 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 from ..experts import EXPERTS
-from .experts import SMALL, build_expert, with_image_channels
+from .experts import SMALL, build_cosmos, build_expert, with_image_channels
 from .export import write_expert
 from .trainings import open_model
 from .workshop import Workshop
@@ -52,5 +52,6 @@ STARTS: Mapping[str, Callable[[Workshop], dict[str, str]]] = {
     "base": _base,
     "picture_untrained": _widened,
     "small_untrained": lambda shop: _pair_of(shop, "small_untrained", {"alone": partial(build_expert, SMALL)}),
+    "cosmos_untrained": lambda shop: _pair_of(shop, "cosmos_untrained", {"alone": build_cosmos}),
     "small_trunk": lambda shop: _split(shop, "small_trunk"),
 }

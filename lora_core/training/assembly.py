@@ -75,6 +75,14 @@ def levels_of(noise: NoiseSettings, spec: ModelSpec) -> Levels:
     return Levels(noise.timesteps, noise.shift or spec.default_shift, noise.timestep_scale)
 
 
+def known_latents(noise: NoiseSettings, spec: ModelSpec) -> tuple[int, ...]:
+    """Return how many first latent frames are given, one of these numbers for each batch."""
+    if noise.known_latents and not spec.expand_timesteps:
+        what = said("{spec} is not told its first frames by their latents", spec=spec.title)
+        raise TrainingError("known_frames", what, remedy="Leave it out")
+    return noise.known_latents or spec.known_latents or (0,)
+
+
 def boundary_of(noise: NoiseSettings, spec: ModelSpec) -> float | None:
     """Return the level from which the high-noise expert works; None for a model of one."""
     if noise.boundary and spec.boundary is None:
@@ -199,6 +207,8 @@ def make_sources(
             stream=expert,
             caption_dropout=noise.caption_dropout,
             max_tokens=text_tokens(model),
+            known=known_latents(noise, model.spec),
+            fps=config.clips.fps or None,
         )
         for expert in turns.experts
     }
@@ -230,6 +240,8 @@ def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, fold
         cfg=cfg,
         seed=config.learning.seed,
         max_tokens=text_tokens(model),
+        num_known=known_latents(noise, spec)[0],
+        fps=config.clips.fps or None,
         make_call=partial(NetworkCall, spec=spec),
         fold=family_of(spec).fold_padding,
     )

@@ -55,6 +55,12 @@ class Batch:
         """What a network is to predict of them: the way from clip to noise."""
         return self.noise - self.latents
 
+    def knowing(self, num_known: int, fps: float | None) -> Batch:
+        """Return the batch with the first latent frames given, all but one at most, and the rate of its clips told."""
+        num_given = min(num_known, self.latents.shape[2] - 1)
+        known = self.latents[:, :, :num_given] if num_given else None
+        return replace(self, condition=replace(self.condition, known_frames=known, fps=fps))
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
         """Return the batch where and as a network computes; what is mixed with latents stays float32."""
         moved = {name: getattr(self, name).to(device) for name in ("latents", "noise", "level")}
@@ -79,6 +85,8 @@ class BatchSource:
         caption_dropout: the share of draws whose text is the empty one.
         max_tokens: tokens that texts are padded to with zeros, as the model pads them; None for one pad behind the
             longest of a batch, which the network counts for all (`Family.fold_padding`).
+        known: how many first latent frames are given, one of these numbers for each batch.
+        fps: what the network is told of the clips' rate; None for the model's own.
     """
 
     cache: ClipCache
@@ -88,6 +96,8 @@ class BatchSource:
     stream: str
     caption_dropout: float
     max_tokens: int | None
+    known: tuple[int, ...] = (0,)
+    fps: float | None = None
 
     def __getitem__(self, number: int) -> Batch:
         """Return a batch by its number, counted from 0."""
@@ -97,7 +107,8 @@ class BatchSource:
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.stream, number))
         texts = [self._text(clips[index], generator) for index in chosen]
         level = self.levels.at(torch.rand(len(chosen), generator=generator, dtype=torch.float64))
-        return make_batch([clips[index] for index in chosen], texts, level, generator, self.max_tokens)
+        batch = make_batch([clips[index] for index in chosen], texts, level, generator, self.max_tokens)
+        return batch.knowing(self._num_known(number), self.fps)
 
     def held_out(self, num_levels: int) -> tuple[Batch, ...]:
         """Return one batch for each held-out clip: at several levels, the middles of equal shares of the draws."""
@@ -107,13 +118,19 @@ class BatchSource:
         for clip in self.cache.held_out[:MAX_HELD_OUT]:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "held out", clip.name))
             many, texts = [clip] * num_levels, [clip.texts[0]] * num_levels
-            batches.append(make_batch(many, texts, level, generator, self.max_tokens))
+            batch = make_batch(many, texts, level, generator, self.max_tokens)
+            batches.append(batch.knowing(self.known[0], self.fps))
         return tuple(batches)
 
     @property
     def per_pass(self) -> int:
         """How many batches show every clip once."""
         return len(_order_of_pass(self.cache.trained, self.batch_size, self.seed, self.stream, 0))
+
+    def _num_known(self, number: int) -> int:
+        """Return how many latent frames are given in a batch; drawn apart, so that all else is as with one number."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.stream, "known", number))
+        return self.known[int(torch.randint(len(self.known), (), generator=generator))]
 
     def _text(self, clip: CachedClip, generator: torch.Generator) -> Path:
         is_dropped = torch.rand((), generator=generator).item() < self.caption_dropout

@@ -56,6 +56,8 @@ class Teacher:
         fold: let a copy of a network take folded texts (`Family.fold_padding`).
         make_call: how a network is called.
         max_tokens: what texts are padded to; None where padding is folded.
+        num_known: how many first latent frames of a clip its runs are given.
+        fps: what the network is told of the clips' rate; None for the model's own.
     """
 
     folder: Path
@@ -66,6 +68,8 @@ class Teacher:
     cfg: tuple[float, float]
     seed: int
     max_tokens: int | None
+    num_known: int
+    fps: float | None
     make_call: MakeCall
     fold: Callable[[torch.nn.Module], object]
 
@@ -144,7 +148,8 @@ class Teacher:
         clips = [lesson.clip for lesson in lessons]
         generator, level = torch.Generator(), torch.zeros(len(clips))
         texts = [lesson.clip.texts[lesson.text] for lesson in lessons]
-        told = make_batch(clips, texts, level, generator, self.max_tokens).condition
+        batch = make_batch(clips, texts, level, generator, self.max_tokens)
+        told = batch.knowing(self.num_known, self.fps).condition
         num_tokens = told.positive.shape[1]
         empty = make_batch(clips[:1], [self.cache.empty_text], level[:1], generator, num_tokens).condition.positive
         return replace(told, negative=empty.expand(len(clips), -1, -1))

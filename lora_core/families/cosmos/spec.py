@@ -32,6 +32,8 @@ _CFG = (8.0, 8.0)
 _NUM_STEPS = 35
 #: What it is trained at: NVIDIA multiplies sigma_EDM of a video by the square root of its 24 latent frames.
 _SHIFT = 5.0
+#: One frame, or five, which NVIDIA's own training takes in turn.
+_KNOWN_LATENTS = (1, 2)
 _CLIP = DefaultClip(93, 704, 1280, 16.0)
 _SOURCE = "diffusers' Cosmos2VideoToWorldPipeline: 35 steps, guidance 7, which is cfg 8 here"
 
@@ -213,6 +215,7 @@ def _spec(recipe: CosmosRecipe, targets: Mapping[str, tuple[int, ...]]) -> Model
         patch_size=_PATCH_SIZE,
         max_positions=_MAX_POSITIONS,
         expand_timesteps=True,
+        known_latents=_KNOWN_LATENTS,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,8 @@ class NoiseSettings:
         timestep_scale: the deviation of the logit-normal distribution.
         shift: t = shift u / (1 + (shift - 1) u); 0 for the model's own.
         boundary: the t from which on the high-noise expert works; 0 for the model's own.
+        known_frames: how many latent frames from the first on are given and not learnt, for models that go on from
+            frames: a number, or several such as "0,1,2" of which each batch takes one; "" for the model's own.
         caption_dropout: the share of draws whose caption is the empty one.
         student_steps: steps of the run that `speed` makes, or of that whose last ones `reward` changes.
         teacher_steps: steps of the run that it shall land like; a multiple of student_steps.
@@ -45,6 +48,7 @@ class NoiseSettings:
     timestep_scale: float = 1.0
     shift: float = 0.0
     boundary: float = 0.0
+    known_frames: str = ""
     caption_dropout: float = 0.05
     student_steps: int = 6
     teacher_steps: int = 30
@@ -83,6 +87,13 @@ class NoiseSettings:
                 remedy="Choose a number in that range",
             )
         self._check_reward()
+        if not re.fullmatch(r"(\d{1,3}(\s*,\s*\d{1,3})*)?", self.known_frames):
+            raise TrainingError(
+                "known_frames",
+                said("{known_frames!r:.60} are no numbers", known_frames=self.known_frames),
+                expected='such as "1" or "0,1,2"',
+                remedy="Correct the value",
+            )
         for name in ("student_steps", "teacher_steps", "num_trajectories"):
             whole_number(getattr(self, name), name, TrainingError, low=1)
         if self.teacher_steps % self.student_steps:
@@ -97,6 +108,11 @@ class NoiseSettings:
                 expected=said("a multiple of {student_steps}", student_steps=self.student_steps),
                 remedy="Choose such a number",
             )
+
+    @property
+    def known_latents(self) -> tuple[int, ...]:
+        """How many latent frames are given, one of these for each batch; () for the model's own."""
+        return tuple(int(number) for number in self.known_frames.split(",") if number.strip())
 
     def _check_reward(self) -> None:
         if self.objective == "reward" and not self.reward:
