@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def pipeline():
     return Cosmos2VideoToWorldPipeline(
         text_encoder=text_encoder(),
         tokenizer=tokenizer,
-        transformer=transformer(),
+        transformer=copy.deepcopy(transformer()),  # adapters are loaded into it
         vae=vae(),
         scheduler=FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True),
         safety_checker=Harmless(),

@@ -24,6 +24,7 @@ from ..checkpoints.hashes import hashes_of
 from ..checks import typed
 from ..errors import ModelError, RequestError, StackError
 from ..families.base import ModelSpec
+from ..families.condition import Condition
 from ..families.family import Texts
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
@@ -38,6 +39,7 @@ from ..sampling.sample import StepCallback, sample
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
+from ..training.clips.encode import to_pixels
 from .guide import Guide
 from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
@@ -161,8 +163,7 @@ def _run(
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
-        tell = family_of(model.spec).condition
-        condition = tell(model, (positive, negative), (clip.first, clip.last), clip.num_frames)
+        condition = _told(model, (positive, negative), clip)
         beside = None if guide is None else _guide_networks(guide, (positive, negative), clip)
     with watch.phase("sampling"):
         latents = sample(
@@ -184,9 +185,17 @@ def _run(
 
 def _guide_networks(guide: Guide, texts: Texts, clip: Clip) -> GuideNetworks:
     """Return the guide's networks with what they are told: the same texts, and pictures where they take any."""
-    tell = family_of(guide.model.spec).condition
-    pictures = (clip.first, clip.last) if guide.takes_pictures else (None, None)
-    return GuideNetworks(guide.model, tell(guide.model, texts, pictures, clip.num_frames))
+    return GuideNetworks(guide.model, _told(guide.model, texts, clip, with_pictures=guide.takes_pictures))
+
+
+def _told(model: OpenedModel, texts: Texts, clip: Clip, *, with_pictures: bool = True) -> Condition:
+    """Return what a model's networks are told of a clip; several first frames by their latents."""
+    pictures = (clip.first, clip.last) if with_pictures else (None, None)
+    told = replace(family_of(model.spec).condition(model, texts, pictures, clip.num_frames), fps=clip.fps)
+    if len(clip.known) < 2 or not with_pictures:
+        return told
+    frames = to_pixels(np.stack([np.asarray(frame) for frame in clip.known]))
+    return replace(told, known_frames=model.normalise(model.vae_encode(frames)))
 
 
 @typed(RequestError)

@@ -95,6 +95,7 @@ def request_from_record(
     *,
     image: Picture | None = None,
     last_image: Picture | None = None,
+    first_frames: Sequence[Picture] | None = None,
     latents: Tensor | None = None,
 ) -> GenerationRequest:
     """Return the request of a record; what it knows by hash alone is given here and compared."""
@@ -102,6 +103,7 @@ def request_from_record(
     settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
     settings["image"] = _picture_again("image", row.get("image"), image)
     settings["last_image"] = _picture_again("last_image", row.get("last_image"), last_image)
+    settings["first_frames"] = _frames_again(row.get("first_frames"), first_frames)
     settings["latents"] = _latents_again(row.get("latents"), latents)
     known_keys(settings, [f.name for f in fields(GenerationRequest)], "record", RequestError)
     return GenerationRequest(**settings)
@@ -146,6 +148,8 @@ def _request_row(request: GenerationRequest, clip: Clip) -> dict[str, object]:
     row |= {name: getattr(clip, name) for name in ("num_frames", "height", "width", "fps")}
     for name in _PICTURES:
         row[name] = None if row[name] is None else _picture_row(row[name])
+    if request.first_frames is not None:
+        row["first_frames"] = [_picture_row(frame) for frame in request.first_frames]
     latents = request.latents
     row["latents"] = None if latents is None else {"shape": list(latents.shape), "sha256": tensor_sha256(latents)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
@@ -171,6 +175,19 @@ def _picture_again(name: str, row: Mapping[str, Any] | None, given: Picture | No
         what, remedy = "it is not the picture of the record", f"Give the picture of that run as {name}"
         raise RequestError(name, what, expected=f"sha256 {row['sha256'][:12]}…", remedy=remedy)
     return picture
+
+
+def _frames_again(
+    rows: Sequence[Mapping[str, Any]] | None, given: Sequence[Picture] | None
+) -> Sequence[Picture] | None:
+    if rows is None:
+        return given
+    if given is not None and len(given) != len(rows):
+        what, expected = f"{len(given)} frames", f"the {len(rows)} of the record"
+        raise RequestError("first_frames", what, expected=expected, remedy="Give the frames of that run")
+    frames = [None] * len(rows) if given is None else given
+    again = [_picture_again("first_frames", row, frame) for row, frame in zip(rows, frames, strict=True)]
+    return [frame for frame in again if frame is not None]
 
 
 def _latents_again(row: Mapping[str, Any] | None, given: Tensor | None) -> Tensor | None:
@@ -234,6 +251,9 @@ def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
     for key in (*_PICTURES, "latents"):
         if row.get(key) is not None and not _is_told_by_hash(row[key]):  # type: ignore[attr-defined, index]  # a dict
             raise _damaged(key)
+    frames = row.get("first_frames")  # type: ignore[attr-defined]  # a dict
+    if frames is not None and not (isinstance(frames, list) and all(map(_is_told_by_hash, frames))):
+        raise _damaged("first_frames")
     if not all(isinstance(lora, dict) and isinstance(lora.get("name"), str) for lora in record["loras"]):  # type: ignore[attr-defined]  # a list
         raise _damaged("loras")
     return record

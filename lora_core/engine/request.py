@@ -6,6 +6,7 @@ What opens pictures is imported when there is one: the command line builds its o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -34,6 +35,8 @@ class GenerationRequest(RunSettings):
         negative_prompt: read only where guidance is used (cfg other than 1).
         image: the first frame, for the image models; scaled to cover the frame and cut around its centre.
         last_image: the last frame, for the models with mask channels (I2V).
+        first_frames: the first frames, instead of one image, for the models that go on from several (Cosmos: 1 or 5);
+            each is fitted like an image.
         num_frames, height, width, fps: None for what the model makes by default; with an image and neither height nor
             width, a frame of the default area in the image's proportions.
         solver: a key of `SOLVERS`.
@@ -44,6 +47,7 @@ class GenerationRequest(RunSettings):
     negative_prompt: str = ""
     image: Picture | None = None
     last_image: Picture | None = None
+    first_frames: Sequence[Picture] | None = None
     _: KW_ONLY
     num_frames: int | None = None
     height: int | None = None
@@ -93,7 +97,10 @@ class GenerationRequest(RunSettings):
     def clip(self, spec: ModelSpec) -> Clip:
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
         self._check_pictures(spec)
-        first, last = (None if p is None else open_picture(p) for p in (self.image, self.last_image))
+        last = None if self.last_image is None else open_picture(self.last_image)
+        given = self.first_frames or ([] if self.image is None else [self.image])
+        known = tuple(open_picture(picture) for picture in given)
+        first = known[0] if known else None
         num_frames, height, width, fps = astuple(spec.default_clip)
         if first is not None and self.height is None and self.width is None:
             height, width = _in_proportion(first, height * width, _grid(spec))
@@ -103,7 +110,8 @@ class GenerationRequest(RunSettings):
             height=height if self.height is None else self.height,
             width=width if self.width is None else self.width,
             fps=fps if self.fps is None else float(self.fps),
-            pictures=(first, last),
+            known=known,
+            last=last,
         )
         if self.latents is not None and tuple(self.latents.shape) != clip.latent_shape:
             expected = f"{clip.latent_shape} for {clip.num_frames} frames of {clip.width}x{clip.height}"
@@ -116,10 +124,12 @@ class GenerationRequest(RunSettings):
         return clip
 
     def _check_pictures(self, spec: ModelSpec) -> None:
-        if self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
+        if self.first_frames is not None:
+            self._check_first_frames(spec)
+        elif self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
             what = f"{spec.title} makes video from text alone"
             raise RequestError("image", what, remedy="Leave the image out")
-        if self.image is None and spec.image_conditioned:
+        if self.image is None and spec.image_conditioned and self.first_frames is None:
             raise RequestError("image", f"{spec.title} continues a picture and none is given", remedy="Give an image")
         if self.last_image is None and spec.first_and_last:
             what = f"{spec.title} goes from a first to a last picture and no last one is given"
@@ -128,6 +138,22 @@ class GenerationRequest(RunSettings):
             what = f"{spec.title} has no way to be told its last frame"
             raise RequestError("last_image", what, remedy="Leave it out")
 
+    def _check_first_frames(self, spec: ModelSpec) -> None:
+        counts = [(latents - 1) * spec.vae_stride[0] + 1 for latents in spec.known_latents if latents]
+        if not counts:
+            what = f"{spec.title} does not go on from several frames"
+            raise RequestError("first_frames", what, remedy="Give an image, or nothing")
+        if self.image is not None:
+            what = "an image is given as well, which is the first frame too"
+            raise RequestError("first_frames", what, expected="one of the two", remedy="Leave one out")
+        if not isinstance(self.first_frames, Sequence) or isinstance(self.first_frames, str):
+            what = f"{self.first_frames!r:.60} is no list of pictures"
+            raise RequestError("first_frames", what, expected="pictures, the first one first", remedy="Give a list")
+        if len(self.first_frames) not in counts:
+            what = f"{len(self.first_frames)} frames for {spec.title} to go on from"
+            expected = " or ".join(map(str, counts))
+            raise RequestError("first_frames", what, expected=expected, remedy="Give so many")
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -135,7 +161,8 @@ class Clip:
 
     Attributes:
         latent_shape: (1, C, F, H, W).
-        first, last: pictures of exactly the clip's size, or None.
+        known: the first frames that are given, of exactly the clip's size; empty where there are none.
+        last: the last frame, of that size, or None.
     """
 
     num_frames: int
@@ -143,8 +170,13 @@ class Clip:
     width: int
     fps: float
     latent_shape: tuple[int, int, int, int, int]
-    first: Image.Image | None = None
+    known: tuple[Image.Image, ...] = ()
     last: Image.Image | None = None
+
+    @property
+    def first(self) -> Image.Image | None:
+        """The first frame, where it is given."""
+        return self.known[0] if self.known else None
 
     @classmethod
     def of(
@@ -155,7 +187,8 @@ class Clip:
         height: int,
         width: int,
         fps: float,
-        pictures: tuple[Image.Image | None, Image.Image | None] = (None, None),
+        known: Sequence[Image.Image] = (),
+        last: Image.Image | None = None,
     ) -> Clip:
         """Check the numbers against the model's grid and fit the pictures."""
         stride, rows, columns = spec.vae_stride
@@ -163,10 +196,14 @@ class Clip:
             _on_grid(name, value, step, 0, f"a multiple of {step}", spec.max_positions)
         _on_grid("num_frames", num_frames, stride, 1, f"{stride} k + 1", spec.max_positions)
         shape = (1, spec.latent_channels, (num_frames - 1) // stride + 1, height // rows, width // columns)
-        first, last = (None if picture is None else fit_picture(picture, height, width) for picture in pictures)
+        if known and num_frames <= len(known) > 1:
+            what = f"{num_frames} frames are not more than the {len(known)} that are given"
+            raise RequestError("num_frames", what, remedy="Ask for more")
+        fitted = tuple(fit_picture(picture, height, width) for picture in known)
         if last is not None and num_frames == 1:
             raise RequestError("last_image", "a clip of 1 frame has no last frame of its own", remedy="Leave it out")
-        return cls(num_frames, height, width, fps, shape, first, last)
+        end = None if last is None else fit_picture(last, height, width)
+        return cls(num_frames, height, width, fps, shape, fitted, end)
 
 
 def open_picture(picture: Picture) -> Image.Image:

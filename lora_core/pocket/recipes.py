@@ -107,7 +107,7 @@ EXPERTS: tuple[Training, ...] = (
     Training(
         "small", "small_trunk", "base", {**_FULL, "steps": 1500, "lr": 3e-3, "high_share": 0.3, "switch_every": 50}
     ),
-    Training("cosmos", "cosmos_untrained", "base", {**_FULL, "steps": 4000, "known_frames": "1,1,2", "seed": 61}),
+    Training("cosmos", "cosmos_untrained", "base", {**_FULL, "steps": 3000, "known_frames": "1,1,2", "seed": 61}),
 )
 
 LORAS: tuple[Training, ...] = (
