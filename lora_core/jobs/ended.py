@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
+from ..checks import first_line
 from ..errors import LoraCoreError, located
-from .item import Item
+
+
+class Numbered(Protocol):
+    """A job, as far as those need to know it who hand it on."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the list, from 1."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,18 @@ class Lost:
 Event: TypeAlias = Done | Kept | Fault | Lost
 
 
-def fault_of(item: Item, error: Exception) -> Fault:
-    """Return the fault of a job; an error that nobody foresaw is told by its kind and its first line."""
-    if not isinstance(error, LoraCoreError):
-        said = (str(error).strip().splitlines() or [""])[0].rstrip(".:")
-        remedy = "Make it alone with lora-core --debug generate to see where"
-        error = LoraCoreError("", f"failed with {type(error).__name__}: {said}", remedy=remedy)
+def fault_of(item: Numbered, error: Exception) -> Fault:
+    """Return the fault of a job, its number before the place."""
     try:
         with located(f"job {item.number}"):
-            raise error
+            raise foreseen(error)
     except LoraCoreError as told:
         return Fault(item.number, told)
+
+
+def foreseen(error: Exception) -> LoraCoreError:
+    """Return an error of ours as it is; one that nobody foresaw is told by its kind and its first line."""
+    if isinstance(error, LoraCoreError):
+        return error
+    remedy = "Make it alone with lora-core --debug generate to see where"
+    return LoraCoreError("", f"failed with {type(error).__name__}: {first_line(error)}", remedy=remedy)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from ..checks import first_line
-from ..errors import RequestError, error_from
-from .ended import Done
-from .item import Item
-from .maker import HowToMake, Maker
+from ..errors import LoraCoreError, RequestError, error_from
+from .ended import Done, Numbered, foreseen
 from .sharing import Hire, WorkerLostError
 
 INSTALL = 'pip install "wanloom[ray]"'
@@ -31,26 +29,46 @@ def require_ray() -> Any:
     return ray
 
 
-@contextmanager
-def ray_posts(how: HowToMake, num_workers: int, address: str | None) -> Iterator[list[Hire]]:
-    """Give posts for workers of a cluster, or of this machine where no address is given.
+class Doer(Protocol):
+    """What does jobs in a process of its own, such as a `Maker`."""
 
-    Each takes one GPU where the cluster has any. Raises RequestError where there are fewer of these than workers, or
-    no cluster answers.
+    @property
+    def name(self) -> str: ...
+
+    def do(self, item: Any) -> Done: ...
+
+
+@contextmanager
+def ray_posts(make: Callable[[], Doer], num_workers: int, address: str | None) -> Iterator[list[Hire]]:
+    """Give posts for workers of a cluster, or of this machine where no address is given; `make` runs once in each.
+
+    Each takes one GPU where the cluster has any. A cluster that the caller has joined already is taken.
+
+    Raises:
+        RequestError: there are fewer GPUs than workers, or no cluster answers.
     """
     ray = require_ray()
+    with _joined_cluster(ray, address):
+        num_gpus = int(ray.cluster_resources().get("GPU", 0))
+        if 0 < num_gpus < num_workers:
+            what = f"{num_workers}, and there are {num_gpus} GPUs"
+            raise RequestError("--workers", what, expected=f"at most {num_gpus}", remedy="Ask for fewer workers")
+        worker = ray.remote(num_cpus=0, num_gpus=min(num_gpus, 1), max_restarts=0)(_Process)
+        yield [lambda: _hired(ray, worker, make)] * num_workers
+
+
+@contextmanager
+def _joined_cluster(ray: Any, address: str | None) -> Iterator[None]:
+    if ray.is_initialized():
+        yield
+        return
     try:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         what = f"no cluster answers: {first_line(error)}"
         raise RequestError("--ray-address", what, expected="such as auto, or HOST:6379", remedy="Start one") from error
     try:
-        num_gpus = int(ray.cluster_resources().get("GPU", 0))
-        if 0 < num_gpus < num_workers:
-            what = f"{num_workers}, and there are {num_gpus} GPUs"
-            raise RequestError("--workers", what, expected=f"at most {num_gpus}", remedy="Ask for fewer workers")
-        worker = ray.remote(num_cpus=0, num_gpus=min(num_gpus, 1), max_restarts=0)(_Process)
-        yield [lambda: _hired(ray, worker, how)] * num_workers
+        yield
     finally:
         ray.shutdown()
 
@@ -63,12 +81,10 @@ class RayWorker:
     actor: Any
     name: str
 
-    def do(self, item: Item) -> Done:
+    def do(self, item: Numbered) -> Done:
         """Do a job over there; see `sharing.Worker`."""
-        told = _result(self.ray, self.actor.do.remote(item), self.name)
-        if isinstance(told, Done):
-            return told
-        raise error_from(told)
+        done: Done = _result(self.ray, self.actor.do.remote(item), self.name)
+        return done
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -77,40 +93,52 @@ class RayWorker:
 
 
 class _Process:
-    """What runs over there: a model, opened once."""
+    """What runs over there; an error is returned in its plain form, which says more than what Ray makes of it."""
 
-    def __init__(self, how: HowToMake, folder: str) -> None:
+    doer: Doer
+
+    def begin(self, make: Callable[[], Doer], folder: str) -> str | dict[str, object]:
+        """Get ready, and return the name of this worker."""
         from ..checkpoints.quiet import hush
 
         if os.path.isdir(folder):  # paths are relative to where the list was started
             os.chdir(folder)
         hush()
-        self.maker = Maker(how)
-
-    def name(self) -> str:
-        return self.maker.name
-
-    def do(self, item: Item) -> Done | dict[str, object]:
-        """Return what became of a job, an error of it in its plain form."""
-        from .ended import fault_of
-
         try:
-            return self.maker.do(item)
+            self.doer = make()
         except Exception as error:
-            told = fault_of(item, error).error
-            return {**told.to_dict(), "where": told.where.removeprefix(f"job {item.number}").strip()}
+            return foreseen(error).to_dict()
+        return self.doer.name
+
+    def do(self, item: Numbered) -> Done | dict[str, object]:
+        """Return what became of a job."""
+        try:
+            return self.doer.do(item)
+        except Exception as error:
+            return foreseen(error).to_dict()
 
 
-def _hired(ray: Any, worker: Any, how: HowToMake) -> RayWorker:
-    actor = worker.remote(how, os.getcwd())
-    return RayWorker(ray, actor, _result(ray, actor.name.remote(), "a new worker"))
+def _hired(ray: Any, worker: Any, make: Callable[[], Doer]) -> RayWorker:
+    new = RayWorker(ray, worker.remote(), "a new worker")
+    try:
+        return replace(new, name=_result(ray, new.actor.begin.remote(make, os.getcwd()), new.name))
+    except LoraCoreError:
+        new.close()
+        raise
 
 
 def _result(ray: Any, reference: Any, name: str) -> Any:
+    """Return what a worker returns, or raise the error that it tells of."""
     try:
-        return ray.get(reference)
+        told = ray.get(reference)
     except ray.exceptions.RayActorError as error:
         raise WorkerLostError(name, _why(error)) from error
+    except ray.exceptions.RayTaskError as error:  # before our own code over there had a say
+        what = f"cannot be reached: {str(error).strip().splitlines()[-1]}"
+        raise RequestError(name, what, remedy="Install the same packages on all machines") from error
+    if isinstance(told, dict):
+        raise error_from(told)
+    return told
 
 
 def _why(error: Exception) -> str:

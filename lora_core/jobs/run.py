@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ..checks import whole_number
 from ..errors import RequestError
@@ -64,5 +65,5 @@ def _on_ray(items: Sequence[Item], how: HowToMake, num_workers: int, address: st
     from .on_ray import ray_posts
     from .sharing import share
 
-    with ray_posts(how, num_workers, address) as posts:
+    with ray_posts(partial(Maker, how), num_workers, address) as posts:
         yield from share(items, posts)

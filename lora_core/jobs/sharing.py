@@ -7,11 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import RequestError
-from .ended import Done, Event, Fault, Lost, fault_of
-from .item import Item
+from .ended import Done, Event, Fault, Lost, Numbered, fault_of
 
 #: A job under which so many workers died is not tried again: it is likelier the cause than bad luck.
 MOST_DEATHS = 2
@@ -35,7 +34,7 @@ class WorkerLostError(Exception):
 class Worker(Protocol):
     """One that does jobs, in another process or on another machine."""
 
-    def do(self, item: Item) -> Done:
+    def do(self, item: Any) -> Done:
         """Do a job.
 
         Raises:
@@ -51,7 +50,7 @@ class Worker(Protocol):
 Hire = Callable[[], Worker]
 
 
-def share(items: Sequence[Item], posts: Sequence[Hire]) -> Iterator[Event]:
+def share(items: Sequence[Numbered], posts: Sequence[Hire]) -> Iterator[Event]:
     """Do all jobs, one at each post at a time; yield what becomes of each as it is known.
 
     The worker of a post that dies has another hired in its place, unless it is gone for good; its job goes to whoever
@@ -77,7 +76,7 @@ def share(items: Sequence[Item], posts: Sequence[Hire]) -> Iterator[Event]:
 class _Board:
     """The jobs that wait, who works, and what has become known; shared by the threads of all posts."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Numbered]) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.num_posts = 0
         self._waiting, self._num_taken = deque(items), 0
@@ -86,7 +85,7 @@ class _Board:
         self._changed = threading.Condition()
         self._is_over = False
 
-    def take(self) -> Item | None:
+    def take(self) -> Numbered | None:
         """Return the next job, waiting while one that another has may come back; None when there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_over or self._waiting or not self._num_taken)
@@ -102,7 +101,7 @@ class _Board:
             self.events.put(event)
             self._changed.notify_all()
 
-    def put_back(self, item: Item, lost: WorkerLostError) -> None:
+    def put_back(self, item: Numbered, lost: WorkerLostError) -> None:
         """Let another worker have a dead one's job, or give it up where it has cost too many."""
         self.events.put(Lost(lost.worker, lost.why))
         self._deaths[item.number] += lost.blames_job
