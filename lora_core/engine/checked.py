@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..attention.controller import RadialController, make_controller
@@ -15,6 +16,7 @@ from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
 from ..plan.steering import steered
+from ..sampling.context_parallel import ContextParallel, check_processes
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
@@ -49,6 +51,7 @@ def check_request(
     download: bool = False,
     guide: Guide | None = None,
     radial: RadialSettings | RadialWishes | None = None,
+    parallel: ContextParallel | None = None,
 ) -> CheckedRequest:
     """Read what a request names and plan its run, or say what is wrong with it; arguments as those of `generate`."""
     clip = request.clip(model.spec)
@@ -61,6 +64,8 @@ def check_request(
     controller = None if radial is None else _controller(model, clip, plan, radial)
     _check_latents_act(request, plan)
     _require_pieces(model, guide, clip)
+    if parallel is not None:
+        _check_parallel(model, clip, plan, parallel, beside={"guide": guide, "radial": radial})
     return CheckedRequest(clip, loaded, plan, guide, controller)
 
 
@@ -96,6 +101,18 @@ def _require_pieces(model: OpenedModel, guide: Guide | None, clip: Clip) -> None
     model.require(text=True, vae=True, picture=clip.first is not None)
     if guide is not None and guide.takes_pictures and clip.first is not None:
         guide.model.require(vae=True, picture=True)
+
+
+def _check_parallel(
+    model: OpenedModel, clip: Clip, plan: SamplingPlan, parallel: ContextParallel, beside: Mapping[str, object]
+) -> None:
+    """Raise unless the processes can share the clip out, with nothing beside it that was never tried with several."""
+    for name, given in beside.items():
+        if given is not None:
+            what = "several processes do not compute one clip with it"
+            raise RequestError(name, what, remedy="Leave it out, or run in one process")
+    network = model.at_rest(plan.steps[0].expert).module
+    check_processes(network, model.spec, clip.latent_shape, model.max_tokens, parallel.num_processes)
 
 
 def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:

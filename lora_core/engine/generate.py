@@ -28,6 +28,7 @@ from ..families.registry import family_of
 from ..media.video import save_video
 from ..plan.length import length_notes
 from ..plan.plan import SamplingPlan
+from ..sampling.context_parallel import ContextParallel
 from ..sampling.guide import GuideNetworks
 from ..sampling.noise import draw_noise
 from ..sampling.sample import StepCallback, sample
@@ -84,6 +85,7 @@ def generate(
     download: bool = False,
     guide: Guide | None = None,
     radial: RadialSettings | RadialWishes | None = None,
+    parallel: ContextParallel | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -100,11 +102,20 @@ def generate(
         guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         radial: let self-attention leave out pairs of tokens that lie far apart in time, by these settings or the usual
             ones with these wishes; None for dense attention.
+        parallel: the processes that compute the networks together, each of which calls this with the same arguments
+            and gets the same video; without guide and radial attention.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
     """
     checked = check_request(
-        model, request, stack, allow_partial=allow_partial, download=download, guide=guide, radial=radial
+        model,
+        request,
+        stack,
+        allow_partial=allow_partial,
+        download=download,
+        guide=guide,
+        radial=radial,
+        parallel=parallel,
     )
     clip, loaded, plan, guide = checked.clip, checked.loaded, checked.plan, checked.guide
     controller = checked.radial
@@ -113,7 +124,7 @@ def generate(
         hashes = hashes_of(model.files)
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
-        latents, frames = _run(model, request, clip, plan, guide, controller, watch, callback)
+        latents, frames = _run(model, request, clip, plan, guide, controller, parallel, watch, callback)
     notes = (
         *prompt_notes(model, request, loaded, plan),
         *guide_notes(model, clip, plan, request, guide),
@@ -130,6 +141,7 @@ def generate(
         hashes,
         guide=told,
         radial=controller,
+        num_processes=1 if parallel is None else parallel.num_processes,
         timings=watch.seconds,
         notes=notes,
     )
@@ -145,6 +157,7 @@ def _run(
     plan: SamplingPlan,
     guide: Guide | None,
     radial: RadialController | None,
+    parallel: ContextParallel | None,
     watch: _Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
@@ -166,6 +179,7 @@ def _run(
             seed=request.seed,
             guide=beside,
             radial=radial,
+            parallel=parallel,
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)

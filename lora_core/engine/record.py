@@ -63,6 +63,7 @@ def make_record(
     *,
     guide: GuideFacts | None = None,
     radial: RadialController | None = None,
+    num_processes: int = 1,
     timings: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, object]:
@@ -81,6 +82,7 @@ def make_record(
             "platform": platform.platform(),
             "device": _device_name(model.device),
             "num_threads": torch.get_num_threads(),
+            "num_processes": num_processes,
         },
     }
 
