@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..checks import counted, time_text
+from ..errors import RequestError
 from .console import console
 from .options import ModelOptions, download_option, model_options, partial_option
 from .verb import Verb
@@ -42,6 +44,10 @@ _SECONDS_OF_RATE = 1e6
     help="How many processes, each with a model; 2 and more on Ray.",
 )
 @click.option("--ray-address", help="An existing Ray cluster, such as auto or HOST:6379; else one is started here.")
+@click.option("--comfyui", metavar="URL,URL", help="ComfyUI servers that make the videos, by --workflow.")
+@click.option(
+    "--workflow", "workflow_file", type=click.Path(path_type=Path), help="For them: a workflow in API format."
+)
 def command(
     jobs_file: Path,
     folder: Path,
@@ -50,6 +56,8 @@ def command(
     download: bool,
     workers: int,
     ray_address: str | None,
+    comfyui: str | None,
+    workflow_file: Path | None,
 ) -> None:
     """Make the videos of a list of jobs, each with a prompt, LoRAs and settings of its own.
 
@@ -59,7 +67,12 @@ def command(
 
     The model is opened once for each worker, and LoRAs change between jobs without reloading it. Beside each video
     goes a record, by which a job that is done is known: the same command again makes what is missing, or has changed.
+
+    With --comfyui the same list fills a workflow, and goes to whichever server is free; each saves one video.
     """
+    if comfyui is not None or workflow_file is not None:
+        _by_servers(jobs_file, folder, comfyui, workflow_file)
+        return
     from ..jobs.maker import HowToMake
     from ..jobs.read import read_jobs
     from ..jobs.run import run_jobs
@@ -68,6 +81,27 @@ def command(
     console().note(f"{counted(jobs.total, 'job')}; checking all of them with {model_options.model}")
     how = HowToMake(model_options.open, allow_partial=allow_partial, download=download)
     _follow(run_jobs(jobs, how, num_workers=workers, ray_address=ray_address), jobs.total)
+
+
+#: What a server has in its own way, and nothing here can tell it.
+_ONLY_HERE = (*ModelOptions.__dataclass_fields__, "allow_partial", "download", "workers", "ray_address")
+
+
+def _by_servers(jobs_file: Path, folder: Path, comfyui: str | None, workflow_file: Path | None) -> None:
+    """Let ComfyUI servers make the videos."""
+    from ..jobs.read import read_jobs
+    from ..jobs.run_on_servers import run_on_servers
+
+    if comfyui is None or workflow_file is None:
+        given, missing = ("--workflow", "--comfyui") if comfyui is None else ("--comfyui", "--workflow")
+        raise RequestError(given, f"there is no {missing} beside it", remedy=f"Give {missing} too")
+    for name in _ONLY_HERE:
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            what = "it would do nothing with --comfyui, where the workflow says it"
+            raise RequestError(f"--{name.replace('_', '-')}", what, remedy="Leave it out")
+    jobs, servers = read_jobs(jobs_file, folder), comfyui.split(",")
+    console().note(f"{counted(jobs.total, 'job')} for {counted(len(servers), 'server')}")
+    _follow(run_on_servers(jobs, servers, workflow_file), jobs.total)
 
 
 def _follow(events: Iterable[Event], total: int) -> None:
