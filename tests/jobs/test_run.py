@@ -77,7 +77,7 @@ def test_bad_jobs_are_named_before_the_others_are_made_with_one_model_and_loras_
 
 def test_a_job_is_made_again_only_if_it_is_not_there_as_it_is_asked_for(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"prompt": "a red circle", "steps": 1, "seed": seed} for seed in range(5)]
-    rows[4] |= {"loras": ["speed_6steps"], "output": "frames/last"}
+    rows[4] |= {"steps": 2, "loras": ["speed_6steps"], "output": "frames/last"}
     out = tmp_path / "out"
     assert numbers(ran(written(tmp_path, rows)), Done) == [1, 2, 3, 4, 5]
     rows[0]["seed"] = 11
