@@ -47,12 +47,13 @@ def foreign_model(names: Iterable[str], family: Family | None) -> str:
     other = next(
         (other for other in registry.FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None
     )
-    if other is not None:
-        return other.title
     rows = (*(family.origin.relatives if family else ()), *FOREIGN)
     grammar = ModelSpec("", "", {}, family=family.name if family else "")
     modules = {label.place.module.replace(".", "_") for label in label_all(names, grammar)}
-    return next((model for sign, model in rows if any(re.search(sign, module) for module in modules)), "")
+    told = next((model for sign, model in rows if any(re.search(sign, module) for module in modules)), "")
+    if other is None or other.title in told:  # the table knows who else has such names
+        return told
+    return other.title
 
 
 def relative_of(module: str, family: Family | None) -> str:
