@@ -163,6 +163,8 @@ def _run(
     with watch.phase("picture"):
         tell = family_of(model.spec).condition
         condition = tell(model, (positive, negative), (clip.first, clip.last), clip.num_frames)
+        if request.embedded_guidance is not None:
+            condition = replace(condition, embedded_guidance=torch.tensor([float(request.embedded_guidance)]))
         beside = None if guide is None else _guide_networks(guide, (positive, negative), clip)
     with watch.phase("sampling"):
         latents = sample(
