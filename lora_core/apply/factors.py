@@ -168,6 +168,8 @@ def gather(
             gain = _gain_matrix(delta, base, num_outputs)
             gains.append((term, gain - 1))
             delta = delta.inner
+        elif delta.needs_base:
+            delta = Full(delta.dense(base))
         if (pair := _low_rank(delta, num_outputs)) is None:
             dense.append((Term(term.index, delta, term.factor), gain))
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -72,10 +72,13 @@ class RadialController:
             check_head_width(family.head_width(network))
         return family.self_attention(network, self.choose)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return (B, H, N, D) of queries, keys and values of this shape."""
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, num_text_valid: Tensor | None = None, /) -> Tensor:
+        """Return (B, H, N, D) of queries, keys and values of this shape; beyond the clip's tokens they are text's."""
         self.num_radial += 1
-        return attend(q, k, v, self.block_map, executor=self.settings.executor)
+        block_map, num_text = self.block_map, q.shape[2] - self.block_map.geometry.num_tokens
+        if num_text > 0 and num_text_valid is not None:
+            block_map = radial_map(replace(block_map.geometry, num_text_tokens=num_text))
+        return attend(q, k, v, block_map, executor=self.settings.executor, num_text_valid=num_text_valid)
 
     @property
     def cost(self) -> float:

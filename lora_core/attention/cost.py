@@ -6,6 +6,7 @@ Letters: N tokens of a clip, L tokens of a text, D width of a block.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from ..checks import typed, whole_number
@@ -55,9 +56,8 @@ def step_flops(spec: ModelSpec, num_tokens: int, num_text_tokens: int = NUM_TEXT
         block = spec.block_of(target)
         if block is None and kind != "head" and len(shape) == 2:
             continue
-        makes_keys = kind == "cross_attn" and target.rpartition(".")[2].startswith(("k", "v"))
-        rest += 2 * math.prod(shape) * (text if makes_keys else tokens)
+        rest += 2 * math.prod(shape) * (text if re.search(spec.of_text, target) else tokens)
         if kind == "self_attn" and block is not None:
-            widths[block[0]] = max(widths.get(block[0], 0), shape[0])
+            widths[block[0]] = max(widths.get(block[0], 0), shape[1])
     width = sum(widths.values())
     return StepFlops(pairs=4 * tokens**2 * width, rest=rest + 4 * tokens * text * width)

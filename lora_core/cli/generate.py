@@ -43,6 +43,11 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
     click.option("--prompt", "-p", required=True, help="What to show."),
     click.option("--negative", "negative_prompt", default="", help="What not to show; read where guidance is not 1."),
     *RUN_OPTIONS,
+    click.option(
+        "--embedded-guidance",
+        type=float,
+        help="What HunyuanVideo is told of guidance; by default the model's own, 6.",
+    ),
     click.option("--solver", default=GenerationRequest.solver, show_default=True, help=f"One of {', '.join(SOLVERS)}."),
     click.option(
         "--seed",

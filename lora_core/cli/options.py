@@ -239,8 +239,12 @@ model_options = group(
         help="pocket, pocket-i2v, pocket-small, a diffusers folder, or the high expert's file.",
     ),
     click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
-    click.option("--text-encoder", type=_PATH, help="UMT5, a file or folder."),
-    click.option("--tokenizer", type=_PATH, help="tokenizer.json, spiece.model or a folder."),
+    click.option("--text-encoder", type=_PATH, help="UMT5, or Llama with CLIP beside it; a file or folder."),
+    click.option(
+        "--tokenizer",
+        type=_PATH,
+        help="tokenizer.json, spiece.model, or a folder, of both tokenizers where there are two.",
+    ),
     click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
     click.option(
         "--image-encoder", type=_PATH, help="The CLIP vision encoder of Wan 2.1's image models, a file or folder."

@@ -168,6 +168,8 @@ def _run(
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
         condition = _told(model, (positive, negative), clip)
+        if request.embedded_guidance is not None:
+            condition = replace(condition, embedded_guidance=torch.tensor([float(request.embedded_guidance)]))
         beside = None if guide is None else _guide_networks(guide, (positive, negative), clip)
     with watch.phase("sampling"):
         latents = sample(

@@ -23,6 +23,7 @@ from ..attention.controller import RadialController
 from ..attention.settings import RadialSettings, settings_from
 from ..checks import known_keys, typed
 from ..errors import RequestError
+from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
 from ..sampling.sample import history_resets
@@ -99,7 +100,7 @@ def asked_rows(
 ) -> dict[str, object]:
     """Return the part of a record that is known before the run: whatever was asked, by which the video is settled."""
     return {
-        "request": _request_row(request, clip),
+        "request": _request_row(request, clip, model.spec),
         "model": _model_row(model, hashes),
         "loras": [lora_row(entry) for entry in loaded.stack],
         **({} if guide is None else {"guide": _guide_row(guide)}),
@@ -160,10 +161,12 @@ def tensor_sha256(tensor: Tensor) -> str:
     return hashlib.sha256(head + array.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def _request_row(request: GenerationRequest, clip: Clip) -> dict[str, object]:
+def _request_row(request: GenerationRequest, clip: Clip, spec: ModelSpec) -> dict[str, object]:
     """Return the settings by name, defaults filled in."""
     row = {f.name: getattr(request, f.name) for f in fields(request)}
     row |= {name: getattr(clip, name) for name in ("num_frames", "height", "width", "fps")}
+    if row["embedded_guidance"] is None:
+        row["embedded_guidance"] = spec.embedded_guidance
     for name in _PICTURES:
         row[name] = None if row[name] is None else _picture_row(row[name])
     if request.first_frames is not None:

@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..checks import known, whole_number
+from ..checks import finite_number, known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
 from ..media.rate import check_fps
@@ -40,6 +40,8 @@ class GenerationRequest(RunSettings):
         num_frames, height, width, fps: None for what the model makes by default; with an image and neither height nor
             width, a frame of the default area in the image's proportions.
         solver: a key of `SOLVERS`.
+        embedded_guidance: what a guidance-distilled model (HunyuanVideo) is told of guidance, in the same pass and
+            beside cfg; None for the model's own. Models that are told none refuse it.
         latents: raw VAE latents (1, C, F, H, W) to start from, with denoise below 1.
     """
 
@@ -55,6 +57,7 @@ class GenerationRequest(RunSettings):
     fps: float | None = None
     seed: int = 0
     solver: str = "euler"
+    embedded_guidance: float | None = None
     latents: Tensor | None = None
 
     # Pictures and latents do not compare, so neither do requests, although the settings of their runs would.
@@ -75,6 +78,8 @@ class GenerationRequest(RunSettings):
                 )
         whole_number(self.seed, "seed", RequestError, low=0, high=MAX_SEED)
         known(self.solver, SOLVERS, "solver", RequestError)
+        if self.embedded_guidance is not None:
+            finite_number(self.embedded_guidance, "embedded_guidance", RequestError)
         if self.fps is not None:
             check_fps(self.fps, "fps", RequestError)
         if self.latents is not None:
@@ -97,6 +102,9 @@ class GenerationRequest(RunSettings):
     def clip(self, spec: ModelSpec) -> Clip:
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
         self._check_pictures(spec)
+        if self.embedded_guidance is not None and spec.embedded_guidance is None:
+            what = f"{spec.title} is told of no guidance"
+            raise RequestError("embedded_guidance", what, remedy="Leave it out, and set cfg instead")
         last = None if self.last_image is None else open_picture(self.last_image)
         given = self.first_frames or ([] if self.image is None else [self.image])
         known = tuple(open_picture(picture) for picture in given)

@@ -46,15 +46,22 @@ class ModelSpec:
         name: the short name that files and presets use, such as "wan2.2-t2v-a14b".
         shapes: target -> shape of its parameter; `UNKNOWN_SHAPE` where only the name is known.
         aliases: another spelling of a module path (diffusers') -> the canonical module path.
-        fused: path of a module that other libraries make of several, whose outputs it stacks -> their paths, in order.
+        fused: path of a module whose outputs are those of several, in order -> their paths; the model itself, or other
+            libraries, may have either form.
+        with_rest: the fused modules whose last part has all outputs that are left, where each of the others has as many
+            as the module has inputs; in the other ones all parts are alike.
         family: the name of its family, a row of `registry.FAMILIES`; "" for a network of no known family.
         not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
         block_pattern: regular expression on a target inside a block: the block's number, and the path inside it.
+        first_blocks: beginning of a target -> the number of the first block there, where blocks are in several lists.
+        of_text: regular expression on the targets inside blocks that the tokens of the text alone meet.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
         default_shift, default_schedule: how the noise levels of its runs are spaced; see `plan.sigmas`.
         default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
+        embedded_guidance: the guidance that its network is told as a number, where nobody says otherwise; None for a
+            network that is told none.
         settings_source: who says so of steps and guidance; "" where nobody does.
         default_clip: what it makes when nobody says.
         vae_stride: frames, rows and columns of pixels per latent element.
@@ -77,10 +84,13 @@ class ModelSpec:
     module_kinds: tuple[tuple[str, ModuleKind], ...] = ()
     boundary: float | None = None
     block_pattern: str = r"(?:.*\.)?(?:\w*blocks|layers)\.(\d+)\.(.+)"
+    first_blocks: Mapping[str, int] = field(default_factory=dict)
+    of_text: str = r"(^|\.)cross_attn\.(k|v)\w*$"
     default_shift: float = 5.0
     default_schedule: Literal["flow", "karras"] = "flow"
     default_num_steps: int = 6
     default_cfg: tuple[float, float] = (1.0, 1.0)
+    embedded_guidance: float | None = None
     settings_source: str = ""
     default_clip: DefaultClip = DefaultClip(1, 512, 512, 16.0)
     latent_channels: int = 0
@@ -94,6 +104,7 @@ class ModelSpec:
     image_embeds: bool = False
     first_and_last: bool = False
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    with_rest: frozenset[str] = frozenset()
 
     @property
     def num_experts(self) -> int:
@@ -123,16 +134,51 @@ class ModelSpec:
         path = target.removesuffix(".bias")
         return tuple(part + target[len(path) :] for part in self.fused.get(path, (path,)))
 
+    def whole_of(self, target: str) -> str | None:
+        """Return the target of this model in which a target that it lacks is fused, or None."""
+        path = target.removesuffix(".bias")
+        whole = self._wholes.get(path)
+        return None if whole is None else whole + target[len(path) :]
+
     def has(self, target: str) -> bool:
-        """Say whether the model has a target, or all that are fused in it."""
-        return all(part in self.shapes for part in self.parts_of(target))
+        """Say whether the model has a target, all that are fused in it, or what they are fused in."""
+        return target in self.shapes or all(self._holds(part) for part in self.parts_of(target))
 
     def shape_of(self, target: str) -> tuple[int, ...]:
-        """Return the shape of a target that the model has, or of all that are fused in it, one below the other."""
-        shapes = [tuple(self.shapes[part]) for part in self.parts_of(target)]
+        """Return the shape of a target that the model has in any form; of several, one below the other."""
+        if target in self.shapes:
+            return tuple(self.shapes[target])
+        shapes = [self._part_shape(part) for part in self.parts_of(target)]
         if UNKNOWN_SHAPE in shapes:
             return UNKNOWN_SHAPE
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+    def part_sizes(self, target: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return how many outputs each part of a fused target of this shape has; None where that cannot be told."""
+        parts = self.parts_of(target)
+        known = [self.shapes.get(part, UNKNOWN_SHAPE) for part in parts]
+        if UNKNOWN_SHAPE not in known:
+            sizes = tuple(part[0] for part in known)
+        elif (path := target.removesuffix(".bias")) not in self.with_rest:
+            sizes = (shape[0] // len(parts),) * len(parts)
+        else:
+            num_inputs = (shape if len(shape) > 1 else self.shapes.get(path, UNKNOWN_SHAPE))[1:2]
+            whole = (*num_inputs * (len(parts) - 1), shape[0])
+            sizes = (*whole[:-1], shape[0] - sum(whole[:-1])) if num_inputs else ()
+        return sizes if sizes and min(sizes) > 0 and sum(sizes) == shape[0] else None
+
+    def _holds(self, target: str) -> bool:
+        return target in self.shapes or self.whole_of(target) in self.shapes
+
+    def _part_shape(self, target: str) -> tuple[int, ...]:
+        """Return the shape of a target that the model has by itself or fused in another."""
+        if target in self.shapes:
+            return tuple(self.shapes[target])
+        whole = self.whole_of(target)
+        assert whole is not None, "has() comes first"
+        shape = tuple(self.shapes[whole])
+        sizes = self.part_sizes(whole, shape) if shape else None
+        return (sizes[self.parts_of(whole).index(target)], *shape[1:]) if sizes else UNKNOWN_SHAPE
 
     def why_absent(self, target: str) -> str | None:
         """Return why this model lacks a target that its family knows, or None when it is simply unknown."""
@@ -162,7 +208,10 @@ class ModelSpec:
     def block_of(self, target: str) -> tuple[int, str] | None:
         """Return (the number of the block that a target lies in, the path inside it), or None outside the blocks."""
         match = re.fullmatch(self.block_pattern, target)
-        return (int(match[1]), match[2]) if match else None
+        if match is None:
+            return None
+        first = next((number for stem, number in self.first_blocks.items() if target.startswith(stem)), 0)
+        return first + int(match[1]), match[2]
 
     @cached_property
     def num_blocks(self) -> int:
@@ -194,7 +243,14 @@ class ModelSpec:
 
     @cached_property
     def _paths(self) -> frozenset[str]:
-        return frozenset(target.removesuffix(".bias") for target in self.shapes) | frozenset(self.aliases.values())
+        own = frozenset(target.removesuffix(".bias") for target in self.shapes)
+        parts = (part for parts in self.fused.values() for part in parts)
+        return own | frozenset(self.aliases.values()) | frozenset(self.fused) | frozenset(parts)
+
+    @cached_property
+    def _wholes(self) -> dict[str, str]:
+        """Path of a part -> path of the fused module of this model that it is in."""
+        return {part: whole for whole, parts in self.fused.items() if whole in self.shapes for part in parts}
 
     @cached_property
     def _flat_paths(self) -> dict[str, str]:

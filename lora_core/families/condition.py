@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: What is mixed with latents, or is a number of its own.
+_STAYS_WIDE = ("known_frames", "embedded_guidance")
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -23,6 +26,7 @@ class Condition:
         image_channels: (B, 4 + C, F, H, W) mask and normalised latents, further input channels of the I2V models.
         image_embeds: (B, 257, 1280) CLIP features, which only Wan 2.1 I2V reads; of a first and a last picture
             (B, 514, 1280), one behind the other.
+        embedded_guidance: (1,) what a guidance-distilled network is told; None for the model's default.
         known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (Wan TI2V-5B, Cosmos).
         fps: frames per second, which only networks read that place frames in time; None for the model's own.
     """
@@ -31,17 +35,16 @@ class Condition:
     negative: Tensor | None = None
     image_channels: Tensor | None = None
     image_embeds: Tensor | None = None
+    embedded_guidance: Tensor | None = None
     known_frames: Tensor | None = None
     fps: float | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:
         """Return the same condition where and as the network computes; what is mixed with latents stays float32."""
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        cast: dict[str, Any] = {
-            name: tensor.to(device, dtype) for name, tensor in tensors.items() if name != "known_frames"
-        }
-        known = None if self.known_frames is None else self.known_frames.to(device)
-        return replace(self, known_frames=known, **cast)
+        dtypes = {name: None if name in _STAYS_WIDE else dtype for name in tensors}
+        cast: dict[str, Any] = {name: tensor.to(device, dtypes[name]) for name, tensor in tensors.items()}
+        return replace(self, **cast)
 
     def doubled(self) -> Condition:
         """Return the condition of a batch that holds every clip twice, all of them one behind all of them."""

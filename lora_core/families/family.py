@@ -48,8 +48,14 @@ class Forward(Protocol):
         """
 
 
-#: (q, k, v each (B, H, L, D): batch, heads, tokens, width of a head) -> attention (B, H, L, D).
-Attend: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
+class Attend(Protocol):
+    """What computes a self-attention of a network."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, num_text_valid: Tensor | None = None, /) -> Tensor:
+        """Return attention (B, H, L, D) of q, k and v of this shape: batch, heads, tokens, width of a head.
+
+        `num_text_valid` (B,) is how many tokens of each item's text are its own, where text stands behind the video.
+        """
 
 
 class ReplaceSelfAttention(Protocol):
@@ -120,10 +126,13 @@ class Naming:
     Attributes:
         to_diffusers: canonical module path, or bare parameter -> diffusers' spelling; itself where it has no other.
         is_bare: whether a target is a parameter that no module of its own holds.
+        joined: path of a module that the native network has in one and diffusers in several -> (path of a part, how
+            many times the module's inputs its outputs are, in the published models).
     """
 
     to_diffusers: Callable[[str], str]
     is_bare: Callable[[str], bool]
+    joined: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +276,9 @@ class Family:
         prefixes: what stands before its module paths in LoRA files, beside what does for every family.
         embedded: models that come with the package, opened by these words instead of a path.
         loras: LoRAs that come with the package: name -> file, of a pair the high-noise one.
-        pipelines: the classes of diffusers pipelines whose folders it opens.
+        pipelines: the classes of diffusers pipelines whose folders it opens, or refuses by name.
+        relative: names of a checkpoint's tensors -> the relative of its networks that has them, which its `open`
+            refuses by name; "" for none.
         folds_padding: whether the networks of a spec can take texts with one pad for all the equal ones behind it.
         fold_padding: let such a network do so.
         prune_width: (network whose modules may be replaced, share to cut) -> target -> what is left of it; None where
@@ -296,6 +307,7 @@ class Family:
     embedded: tuple[str, ...] = ()
     loras: Mapping[str, Path] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()
+    relative: Callable[[Iterable[str]], str] = lambda names: ""
     folds_padding: Callable[[ModelSpec], bool] = lambda spec: False
     fold_padding: Callable[[nn.Module], None] = lambda network: None
     prune_width: Callable[[nn.Module, float], Mapping[str, Kept]] | None = None

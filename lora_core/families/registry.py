@@ -14,11 +14,12 @@ from ..wording import said
 from .base import ModelSpec, parameter_shapes, target_of
 from .cosmos.family import COSMOS
 from .family import Customs, Family, Shapes
+from .hunyuan.family import HUNYUAN
 from .opened import Opener
 from .wan.family import WAN
 
 #: Where names could be those of several, the first counts.
-FAMILIES: tuple[Family, ...] = (WAN, COSMOS)
+FAMILIES: tuple[Family, ...] = (WAN, COSMOS, HUNYUAN)
 
 
 def find_family(spec: ModelSpec) -> Family | None:
@@ -140,4 +141,7 @@ def _opens(family: Family, source: str) -> bool:
         return True
     if (path / "model_index.json").is_file():
         return read_json_file(path / "model_index.json").get("_class_name") in family.pipelines
-    return path.is_file() and path.suffix in CHECKPOINT_SUFFIXES and family.recognises(open_checkpoint(path).shapes)
+    if not path.is_file() or path.suffix not in CHECKPOINT_SUFFIXES:
+        return False
+    names = open_checkpoint(path).shapes
+    return family.recognises(names) or bool(family.relative(names))

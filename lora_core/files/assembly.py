@@ -21,7 +21,7 @@ from .dialects import Label, label_all, locate
 from .faults import Faults, Heading
 from .ledger import Ledger
 from .origin import foreign_model, relative_of
-from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_of
+from .parts import TWICE, Address, Group, JoinedParts, Parts, Unfit, check_magnitude, parts_of
 from .shares import shared_out
 from .twofold import chosen
 from .verdict import check_shape, is_base_checkpoint, judge_base_checkpoint, judge_nothing_applied, judge_size
@@ -58,7 +58,7 @@ class Assembly:
     file: TensorFile
     spec: ModelSpec
     labels: tuple[Label, ...]
-    parts: Mapping[Address, Parts]
+    parts: Mapping[Address, Parts | JoinedParts]
     outlines: Mapping[Address, Delta]
     account: Account
     faults: Faults
@@ -233,7 +233,7 @@ def _fitting(
     return fitting
 
 
-def _in_order(parts: Mapping[Address, Parts], spec: ModelSpec) -> dict[Address, Parts]:
+def _in_order(parts: Mapping[Address, Parts | JoinedParts], spec: ModelSpec) -> dict[Address, Parts | JoinedParts]:
     """Return the parts in the order of the model's targets."""
     order = {target: index for index, target in enumerate(spec.shapes)}
     return dict(sorted(parts.items(), key=lambda item: order[item[0].target]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora
+from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora, Stacked
 from ..errors import UnsupportedLoraError
 from ..families.family import Naming
 from ..families.registry import family_of_targets
@@ -71,6 +71,8 @@ def encode(weights: LoraWeights, dialect: str, where: object) -> dict[str, Tenso
 
 def stored_form(delta: Delta, *, is_bias: bool = False, fold: bool = False) -> Stored:
     """Return a delta as tensors; with `fold`, or where no alpha can carry it, the scale is inside one of them."""
+    if isinstance(delta, Stacked):
+        return Stored(delta.kind, {}, 1.0, None)
     if isinstance(delta, Dora):
         inner = stored_form(delta.inner, fold=fold)
         return replace(inner, magnitude=delta.magnitude, by_input=delta.on_inputs, num_axes=len(delta.shape))
@@ -124,6 +126,8 @@ def _spelled(module: str, prefix: Prefix, table: Dialect, naming: Naming | None)
 
 def _problem(target: str, stored: Stored, deltas: Mapping[str, Delta], table: Dialect, naming: Naming | None) -> str:
     """Return why the dialect cannot express a delta, or ""."""
+    if stored.kind == "stacked":
+        return "a DoRA of a part of a module that this dialect has in one"
     keys = [(stored.kind, field) for field in stored.tensors]
     if stored.magnitude is not None:
         keys.append(("dora", "magnitude"))

@@ -55,10 +55,9 @@ def is_by_input(magnitude: Shape, weight: Shape, leaf: str) -> bool:
     return "dora_scale" in leaf and len(magnitude) > 1 and magnitude[0] == 1 and weight[0] != 1
 
 
-def share_of(delta: Delta, index: int, count: int) -> Delta:
-    """Return the part of a delta that makes the `index`-th of `count` equal shares of its outputs, exactly."""
-    rows = delta.shape[0] // count
-    return _SHARES[type(delta)](delta, slice(index * rows, (index + 1) * rows))
+def share_of(delta: Delta, rows: slice) -> Delta:
+    """Return the part of a delta that makes these rows of its outputs, exactly."""
+    return _SHARES[type(delta)](delta, rows)
 
 
 def _lora_rows(delta: Any, rows: slice) -> Delta:

@@ -47,7 +47,7 @@ def foreign_model(names: Iterable[str], family: Family | None) -> str:
         (other for other in registry.FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None
     )
     told = _told_by_rows(names, family, (*(family.origin.relatives if family else ()), *FOREIGN))
-    if other is None or other.title in told:
+    if other is None or other.title in told:  # the table knows who else has such names
         return told
     return f"{other.title}{', ' if ' or ' in told else ' or '}{told}" if told else other.title
 

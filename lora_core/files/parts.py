@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..checks import shape_text
-from ..deltas import Delta
+from ..deltas import Delta, stacked
 from ..errors import LoraFileError
 from ..experts import Expert
 from ..families.base import UNKNOWN_SHAPE
@@ -75,7 +76,7 @@ class Parts:
         alpha, magnitude: names of the tensors, or None.
         target_shape: the shape of the target where the model states it, else None.
         scale: alpha / rank or what stands for it; 1 where nothing is said.
-        share: (which, of how many) of a delta whose outputs are those of several targets; None for one of its own.
+        share: (first, end) of its rows in a delta whose outputs are those of several targets; None for one of its own.
     """
 
     target: str
@@ -101,7 +102,7 @@ class Parts:
     def build(self, read: Callable[[str], Tensor]) -> Delta:
         """Build the delta, or its share, from what `read` returns for its tensors' names."""
         whole = self._whole(read)
-        return whole if self.share is None else share_of(whole, *self.share)
+        return whole if self.share is None else share_of(whole, slice(*self.share))
 
     def _whole(self, read: Callable[[str], Tensor]) -> Delta:
         tensors = {field: read(name) for field, name in self.fields.items()}
@@ -118,7 +119,41 @@ class Parts:
 
     def outline(self, infos: Mapping[str, TensorInfo]) -> Delta:
         """Build the delta without values, for its shape, rank and size."""
-        return self.build(lambda name: torch.empty(infos[name].shape, dtype=infos[name].dtype, device="meta"))
+        return self.build(_without_values(infos))
+
+
+@dataclass(frozen=True)
+class JoinedParts:
+    """The parts of deltas whose outputs stand below each other in one fused parameter.
+
+    Attributes:
+        rows: (parts, how many of the parameter's rows they make); None where the file changes none of them.
+    """
+
+    target: str
+    rows: tuple[tuple[Parts | None, int], ...]
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """The names of the tensors whose values make the delta."""
+        return tuple(name for parts, _ in self.rows if parts is not None for name in parts.carriers)
+
+    def build(self, read: Callable[[str], Tensor]) -> Delta:
+        """Build the delta from what `read` returns; a tensor of several parts is read once, and so known for one."""
+        kept = cache(read)
+        return stacked((None if parts is None else parts.build(kept), size) for parts, size in self.rows)
+
+    def build_checked(self, file: TensorFile) -> Delta:
+        """Build the delta from a file's values, each of which must be finite."""
+        return self.build(checked(file.read, file.path))
+
+    def outline(self, infos: Mapping[str, TensorInfo]) -> Delta:
+        """Build the delta without values, for its shape, rank and size."""
+        return self.build(_without_values(infos))
+
+
+def _without_values(infos: Mapping[str, TensorInfo]) -> Callable[[str], Tensor]:
+    return lambda name: torch.empty(infos[name].shape, dtype=infos[name].dtype, device="meta")
 
 
 def parts_of(target: str, group: Group, infos: Mapping[str, TensorInfo], shape: Shape) -> Parts | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..deltas import Delta
+from ..deltas import Delta, Stacked
 from ..errors import LoraFileError
 from ..wording import said
 
@@ -53,6 +53,8 @@ def is_zero(tensor: Tensor) -> bool:
 
 def changes_nothing(delta: Delta) -> bool:
     """Say whether a delta without magnitude is zero because one of its factors is."""
+    if isinstance(delta, Stacked):
+        return all(changes_nothing(row) for row, _ in delta.rows if row is not None)
     return not delta.needs_base and any(is_zero(tensor) for tensor in delta.tensors())
 
 

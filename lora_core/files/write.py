@@ -23,6 +23,7 @@ from ..families.registry import family_of_targets
 from .dialects import DIALECTS, WriteDialect
 from .encode import encode, stored_form
 from .expert import EXPERT_KEY
+from .forms import in_form_of
 from .read import read_lora
 from .scale import CONFIG_NAME, KOHYA_ALPHA, METADATA_KEY, states_scale
 from .weights import LoraWeights, outlines_of
@@ -63,6 +64,7 @@ def write_lora(
             expected=".safetensors",
             remedy="Change the ending of the name",
         )
+    weights = in_form_of(weights, dialect)
     tensors = encode(weights, dialect, path)
     if not tensors:
         raise LoraFileError(path, "there are no deltas to write", remedy="Train or read some first")

@@ -128,12 +128,20 @@ def check_objective(config: TrainConfig, model: OpenedModel) -> None:
 
 @dataclass(frozen=True, eq=False)
 class NetworkCall:
-    """A call of a network of a family's model."""
+    """A call of a network of a family's model.
+
+    Attributes:
+        embedded_guidance: what a guidance-distilled network is told; None for what it is told when it makes videos.
+            Clips are learnt at 1, the guidance that there is in them: musubi-tuner, finetrainers, diffusion-pipe.
+    """
 
     network: nn.Module
     spec: ModelSpec
+    embedded_guidance: float | None = 1.0
 
     def __call__(self, x: Tensor, level: Tensor, condition: Condition) -> Tensor:
+        if self.spec.embedded_guidance is not None and self.embedded_guidance is not None:
+            condition = replace(condition, embedded_guidance=level.new_full((1,), self.embedded_guidance))
         forward = family_of(self.spec).forward
         return forward(self.network, self.spec, x, level, condition.positive, condition)
 
@@ -175,10 +183,11 @@ def make_learner(
         trainee.checkpointing(True)
     if config.learning.compile:
         trainee.compile()
+    guidance = None if config.noise.objective in FROM_RUNS else NetworkCall.embedded_guidance
     return Learner(
         expert,
         trainee,
-        partial(NetworkCall, spec=model.spec),
+        partial(NetworkCall, spec=model.spec, embedded_guidance=guidance),
         source.__getitem__,
         OBJECTIVES[config.noise.objective](config, model),
         config.learning,
@@ -242,7 +251,7 @@ def make_teacher(config: TrainConfig, model: OpenedModel, cache: ClipCache, fold
         max_tokens=text_tokens(model),
         num_known=known_latents(noise, spec)[0],
         fps=config.clips.fps or None,
-        make_call=partial(NetworkCall, spec=spec),
+        make_call=partial(NetworkCall, spec=spec, embedded_guidance=None),
         fold=family_of(spec).fold_padding,
     )
 

@@ -78,9 +78,11 @@ def rehearse(
         on_gpu: count what the kernels of a GPU take for themselves.
     """
     bare = without_data(network)
-    stack, num_blocks = _blocks(bare, spec), len(_blocks(bare, spec))
-    if num_blocks <= _FEW or not _learns_alike(bare, spec, config.adapter):
+    stacks = _stacks(bare, spec)
+    if len(stacks) != 1 or len(stacks[0]) <= _FEW or not _learns_alike(bare, spec, config.adapter):
         return _rehearse(bare, spec, config, load, dtype, on_gpu)
+    (stack,) = stacks
+    num_blocks = len(stack)
     del stack[_FEW:]
     many = _rehearse(copy.deepcopy(bare), spec, config, load, dtype, on_gpu)
     del stack[_FEW - 1 :]
@@ -97,7 +99,7 @@ def _rehearse(
         family_of(spec).fold_padding(trainee.network)
     trainee.checkpointing(config.learning.checkpointing)
     trainee.network.train()
-    for block in _blocks(trainee.network, spec):
+    for block in chain(*_stacks(trainee.network, spec)):
         _let_attention_be_fused(block, on_gpu)
     learning = _num_bytes(trainee.weights.values())
     frozen = _num_bytes(chain(trainee.network.parameters(), trainee.network.buffers())) - learning
@@ -141,12 +143,22 @@ def _passes(trainee: Trainee, spec: ModelSpec, load: Load, config: TrainConfig, 
     return meter.peak + given + (_num_bytes(trainee.weights.values()) if accumulates else 0)
 
 
-def _blocks(network: nn.Module, spec: ModelSpec) -> nn.ModuleList:
-    """Return the list of a network's blocks; an empty one where it has none."""
+def _stacks(network: nn.Module, spec: ModelSpec) -> list[nn.ModuleList]:
+    """Return the lists of a network's blocks; none where it has no blocks."""
+    found: dict[str, nn.ModuleList] = {}
     for path, module in network.named_modules():
-        if isinstance(module, nn.ModuleList) and (found := spec.block_of(f"{path}.0.x")) and found[1] == "x":
-            return module
-    return nn.ModuleList()
+        is_list = isinstance(module, nn.ModuleList) and len(module) and not path.startswith(tuple(found))
+        if is_list and _is_block(f"{path}.0", module[0], spec):
+            found[f"{path}."] = module
+    return list(found.values())
+
+
+def _is_block(path: str, module: nn.Module, spec: ModelSpec) -> bool:
+    """Say whether a module holds a block of the model, all of it."""
+    names = (f"{path}.{inner}" for inner, part in module.named_modules() if isinstance(part, nn.Linear))
+    first = next(names, None)
+    target = None if first is None else spec.find(first.replace(".base_layer", ""))
+    return target is not None and spec.block_of(target) is not None
 
 
 def _learns_alike(network: nn.Module, spec: ModelSpec, settings: AdapterSettings) -> bool:
@@ -159,7 +171,7 @@ def _learns_alike(network: nn.Module, spec: ModelSpec, settings: AdapterSettings
     for layer in chosen_layers(network, spec, settings.targets, ""):
         if found := spec.block_of(layer.target):
             inside[found[0]].add(found[1])
-    return len(inside) == len(_blocks(network, spec)) and len(set(map(frozenset, inside.values()))) == 1
+    return len(inside) == sum(map(len, _stacks(network, spec))) and len(set(map(frozenset, inside.values()))) == 1
 
 
 def _tensors_of(condition: Any) -> Iterable[Tensor]:
