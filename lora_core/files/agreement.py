@@ -23,7 +23,7 @@ def check_stated(stated: StatedLora, assembly: Assembly) -> None:
         LoraMismatchError: another rank or alpha; a module that the model lacks, that has no LoRA in the file, or that
             has one and was not stated.
     """
-    own = [parts for parts in assembly.parts.values() if parts.rank is not None]
+    own = [parts for joined in assembly.parts.values() for parts in joined.each if parts.rank is not None]
     _check_number(assembly, "rank", stated.rank, [float(parts.rank or 0) for parts in own])
     _check_number(assembly, "alpha", stated.alpha, [parts.scale * (parts.rank or 0) for parts in own])
     if stated.target_modules:

@@ -140,7 +140,7 @@ def matched(
     check_stated(stated, assembly)
     weights = with_values(weights_of(assembly), assembly)
     zero = {record.target for record in weights.account if record.status == "zero"}
-    own = [parts for parts in assembly.parts.values() if parts.rank is not None]
+    own = [parts for joined in assembly.parts.values() for parts in joined.each if parts.rank is not None]
     match = LoraMatch(
         path=file.path,
         model=assembly.spec.title,

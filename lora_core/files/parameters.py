@@ -15,7 +15,7 @@ from ..wording import Said, said
 from .agreement import module_names
 from .assembly import Assembly
 from .base_weights import base_shapes
-from .parts import Parts
+from .parts import Parts, without_values
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def parameters_of(assembly: Assembly) -> dict[str, int]:
     """Return target -> how many numbers a LoRA has for it, those of both experts together."""
     counts: Counter[str] = Counter()
     for address, own in assembly.parts.items():
-        counts[address.target] += _num_values(own, assembly)
+        counts[address.target] += sum(_num_values(parts, assembly) for parts in own.each)
     return dict(counts)
 
 
@@ -102,9 +102,10 @@ def _size_of(spec: ModelSpec | None) -> int | None:
 
 
 def _num_values(own: Parts, assembly: Assembly) -> int:
-    """Return how many values a delta has; of fused ones each share has its part, the first also what is left over."""
+    """Return how many values a delta has; of fused ones each share has the part of its rows."""
     count = sum(math.prod(assembly.file.infos[name].shape) for name in own.carriers)
     if own.share is None:
         return count
-    index, num_shares = own.share
-    return count // num_shares + (count % num_shares if index == 0 else 0)
+    first, end = own.share
+    total = own.whole(without_values(assembly.file.infos)).shape[0]
+    return count * end // total - count * first // total

@@ -91,6 +91,11 @@ class Parts:
     share: tuple[int, int] | None = None
 
     @property
+    def each(self) -> tuple[Parts, ...]:
+        """Itself; `JoinedParts` has several."""
+        return (self,)
+
+    @property
     def carriers(self) -> tuple[str, ...]:
         """The names of the tensors whose values make the delta: all but alpha."""
         return (*self.fields.values(), *((self.magnitude,) if self.magnitude else ()))
@@ -101,10 +106,10 @@ class Parts:
 
     def build(self, read: Callable[[str], Tensor]) -> Delta:
         """Build the delta, or its share, from what `read` returns for its tensors' names."""
-        whole = self._whole(read)
+        whole = self.whole(read)
         return whole if self.share is None else share_of(whole, slice(*self.share))
 
-    def _whole(self, read: Callable[[str], Tensor]) -> Delta:
+    def whole(self, read: Callable[[str], Tensor]) -> Delta:
         tensors = {field: read(name) for field, name in self.fields.items()}
         delta = KINDS[self.kind].build(tensors, self.scale, self.target_shape)
         if self.magnitude is None:
@@ -119,7 +124,7 @@ class Parts:
 
     def outline(self, infos: Mapping[str, TensorInfo]) -> Delta:
         """Build the delta without values, for its shape, rank and size."""
-        return self.build(_without_values(infos))
+        return self.build(without_values(infos))
 
 
 @dataclass(frozen=True)
@@ -134,9 +139,14 @@ class JoinedParts:
     rows: tuple[tuple[Parts | None, int], ...]
 
     @property
+    def each(self) -> tuple[Parts, ...]:
+        """The parts of each delta that the file has."""
+        return tuple(parts for parts, _ in self.rows if parts is not None)
+
+    @property
     def carriers(self) -> tuple[str, ...]:
         """The names of the tensors whose values make the delta."""
-        return tuple(name for parts, _ in self.rows if parts is not None for name in parts.carriers)
+        return tuple(name for parts in self.each for name in parts.carriers)
 
     def build(self, read: Callable[[str], Tensor]) -> Delta:
         """Build the delta from what `read` returns; a tensor of several parts is read once, and so known for one."""
@@ -149,10 +159,11 @@ class JoinedParts:
 
     def outline(self, infos: Mapping[str, TensorInfo]) -> Delta:
         """Build the delta without values, for its shape, rank and size."""
-        return self.build(_without_values(infos))
+        return self.build(without_values(infos))
 
 
-def _without_values(infos: Mapping[str, TensorInfo]) -> Callable[[str], Tensor]:
+def without_values(infos: Mapping[str, TensorInfo]) -> Callable[[str], Tensor]:
+    """Return what reads the tensors of a file as shapes alone."""
     return lambda name: torch.empty(infos[name].shape, dtype=infos[name].dtype, device="meta")
 
 
