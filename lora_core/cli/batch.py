@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,7 +105,7 @@ def _by_servers(jobs_file: Path, folder: Path, comfyui: str | None, workflow_fil
     _follow(run_on_servers(jobs, servers, workflow_file), jobs.total)
 
 
-def _follow(events: Iterator[Event], total: int) -> None:
+def _follow(events: Generator[Event, None, None], total: int) -> None:
     """Show a bar of the jobs and what becomes of each, then the sum of it; exit with 1 where some are not done."""
     from ..jobs.ended import Done, Fault, Kept, Lost
 
