@@ -630,7 +630,7 @@ export const CHINESE_SAID = {
   "a VAE as .safetensors or .pth": ".safetensors 或 .pth 的 VAE",
   "a VAE of {num_channels} latent channels for {spec}": "给 {spec} 的是 {num_channels} 个潜空间通道的 VAE",
   "a VAE with {z_dim} latent channels": "VAE 有 {z_dim} 个潜空间通道",
-  "a diffusers folder, or a file ending in {checkpoint_suffixes}": "diffusers 文件夹，或以 {checkpoint_suffixes} 结尾的文件",
+  "{pocket}, a diffusers folder, or a file ending in {checkpoint_suffixes}": "{pocket}、diffusers 文件夹，或以 {checkpoint_suffixes} 结尾的文件",
   "a frame at {wanted} s": "在 {wanted} 秒处有一帧",
   "a text encoder of width {width} for {spec}": "给 {spec} 的文本编码器宽度为 {width}",
   "a width of {width} does not divide into {num_heads}": "宽度 {width} 无法平分为 {num_heads}",
