@@ -171,6 +171,7 @@ export const CHINESE_SAID = {
   "{count} steps": "{count} 步",
   "shift {shift}": "shift {shift}",
   "own sigmas": "自定 sigma",
+  "schedule {schedule}": "调度 {schedule}",
   "one expert": "单专家",
   "boundary {boundary}": "分界点 {boundary}",
   "step    sigma  expert   cfg": "  步    sigma  专家   cfg",

@@ -106,7 +106,7 @@ def measure_quality(
 
 def measure_cosmos(model: OpenedModel, config: QualityConfig) -> tuple[Row, ...]:
     """Measure how a Cosmos goes on from one frame and from five, in the usual steps and in few."""
-    sampler, scenes = Sampler(model, config.seed), held_out_scenes(config.num_clips)
+    sampler, scenes = Sampler(model, config.seed), held_out_scenes(config.num_lora_clips)
     rows = []
     for num_known, name in ((1, PICTURE), (5, f"{PICTURE}, five frames of it")):
         for steps, cfg in ((config.base_steps, config.cfg), (config.fast_steps[0], config.cfg)):
