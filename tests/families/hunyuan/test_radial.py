@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import tiny_hunyuan as tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor
