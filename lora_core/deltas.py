@@ -345,7 +345,7 @@ class Stacked(Delta):
         pairs = zip(self.rows, bases, none, strict=True)
         return torch.cat([zero if delta is None else delta.dense(part) for (delta, _), part, zero in pairs])
 
-    def to(self, device: torch.device | str) -> Stacked:
+    def to(self, device: torch.device | torch.dtype | str) -> Stacked:
         return Stacked(tuple((delta and delta.to(device), size) for delta, size in self.rows))
 
     def _deltas(self) -> Iterator[Delta]:

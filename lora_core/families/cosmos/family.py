@@ -10,6 +10,7 @@ from .config import stating_metadata
 from .forward import forward
 from .names import LORA_PREFIXES, module_to_diffusers
 from .origin import ORIGIN
+from .parallel import PARALLEL
 from .picture import condition, condition_shapes
 from .pocket import POCKET_COSMOS
 from .sources import PIPELINES
@@ -45,4 +46,5 @@ COSMOS = Family(
     pipelines=PIPELINES,
     folds_padding=lambda spec: True,
     header=stating_metadata,
+    parallel=PARALLEL,
 )

@@ -11,6 +11,7 @@ from .customs import CUSTOMS
 from .forward import forward
 from .names import joined_natively, module_to_diffusers
 from .origin import ORIGIN
+from .parallel import PARALLEL
 from .self_attention import head_width, replace_self_attention
 from .sources import PIPELINES
 from .spec import (
@@ -52,4 +53,5 @@ HUNYUAN = Family(
     folds_padding=lambda spec: True,  # `forward` leaves out what is padding in all texts of a batch
     self_attention=replace_self_attention,
     head_width=head_width,
+    parallel=PARALLEL,
 )
