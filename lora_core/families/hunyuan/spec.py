@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 from ...checks import typed
 from ...errors import ModelError
@@ -19,6 +18,7 @@ from ..base import UNKNOWN_SHAPE, DefaultClip, ModelSpec, ModuleKind
 from .names import CHECKPOINT_PREFIXES, LAST_MODULATION, MAX_BLOCKS, SCALE_SHIFT, aliases, fused, has_rest, rows
 
 _FREQUENCY_WIDTH = 256
+#: Of the published model, where its single blocks begin to count.
 _NUM_DOUBLE = 20
 _BLOCK_PATTERN = r"(?:double|single)_blocks\.(\d+)\.(.+)"
 
@@ -111,11 +111,9 @@ def hunyuan_spec(name: str) -> ModelSpec:
 @cache
 def hunyuan_grammar() -> ModelSpec:
     """Return a spec that knows every name of the family, in parts, and no shape: for reading a file without a model."""
-    everything = shapes_of(HunyuanSize(num_double=MAX_BLOCKS, num_single=MAX_BLOCKS))
     size = HunyuanSize(num_double=MAX_BLOCKS, num_single=MAX_BLOCKS)
-    return _spec(
-        _Recipe("hunyuan", "HunyuanVideo (any size)", size, 50, 7.0, 6.0), dict.fromkeys(everything, UNKNOWN_SHAPE)
-    )
+    recipe = _Recipe("hunyuan", "HunyuanVideo (any size)", size, 50, 7.0, 6.0)
+    return _spec(recipe, dict.fromkeys(shapes_of(size), UNKNOWN_SHAPE))
 
 
 @typed(ModelError)
@@ -185,8 +183,6 @@ def canonical_target(name: str) -> str:
 
 def in_parts(spec: ModelSpec) -> ModelSpec:
     """Return the spec of the same model as diffusers has its network, every fused module in parts."""
-    from dataclasses import replace
-
     shapes: dict[str, tuple[int, ...]] = {}
     for target, shape in spec.shapes.items():
         if (path := target.removesuffix(".bias")) == LAST_MODULATION:
@@ -232,12 +228,9 @@ def shapes_of(size: HunyuanSize, *, are_fused: bool = False) -> dict[str, tuple[
 
 @cache
 def _all_targets() -> tuple[str, ...]:
-    size = HunyuanSize(num_double=MAX_BLOCKS, num_single=MAX_BLOCKS)
-    merged: dict[str, Any] = {}
-    for row in rows(size.num_double, size.num_single):
-        for path in (row.native, *row.parts):
-            merged |= {path: None, f"{path}.bias": None}
-    return tuple(merged)
+    """Return every target in the order in which a network has them, fused modules before their parts."""
+    paths = (path for row in rows() for path in (row.native, *row.parts))
+    return tuple(target for path in paths for target in (path, f"{path}.bias"))
 
 
 def _size_of(targets: Mapping[str, tuple[int, ...]], where: object) -> HunyuanSize:
