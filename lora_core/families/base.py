@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,21 @@ class DefaultClip:
     fps: float
 
 
+@dataclass(frozen=True)
+class Section:
+    """Some rows of a parameter, which other libraries keep as a module of its own: a target beside the whole.
+
+    Attributes:
+        whole: the target of the parameter that they are rows of.
+        first: the first of the rows, which lie together.
+        order: the row of the other library's module that each of them is; () where the order is the same.
+    """
+
+    whole: str
+    first: int = 0
+    order: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
     """One model, as everything that never runs it knows it.
@@ -47,10 +62,13 @@ class ModelSpec:
         shapes: target -> shape of its parameter; `UNKNOWN_SHAPE` where only the name is known.
         aliases: another spelling of a module path (diffusers') -> the canonical module path.
         fused: path of a module that other libraries make of several, whose outputs it stacks -> their paths, in order.
+        sections: target, which `shapes` has too -> the rows of a parameter that it stands for.
+        respell: what else tensors of a file are called, where their names make sense only together; name -> name.
         family: the name of its family, a row of `registry.FAMILIES`; "" for a network of no known family.
         not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
         block_pattern: regular expression on a target inside a block: the block's number, and the path inside it.
+        first_blocks: what stands before a block's number -> the number that the first of these blocks counts as.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
         default_num_steps: how many steps it wants without a LoRA that shortens the run.
         default_cfg: guidance for (high_noise, low_noise) when no distilled LoRA is in use.
@@ -89,6 +107,9 @@ class ModelSpec:
     image_embeds: bool = False
     first_and_last: bool = False
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sections: Mapping[str, Section] = field(default_factory=dict)
+    respell: Callable[[Iterable[str]], Mapping[str, str]] = lambda names: {}
+    first_blocks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_experts(self) -> int:
@@ -137,6 +158,8 @@ class ModelSpec:
 
     def parameter_path(self, target: str, module: nn.Module) -> tuple[str, str]:
         """Return (module path, parameter name) of `target` inside `module`, whichever naming `module` uses."""
+        if target in self.sections:
+            return self.parameter_path(self.sections[target].whole, module)
         for name in self._parameter_names(target):
             path, _, parameter = name.rpartition(".")
             owner = _submodule(module, path)
@@ -157,7 +180,7 @@ class ModelSpec:
     def block_of(self, target: str) -> tuple[int, str] | None:
         """Return (the number of the block that a target lies in, the path inside it), or None outside the blocks."""
         match = re.fullmatch(self.block_pattern, target)
-        return (int(match[1]), match[2]) if match else None
+        return (int(match[1]) + self.first_blocks.get(target[: match.start(1)], 0), match[2]) if match else None
 
     @cached_property
     def num_blocks(self) -> int:

@@ -73,7 +73,7 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
     """Give every tensor of a file its place; faults are collected, only broken configurations are raised at once."""
     ledger = Ledger(file.infos)
     labels = label_all(file.infos, spec)
-    family = find_family(spec) or family_of_targets(label.target for label in labels if label.target)
+    family = find_family(spec) if spec.family else family_of_targets(label.target for label in labels if label.target)
     complete = _complete(_groups(labels, spec, family, ledger), spec, ledger)
     parts, notes = scaled(complete, file, ledger)
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}

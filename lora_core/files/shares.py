@@ -8,14 +8,19 @@ from dataclasses import replace
 from ..errors import UnsupportedLoraError
 from ..families.base import ModelSpec
 from .faults import Heading
-from .kinds import is_by_input
+from .kinds import has_shares, is_by_input
 from .ledger import Ledger
 from .parts import MISFIT, TWICE, Address, Parts, Unfit
 
-#: A norm over the outputs of all modules together is none of the single ones.
+#: A norm over the outputs of all modules together is none of the single ones, and so is a matrix that mixes them.
 INSEPARABLE = Heading(
     UnsupportedLoraError,
     "{n} fused target{s} {have} a magnitude of the inputs, which cannot be split",
+    remedy="Choose another LoRA",
+)
+MIXED = Heading(
+    UnsupportedLoraError,
+    "{n} fused target{s} {have} an orthogonal change, which cannot be split",
     remedy="Choose another LoRA",
 )
 
@@ -37,9 +42,12 @@ def _shares(
     twice = next((place for place in places if place in taken), None)
     if twice is not None:
         raise Unfit(TWICE, f"{twice.target} by {taken[twice].names[0]} and {own.names[0]}")
-    shape = own.outline(ledger.infos).shape
+    outline = own.outline(ledger.infos)
+    shape = outline.shape
     if shape[0] % len(places):
         raise Unfit(MISFIT, f"{address.target} (its {shape[0]} outputs are not those of {len(places)} alike)")
     if own.magnitude and is_by_input(ledger.infos[own.magnitude].shape, shape, own.magnitude):
         raise Unfit(INSEPARABLE, f"{address.target}, by {own.magnitude}")
+    if not has_shares(outline):
+        raise Unfit(MIXED, f"{address.target}, by {own.carriers[0]}")
     return {place: replace(own, target=place.target, share=(i, len(places))) for i, place in enumerate(places)}

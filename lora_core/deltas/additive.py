@@ -1,8 +1,6 @@
-"""The mathematics of one weight change: LoRA, LoHa, LoKr, DoRA and full differences.
+"""The changes that are added to a weight whatever it is: LoRA, LoHa, LoKr and full differences.
 
 Letters: R rank, O output channels, I input channels, K the remaining (convolution kernel) axes of a weight.
-Every delta is linear in the user's strength: the layer computes with `W + sum(strength_i * delta_i)`, each delta_i
-taken against the untouched base W, so a stack does not depend on its order.
 Dtype policy: factors stay in the file's dtype; every product is computed and returned in float32.
 """
 
@@ -16,15 +14,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .errors import LoraMismatchError
-
 
 @dataclass(frozen=True, eq=False)
 class Delta:
     """One change of one parameter; `dense()` gives the whole of it in float32 at strength 1."""
 
     kind: ClassVar[str] = "delta"
-    #: True when `dense` and the fused layer need the base weight's values (DoRA).
+    #: True when `dense` and the fused layer need the base weight's values (`of_base`).
     needs_base: ClassVar[bool] = False
 
     @property
@@ -111,7 +107,7 @@ class Lora(Delta):
         return abs(self.scale) * math.sqrt(max(square, 0.0))
 
     def to(self, device: torch.device | str) -> Lora:
-        return replace(self, **_moved(self, device))
+        return replace(self, **moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +150,7 @@ class LoHa(Delta):
         return (self.scale * first * second).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoHa:
-        return replace(self, **_moved(self, device))
+        return replace(self, **moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +218,7 @@ class LoKr(Delta):
         return (self.scale * torch.kron(first, second.contiguous())).reshape(self.shape)
 
     def to(self, device: torch.device | str) -> LoKr:
-        return replace(self, **_moved(self, device))
+        return replace(self, **moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,65 +242,6 @@ class Full(Delta):
         return Full(self.diff.to(device))
 
 
-@dataclass(frozen=True, eq=False)
-class Dora(Delta):
-    """Weight-decomposed change: `m * (W + inner) / ||W + inner|| - W` (Liu et al. 2024, arXiv 2402.09353, eq. 5).
-
-    The norm is that of the changed weight, as PEFT and LyCORIS train it (ComfyUI divides by the base's on the output
-    axis). At strength s the weight moves s of the way from W to the decomposed weight.
-
-    Attributes:
-        inner: the low-rank change inside.
-        magnitude: m, shaped (O,) or (O, 1, ...) (norm over the inputs of each output) or (1, I, ...) (norm over the
-            outputs of each input, LyCORIS's other convention).
-    """
-
-    inner: Delta
-    magnitude: Tensor
-    kind: ClassVar[str] = "dora"
-    needs_base: ClassVar[bool] = True
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def rank(self) -> int:
-        return self.inner.rank
-
-    @property
-    def scale(self) -> float:
-        return self.inner.scale
-
-    @property
-    def on_inputs(self) -> bool:
-        """True when the magnitude has one value per input channel instead of one per output channel."""
-        size = tuple(self.magnitude.shape)
-        return len(size) > 1 and size[0] == 1 and size[1] == self.shape[1] and self.shape[0] != 1
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (*self.inner.tensors(), self.magnitude)
-
-    def gain(self, base: Tensor) -> Tensor:
-        """Compute m / ||W + inner|| in float32, shaped to multiply a weight of `self.shape`."""
-        changed = base.float().reshape(self.shape) + self.inner.dense()
-        axis = 1 if self.on_inputs else 0
-        rows = changed.transpose(0, axis).flatten(1)
-        shape = [1] * len(self.shape)
-        shape[axis] = self.shape[axis]
-        norm = rows.norm(dim=1).clamp_min(torch.finfo(torch.float32).eps)
-        return (self.magnitude.float().flatten() / norm).reshape(shape)
-
-    def dense(self, base: Tensor | None = None) -> Tensor:
-        if base is None:
-            raise LoraMismatchError("DoRA", "its change depends on the base weight", remedy="Pass the base weight")
-        weight = base.float().reshape(self.shape)
-        return self.gain(base) * (weight + self.inner.dense()) - weight
-
-    def to(self, device: torch.device | str) -> Dora:
-        return Dora(self.inner.to(device), self.magnitude.to(device))
-
-
 def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     """Say whether a change of `shape` is one of a parameter of shape `wanted`, stored as it is, flat or without ones.
 
@@ -318,7 +255,7 @@ def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _moved(delta: Delta, device: torch.device | str) -> dict[str, Any]:
+def moved(delta: Delta, device: torch.device | str) -> dict[str, Any]:
     """Return field -> tensor on `device`, for every field that holds one."""
     values = ((field.name, getattr(delta, field.name)) for field in fields(delta))
     return {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
