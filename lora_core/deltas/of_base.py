@@ -3,8 +3,8 @@
 Letters: R rank, O output channels, I input channels, K the remaining (convolution kernel) axes of a weight, N blocks of
 B outputs each.
 Each is a way from the base W to another weight, and its delta is that weight minus W: at strength s the weight moves s
-of the way there. Where ComfyUI gives a strength other than 1 another meaning (of OFT it takes the square, of BOFT it bends
-the way too, and a replacement is whole at any strength), it agrees with this at strength 1.
+of the way there. Where ComfyUI gives a strength other than 1 another meaning (it takes the square of OFT's, bends the
+way of BOFT too, and sets a replacement whole at any strength), it agrees with this at strength 1.
 Dtype policy: products in float32.
 """
 

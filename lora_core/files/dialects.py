@@ -176,7 +176,7 @@ UNSUPPORTED: tuple[tuple[str, str], ...] = (
     ("_loras.", "Stand-In"),
     ("dwpose_embedding", "UniAnimate (its pose encoder is not a LoRA)"),
     ("randomref_embedding", "UniAnimate (its pose encoder is not a LoRA)"),
-    (".reshape_weight", "control LoRA (it reshapes patch_embedding)"),
+    (".reshape_weight", "control LoRA (it reshapes a layer)"),
     (".ia3_l", "IA3"),
     (".on_input", "IA3"),
     (".vera_lambda", "VeRA"),

@@ -197,7 +197,7 @@ UNSUPPORTED = {
     "UniAnimate": ("dwpose_embedding.0.weight", "UniAnimate (its pose encoder is not a LoRA)"),
     "control": (
         "diffusion_model.patch_embedding.reshape_weight",
-        "control LoRA (it reshapes patch_embedding)",
+        "control LoRA (it reshapes a layer)",
     ),
     "IA3": (f"lora_unet_{Q.replace('.', '_')}.on_input", "IA3"),
     "VeRA": (f"base_model.model.{Q}.vera_lambda_b", "VeRA"),
