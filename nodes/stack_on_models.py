@@ -23,7 +23,7 @@ from .widgets import partial_widget, schedule_widgets, stack_widget, words_outpu
 
 
 class LoraStackOnModels(Node):
-    """Put a stack of LoRAs on any MODEL, or on both of a Wan 2.2: the graph's loaders and samplers stay as they are."""
+    """Put a stack of LoRAs on any MODEL, or on both of Wan 2.2: the graph's loaders and samplers stay as they are."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -92,15 +92,11 @@ class LoraStackOnModels(Node):
         report = report_on_stack(loaded, route)
         report = replace(report, advice=(*report.advice, *notes))
         first, *second = _bound(changed, steps)
-        low = second[0] if second else Missing(cls.name(), _ONE_MODEL, "Connect low_noise")
-        text_encoder = Missing(cls.name(), "no CLIP was given", "Connect clip")
-        if clip is not None:
-            text_encoder = merged_clip(clip, on_clip, model.spec)
-        ui = shown_report(report, model)
+        none = Missing(cls.name(), "one MODEL was given, and it is at the first output", "Connect low_noise")
+        no_clip = Missing(cls.name(), "no CLIP was given", "Connect clip")
+        text_encoder = no_clip if clip is None else merged_clip(clip, on_clip, model.spec)
+        low, ui = second[0] if second else none, shown_report(report, model)
         return io.NodeOutput(first, low, report.text(), loaded.stack, words_of(loaded), text_encoder, ui=ui)
-
-
-_ONE_MODEL = "one MODEL was given, and it is at the first output"
 
 
 def _model(first: ModelPatcher, second: ModelPatcher | None, clip: CLIP | None, where: str) -> WanModelHandle:
