@@ -71,7 +71,7 @@ def test_a_baked_lora_is_what_core_merges(host: native.Host, tmp_path: Path, siz
     plain = predict(model)
     _, merged, report = baked(model, stack)
     assert relative_error(predict(merged), expected) < 1e-5
-    assert "low_noise 0.7" in report
+    assert "strength 0.7" in report
     assert torch.equal(predict(model), plain)
 
 
