@@ -38,9 +38,7 @@ class LoraStackOnModels(Node):
                     "high_noise",
                     tooltip="A MODEL of any kind (Flux, LTX, Qwen-Image, ...); of a Wan 2.2 the high-noise expert.",
                 ),
-                io.Model.Input(
-                    "low_noise", optional=True, tooltip="The low-noise expert of a Wan with two; nothing else has it."
-                ),
+                io.Model.Input("low_noise", optional=True, tooltip="The low-noise expert, of a Wan 2.2 alone."),
                 stack_widget(),
                 LoraStackType.Input(
                     "stack", optional=True, tooltip="More LoRAs, from Load LoRA Stack; they come first."
