@@ -3,11 +3,13 @@
     COMFYUI_PATH=~/ComfyUI PYTHON benchmarks/comfy_stack.py            PYTHON is the one that runs ComfyUI; minutes
     COMFYUI_PATH=~/ComfyUI PYTHON benchmarks/comfy_stack.py --loras 8 --tokens 8192 --rounds 3
     COMFYUI_PATH=~/ComfyUI PYTHON benchmarks/comfy_stack.py --quick    a narrow model, to see that it runs
+    COMFYUI_PATH=~/ComfyUI PYTHON benchmarks/comfy_stack.py --network flux --blocks 1 --tokens 1024
 
-A native Wan with the shapes of 1.3B, random weights and a few blocks is sampled by ComfyUI's own Euler. The contenders
-take turns within each round and are compared with the run without LoRA of the same round, so that a slow minute of the
-machine falls on all alike. A turn: one untimed step on a small latent, which loads the model as the contender wants it,
-then one strength changes, then the timed run. Prints a table and, last, one line of JSON.
+A native Wan with the shapes of 1.3B, or blocks of a Flux (`comfy_networks.py`), with random weights and a few blocks,
+is sampled by ComfyUI's own Euler. The contenders take turns within each round and are compared with the run without
+LoRA of the same round, so that a slow minute of the machine falls on all alike. A turn: one untimed step on a small
+latent, which loads the model as the contender wants it, then one strength changes, then the timed run. Prints a table
+and, last, one line of JSON.
 
 On a machine shared with others, `--clock cpu` counts the seconds that this process had the processor for, on one
 thread: what waits and spinning threads add to wall clock would drown what is measured.
@@ -36,6 +38,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from comfy_networks import NETWORKS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -45,9 +48,6 @@ STRENGTH = 0.7
 NUM_STEPS, SHIFT = 6, 5.0
 #: The schedule's factors, another one at every step.
 FACTORS = tuple(1 - 0.1 * i for i in range(NUM_STEPS))
-NUM_TEXT_TOKENS, TEXT_WIDTH = 512, 4096
-TARGETS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o")
-TARGETS += ("cross_attn.q", "cross_attn.k", "cross_attn.v", "cross_attn.o", "ffn.0", "ffn.2")
 #: The wanted figures: added to a step by 8 LoRAs from 4,096 tokens on; by a changed strength; and of a scheduled run.
 MAX_OVERHEAD, MAX_CHANGE_SECONDS, MIN_SPEED_UP = 0.05, 0.05, 5.0
 NONE, MERGE, BYPASS, OURS = "none", "merge", "bypass", "ours"
@@ -145,10 +145,11 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--loras", type=int, nargs="+", default=[1, 4, 8], help="how many LoRAs")
-    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--network", default="wan", choices=tuple(NETWORKS))
+    parser.add_argument("--blocks", type=int, default=2, help="of each kind")
     parser.add_argument("--tokens", type=int, default=4096, help="rounded down to a multiple of 64")
     parser.add_argument("--width", type=int, default=1536)
-    parser.add_argument("--ffn", type=int, default=8960)
+    parser.add_argument("--ffn", type=int, default=8960, help="of wan; of flux it is four times the width")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3, choices=range(2, NUM_STEPS), help="without a schedule")
     parser.add_argument("--contenders", nargs="+", default=CONTENDERS, choices=CONTENDERS, help="beside none at all")
@@ -170,6 +171,7 @@ class Host:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
+        self.network = NETWORKS[options.network]
         self.clock = CLOCKS[options.clock]
         self._temporary = tempfile.TemporaryDirectory(prefix="comfy-stack-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
@@ -186,9 +188,8 @@ class Host:
         with torch.inference_mode():
             self.model = self._load_model()
         self.sigmas = torch.tensor(self.module("lora_core").flow_sigmas(NUM_STEPS, SHIFT))
-        self.positive = [[torch.randn(1, NUM_TEXT_TOKENS, TEXT_WIDTH), {}]]
-        # Patches are 2x2; eight wide keeps every number of tokens that is a multiple of 64 possible.
-        self.noise = torch.randn(1, 16, 4, 32, 2 * (options.tokens // 64))
+        self.positive = self.network.positive()
+        self.noise = torch.randn(self.network.latents(options.tokens))
         self.small_noise = self.noise[..., :2]
 
     def module(self, name: str) -> ModuleType:
@@ -197,41 +198,28 @@ class Host:
 
     def _load_model(self) -> Any:
         """Return a MODEL with random weights, opened by ComfyUI's loader and with the run's shift."""
-        import comfy.ldm.wan.model
         import comfy.ops
         import comfy.sd
         from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-        network = comfy.ldm.wan.model.WanModel(
-            dim=self.options.width,
-            ffn_dim=self.options.ffn,
-            num_heads=self.options.width // 128,
-            num_layers=self.options.blocks,
-            text_dim=TEXT_WIDTH,
-            cross_attn_norm=True,
-            device="meta",
-            operations=comfy.ops.disable_weight_init,
-        )
+        network = self.network.make(self.options, comfy.ops.disable_weight_init)
         dtype = getattr(torch, self.options.dtype)
         weights = {name: random_parameter(name, tensor).to(dtype) for name, tensor in network.state_dict().items()}
         # Hook keyframes ask for a model that is not loaded dynamically, so none is.
         model = comfy.sd.load_diffusion_model_state_dict(weights, {"dtype": dtype}, disable_dynamic=True)
-        return ModelSamplingSD3().patch(model, SHIFT)[0]
+        return ModelSamplingSD3().patch(model, SHIFT, multiplier=self.network.shift)[0]
 
     def write_loras(self, count: int) -> list[str]:
         """Write LoRA files in the dialect that ComfyUI reads, and return their names."""
-        shapes = {name: tensor.shape for name, tensor in self.model.model.diffusion_model.named_parameters()}
+        layers = self.network.layers(dict(self.model.model.diffusion_model.named_parameters()))
         names = [f"bench_{i}.safetensors" for i in range(count)]
         for name in names:
             tensors = {}
-            for block in range(self.options.blocks):
-                for target in TARGETS:
-                    path = f"blocks.{block}.{target}"
-                    num_outputs, num_inputs = shapes[f"{path}.weight"]
-                    key = f"diffusion_model.{path}"
-                    tensors[f"{key}.lora_down.weight"] = torch.randn(RANK, num_inputs) / num_inputs**0.5
-                    tensors[f"{key}.lora_up.weight"] = 0.05 * torch.randn(num_outputs, RANK) / RANK**0.5
-                    tensors[f"{key}.alpha"] = torch.tensor(float(RANK))
+            for path, (num_outputs, num_inputs) in layers.items():
+                key = f"diffusion_model.{path}"
+                tensors[f"{key}.lora_down.weight"] = torch.randn(RANK, num_inputs) / num_inputs**0.5
+                tensors[f"{key}.lora_up.weight"] = 0.05 * torch.randn(num_outputs, RANK) / RANK**0.5
+                tensors[f"{key}.alpha"] = torch.tensor(float(RANK))
             if not (self.folder / name).exists():
                 save_file(tensors, self.folder / name)
         return names
@@ -267,7 +255,8 @@ class Host:
         from comfyui_version import __version__
 
         options = self.options
-        network = f"width {options.width}, ffn {options.ffn}, {options.blocks} blocks, {options.tokens} tokens"
+        ffn = f"ffn {options.ffn}, " if options.network == "wan" else ""
+        network = f"{options.network}, width {options.width}, {ffn}{options.blocks} blocks, {options.tokens} tokens"
         return (
             f"ComfyUI {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, "
             f"{options.dtype}, {options.clock} clock; {network}; rank {RANK}; {options.rounds} rounds"
@@ -407,17 +396,14 @@ def keyframes(host: Host, files: Sequence[str]) -> Prepare:
 
 
 def ours(host: Host, files: Sequence[str], schedule: object = None) -> Prepare:
-    """Put the LoRAs on with this extension's nodes, and take the model apart for core's sampler."""
-    load, stack = host.module("nodes.load"), host.module("nodes.stack")
-    (wan,) = load.PairWanModels.execute(host.model).result
+    """Put the LoRAs on with this extension's node for any MODEL."""
+    on_models = host.module("nodes.stack_on_models").LoraStackOnModels
 
     def prepare(strengths: Sequence[float]) -> tuple[Any, Any]:
         rows = [{"path": file, "weight": strength} for file, strength in zip(files, strengths, strict=True)]
         if schedule is not None:
             rows = [{**row, "schedule": schedule} for row in rows]
-        model = stack.ApplyLoraStack.execute(wan, json.dumps(rows)).result[0]
-        _, low_noise, *_ = load.SplitWanModel.execute(model).result
-        return low_noise, host.positive
+        return on_models.execute(host.model, json.dumps(rows), NUM_STEPS).result[0], host.positive
 
     return prepare
 

@@ -11,10 +11,12 @@ from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, RoutedLora, lo
 from ..lora_core.plan.report import report_on_stack
 from ..lora_core.wording import expert_named, expert_of, joined, said
 from .base import Missing, Node, schema, shown
-from .bridge import spec_of, unbound
+from .bridge import unbound
+from .clip_parts import network_parts
 from .folders import lora_folders
 from .kept_loras import kept_reader
 from .merged import merged
+from .native_spec import spec_of_model
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import with_more
 from .widgets import partial_widget
@@ -118,13 +120,13 @@ def _of_model(
         read = kept_reader(spec, allow_partial=partial)
         loaded = load_stack(stack, spec, lora_folders=lora_folders(), read=read)
         found = route(loaded, spec)
-        plain = merged(plain, found.for_expert(expert), spec)
+        plain = merged(plain, network_parts(found.for_expert(expert)), spec)
         lines += [report_on_stack(loaded, found).text(), *_left_out(found.for_expert(expert))]
     return {expert: plain}, joined("\n", lines) if lines else said("no LoRAs")
 
 
 def _spec(patcher: ModelPatcher, known: ModelSpec | None, *, is_single: bool) -> ModelSpec:
-    return known or spec_of(patcher, num_experts=1 if is_single else 2, where="BakeLoraStack")
+    return known or spec_of_model(patcher, num_experts=1 if is_single else 2, where="BakeLoraStack")
 
 
 def _left_out(loras: Sequence[RoutedLora]) -> Iterator[str]:

@@ -39,6 +39,7 @@ from ..lora_core.apply.patched import PatchedModule
 from ..lora_core.families.base import parameter_shapes
 from ..lora_core.families.registry import infer_spec
 from ..lora_core.plan.route import strengths_at
+from .noise_levels import level_of
 
 #: Where ComfyUI keeps the network inside its model.
 ROOT = "diffusion_model"
@@ -58,7 +59,14 @@ def spec_of(patcher: ModelPatcher, *, num_experts: int | None, where: object) ->
     return infer_spec(parameter_shapes(network_of(patcher)), num_experts=num_experts, where=where)
 
 
-def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, sigmas: Sequence[float]) -> ModelPatcher:
+def bind(
+    patcher: ModelPatcher,
+    loras: Sequence[RoutedLora],
+    spec: ModelSpec,
+    sigmas: Sequence[float],
+    *,
+    follows_run: bool = False,
+) -> ModelPatcher:
     """Return a clone of a MODEL on which LoRAs act; the MODEL itself, where none does.
 
     Args:
@@ -66,6 +74,7 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
         loras: those routed to this expert.
         spec: what the model is called.
         sigmas: the noise levels of the whole run, which schedules that count steps are placed on.
+        follows_run: place them on the levels of the run itself where it has as many steps.
     """
     if not loras:
         return patcher
@@ -78,7 +87,7 @@ def bind(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec, si
     clone.size = patcher.model_size() + stack.num_bytes
     key = f"wanloom.{stack.uuid}"
     clone.set_injections(key, [_injection(stack)])
-    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas))
+    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas), len(sigmas) if follows_run else 0)
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, at_work)
     clone.add_callback_with_key(CallbacksMP.ON_DETACH, key, partial(_on_detach, stack))
     clone.add_callback_with_key(CallbacksMP.ON_CLONE, key, _on_clone)
@@ -162,18 +171,39 @@ class BoundStack:
 
 @dataclass(frozen=True, eq=False)
 class AtWork:
-    """A stack bound to a MODEL, which gives it the strengths of the noise level before each call of the network."""
+    """A stack bound to a MODEL, which gives it the strengths of the noise level before each call of the network.
+
+    Attributes:
+        num_levels: how many levels a run has whose own ones schedules are placed on; 0 for those of the plan always.
+    """
 
     stack: BoundStack
     loras: tuple[RoutedLora, ...]
     spec: ModelSpec
     strengths_at: StrengthsAt
+    num_levels: int = 0
 
-    def __call__(self, executor: Callable[..., Tensor], x: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        values = self.strengths_at(float(t.flatten()[0]))
+    def __call__(self, executor: Any, x: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        sampling = executor.class_obj.model_sampling
+        strengths = self.strengths_at
+        run = _options(*args, **kwargs).get("sample_sigmas") if self.num_levels else None
+        if run is not None and len(run) == self.num_levels:
+            strengths = strengths_at(self.loras, [level_of(sampling, sigma) for sigma in run.tolist()])
+        values = strengths(level_of(sampling, float(t.flatten()[0])))
         if values != self.stack.strengths.values:
             self.stack.strengths.set(values)
         return executor(x, t, *args, **kwargs)
+
+
+def _options(
+    c_concat: object = None,
+    c_crossattn: object = None,
+    control: object = None,
+    transformer_options: Mapping[str, Any] | None = None,
+    **conditions: object,
+) -> Mapping[str, Any]:
+    """Return the options among what the host calls a model with, behind latents and sigma."""
+    return transformer_options or {}
 
 
 class WeightChange:

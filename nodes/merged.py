@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import WeightAdapterBase
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..lora_core import ModelSpec, RoutedLora
 from ..lora_core.apply.attachment import fused_deltas
 from ..lora_core.apply.fused import FusedDelta, Strengths
 from .bridge import ROOT, network_of
+
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
 
 
 class StackPatch(WeightAdapterBase):
@@ -51,13 +55,25 @@ def merged(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) 
     """Return a clone of a MODEL with LoRAs merged into its weights at their own strengths; schedules do not count."""
     if not loras:
         return patcher
-    strengths = Strengths([lora.strength for lora in loras])
     clone = patcher.clone()
-    clone.add_patches(
-        {
-            f"{ROOT}.{path}.{name}": StackPatch(set(), (delta, strengths))
-            for path, deltas in fused_deltas(network_of(patcher), loras, spec).items()
-            for name, delta in deltas.items()
-        }
-    )
+    clone.add_patches(_patches(network_of(patcher), f"{ROOT}.", loras, spec))
     return clone
+
+
+def merged_clip(clip: CLIP, loras: Sequence[RoutedLora], spec: ModelSpec) -> CLIP:
+    """Return a copy of a CLIP with the parts of LoRAs merged that are its own; texts have no noise level."""
+    if not loras:
+        return clip
+    clone = clip.clone()
+    clone.add_patches(_patches(clip.cond_stage_model, "", loras, spec))
+    return clone
+
+
+def _patches(module: nn.Module, root: str, loras: Sequence[RoutedLora], spec: ModelSpec) -> dict[str, StackPatch]:
+    """Return parameter key -> the patch that adds all changes of it."""
+    strengths = Strengths([lora.strength for lora in loras])
+    return {
+        f"{root}{path}.{name}" if path else f"{root}{name}": StackPatch(set(), (delta, strengths))
+        for path, deltas in fused_deltas(module, loras, spec).items()
+        for name, delta in deltas.items()
+    }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lora_core.deltas import Delta, Dora, Full, LoHa, LoKr, Lora
+from lora_core.deltas import Boft, Delta, Dora, Full, GLora, LoHa, LoKr, Lora, Oft, Placed, Replacement
 
 Shape = Sequence[int]
 Make = Callable[[Shape], Delta]
@@ -80,15 +80,58 @@ def dora_of_loha_on_inputs(shape: Shape) -> Dora:
     return Dora(loha(shape), _magnitude(1, shape[1], *ones))
 
 
+def glora(shape: Shape) -> GLora:
+    a, b = (_random(shape[1], 2), _random(2, shape[1])), (_random(shape[0], 2), _random(2, math.prod(shape[1:])))
+    return GLora(*a, *b, scale=0.5, target_shape=tuple(shape))
+
+
+def dora_of_glora(shape: Shape) -> Dora:
+    return Dora(glora(shape), _magnitude(shape[0]))
+
+
+def oft(shape: Shape) -> Oft:
+    return Oft(_random(2, shape[0] // 2, shape[0] // 2), tuple(shape), constraint=0.4)
+
+
+def boft(shape: Shape) -> Boft:
+    ones = [1] * (len(shape) - 1)
+    return Boft(_random(1, shape[0] // 2, 2, 2), tuple(shape), _magnitude(shape[0], *ones))
+
+
+def replacement(shape: Shape) -> Replacement:
+    return Replacement(_random(*shape))
+
+
+def placed(make: Make) -> Make:
+    """Return what makes a change of the second half of the outputs, in another order."""
+
+    def make_placed(shape: Shape) -> Placed:
+        rows = shape[0] // 2
+        return Placed(make((rows, *shape[1:])), tuple(shape), shape[0] - rows, tuple(reversed(range(rows))))
+
+    make_placed.__name__ = f"placed_{make.__name__}"
+    return make_placed
+
+
+_OF_BASE = (glora, dora_of_glora, oft, boft, replacement)
+
 #: For linear layers (O, I) with even sizes that differ.
 LINEAR: dict[str, Make] = {
     make.__name__: make
-    for make in (lora, loha, lokr, lokr_low_rank, full, dora, dora_on_inputs, dora_of_lokr, dora_of_loha_on_inputs)
+    for make in (
+        *(lora, loha, lokr, lokr_low_rank, full, dora, dora_on_inputs, dora_of_lokr, dora_of_loha_on_inputs),
+        *_OF_BASE,
+        *map(placed, (lora, loha, full, dora, dora_on_inputs, glora)),
+    )
 }
 #: For convolutions (O, I, *K).
 CONVOLUTION: dict[str, Make] = {
     make.__name__: make
-    for make in (lora, lora_flat, lora_with_mid, loha, loha_tucker, lokr, full, dora, dora_on_inputs, dora_of_lokr)
+    for make in (
+        *(lora, lora_flat, lora_with_mid, loha, loha_tucker, lokr, full, dora, dora_on_inputs, dora_of_lokr),
+        *_OF_BASE,
+        *map(placed, (lora, dora)),
+    )
 }
 
 

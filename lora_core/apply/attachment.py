@@ -11,7 +11,7 @@ from typing import Protocol
 from torch import nn
 
 from ..checks import finite_number, first_few, typed
-from ..deltas import Delta, fits
+from ..deltas import Delta, Placed, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
 from ..families.registry import spec_of_module
@@ -179,7 +179,7 @@ def _terms_by_parameter(
             if factor == 0:
                 continue
             try:
-                path, parameter = _parameter_of(target, delta, module, spec)
+                path, parameter, delta = _placed(target, delta, module, spec)
             except LoraMismatchError as error:
                 faults.append(f"{target}: {error.what}" + (f" ({error.expected})" if error.expected else ""))
                 continue
@@ -189,16 +189,24 @@ def _terms_by_parameter(
     return found
 
 
-def _parameter_of(target: str, delta: Delta, module: nn.Module, spec: ModelSpec) -> tuple[str, str]:
-    """Return (module path, parameter name) of a target; raise LoraMismatchError unless `delta` fits it."""
+def _placed(target: str, delta: Delta, module: nn.Module, spec: ModelSpec) -> tuple[str, str, Delta]:
+    """Return (module path, parameter name, the change of the whole parameter) for the change of a target.
+
+    Raises LoraMismatchError unless the change fits.
+    """
     path, parameter = spec.parameter_path(target, module)
-    wanted = logical_shape(module.get_submodule(path), parameter)
+    whole = wanted = logical_shape(module.get_submodule(path), parameter)
+    section = spec.sections.get(target)
+    if section is not None:
+        wanted = spec.shapes[target]
     if not fits(delta.shape, wanted):
         what = f"its change has shape {tuple(delta.shape)}"
         raise LoraMismatchError(
             delta.kind, what, expected=f"the parameter has {wanted}", remedy="Read the file for this model"
         )
-    return path, parameter
+    if section is not None:
+        delta = Placed(delta, whole, section.first, section.order)
+    return path, parameter, delta
 
 
 def _mismatch(name: str, faults: Sequence[str], model: str) -> LoraMismatchError:

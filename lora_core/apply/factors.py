@@ -7,16 +7,16 @@ Every parameter counts as a matrix (O, I) here; what has fewer than two axes is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..deltas import Delta, Dora, Full, Lora
+from ..deltas import Delta, Dora, Full, GLora, Lora, Placed
 
 #: Which rows of a batch a stack acts on.
 Rows = Literal["all", "second_half", "none"]
@@ -87,6 +87,9 @@ class Factors:
         scale: (R,) float32, the file's scale times the filter's factor.
         dense: the changes that are not low-rank, each with DoRA's gain on it or None.
         gains: DoRA's factor on the base minus one, (O, 1) or (1, I) float32, of each DoRA.
+
+    What is neither a product of thin matrices nor one with a gain is in `dense`, and made anew at every change of the
+    weight; what of it depends on the base asks for it then, so that nothing as large as the weight is kept.
     """
 
     down: Tensor
@@ -113,17 +116,20 @@ class Factors:
         excess = [values[term.index] * term.factor * gain for term, gain in self.gains]
         return 1 + sum(excess[1:], excess[0])
 
-    def at(self, strengths: Strengths) -> Change:
-        """Put the strengths in."""
+    def at(self, strengths: Strengths, read_base: Callable[[], Tensor]) -> Change:
+        """Put the strengths in; `read_base` reads W, and is called only where a change in `dense` needs it."""
         up = (self.up * self.multiplier(strengths)).to(self.up.dtype)
-        dense = tuple(self._dense_at(strengths)) if self.dense else ()
+        dense = tuple(self._dense_at(strengths, read_base)) if self.dense else ()
         return Change(self.gain(strengths), up, self.down, dense)
 
-    def _dense_at(self, strengths: Strengths) -> Iterator[Tensor]:
+    def _dense_at(self, strengths: Strengths, read_base: Callable[[], Tensor]) -> Iterator[Tensor]:
         values = strengths.on(self.scale.device)
+        needs_base = any(term.delta.needs_base for term, _ in self.dense)
+        base = read_base().to(self.up.device) if needs_base else None
         for term, gain in self.dense:
             with torch.autocast(self.up.device.type, enabled=False):
-                matrix = term.delta.dense().reshape(self.up.shape[0], self.down.shape[1])
+                own = None if base is None else base.reshape(term.delta.shape)
+                matrix = term.delta.dense(own).reshape(self.up.shape[0], self.down.shape[1])
             strength = values[term.index] * term.factor
             yield (matrix * (strength if gain is None else strength * gain)).to(self.up.dtype)
 
@@ -163,14 +169,10 @@ def gather(
     gains: list[tuple[Term, Tensor]] = []
     for term in terms:
         delta, gain = term.delta.to(device), None
-        if isinstance(delta, Dora):
-            assert base is not None
-            gain = _gain_matrix(delta, base, num_outputs)
+        if (found := _with_gain_of(delta, base, num_outputs)) is not None:
+            delta, gain = found
             gains.append((term, gain - 1))
-            delta = delta.inner
-        elif delta.needs_base:
-            delta = Full(delta.dense(base))
-        if (pair := _low_rank(delta, num_outputs)) is None:
+        if (pair := _low_rank(delta, num_outputs, base)) is None:
             dense.append((Term(term.index, delta, term.factor), gain))
             continue
         down, up = _with_gain(*pair, gain)
@@ -192,15 +194,47 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     return (1, math.prod(shape)) if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
 
 
-def _low_rank(delta: Delta, num_outputs: int) -> tuple[Tensor, Tensor] | None:
+def is_thin(delta: Delta, num_outputs: int) -> bool:
+    """Say whether a change of a matrix can act as a thin branch: a low-rank one, with DoRA's gain per output."""
+    if isinstance(delta, Placed):
+        return num_outputs == delta.shape[0] and is_thin(delta.inner, delta.inner.shape[0])
+    if isinstance(delta, Dora):
+        return is_thin(delta.inner, num_outputs) and not delta.on_inputs
+    return isinstance(delta, (Lora, GLora)) and delta.shape[0] == num_outputs
+
+
+def _low_rank(delta: Delta, num_outputs: int, base: Tensor | None) -> tuple[Tensor, Tensor] | None:
     """Return `down` and `up`; None for a change that has none. A difference of a single row is of rank one.
 
     A LoRA whose outputs are not the matrix's rows (of a (1, 6, D) table, stored as (6, D)) has none that fit it.
     """
+    if isinstance(delta, Placed) and delta.shape[0] == num_outputs:
+        own = None if base is None else base.reshape(delta.shape)[delta.rows]
+        pair = _low_rank(delta.inner, delta.inner.shape[0], own)
+        return None if pair is None else (pair[0], delta.spread(pair[1]))
     if isinstance(delta, Lora) and delta.shape[0] == num_outputs:
         return delta.factors()
-    if isinstance(delta, Full) and num_outputs == 1:
-        return delta.diff.reshape(1, -1), delta.diff.new_ones(1, 1)
+    if isinstance(delta, GLora) and len(delta.shape) == 2 and delta.shape[0] == num_outputs and base is not None:
+        return delta.factors(base.reshape(delta.shape))
+    if num_outputs == 1 and not delta.needs_base and isinstance(delta, (Full, Placed)):
+        whole = delta.dense()
+        return whole.reshape(1, -1), whole.new_ones(1, 1)
+    return None
+
+
+def _with_gain_of(delta: Delta, base: Tensor | None, num_outputs: int) -> tuple[Delta, Tensor] | None:
+    """Return what a DoRA multiplies, and its gain as (O, 1) or (1, I); None for what is no DoRA, or has no such gain.
+
+    Of some rows of a parameter, a gain per output is 1 on all others; one per input has no such form, and is dense.
+    """
+    if isinstance(delta, Dora):
+        assert base is not None
+        return delta.inner, _gain_matrix(delta, base, num_outputs)
+    if isinstance(delta, Placed) and isinstance(delta.inner, Dora) and is_thin(delta, num_outputs):
+        assert base is not None
+        inner = delta.inner
+        gain = _gain_matrix(inner, base.reshape(delta.shape)[delta.rows], inner.shape[0])
+        return replace(delta, inner=inner.inner), delta.spread(gain, fill=1.0)
     return None
 
 

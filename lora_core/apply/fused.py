@@ -10,7 +10,8 @@ Whatever its LoRAs are, a stack turns the weight W of a layer into
   or eight, it is one pair of thin matrices, and from step to step nothing changes but the few numbers in s.
 - `gain` is what DoRA does to the base. `m (W + B A) / |W + B A| - W` is a factor on each row of W, plus a LoRA whose
   `up` carries the same factor; nothing in that factor ever moves, so it is computed once.
-- `D_i` are the changes that are not low-rank: LoHa, LoKr, differences stored in full.
+- `D_i` are the changes that are not low-rank: LoHa, LoKr, differences stored in full; those that turn W itself (OFT,
+  BOFT) or replace it are made of W at every change. GLoRA's `W a` is a product of thin matrices, once W is known.
 
 There are two places to put the change, equal on paper. On the *activation side* the layer's output gets a thin
 branch, `y += ((x @ down.T) * s) @ up.T`. On the *weight side* W_eff is written to a scratch buffer, and the layer runs
@@ -29,9 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..deltas import Delta, Dora, Lora
 from ..errors import LoraMismatchError
-from .factors import Factors, Strengths, Term, gather, matrix_shape
+from .factors import Factors, Strengths, Term, gather, is_thin, matrix_shape
 
 __all__ = ["FusedDelta", "Strengths", "Term", "product_dtype"]
 
@@ -59,7 +59,7 @@ class FusedDelta:
         self.terms = tuple(terms)
         self.indices = tuple(sorted({term.index for term in terms}))
         #: Whether all of it can act as one thin branch: low-rank changes, with DoRA's gain per output.
-        self.is_thin = len(self.shape) == 2 and all(_is_thin(term.delta, self.shape[0]) for term in terms)
+        self.is_thin = len(self.shape) == 2 and all(is_thin(term.delta, self.shape[0]) for term in terms)
         self.needs_base = any(term.delta.needs_base for term in terms)
         self._home: torch.device | None = None
         self._factors: dict[tuple[torch.device, torch.dtype], Factors] = {}
@@ -100,7 +100,7 @@ class FusedDelta:
         if out is None:
             out = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
         dtype = product_dtype(out.dtype, out.device)
-        change = self._factors_on(out.device, dtype, lambda: weight).at(strengths)
+        change = self._factors_on(out.device, dtype, lambda: weight).at(strengths, lambda: weight)
         source, target = weight.reshape(matrix_shape(self.shape)), out.view(matrix_shape(self.shape))
         if target.dtype == dtype:
             change.apply_to(target if out is weight else target.copy_(source), slice(None))
@@ -127,7 +127,7 @@ class FusedDelta:
             x: (..., I), or what `multiply` takes.
             y: (..., O), which is `multiply(x, W) + bias`; written to and returned.
             strengths: those of the stack.
-            read_weight: reads W; called only where DoRA needs it.
+            read_weight: reads W; called only where a change needs it.
             bias: the bias in y, which DoRA's gain must spare.
             multiply: the layer's product with a weight of `shape`, where that is not a linear layer's.
         """
@@ -164,7 +164,7 @@ class FusedDelta:
     @torch.no_grad()
     def _difference(self, factors: Factors, strengths: Strengths, read_weight: ReadWeight | None) -> Tensor:
         """Return W_eff - W, all of it, in the dtype of `factors`."""
-        change = factors.at(strengths)
+        change = factors.at(strengths, lambda: _read(read_weight))
         matrix = factors.up.new_zeros(matrix_shape(self.shape))
         if change.gain is not None:
             base = _read(read_weight).to(matrix.device, torch.float32).reshape(matrix.shape)
@@ -192,12 +192,6 @@ def _is_same(device: torch.device, other: torch.device) -> bool:
     return device.type == other.type and (None in (device.index, other.index) or device.index == other.index)
 
 
-def _is_thin(delta: Delta, num_outputs: int) -> bool:
-    if isinstance(delta, Dora):
-        return _is_thin(delta.inner, num_outputs) and not delta.on_inputs
-    return isinstance(delta, Lora) and delta.shape[0] == num_outputs
-
-
 def _scale_product(y_TO: Tensor, gain_O: Tensor, bias_O: Tensor | None) -> None:
     """Multiply the product within `y = product + bias`, in place."""
     y_TO.mul_(gain_O)
@@ -207,7 +201,7 @@ def _scale_product(y_TO: Tensor, gain_O: Tensor, bias_O: Tensor | None) -> None:
 
 def _read(read_weight: ReadWeight | None) -> Tensor:
     if read_weight is None:
-        raise LoraMismatchError("DoRA", "its change depends on the base weight", remedy="Pass the base weight")
+        raise LoraMismatchError("LoRA", "its change depends on the base weight", remedy="Pass the base weight")
     return read_weight().detach()
 
 

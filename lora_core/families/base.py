@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,21 @@ class DefaultClip:
     fps: float
 
 
+@dataclass(frozen=True)
+class Section:
+    """Some rows of a parameter, which other libraries keep as a module of its own: a target beside the whole.
+
+    Attributes:
+        whole: the target of the parameter that they are rows of.
+        first: the first of the rows, which lie together.
+        order: the row of the other library's module that each of them is; () where the order is the same.
+    """
+
+    whole: str
+    first: int = 0
+    order: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
     """One model, as everything that never runs it knows it.
@@ -50,11 +65,13 @@ class ModelSpec:
             libraries, may have either form.
         with_rest: the fused modules whose last part has all outputs that are left, where each of the others has as many
             as the module has inputs; in the other ones all parts are alike.
+        sections: target, which `shapes` has too -> the rows of a parameter that it stands for.
+        respell: what else tensors of a file are called, where their names make sense only together; name -> name.
         family: the name of its family, a row of `registry.FAMILIES`; "" for a network of no known family.
         not_applicable: (regular expression on a target, reason) for what the family knows and this model lacks.
         module_kinds: (regular expression on a target, kind of module); the first that is found decides.
         block_pattern: regular expression on a target inside a block: the block's number, and the path inside it.
-        first_blocks: beginning of a target -> the number of the first block there, where blocks are in several lists.
+        first_blocks: what stands before a block's number -> the number that the first of these blocks counts as.
         of_text: regular expression on the targets inside blocks that the tokens of the text alone meet.
         boundary: the sigma at and above which the high-noise expert works; None for a single expert.
         default_shift, default_schedule: how the noise levels of its runs are spaced; see `plan.sigmas`.
@@ -105,6 +122,8 @@ class ModelSpec:
     first_and_last: bool = False
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     with_rest: frozenset[str] = frozenset()
+    sections: Mapping[str, Section] = field(default_factory=dict)
+    respell: Callable[[Iterable[str]], Mapping[str, str]] = lambda names: {}
 
     @property
     def num_experts(self) -> int:
@@ -188,6 +207,8 @@ class ModelSpec:
 
     def parameter_path(self, target: str, module: nn.Module) -> tuple[str, str]:
         """Return (module path, parameter name) of `target` inside `module`, whichever naming `module` uses."""
+        if target in self.sections:
+            return self.parameter_path(self.sections[target].whole, module)
         for name in self._parameter_names(target):
             path, _, parameter = name.rpartition(".")
             owner = _submodule(module, path)
@@ -208,10 +229,7 @@ class ModelSpec:
     def block_of(self, target: str) -> tuple[int, str] | None:
         """Return (the number of the block that a target lies in, the path inside it), or None outside the blocks."""
         match = re.fullmatch(self.block_pattern, target)
-        if match is None:
-            return None
-        first = next((number for stem, number in self.first_blocks.items() if target.startswith(stem)), 0)
-        return first + int(match[1]), match[2]
+        return (int(match[1]) + self.first_blocks.get(target[: match.start(1)], 0), match[2]) if match else None
 
     @cached_property
     def num_blocks(self) -> int:

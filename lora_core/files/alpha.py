@@ -13,6 +13,7 @@ from ..wording import said
 from .containers.tensorfile import TensorFile
 from .faults import Heading
 from .job_config import job_alpha
+from .kinds import KINDS
 from .ledger import Ledger
 from .parts import REWRITE, Address, Parts, Unfit
 from .scale import Scale, scale_beside, scale_from_metadata
@@ -51,7 +52,7 @@ def scaled(
     for address, own in parts.items():
         with ledger.refusing(own.names, address.target):
             sound[address] = replace(own, scale=_scale(address, parts, alphas, stated))
-        if own.alpha and own.rank is None:
+        if own.alpha and own.rank is None and not KINDS[own.kind].constrained:
             reason = said("its delta is stored in full and has no rank to divide an alpha by")
             ledger.write([own.alpha], "not_applicable", address.target, reason)
     return sound, (note,) if note else (), source
@@ -86,6 +87,8 @@ def _scale(
         owner = address._replace(target=address.target.removesuffix(".bias"))
         if owner in parts:
             return _scale(owner, parts, alphas, stated)
+    if KINDS[own.kind].constrained:
+        return alphas.get(own.alpha, 0.0) if own.alpha else 0.0
     if own.alpha is not None:
         return 1.0 if own.rank is None else _usable(own.alpha, alphas) / own.rank
     return stated[address.expert].of(own.module, own.rank) if address.expert in stated else 1.0

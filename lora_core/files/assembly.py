@@ -98,7 +98,7 @@ def assemble(file: TensorFile, spec: ModelSpec, *, alpha: float | None = None, a
     labels = choice.labels
     for label in choice.others:
         ledger.write([label.name], "not_applicable", label.target, choice.why)
-    family = find_family(spec) or family_of_targets(label.target for label in labels if label.target)
+    family = find_family(spec) if spec.family else family_of_targets(label.target for label in labels if label.target)
     complete = _complete(_groups(labels, spec, family, ledger), spec, ledger)
     parts, notes, alpha_source = scaled(complete, file, ledger, alpha)
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}

@@ -11,12 +11,15 @@ from .containers.tensorfile import TensorInfo
 #: What stands in the name of a LoRA's own factor.
 _FACTOR = r"(lora[._](up|down|mid|A|B|linear_layer)|(lokr|hada)_[wt]\d)\b"
 
+#: Why a tensor of a text encoder changes nothing in a network.
+TEXT_ENCODER = said("belongs to the text encoder, which LoRAs do not change here")
+
 #: (regular expression on a tensor's name, why such a tensor changes nothing). Evidence: who writes it.
 _NAMES: tuple[tuple[str, str], ...] = (
     (
         # kohya's trainers and OneTrainer, LyCORIS; diffusers, ComfyUI; the first Stable Diffusion
-        r"^(base_model\.model\.)?((lora|lycoris)_)?(te\d*|text_encoders?(_?\d+)?|cond_stage_model)[._]",
-        said("belongs to the text encoder, which LoRAs do not change here"),
+        r"^(base_model\.model\.)?((lora|lycoris)_)?(prior_)?(te\d*|text_encoders?(_?\d+)?|cond_stage_model)[._]",
+        TEXT_ENCODER,
     ),
     (r"_extra_state$", said("is what a library for fp8 keeps of its own (Transformer Engine)")),  # NVIDIA
     (r"(^|\.)scaled_fp8$", said("marks a checkpoint in scaled fp8")),  # ComfyUI

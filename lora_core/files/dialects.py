@@ -96,6 +96,13 @@ LEAVES: tuple[Leaf, ...] = (
     Leaf("diff_m", "full", "diff", before=".modulation"),  # lightx2v: the bare parameter `modulation`
     Leaf("w_norm", "full", "diff"),  # LyCORIS, norm layers
     Leaf("b_norm", "full", "diff", after=".bias"),
+    Leaf("set_weight", "set", "value", _KOHYA),  # ComfyUI, for a norm that a control LoRA replaces
+    Leaf("a1.weight", "glora", "a1", _KOHYA),  # LyCORIS
+    Leaf("a2.weight", "glora", "a2", _KOHYA),
+    Leaf("b1.weight", "glora", "b1", _KOHYA),
+    Leaf("b2.weight", "glora", "b2", _KOHYA),
+    Leaf("oft_blocks", "oft", "blocks", _KOHYA),  # LyCORIS, kohya, ComfyUI's trainer: OFT, or BOFT with four axes
+    Leaf("rescale", "oft", "rescale", _KOHYA),
     *(
         Leaf(stem + adapter, kind, field, () if adapter else styles)
         for adapter in ("", ".*")  # LyCORIS and musubi-tuner; PEFT's state dict has the adapter's name behind
@@ -159,23 +166,17 @@ DIALECTS: Mapping[str, Dialect] = {
 
 #: What is known and not supported: a part of a name that ends in no known leaf -> what it is called.
 UNSUPPORTED: tuple[tuple[str, str], ...] = (
-    (".oft_blocks", "OFT or BOFT"),  # LyCORIS
     (".oft_diag", "OFT"),
     (".oft_R", "OFT"),  # PEFT
     (".oft_r", "OFT"),
     (".boft_R", "BOFT"),
     (".boft_s", "BOFT"),
-    (".a1.weight", "GLoRA"),
-    (".a2.weight", "GLoRA"),
-    (".b1.weight", "GLoRA"),
-    (".b2.weight", "GLoRA"),
-    (".bm.weight", "GLoRA"),
+    (".bm.weight", "GLoRA with a core"),
     (".glora_", "GLoRA"),
     ("_loras.", "Stand-In"),
     ("dwpose_embedding", "UniAnimate (its pose encoder is not a LoRA)"),
     ("randomref_embedding", "UniAnimate (its pose encoder is not a LoRA)"),
-    (".reshape_weight", "control LoRA (it reshapes patch_embedding)"),
-    (".set_weight", "replacement of weights (.set_weight)"),
+    (".reshape_weight", "control LoRA (it reshapes a layer)"),
     (".ia3_l", "IA3"),
     (".on_input", "IA3"),
     (".vera_lambda", "VeRA"),
@@ -228,18 +229,20 @@ def label_all(names: Iterable[str], spec: ModelSpec) -> tuple[Label, ...]:
     """Take tensors' names apart by the tables."""
     places: dict[str, Place] = {}
     labels = []
+    names = list(names)
+    respelt = spec.respell(names)
     for name in names:
-        stem, leaf = split_leaf(name)
+        stem, leaf = split_leaf(respelt.get(name, name))
         path = stem if leaf is None else stem + leaf.before
         if path not in places:
             places[path] = locate(path, spec)
-        labels.append(_label(name, leaf, places[path]))
+        labels.append(_label(name, leaf, places[path], respelt.get(name, name)))
     return tuple(labels)
 
 
-def _label(name: str, leaf: Leaf | None, place: Place) -> Label:
+def _label(name: str, leaf: Leaf | None, place: Place, spelt: str) -> Label:
     if leaf is None:
-        return Label(name, place, None, None, next((kind for sign, kind in UNSUPPORTED if sign in name), ""))
+        return Label(name, place, None, None, next((kind for sign, kind in UNSUPPORTED if sign in spelt), ""))
     return Label(name, place, leaf, None if place.path is None else place.path + leaf.after)
 
 

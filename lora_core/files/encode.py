@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora, Stacked
+from ..deltas import Boft, Delta, Dora, Full, LoHa, LoKr, Lora, Oft, Stacked
 from ..errors import UnsupportedLoraError
 from ..families.family import Naming
 from ..families.registry import family_of_targets
@@ -31,6 +31,10 @@ _KIND_WORDS: Mapping[str, str] = {
     "lokr": "LoKr",
     "full": "difference in full",
     "bias": "difference of a bias",
+    "glora": "GLoRA",
+    "oft": "OFT",
+    "boft": "BOFT",
+    "set": "replacement of a weight",
 }
 
 
@@ -80,10 +84,12 @@ def stored_form(delta: Delta, *, is_bias: bool = False, fold: bool = False) -> S
     kind = "bias" if is_bias and isinstance(delta, Full) else delta.kind
     values = ((field.name, getattr(delta, field.name)) for field in fields(delta))
     tensors = {name: value for name, value in values if isinstance(value, Tensor)}
+    if isinstance(delta, (Oft, Boft)):
+        return Stored("oft", tensors, delta.constraint, 1 if delta.constraint else None)
     rank = KINDS[delta.kind].rank({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if delta.scale == 1.0 or (rank is not None and not fold):
         return Stored(kind, tensors, delta.scale, rank)
-    first = next(field for field in ("up", "w1a", "w1") if field in tensors)
+    first = next(field for field in ("up", "w1a", "w1", "b1") if field in tensors)
     return Stored(kind, {**tensors, first: _times(tensors[first], delta.scale)}, 1.0, rank)
 
 

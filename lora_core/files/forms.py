@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 
 from ..deltas import Delta, Full, Lora, Stacked, stacked
+from ..errors import UnsupportedLoraError
 from ..families.registry import family_of_targets
 from .dialects import DIALECTS
-from .kinds import share_of
+from .kinds import has_shares, share_of
 from .weights import LoraWeights
 
 #: (path of a part, how many times the module's inputs its outputs are).
@@ -61,6 +62,9 @@ def _in_parts(deltas: Mapping[str, Delta], whole: str, parts: _Parts, suffix: st
     if whole + suffix not in deltas:
         return {part + suffix: deltas[part + suffix] for part, _ in parts if part + suffix in deltas}
     delta = deltas[whole + suffix]
+    if not has_shares(delta):
+        what = "its orthogonal change mixes the outputs of parts that this dialect has apart"
+        raise UnsupportedLoraError(whole, what, remedy="Write it in the comfyui dialect")
     width = delta.shape[0] // sum(factor for _, factor in parts)
     found, begin = {}, 0
     for part, factor in parts:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checks import shape_text
-from ..deltas import Delta, Dora, Full, LoHa, LoKr, Lora, fits
+from ..deltas import Boft, Delta, Dora, Full, GLora, LoHa, LoKr, Lora, Oft, Replacement, fits
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -28,12 +28,14 @@ class Kind:
         check: returns why tensors of these shapes do not fit together, or "".
         build: makes the delta from its fields, its scale and the target's shape (None where that is not known).
         rank: returns the number that alpha is divided by; None where the kind has no scale of its own.
+        constrained: whether alpha is no scale but a bound on what is learnt, which `build` gets as its scale.
     """
 
     forms: tuple[frozenset[str], ...]
     check: Callable[[Shapes], str]
     build: Callable[[Mapping[str, Tensor], float, Shape | None], Delta]
     rank: Callable[[Shapes], int | None]
+    constrained: bool = False
 
     def missing(self, fields: frozenset[str]) -> frozenset[str]:
         """Return what these fields lack to be a whole delta; nothing when they are one."""
@@ -53,6 +55,11 @@ def dora(inner: Delta, magnitude: Tensor, *, by_input: bool) -> Dora:
 def is_by_input(magnitude: Shape, weight: Shape, leaf: str) -> bool:
     """Say whether a magnitude has one value per input; PEFT's convolutions put a 1 before one value per output."""
     return "dora_scale" in leaf and len(magnitude) > 1 and magnitude[0] == 1 and weight[0] != 1
+
+
+def has_shares(delta: Delta) -> bool:
+    """Say whether the part of a delta that some of the outputs get is a delta of its own; of an orthogonal one not."""
+    return type(delta) in _SHARES and (not isinstance(delta, Dora) or has_shares(delta.inner))
 
 
 def share_of(delta: Delta, rows: slice) -> Delta:
@@ -86,6 +93,11 @@ def _dora_rows(delta: Any, rows: slice) -> Delta:
     return Dora(_SHARES[type(delta.inner)](delta.inner, rows), delta.magnitude.reshape(-1)[rows])
 
 
+def _glora_rows(delta: Any, rows: slice) -> Delta:
+    # What is multiplied with the base is multiplied with the share's own rows of it.
+    return replace(delta, b1=delta.b1[rows], target_shape=_rows_of(delta.target_shape, rows))
+
+
 def _rows_of(shape: Shape | None, rows: slice) -> Shape | None:
     return None if shape is None else (rows.stop - rows.start, *shape[1:])
 
@@ -96,6 +108,8 @@ _SHARES: Mapping[type[Delta], Callable[[Any, slice], Delta]] = {
     LoKr: _lokr_rows,
     Dora: _dora_rows,
     Full: lambda delta, rows: Full(delta.diff[rows]),
+    GLora: _glora_rows,
+    Replacement: lambda delta, rows: Replacement(delta.value[rows]),
 }
 
 
@@ -164,6 +178,63 @@ def _build_full(tensors: Mapping[str, Tensor], scale: float, target: Shape | Non
     return Full(diff if shape is None else diff.reshape(shape))
 
 
+def _check_glora(shapes: Shapes) -> str:
+    a1, a2, b1, b2 = (shapes[field] for field in ("a1", "a2", "b1", "b2"))
+    if min(map(len, (a1, a2, b1, b2))) >= 2:
+        (a_up, a_down), (b_up, b_down) = ((a2, a1), (b2, b1)) if _is_old_glora(shapes) else ((a1, a2), (b1, b2))
+        ranks_agree = a_up[1] == a_down[0] == b_up[1] == b_down[0]
+        if ranks_agree and a_up[0] == a_down[1] and math.prod(b_down[1:]) % a_up[0] == 0:
+            return ""
+    return f"a1 is {_text(a1)}, a2 {_text(a2)}, b1 {_text(b1)} and b2 {_text(b2)}"
+
+
+def _is_old_glora(shapes: Shapes) -> bool:
+    """Say whether a1 and b1 come second in their products, as LyCORIS had it before 3.0."""
+    return shapes["a1"][0] < shapes["a2"][0]
+
+
+def _build_glora(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
+    a, b = (tensors["a1"], tensors["a2"]), (tensors["b1"], tensors["b2"])
+    if _is_old_glora({field: tuple(tensor.shape) for field, tensor in tensors.items()}):
+        a, b = a[::-1], b[::-1]
+    delta = GLora(*a, *b, scale)
+    return replace(delta, target_shape=_rearranged(delta.shape, target))
+
+
+def _check_oft(shapes: Shapes) -> str:
+    blocks, rescale = shapes["blocks"], shapes.get("rescale")
+    if len(blocks) not in (3, 4) or blocks[-1] != blocks[-2] or (len(blocks) == 4 and blocks[-1] % 2):
+        return f"its blocks are {_text(blocks)}"
+    num_outputs = blocks[-3] * blocks[-2]
+    if len(blocks) == 4 and num_outputs % (2 ** (blocks[0] - 1) * blocks[-1]):
+        return f"{blocks[0]} butterfly factors do not fit {num_outputs} outputs"
+    if rescale is not None and math.prod(rescale) != num_outputs:
+        return f"its blocks have {num_outputs} outputs and its rescale {_text(rescale)}"
+    return ""
+
+
+def _build_oft(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
+    """Build OFT of (N, B, B) blocks or BOFT of (M, N, B, B), whose inputs are the target's."""
+    blocks, rescale = tensors["blocks"], tensors.get("rescale")
+    num_outputs = blocks.shape[-3] * blocks.shape[-2]
+    shape = (num_outputs, *(target or ())[1:])
+    return (Oft if blocks.ndim == 3 else Boft)(blocks, shape, rescale, scale)
+
+
+def _glora_rank(shapes: Shapes) -> int:
+    return shapes["a1"][0 if _is_old_glora(shapes) else 1]
+
+
+def _no_rank(shapes: Shapes) -> None:
+    return None
+
+
+def _build_set(tensors: Mapping[str, Tensor], scale: float, target: Shape | None) -> Delta:
+    value = tensors["value"]
+    shape = _rearranged(tuple(value.shape), target)
+    return Replacement(value if shape is None else value.reshape(shape))
+
+
 def _product_shape(a: Shape, b: Shape, core: Shape | None) -> Shape | None:
     """Return the shape of a (O, R) by b (R, I), or by a core (R, R, *K) of a (R, O) and b (R, I); None if unfit."""
     if len(a) != 2 or len(b) < 2:
@@ -196,6 +267,9 @@ KINDS: Mapping[str, Kind] = {
         _forms("w1a w1b w2a w2b", "w1a w1b w2a w2b t1 t2"), _check_loha, _build_loha, lambda shapes: shapes["w1b"][0]
     ),
     "lokr": Kind(_forms(*_LOKR_FORMS), _check_lokr, _build_lokr, _lokr_rank),
-    "full": Kind(_forms("diff"), lambda shapes: "", _build_full, lambda shapes: None),
-    "lora_bias": Kind(_forms("diff"), lambda shapes: "", _build_full, lambda shapes: None),
+    "glora": Kind(_forms("a1 a2 b1 b2"), _check_glora, _build_glora, _glora_rank),
+    "oft": Kind(_forms("blocks", "blocks rescale"), _check_oft, _build_oft, _no_rank, constrained=True),
+    "full": Kind(_forms("diff"), lambda shapes: "", _build_full, _no_rank),
+    "lora_bias": Kind(_forms("diff"), lambda shapes: "", _build_full, _no_rank),
+    "set": Kind(_forms("value"), lambda shapes: "", _build_set, _no_rank),
 }

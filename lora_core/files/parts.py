@@ -32,7 +32,13 @@ TWICE = Heading(LoraFileError, "{n} target{s} {are} given twice", remedy="Keep o
 
 #: Parts that go with a delta of any kind: its alpha and a DoRA magnitude.
 _EXTRAS = ("scale", "dora")
-_WITHOUT_FACTORS = ("full", "lora_bias")
+#: Kinds that are no factors whose norm a magnitude could replace.
+_WITHOUT_MAGNITUDE: Mapping[str, str] = {
+    "full": "a difference in full",
+    "lora_bias": "a difference in full",
+    "oft": "an orthogonal change",
+    "set": "a replacement",
+}
 
 
 class Unfit(Exception):
@@ -221,8 +227,8 @@ def _check_values(target: str, names: Iterable[str], infos: Mapping[str, TensorI
 
 def _check_shapes(target: str, kind: str, shapes: Mapping[str, Shape], *, has_magnitude: bool) -> None:
     """Refuse tensors whose shapes make no delta together."""
-    if has_magnitude and kind in _WITHOUT_FACTORS:
-        problem = "a DoRA magnitude beside a difference in full"
+    if has_magnitude and kind in _WITHOUT_MAGNITUDE:
+        problem = f"a DoRA magnitude beside {_WITHOUT_MAGNITUDE[kind]}"
     else:
         problem = KINDS[kind].check(shapes)
     if problem:

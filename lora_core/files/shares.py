@@ -8,14 +8,19 @@ from dataclasses import replace
 from ..errors import UnsupportedLoraError
 from ..families.base import ModelSpec
 from .faults import Heading
-from .kinds import is_by_input
+from .kinds import has_shares, is_by_input
 from .ledger import Ledger
 from .parts import MISFIT, TWICE, Address, JoinedParts, Parts, Unfit
 
-#: A norm over the outputs of all modules together is none of the single ones.
+#: A norm over the outputs of all modules together is none of the single ones, and so is a matrix that mixes them.
 INSEPARABLE = Heading(
     UnsupportedLoraError,
     "{n} fused target{s} {have} a magnitude of the inputs, which cannot be split",
+    remedy="Choose another LoRA",
+)
+MIXED = Heading(
+    UnsupportedLoraError,
+    "{n} fused target{s} {have} an orthogonal change, which cannot be split",
     remedy="Choose another LoRA",
 )
 
@@ -41,12 +46,15 @@ def _shares(
             raise Unfit(TWICE, f"{place.target} by {other.names[0]} and {own.names[0]}")
     if len(places) == 1:
         return {places[0]: own}
-    shape = own.outline(ledger.infos).shape
+    outline = own.outline(ledger.infos)
+    shape = outline.shape
     sizes = spec.part_sizes(address.target, shape)
     if sizes is None:
         raise Unfit(MISFIT, f"{address.target} (its {shape[0]} outputs are not those of {_wanted(address, spec)})")
     if own.magnitude and is_by_input(ledger.infos[own.magnitude].shape, shape, own.magnitude):
         raise Unfit(INSEPARABLE, f"{address.target}, by {own.magnitude}")
+    if not has_shares(outline):
+        raise Unfit(MIXED, f"{address.target}, by {own.carriers[0]}")
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     return {
         place: replace(own, target=place.target, share=(end - size, end))

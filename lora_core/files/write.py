@@ -15,7 +15,7 @@ from torch import Tensor
 from ..atomic import replacing
 from ..checkpoints.saving import save_tensors
 from ..checks import known, typed
-from ..deltas import Delta, Dora, Full
+from ..deltas import Boft, Delta, Dora, Full, Oft, Replacement
 from ..errors import LoraFileError, OutputError
 from ..experts import EXPERTS
 from ..families.base import ModelSpec
@@ -120,7 +120,7 @@ def _all_have_alpha(weights: LoraWeights, dialect: str) -> bool:
 def _rank_of(delta: Any) -> int | None:
     """Return the rank that alpha is divided by; None for a delta that no alpha can scale. No value of it is read."""
     inner = delta.inner if isinstance(delta, Dora) else delta
-    return stored_form(replace(inner, scale=1.0)).rank
+    return None if isinstance(inner, (Boft, Oft, Replacement)) else stored_form(replace(inner, scale=1.0)).rank
 
 
 def _compare(weights: LoraWeights, written: Path, path: Path) -> None:

@@ -27,6 +27,7 @@ class FileReport:
         base: the published model it looks made for, or None.
         summary: how many tensors were applied, not applicable, unmatched.
         reasons: why those that were not applied were not.
+        is_single: the model has one expert, whose name says nothing.
     """
 
     file: str
@@ -36,14 +37,20 @@ class FileReport:
     dialect: str
     summary: str
     reasons: tuple[str, ...]
+    is_single: bool = False
 
     def text(self) -> Said:
-        on = [joined(" ", [expert_named(expert), f"{strength:g}"]) for expert, strength in self.experts.items()]
+        on = [self._strength_on(expert, f"{strength:g}") for expert, strength in self.experts.items()]
         ranks = said("rank {ranks}", ranks="/".join(map(str, self.ranks))) if self.ranks else said("no rank")
         made_for = said(", made for {base}", base=self.base) if self.base else ""
         acts = joined(", ", on) if on else said("acts nowhere")
         line = joined("", [self.file, ": ", acts, "; ", ranks, made_for, "; ", self.summary])
         return joined("\n    ", [line, *self.reasons])
+
+    def _strength_on(self, expert: Expert, strength: str) -> Said:
+        if self.is_single:
+            return said("strength {strength}", strength=strength)
+        return joined(" ", [expert_named(expert), strength])
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,13 @@ class StackReport:
 
 def report_on_stack(loaded: LoadedStack, route: Route) -> StackReport:
     """Report on a loaded stack and the route made of it."""
-    rows = tuple(_row_report(entry, loaded.find(entry.name), route) for entry in loaded.stack)
+    one = loaded.spec.num_experts == 1
+    rows = tuple(_row_report(entry, loaded.find(entry.name), route, is_single=one) for entry in loaded.stack)
     told = tuple(advice.told() for advice in route.advice if advice.rule not in SAID_BY_ROWS)
     return StackReport(rows, told)
 
 
-def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route) -> RowReport:
+def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route, *, is_single: bool) -> RowReport:
     routed = [] if lora is None else [acting for acting in route.all if acting.index == lora.index]
     return RowReport(
         name=entry.name,
@@ -103,11 +111,13 @@ def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route) -> RowR
         targets=None if entry.target_filter is None else str(entry.target_filter),
         found_twin=entry.found_twin,
         trigger_words=() if lora is None else lora.trigger_words,
-        files=() if lora is None else tuple(_file_report(weights, routed) for weights in lora.files),
+        files=()
+        if lora is None
+        else tuple(_file_report(weights, routed, is_single=is_single) for weights in lora.files),
     )
 
 
-def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileReport:
+def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora], *, is_single: bool) -> FileReport:
     experts: dict[Expert, float] = {lora.expert: lora.strength for lora in routed if lora.weights is weights}
     return FileReport(
         file=weights.path.name if weights.path else weights.name,
@@ -125,4 +135,5 @@ def _file_report(weights: LoraWeights, routed: Sequence[RoutedLora]) -> FileRepo
             )
             for status, reason, count, first in weights.account.reasons()
         ),
+        is_single=is_single,
     )

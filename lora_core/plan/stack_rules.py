@@ -75,7 +75,9 @@ def _two_speeds(case: Case) -> Iterator[Advice]:
         total = sum(abs(lora.peak) for lora in loras)
         if len(loras) > 1 and total > USUAL_STRENGTHS["speed"].highest:
             text = said(
-                "{names} are speed LoRAs of together {total} on the {expert} expert. Keep one, or blend them",
+                "{names} are speed LoRAs of together {total}. Keep one, or blend them"
+                if case.spec.num_experts == 1
+                else "{names} are speed LoRAs of together {total} on the {expert} expert. Keep one, or blend them",
                 names=joined(" and ", [lora.name for lora in loras]),
                 total=f"{total:g}",
                 expert=expert_named(expert),
@@ -89,7 +91,9 @@ def _many(case: Case) -> Iterator[Advice]:
         if len(loras) > MANY_LORAS:
             total = sum(abs(lora.peak) for lora in loras)
             text = said(
-                "{count} LoRAs of together {total} act on the {expert} expert; they may blur each other. "
+                "{count} LoRAs of together {total} act; they may blur each other. Turn some off, or lower them"
+                if case.spec.num_experts == 1
+                else "{count} LoRAs of together {total} act on the {expert} expert; they may blur each other. "
                 "Turn some off, or lower them",
                 count=len(loras),
                 total=f"{total:g}",
@@ -105,15 +109,24 @@ def _strength(case: Case) -> Iterator[Advice]:
         usual = case.customs.strength(purpose, lora.weights, lora.expert) or USUAL_STRENGTHS[purpose]
         if peak == 0:
             text = said(
-                "strength 0 on {expert}: it does nothing. Raise it, or turn the row off",
+                "strength 0: it does nothing. Raise it, or turn the row off"
+                if case.spec.num_experts == 1
+                else "strength 0 on {expert}: it does nothing. Raise it, or turn the row off",
                 expert=expert_named(lora.expert),
             )
             yield Advice(lora.name, "zero-strength", text, "", "note")
         elif not usual.lowest <= abs(peak) <= usual.highest or (peak < 0 and purpose == "speed"):
+            one, known = case.spec.num_experts == 1, bool(purpose)
             text = said(
-                "strength {strength} on {expert}; a {purpose} LoRA is usually used from {lowest} to {highest}. "
+                "strength {strength}; a {purpose} LoRA is usually used from {lowest} to {highest}. "
+                "Come nearer if the result suffers"
+                if one and known
+                else "strength {strength}; LoRAs are usually used from {lowest} to {highest}. "
+                "Come nearer if the result suffers"
+                if one
+                else "strength {strength} on {expert}; a {purpose} LoRA is usually used from {lowest} to {highest}. "
                 "Come nearer if the video suffers"
-                if purpose
+                if known
                 else "strength {strength} on {expert}; LoRAs are usually used from {lowest} to {highest}. "
                 "Come nearer if the video suffers",
                 strength=f"{peak:g}",
@@ -141,7 +154,9 @@ def _same_file(case: Case) -> Iterator[Advice]:
         for path, loras in users.items():
             if len(loras) > 1:
                 text = said(
-                    "{names} are the same file {file}: on the {expert} expert it acts with {total} in all. "
+                    "{names} are the same file {file}: it acts with {total} in all. Keep one of the rows"
+                    if case.spec.num_experts == 1
+                    else "{names} are the same file {file}: on the {expert} expert it acts with {total} in all. "
                     "Keep one of the rows",
                     names=joined(" and ", [lora.name for lora in loras]),
                     file=path.name,

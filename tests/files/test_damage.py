@@ -493,3 +493,19 @@ def test_any_json_as_header_is_refused(header: Any, tmp_path_factory: pytest.Tem
 def test_the_short_suffix_of_safetensors_is_one_too(tmp_path: Path) -> None:
     path = save(tmp_path / "x.safetensors", parts())
     assert list(read_lora(path.rename(tmp_path / "x.sft"), spec=POCKET).deltas) == ["blocks.0.self_attn.q"]
+
+
+def test_a_header_whose_size_begins_as_a_pickle_does_is_read(tmp_path: Path) -> None:
+    """Safetensors begin with the size of their header: of 640 bytes that is 80 02, a pickle's mark."""
+    tensors = {
+        "blocks.0.self_attn.q.lora_A.weight": torch.ones(2, 128),
+        "blocks.0.self_attn.q.lora_B.weight": torch.ones(128, 2),
+    }
+    path = tmp_path / "x.safetensors"
+    save(path, tensors, {"note": ""})
+    for length in range(640 - int.from_bytes(path.read_bytes()[:8], "little"), 0, -1):
+        save(path, tensors, {"note": "x" * length})
+        if path.read_bytes()[:2] == b"\x80\x02":
+            break
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert len(read_lora(path).deltas) == 1

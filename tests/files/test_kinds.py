@@ -190,17 +190,15 @@ def test_factors_keep_the_files_dtype_and_multiply_in_float32(dtype: torch.dtype
 
 
 UNSUPPORTED = {
-    "oft_blocks": ("lora_unet_blocks_0_self_attn_q.oft_blocks", "OFT or BOFT"),
     "peft OFT": (f"base_model.model.{Q}.oft_R.weight", "OFT"),
     "BOFT": (f"base_model.model.{Q}.boft_R", "BOFT"),
-    "GLoRA": (f"lycoris_{Q.replace('.', '_')}.a1.weight", "GLoRA"),
+    "GLoRA": (f"lycoris_{Q.replace('.', '_')}.bm.weight", "GLoRA with a core"),
     "Stand-In": (f"diffusion_model.{Q}_loras.down.weight", "Stand-In"),
     "UniAnimate": ("dwpose_embedding.0.weight", "UniAnimate (its pose encoder is not a LoRA)"),
     "control": (
         "diffusion_model.patch_embedding.reshape_weight",
-        "control LoRA (it reshapes patch_embedding)",
+        "control LoRA (it reshapes a layer)",
     ),
-    "set_weight": (f"diffusion_model.{Q}.set_weight", "replacement of weights (.set_weight)"),
     "IA3": (f"lora_unet_{Q.replace('.', '_')}.on_input", "IA3"),
     "VeRA": (f"base_model.model.{Q}.vera_lambda_b", "VeRA"),
 }

@@ -42,8 +42,8 @@ def assert_same(first: Delta, second: Delta) -> None:
 
 
 #: name of the kind -> (target, what makes it)
-MADE = {make.__name__: (FFN, (512, 128), make) for make in random_deltas.LINEAR.values()} | {
-    f"convolution {make.__name__}": (*PATCH, make) for make in random_deltas.CONVOLUTION.values()
+MADE = {name: (FFN, (512, 128), make) for name, make in random_deltas.LINEAR.items() if "placed" not in name} | {
+    f"convolution {name}": (*PATCH, make) for name, make in random_deltas.CONVOLUTION.items() if "placed" not in name
 }
 #: What each dialect cannot express, in the words of its refusal.
 CANNOT = {
@@ -55,6 +55,10 @@ CANNOT = {
         "on_inputs": "a DoRA whose magnitude belongs to the inputs",
         "dora_of_lokr": "a DoRA of LoKr",
         "dora_of_loha": "a DoRA of LoHa",
+        "glora": "a GLoRA",
+        "oft": "a OFT",
+        "replacement": "a replacement of a weight",
+        "dora_of_glora": "a DoRA of GLoRA",
     },
 }
 CANNOT["peft"] = {key: said for key, said in CANNOT["diffusers"].items() if key != "loha"}

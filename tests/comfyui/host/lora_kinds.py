@@ -61,6 +61,50 @@ def diff(shape: Shape) -> Mapping[str, Tensor]:
     return {"diff": 0.03 * torch.randn(shape), "diff_b": 0.1 * torch.randn(shape[0])}
 
 
+def lora_mid(shape: Shape) -> Mapping[str, Tensor]:
+    if len(shape) != 4 or shape[2:] == (1, 1):
+        return {}
+    down, up = 0.3 * torch.randn(RANK, shape[1], 1, 1), 0.3 * torch.randn(shape[0], RANK, 1, 1)
+    return {
+        "lora_down.weight": down,
+        "lora_up.weight": up,
+        "lora_mid.weight": 0.3 * torch.randn(RANK, RANK, *shape[2:]),
+    }
+
+
+def glora(shape: Shape) -> Mapping[str, Tensor]:
+    if len(shape) > 2:
+        return {}
+    sizes = {"a1": (shape[1], RANK), "a2": (RANK, shape[1]), "b1": (shape[0], RANK), "b2": (RANK, shape[1])}
+    return {**{f"{name}.weight": 0.15 * torch.randn(size) for name, size in sizes.items()}, "alpha": torch.tensor(2.0)}
+
+
+def glora_old(shape: Shape) -> Mapping[str, Tensor]:
+    """Return a GLoRA as LyCORIS wrote it first, the factors in the other order."""
+    found = glora(shape)
+    swapped = {"a1": "a2", "a2": "a1", "b1": "b2", "b2": "b1", "alpha": "alpha"}
+    return {name.replace(name[:2], swapped[name[:2]]) if name != "alpha" else name: found[name] for name in found}
+
+
+def oft(shape: Shape) -> Mapping[str, Tensor]:
+    return {} if shape[0] % 4 else {"oft_blocks": 0.2 * torch.randn(4, shape[0] // 4, shape[0] // 4)}
+
+
+def oft_constrained(shape: Shape) -> Mapping[str, Tensor]:
+    return {**found, "alpha": torch.tensor(0.5)} if (found := oft(shape)) else {}
+
+
+def boft(shape: Shape) -> Mapping[str, Tensor]:
+    if len(shape) > 2 or shape[0] % 16:
+        return {}
+    blocks = 0.3 * torch.randn(3, shape[0] // 4, 4, 4)
+    return {"oft_blocks": blocks, "rescale": 0.8 + 0.4 * torch.rand(shape[0], 1), "alpha": torch.tensor(9.0)}
+
+
+def replaced(shape: Shape) -> Mapping[str, Tensor]:
+    return {"set_weight": torch.randn(shape) / shape[-1] ** 0.5}
+
+
 #: Kinds of changes of layers that multiply.
 LAYERS: Mapping[str, Make] = {
     "LoRA": lora,
@@ -111,6 +155,16 @@ def table_tensors(size: WanSize = WIDE) -> dict[str, Tensor]:
 FILES: Mapping[str, Callable[[WanSize], Mapping[str, Tensor]]] = {
     **{name: lambda size, make=make: layer_tensors(make, size) for name, make in LAYERS.items()},
     "w_norm and b_norm": norm_tensors,
+}
+
+#: Kinds that core gives another meaning than a share of the way at strengths other than 1.
+OF_BASE: Mapping[str, Make] = {
+    "GLoRA": glora,
+    "GLoRA of old": glora_old,
+    "OFT": oft,
+    "OFT with a constraint": oft_constrained,
+    "BOFT": boft,
+    "set_weight": replaced,
 }
 
 #: Kinds that core reads and does something else with: it divides by another norm, and 0.33 never applies what it has

@@ -71,7 +71,7 @@ def test_a_baked_lora_is_what_core_merges(host: native.Host, tmp_path: Path, siz
     plain = predict(model)
     _, merged, report = baked(model, stack)
     assert relative_error(predict(merged), expected) < 1e-5
-    assert "low_noise 0.7" in report
+    assert "strength 0.7" in report
     assert torch.equal(predict(model), plain)
 
 
@@ -136,7 +136,7 @@ def test_a_model_that_a_guide_steers_is_refused(pair: WanModelHandle) -> None:
 
 def test_rows_on_models_do_what_the_whole_chain_does(experts: tuple[ModelPatcher, ModelPatcher], file: Path) -> None:
     row = f'[{{"path": "{file}", "weight": 0.5, "schedule": "fade_out", "low_noise_path": "{file}"}}]'
-    high, low, report, stack, words = LoraStackOnModels.execute(experts[0], row, 6, experts[1]).args
+    high, low, report, stack, words, _ = LoraStackOnModels.execute(experts[0], row, 6, experts[1]).args
     model = PairWanModels.execute(*experts).args[0]
     split = SplitWanModel.execute(with_stack(model, LoraStack.from_json(row))).args
     for sigma in (0.95, 0.5):

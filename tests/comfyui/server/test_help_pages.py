@@ -309,7 +309,8 @@ def steer_by_model(comfy: Client) -> list[Workflow]:
 def lora_stack_on_models(comfy: Client) -> list[Workflow]:
     high = {"high": node("UNETLoader", unet_name="my_high_noise.safetensors", weight_dtype="default")}
     rows = {"rows": node("LoraStackOnModels", high_noise=["high", 0], loras=json.dumps([STYLE]), steps=6)}
-    return [high | rows | used("rows", 1)]
+    prompt = {"prompt": node("CLIPTextEncode", clip=["rows", 5], text="a zibbo")} | shown("prompt", 0)
+    return [high | rows | used("rows", 1), high | rows | prompt]
 
 
 def bake_lora_stack(comfy: Client) -> list[Workflow]:

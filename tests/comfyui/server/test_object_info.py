@@ -38,9 +38,9 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
     "LoraStackOnModels": (
         {
             **{"high_noise": "MODEL", "low_noise": "MODEL", "loras": "STRING", "stack": "WAN_LORA_STACK"},
-            **{"steps": "INT", "allow_partial": "BOOLEAN"},
+            **{"steps": "INT", "allow_partial": "BOOLEAN", "clip": "CLIP"},
         },
-        ["MODEL", "MODEL", "STRING", "WAN_LORA_STACK", "STRING"],
+        ["MODEL", "MODEL", "STRING", "WAN_LORA_STACK", "STRING", "CLIP"],
     ),
     "BakeLoraStack": (
         {"model": "WAN_MODEL,MODEL", "stack": "WAN_LORA_STACK", "expert": "COMBO", "allow_partial": "BOOLEAN"},

@@ -1,22 +1,18 @@
-"""The mathematics of one weight change: LoRA, LoHa, LoKr, DoRA and full differences.
+"""The changes that are added to a weight whatever it is: LoRA, LoHa, LoKr and full differences.
 
 Letters: R rank, O output channels, I input channels, K the remaining (convolution kernel) axes of a weight.
-Every delta is linear in the user's strength: the layer computes with `W + sum(strength_i * delta_i)`, each delta_i
-taken against the untouched base W, so a stack does not depend on its order.
 Dtype policy: factors stay in the file's dtype; every product is computed and returned in float32.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-
-from .errors import LoraMismatchError
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +20,8 @@ class Delta:
     """One change of one parameter; `dense()` gives the whole of it in float32 at strength 1."""
 
     kind: ClassVar[str] = "delta"
-
-    @property
-    def needs_base(self) -> bool:
-        """True when `dense` and the fused layer need the base weight's values (DoRA)."""
-        return False
+    #: True when `dense` and the fused layer need the base weight's values (`of_base`).
+    needs_base: ClassVar[bool] = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,7 +107,7 @@ class Lora(Delta):
         return abs(self.scale) * math.sqrt(max(square, 0.0))
 
     def to(self, device: torch.device | torch.dtype | str) -> Lora:
-        return replace(self, **_moved(self, device))
+        return replace(self, **moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +150,7 @@ class LoHa(Delta):
         return (self.scale * first * second).reshape(self.shape)
 
     def to(self, device: torch.device | torch.dtype | str) -> LoHa:
-        return replace(self, **_moved(self, device))
+        return replace(self, **moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +218,7 @@ class LoKr(Delta):
         return (self.scale * torch.kron(first, second.contiguous())).reshape(self.shape)
 
     def to(self, device: torch.device | torch.dtype | str) -> LoKr:
-        return replace(self, **_moved(self, device))
+        return replace(self, **moved(self, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,139 +242,6 @@ class Full(Delta):
         return Full(self.diff.to(device))
 
 
-@dataclass(frozen=True, eq=False)
-class Dora(Delta):
-    """Weight-decomposed change: `m * (W + inner) / ||W + inner|| - W` (Liu et al. 2024, arXiv 2402.09353, eq. 5).
-
-    The norm is that of the changed weight, as PEFT and LyCORIS train it (ComfyUI divides by the base's on the output
-    axis). At strength s the weight moves s of the way from W to the decomposed weight.
-
-    Attributes:
-        inner: the low-rank change inside.
-        magnitude: m, shaped (O,) or (O, 1, ...) (norm over the inputs of each output) or (1, I, ...) (norm over the
-            outputs of each input, LyCORIS's other convention).
-    """
-
-    inner: Delta
-    magnitude: Tensor
-    kind: ClassVar[str] = "dora"
-
-    @property
-    def needs_base(self) -> bool:
-        return True
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def rank(self) -> int:
-        return self.inner.rank
-
-    @property
-    def scale(self) -> float:
-        return self.inner.scale
-
-    @property
-    def on_inputs(self) -> bool:
-        """True when the magnitude has one value per input channel instead of one per output channel."""
-        size = tuple(self.magnitude.shape)
-        return len(size) > 1 and size[0] == 1 and size[1] == self.shape[1] and self.shape[0] != 1
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (*self.inner.tensors(), self.magnitude)
-
-    def gain(self, base: Tensor) -> Tensor:
-        """Compute m / ||W + inner|| in float32, shaped to multiply a weight of `self.shape`."""
-        changed = base.float().reshape(self.shape) + self.inner.dense()
-        axis = 1 if self.on_inputs else 0
-        rows = changed.transpose(0, axis).flatten(1)
-        shape = [1] * len(self.shape)
-        shape[axis] = self.shape[axis]
-        norm = rows.norm(dim=1).clamp_min(torch.finfo(torch.float32).eps)
-        return (self.magnitude.float().flatten() / norm).reshape(shape)
-
-    def dense(self, base: Tensor | None = None) -> Tensor:
-        if base is None:
-            raise LoraMismatchError("DoRA", "its change depends on the base weight", remedy="Pass the base weight")
-        weight = base.float().reshape(self.shape)
-        return self.gain(base) * (weight + self.inner.dense()) - weight
-
-    def to(self, device: torch.device | torch.dtype | str) -> Dora:
-        return Dora(self.inner.to(device), self.magnitude.to(device))
-
-
-@dataclass(frozen=True, eq=False)
-class Stacked(Delta):
-    """Changes of rows that stand below each other in one parameter, each of a kind of its own (fused q, k and v).
-
-    Attributes:
-        rows: (change, how many of the parameter's rows it makes); None where they stay as they are.
-    """
-
-    rows: tuple[tuple[Delta | None, int], ...]
-    kind: ClassVar[str] = "stacked"
-
-    @property
-    def needs_base(self) -> bool:
-        return any(delta.needs_base for delta in self._deltas())
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (sum(size for _, size in self.rows), *next(self._deltas()).shape[1:])
-
-    @property
-    def rank(self) -> int:
-        return max(delta.rank for delta in self._deltas())
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(tensor for delta in self._deltas() for tensor in delta.tensors())
-
-    def dense(self, base: Tensor | None = None) -> Tensor:
-        sizes = [size for _, size in self.rows]
-        bases = [None] * len(sizes) if base is None else base.reshape(self.shape).split(sizes)
-        device = next(self._deltas()).tensors()[0].device
-        none = [torch.zeros(size, *self.shape[1:], device=device) for size in sizes]
-        pairs = zip(self.rows, bases, none, strict=True)
-        return torch.cat([zero if delta is None else delta.dense(part) for (delta, _), part, zero in pairs])
-
-    def to(self, device: torch.device | torch.dtype | str) -> Stacked:
-        return Stacked(tuple((delta and delta.to(device), size) for delta, size in self.rows))
-
-    def _deltas(self) -> Iterator[Delta]:
-        return (delta for delta, _ in self.rows if delta is not None)
-
-
-def stacked(rows: Iterable[tuple[Delta | None, int]]) -> Delta:
-    """Return changes of rows below each other as the plainest one change: of LoRAs a LoRA, of differences one.
-
-    LoRAs keep their ranks beside each other, but for those with the very same `down`, which they share.
-    """
-    rows = tuple(rows)
-    given = [delta for delta, _ in rows if delta is not None]
-    if all(isinstance(delta, Full) for delta in given):
-        return Full(Stacked(rows).dense())
-    if not all(isinstance(delta, Lora) and delta.mid is None and len(delta.shape) == 2 for delta in given):
-        return Stacked(rows)
-    return _stacked_lora([(delta, size) for delta, size in rows if delta is None or isinstance(delta, Lora)])
-
-
-def _stacked_lora(rows: Sequence[tuple[Lora | None, int]]) -> Lora:
-    loras = [lora for lora, _ in rows if lora is not None]
-    downs = list({id(lora.down): lora.down for lora in loras}.values())
-    place, begin = {}, 0
-    for down in downs:
-        place[id(down)] = slice(begin, begin := begin + down.shape[0])
-    scales = {lora.scale for lora in loras}
-    scale = scales.pop() if len(scales) == 1 else None
-    dtype = torch.float32 if scale is None else loras[0].up.dtype
-    up = torch.zeros(sum(size for _, size in rows), begin, dtype=dtype, device=loras[0].up.device)
-    for (lora, _), block in zip(rows, up.split([size for _, size in rows]), strict=True):
-        if lora is not None:
-            block[:, place[id(lora.down)]] = lora.up if scale is not None else lora.up.float() * lora.scale
-    return Lora(downs[0] if len(downs) == 1 else torch.cat(downs), up, None, 1.0 if scale is None else scale)
-
-
 def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     """Say whether a change of `shape` is one of a parameter of shape `wanted`, stored as it is, flat or without ones.
 
@@ -395,7 +255,7 @@ def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _moved(delta: Delta, device: torch.device | torch.dtype | str) -> dict[str, Any]:
+def moved(delta: Delta, device: torch.device | torch.dtype | str) -> dict[str, Any]:
     """Return field -> tensor on `device`, for every field that holds one."""
     values = ((field.name, getattr(delta, field.name)) for field in fields(delta))
     return {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
