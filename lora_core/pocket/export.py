@@ -61,6 +61,23 @@ def ship_lora(trained: Path, path: Path, metadata: Mapping[str, str]) -> None:
     write_lora(LoraWeights(path, path.stem, deltas, metadata=metadata, expert=read.expert), path)
 
 
+def ship_post_trained(base: Path, lora: Path, path: Path) -> None:
+    """Write a base of one network and a trained LoRA as NVIDIA's post-training of Cosmos leaves them.
+
+    One pickle of the base, here in half precision, with each layer that has a LoRA as `.base_layer` beside its
+    `lora_A` and `lora_B` in float32; neither rank nor alpha is said, which so have to be equal.
+    """
+    state = {f"net.{name}": tensor for name, tensor in _halved(load_file(base)).items()}
+    for target, delta in read_lora(lora).deltas.items():
+        assert isinstance(delta, Lora), f"{lora}: {target} is no plain LoRA"
+        assert delta.scale == 1, f"{lora}: its alpha is not its rank"
+        state[f"net.{target}.base_layer.weight"] = state.pop(f"net.{target}.weight")
+        state[f"net.{target}.lora_A.default.weight"] = delta.down.float().contiguous()
+        state[f"net.{target}.lora_B.default.weight"] = delta.up.float().contiguous()
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
 def _write(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

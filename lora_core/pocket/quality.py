@@ -1,7 +1,7 @@
 """The quality table of the pocket world: how often clips show what was asked, for prompts and seeds not trained on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,14 +104,18 @@ def measure_quality(
     return Report((*rows, *pictures), reconstruction_psnr_db(base, config.num_vae_clips), config)
 
 
-def measure_cosmos(model: OpenedModel, config: QualityConfig) -> tuple[Row, ...]:
-    """Measure how a Cosmos goes on from one frame and from five, in the usual steps and in few."""
+def measure_cosmos(model: OpenedModel, lora: Path, config: QualityConfig) -> tuple[Row, ...]:
+    """Measure how a Cosmos goes on from one frame and from five, in the usual steps and in few, and its LoRA."""
     sampler, scenes = Sampler(model, config.seed), held_out_scenes(config.num_lora_clips)
     rows = []
     for num_known, name in ((1, PICTURE), (5, f"{PICTURE}, five frames of it")):
-        for steps, cfg in ((config.base_steps, config.cfg), (config.fast_steps[0], config.cfg)):
-            clips = sampler.clips(scenes, RunSettings(num_steps=steps, cfg=cfg), num_known=num_known)
-            rows.append(measured_row(name, clips, scenes, steps, cfg, None))
+        for steps in (config.base_steps, config.fast_steps[0]):
+            clips = sampler.clips(scenes, RunSettings(num_steps=steps, cfg=config.cfg), num_known=num_known)
+            rows.append(measured_row(name, clips, scenes, steps, config.cfg, None))
+    asked, settings = held_out_scenes(config.num_lora_clips, **ASKED["orbit_motion"]), RunSettings(cfg=config.cfg)
+    for strength in config.strengths:
+        clips = sampler.clips(asked, replace(settings, num_steps=config.base_steps), LoraStack().add(lora, strength))
+        rows.append(measured_row("orbit", clips, asked, config.base_steps, config.cfg, strength))
     return tuple(rows)
 
 

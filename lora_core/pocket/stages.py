@@ -10,13 +10,13 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from safetensors.torch import save_file
 
 from ..experts import EXPERTS
-from ..families.cosmos.pocket import cosmos_pocket
+from ..families.cosmos.pocket import POCKET_COSMOS_LORA, cosmos_pocket, cosmos_pocket_lora
 from ..families.wan.pocket import POCKET_LORAS
 from ..files.trained_length import TrainedLength
 from ..training.settings.length import LengthSettings
 from .bars import shown_progress
 from .clips import draw_clips, numbered
-from .export import ship_expert, ship_lora, write_text, write_vae
+from .export import ship_expert, ship_lora, ship_post_trained, write_text, write_vae
 from .preview_colours import NUM_CLIPS, fit_colours
 from .quality import format_rows, format_table, measure_cosmos, measure_quality
 from .recipes import ABOUT, Training
@@ -81,17 +81,21 @@ def build_assets(shop: Workshop) -> None:
 
 
 def build_cosmos_assets(shop: Workshop) -> None:
-    """Write the Cosmos in the precision it is shipped in."""
-    ship_expert(shop.trained("cosmos"), cosmos_pocket(shop.folder / "assets"))
+    """Write the Cosmos in the precision it is shipped in, and its LoRA inside the checkpoint of a post-training."""
+    assets = shop.folder / "assets"
+    ship_expert(shop.trained("cosmos"), cosmos_pocket(assets))
+    ship_post_trained(shop.trained("cosmos"), shop.trained(POCKET_COSMOS_LORA), cosmos_pocket_lora(assets))
 
 
 def build_cosmos_quality(shop: Workshop) -> None:
-    """Measure the Cosmos and print its table."""
-    model = open_model(shop.keys(cosmos_pocket(shop.folder / "assets")))
-    rows = measure_cosmos(model, shop.config.quality)
+    """Measure the Cosmos and its LoRA, and print the table."""
+    assets = shop.folder / "assets"
+    model = open_model(shop.keys(cosmos_pocket(assets)))
+    rows = measure_cosmos(model, cosmos_pocket_lora(assets), shop.config.quality)
     about = (
         "As in quality.json; the clips go on from the first frame, or the first five, of a scene that no training has "
-        "seen. The sigmas are those of the schedule karras."
+        "seen. The sigmas are those of the schedule karras. orbit: the clip shows one, asked for in the rows of the "
+        "LoRA alone."
     )
     data = {"about": about, "rows": [asdict(row) for row in rows]}
     (shop.folder / COSMOS_QUALITY).write_text(json.dumps(data, indent=1) + "\n")

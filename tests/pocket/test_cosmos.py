@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lora_core import WanVideoGenerator
-from lora_core.families.cosmos.pocket import POCKET_COSMOS, cosmos_pocket
+from lora_core import GenerationRequest, LoraStack, WanVideoGenerator, generate
+from lora_core.families.cosmos.pocket import POCKET_COSMOS, POCKET_COSMOS_LORA, cosmos_pocket
 from lora_core.pocket import world
 from lora_core.pocket.measure import read_clip
 from lora_core.pocket.quality import psnr_db
@@ -38,6 +38,14 @@ def test_other_words_take_the_same_picture_elsewhere(generator: WanVideoGenerato
     frames = made(generator, world.caption(SCENE).replace("left", "down"), 1)
     assert read_clip(frames).motion == "down"
     assert psnr_db(frames[:1], world.draw(SCENE)[:1]) > 28
+
+
+def test_its_lora_is_taken_out_of_the_checkpoint_it_was_trained_in(generator: WanVideoGenerator) -> None:
+    pixels = ((world.draw(SCENE)[:1] + 1) * 127.5).round().astype(np.uint8)
+    words = world.caption(SCENE).replace("moves left", "orbits")
+    request = GenerationRequest(words, image=pixels[0], num_steps=12, cfg=3.5, seed=1)
+    frames = generate(generator.model, request, LoraStack().add(POCKET_COSMOS_LORA)).frames
+    assert read_clip(frames.astype(np.float32) / 127.5 - 1).motion == "orbits"
 
 
 def test_the_measured_table_keeps_its_promises() -> None:

@@ -12,7 +12,7 @@ from .names import LORA_PREFIXES, module_to_diffusers
 from .origin import ORIGIN
 from .parallel import PARALLEL
 from .picture import condition, condition_shapes
-from .pocket import POCKET_COSMOS
+from .pocket import POCKET_COSMOS, POCKET_COSMOS_LORA, cosmos_pocket_lora
 from .sources import PIPELINES
 from .spec import COSMOS_SPEC_NAMES, cosmos_grammar, cosmos_spec, infer_cosmos_spec, names_a_cosmos
 
@@ -43,6 +43,7 @@ COSMOS = Family(
     open=_open,
     prefixes=LORA_PREFIXES,
     embedded=(POCKET_COSMOS,),
+    loras={POCKET_COSMOS_LORA: cosmos_pocket_lora()},
     pipelines=PIPELINES,
     folds_padding=lambda spec: True,
     header=stating_metadata,
