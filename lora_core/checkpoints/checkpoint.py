@@ -15,7 +15,10 @@ from ..checks import first_line
 from ..errors import ModelError
 from ..wording import said
 from .archive import archive_fault, is_archive
+from .distributed import refusal_of
 from .limits import excess_of
+from .pickled import is_extra_state, load_pickled
+from .wrapped import refuse_wrapped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +83,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(path, "holds no tensors", remedy="Choose another file")
     if (found := excess_of(shapes)) is not None:
         raise ModelError(path, found[0], expected=found[1], remedy="Download it again")
+    refuse_wrapped(path, shapes)
     return Checkpoint(path, files, shapes, metadata)
 
 
@@ -102,6 +106,8 @@ def read_json_file(path: Path) -> dict[str, object]:
 
 
 def _weight_files(path: Path) -> tuple[Path, ...]:
+    if (refused := refusal_of(path)) is not None:
+        raise ModelError(path, refused.what, expected=refused.expected, remedy=refused.remedy)
     if path.is_file():
         if path.suffix not in CHECKPOINT_SUFFIXES:
             raise ModelError(
@@ -215,7 +221,7 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
         expected, remedy = "an archive as torch.save writes it", "Save it again with torch.save, or as .safetensors"
         raise ModelError(file, fault, expected=expected, remedy=remedy)
     try:
-        state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        state = load_pickled(file)
     except Exception as error:  # torch raises half a dozen kinds for a damaged or unsafe pickle
         raise ModelError(
             file,
@@ -223,6 +229,8 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
             remedy="Choose a safetensors file",
         ) from error
     plain = (torch.Tensor, torch.nn.Parameter)
+    if isinstance(state, dict):
+        state = {name: value for name, value in state.items() if not is_extra_state(name)}
     if not isinstance(state, dict) or not all(type(t) in plain and not t.is_nested for t in state.values()):
         raise ModelError(file, "is not a plain dictionary of dense tensors", remedy="Choose a safetensors file")
     if not all(isinstance(name, str) for name in state):

@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "Show what is in a LoRA file and what of it fits a model.",
     "convert": "Write a LoRA file in another dialect.",
     "extract": "Write the difference of two checkpoints as a LoRA.",
+    "extract-cosmos": "Take the LoRA out of a checkpoint of NVIDIA's post-training.",
     "transfer": "Put a LoRA on another base of the same shapes.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
     "prepare": "Examine a folder of clips and encode it for training; create, validate or convert one.",
@@ -44,7 +45,7 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{cmd_name}", __package__)
+        module = importlib.import_module(f".{cmd_name.replace('-', '_')}", __package__)
         command: click.Command = module.command
         return command
 

@@ -115,12 +115,14 @@ class Prefix:
         dialect: the short name under which reports show it.
         expert: the expert that this prefix gives the tensor to.
         flat: True where the path behind it is written with underscores for dots.
+        average: True where what stands behind it is a moving average of weights, beside which they stand themselves.
     """
 
     text: str
     dialect: str
     expert: Expert | None = None
     flat: bool = False
+    average: bool = False
 
 
 class LoraTraits(NamedTuple):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from ..errors import LoraFileError
-from ..experts import Expert
+from ..experts import EXPERTS, Expert
 from ..wording import said
 from .containers.tensorfile import TensorFile
 from .faults import Heading
+from .job_config import job_alpha
 from .ledger import Ledger
 from .parts import REWRITE, Address, Parts, Unfit
 from .scale import Scale, scale_beside, scale_from_metadata
@@ -23,11 +25,26 @@ BAD_ALPHA = Heading(
 )
 
 
+#: Who says the alpha of a file's deltas: the file or an adapter_config.json beside it, the configuration of its job,
+#: the caller, or nobody, and the scale is 1.
+AlphaSource = Literal["file", "job", "stated", "none"]
+
+
 def scaled(
-    parts: Mapping[Address, Parts], file: TensorFile, ledger: Ledger
-) -> tuple[dict[Address, Parts], tuple[str, ...]]:
-    """Return (the parts whose alpha is sound, with their scale; what is to be noted about it)."""
-    stated, note = _stated_scales(file, [own for own in parts.values() if own.alpha is None and own.kind != "full"])
+    parts: Mapping[Address, Parts], file: TensorFile, ledger: Ledger, alpha: float | None
+) -> tuple[dict[Address, Parts], tuple[str, ...], AlphaSource]:
+    """Return (the parts whose alpha is sound, with their scale; what is to be noted about it; who says it).
+
+    `alpha` is the caller's, which counts where neither the file nor its job says one.
+    """
+    unstated = [own for own in parts.values() if own.alpha is None and own.kind != "full"]
+    stated, note = _stated_scales(file, unstated)
+    source: AlphaSource = "file" if stated or not unstated else "none"
+    if not stated and unstated:
+        of_job = job_alpha(file.path, {own.rank for own in unstated if own.rank is not None})
+        source = "job" if of_job is not None else "none" if alpha is None else "stated"
+        if (given := alpha if of_job is None else of_job) is not None:
+            stated = dict.fromkeys((None, *EXPERTS), Scale(source, given))
     names = [own.alpha for own in parts.values() if own.alpha]
     alphas = file.read_numbers(name for name in names if math.prod(file.infos[name].shape) == 1)
     sound: dict[Address, Parts] = {}
@@ -37,7 +54,7 @@ def scaled(
         if own.alpha and own.rank is None:
             reason = said("its delta is stored in full and has no rank to divide an alpha by")
             ledger.write([own.alpha], "not_applicable", address.target, reason)
-    return sound, (note,) if note else ()
+    return sound, (note,) if note else (), source
 
 
 def _stated_scales(file: TensorFile, unstated: Sequence[Parts]) -> tuple[dict[Expert | None, Scale], str]:

@@ -13,7 +13,8 @@ from ..families.family import Family
 from ..families.registry import family_of_targets, find_family
 from ..wording import said
 from .account import Account
-from .alpha import scaled
+from .alpha import AlphaSource, scaled
+from .base_weights import base_weights, is_whole_weight
 from .bystanders import why_bystander
 from .containers.tensorfile import TensorFile
 from .dialects import Label, label_all, locate
@@ -22,7 +23,8 @@ from .ledger import Ledger
 from .origin import foreign_model, relative_of
 from .parts import TWICE, Address, Group, Parts, Unfit, check_magnitude, parts_of
 from .shares import shared_out
-from .verdict import check_shape, judge_nothing_applied, judge_size
+from .twofold import chosen
+from .verdict import check_shape, is_base_checkpoint, judge_base_checkpoint, judge_nothing_applied, judge_size
 
 UNSUPPORTED_KIND = Heading(
     UnsupportedLoraError, "{n} tensor{s} {are} of a kind that is not supported", remedy="Choose another LoRA"
@@ -48,6 +50,8 @@ class Assembly:
     Attributes:
         parts, outlines: by address, in the order of the model's targets; an outline is a delta without values.
         shapes: target -> shape of every delta the file holds, fitting or not, those of fused targets in one.
+        base: the names of the base's own weights, in a post-trained checkpoint.
+        alpha_source: who says the alpha of its deltas.
         family: the family of the spec, or of the targets where the spec has none; None if there is no such.
     """
 
@@ -61,6 +65,8 @@ class Assembly:
     notes: tuple[str, ...]
     family: Family | None
     shapes: Mapping[str, tuple[int, ...]]
+    base: frozenset[str] = frozenset()
+    alpha_source: AlphaSource = "none"
 
     @property
     def dialect(self) -> str:
@@ -68,17 +74,38 @@ class Assembly:
         named = Counter(label.place.prefix.dialect if label.place.prefix else "bare" for label in self.labels)
         return named.most_common(1)[0][0]
 
+    @property
+    def num_bytes(self) -> int:
+        """How large the tensors of its deltas are."""
+        names = {name for own in self.parts.values() for name in own.carriers}
+        return sum(self.file.infos[name].num_bytes for name in names)
 
-def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
-    """Give every tensor of a file its place; faults are collected, only broken configurations are raised at once."""
+
+def assemble(file: TensorFile, spec: ModelSpec, *, alpha: float | None = None, average: bool = False) -> Assembly:
+    """Give every tensor of a file its place; faults are collected, only broken configurations are raised at once.
+
+    Args:
+        file: the open file.
+        spec: the model.
+        alpha: of all deltas, where the file says none.
+        average: take the moving average (EMA) of the LoRA, where the file has both.
+    """
     ledger = Ledger(file.infos)
-    labels = label_all(file.infos, spec)
+    everything = label_all(file.infos, spec)
+    base = base_weights(everything, spec)
+    ledger.write(base, "not_applicable", None, said("base weights: not read"))
+    choice = chosen(tuple(label for label in everything if label.name not in base), file, average=average)
+    labels = choice.labels
+    for label in choice.others:
+        ledger.write([label.name], "not_applicable", label.target, choice.why)
     family = find_family(spec) or family_of_targets(label.target for label in labels if label.target)
     complete = _complete(_groups(labels, spec, family, ledger), spec, ledger)
-    parts, notes = scaled(complete, file, ledger)
+    parts, notes, alpha_source = scaled(complete, file, ledger, alpha)
     outlines = {address: own.outline(file.infos) for address, own in parts.items()}
     fitting = _fitting(parts, outlines, spec, family, ledger)
-    if not fitting and all(heading.partial for heading in ledger.faults.cases):
+    if is_base_checkpoint(everything):
+        judge_base_checkpoint(ledger.faults, len(everything))
+    elif not fitting and all(heading.partial for heading in ledger.faults.cases):
         judge_nothing_applied(ledger.faults, spec, family, ledger.account())
     shapes = {address.target: outline.shape for address, outline in outlines.items()}
     judge_size(ledger.faults, spec, family, shapes, len(fitting))
@@ -91,9 +118,11 @@ def assemble(file: TensorFile, spec: ModelSpec) -> Assembly:
         outlines={address: own.outline(file.infos) for address, own in shared.items()},
         account=ledger.account(),
         faults=ledger.faults,
-        notes=notes,
+        notes=(*filter(None, [choice.note]), *notes),
         family=family,
         shapes=shapes,
+        base=base,
+        alpha_source=alpha_source,
     )
 
 
@@ -140,7 +169,7 @@ def _explain(label: Label, spec: ModelSpec, family: Family | None, ledger: Ledge
         ledger.faults.add(UNSUPPORTED_KIND, f"{label.unsupported}, by {label.name}")
         ledger.write([label.name], "unmatched", None, said("{what} is not supported", what=label.unsupported))
         return
-    whole = _is_whole_weight(label, spec)
+    whole = label.leaf is None and is_whole_weight(label.name, spec)
     inside = None if whole or label.target is not None else _enclosing(label.name, spec)
     if inside is not None:
         ledger.faults.add(STRANGE, label.name)
@@ -152,12 +181,6 @@ def _explain(label: Label, spec: ModelSpec, family: Family | None, ledger: Ledge
     )
     ledger.faults.add(UNMATCHED, f"{label.name} ({f'nearest {nearest}' if nearest else reason})")
     ledger.write([label.name], "unmatched", None, reason, nearest)
-
-
-def _is_whole_weight(label: Label, spec: ModelSpec) -> bool:
-    """Say whether a tensor has the name of a parameter itself."""
-    stem = label.name.removesuffix(".weight").removesuffix(".bias")
-    return label.leaf is None and stem != label.name and locate(stem, spec).path is not None
 
 
 def _enclosing(name: str, spec: ModelSpec) -> str | None:

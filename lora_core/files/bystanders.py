@@ -18,6 +18,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
         r"^(base_model\.model\.)?((lora|lycoris)_)?(te\d*|text_encoders?(_?\d+)?|cond_stage_model)[._]",
         said("belongs to the text encoder, which LoRAs do not change here"),
     ),
+    (r"_extra_state$", said("is what a library for fp8 keeps of its own (Transformer Engine)")),  # NVIDIA
     (r"(^|\.)scaled_fp8$", said("marks a checkpoint in scaled fp8")),  # ComfyUI
     (rf"^(?!.*{_FACTOR}).*\.(base_layer|original_module)\.", said("is a copy of the base's own weight")),  # PEFT
     (  # PEFT

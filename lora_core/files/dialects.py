@@ -199,12 +199,14 @@ class Place(NamedTuple):
         module: the path as the file spells it, prefixes taken off.
         path: the canonical path, or None when the model has no such module.
         prefix: the outermost prefix, or None.
+        average: True behind a prefix of moving averages.
     """
 
     module: str
     path: str | None
     prefix: Prefix | None
     expert: Expert | None
+    average: bool = False
 
 
 class Label(NamedTuple):
@@ -265,16 +267,18 @@ def locate(stem: str, spec: ModelSpec) -> Place:
     rest, flat = stem, False
     outermost: Prefix | None = None
     expert: Expert | None = None
+    average = False
     while True:
         path = spec.find(rest) or spec.find_flat(rest.replace(".", "_"))
         # Behind a flat prefix, dots are underscores in the others too.
         known = () if path else flattened if flat else dotted
         prefix = next((prefix for text, prefix in known if rest.startswith(text)), None)
         if prefix is None:
-            return Place(rest, path, outermost, expert)
+            return Place(rest, path, outermost, expert, average)
         outermost = outermost or prefix
         expert = prefix.expert or expert
         flat = flat or prefix.flat
+        average = average or prefix.average
         rest = rest[len(prefix.text) :]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..families import registry
 from ..families.base import ModelSpec
 from ..families.family import Family
-from .dialects import label_all
+from .dialects import label_all, split_leaf
 
 #: (regular expression on a module path with underscores for dots, the model that alone has such a name), the most
 #: telling first: a name of one model outweighs any number that several share.
@@ -30,7 +30,6 @@ FOREIGN: tuple[tuple[str, str], ...] = (
     (r"^lora_te2_", "SDXL"),
     (r"text_model_encoder_layers_", "a CLIP text encoder"),
     (r"(^|_)layers_\d+_(self_attn_[qkvo]|mlp_(gate|up|down))_proj$", "a language model"),
-    (r"_mlp_layer[12]$|_(self|cross)_attn_output_proj$|_adaln_modulation_", "Cosmos-Predict2"),
     (r"^caption_projection_", "LTX-Video or PixArt"),
     (r"^transformer_blocks_\d+_attn[12]_", "LTX-Video, CogVideoX or PixArt"),
     (r"^transformer_blocks_\d", "another diffusion transformer"),
@@ -47,9 +46,18 @@ def foreign_model(names: Iterable[str], family: Family | None) -> str:
     other = next(
         (other for other in registry.FAMILIES if other is not family and _share(names, other.grammar()) > 0.25), None
     )
-    if other is not None:
-        return other.title
-    rows = (*(family.origin.relatives if family else ()), *FOREIGN)
+    told = _told_by_rows(names, family, (*(family.origin.relatives if family else ()), *FOREIGN))
+    if other is None or other.title in told:
+        return told
+    return f"{other.title}{', ' if ' or ' in told else ' or '}{told}" if told else other.title
+
+
+def namesakes(names: Iterable[str], family: Family | None) -> str:
+    """Return the models outside all families whose modules have names such as those of a family's LoRA, or ""."""
+    return _told_by_rows(names, family, FOREIGN)
+
+
+def _told_by_rows(names: Iterable[str], family: Family | None, rows: tuple[tuple[str, str], ...]) -> str:
     grammar = ModelSpec("", "", {}, family=family.name if family else "")
     modules = {label.place.module.replace(".", "_") for label in label_all(names, grammar)}
     return next((model for sign, model in rows if any(re.search(sign, module) for module in modules)), "")
@@ -63,7 +71,8 @@ def relative_of(module: str, family: Family | None) -> str:
 
 def grammar_of(names: Iterable[str]) -> ModelSpec:
     """Return the grammar of the family that knows most of these tensor names, the first family's if none does."""
-    names = list(names)
+    everything = list(names)
+    names = [name for name in everything if split_leaf(name)[1] is not None] or everything
     grammars = [family.grammar() for family in registry.FAMILIES]
     return max(grammars, key=lambda grammar: _share(names, grammar)) if len(grammars) > 1 else grammars[0]
 

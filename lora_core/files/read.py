@@ -18,18 +18,20 @@ from ..families.family import LoraTraits
 from ..families.registry import spec_of_module
 from ..wording import said
 from .account import Account
+from .agreement import check_stated
 from .assembly import Assembly, assemble
 from .containers.opening import open_tensor_file
 from .containers.tensorfile import TensorFile
 from .expert import Told, told_expert
-from .origin import clues_of, grammar_of
+from .origin import clues_of, grammar_of, namesakes
 from .parts import Address
+from .stated import NOTHING_STATED, StatedLora
 from .values import changes_nothing
 from .weights import LazyDeltas, LoraWeights
 
 _log = logging.getLogger(__name__)
 
-#: Up to this size the values of a file are checked as it is read; beyond it, each delta's as it is first used.
+#: Up to this size the values of a LoRA are checked as it is read; beyond it, each delta's as it is first used.
 MAX_EAGER_BYTES = 64 * 2**20
 
 
@@ -40,10 +42,13 @@ def read_lora(
     spec: ModelSpec | nn.Module | None = None,
     allow_partial: bool = False,
     device: str = "cpu",
+    stated: StatedLora = NOTHING_STATED,
+    average: bool = False,
 ) -> LoraWeights:
     """Read a LoRA file of any known dialect, memory-mapped.
 
-    Values are read when a delta is first looked up, and are checked then; those of files up to 64 MiB at once.
+    Values are read when a delta is first looked up, and are checked then; those of LoRAs up to 64 MiB at once. Of a
+    post-trained checkpoint, with its base around the LoRA, the LoRA alone is read.
 
     Args:
         path: a `.safetensors`, `.pt`, `.pth` or `.bin` file.
@@ -51,31 +56,48 @@ def read_lora(
             file's names tell, of any size.
         allow_partial: True to leave out tensors that the model has no place for, which is an error otherwise.
         device: where looked-up deltas shall live.
+        stated: what the caller says of the LoRA; what the file contradicts is an error.
+        average: of a training's file with both, take the moving average (EMA) and not the weights themselves.
 
     Raises:
         LoraFileError: the file is damaged, unsafe, incomplete, or holds values that are not finite.
         UnsupportedLoraError: it is of a kind that is known and not supported.
         LoraMismatchError: it is sound and does not fit the model.
     """
-    assembly = assembled(path, spec)
+    assembly = assembled(path, spec, stated.alpha, average=average)
     assembly.faults.raise_any(assembly.file.path, allow_partial=allow_partial)
+    check_stated(stated, assembly)
     weights = weights_of(assembly, device)
-    if assembly.file.num_bytes <= MAX_EAGER_BYTES:
+    if assembly.num_bytes <= MAX_EAGER_BYTES:
         weights = with_values(weights, assembly)
     _log.info("%s: %s", assembly.file.path.name, weights.account.summary())
     return weights
 
 
-def assembled(path: str | Path, model: ModelSpec | nn.Module | None) -> Assembly:
+def assembled(
+    path: str | Path, model: ModelSpec | nn.Module | None, alpha: float | None = None, *, average: bool = False
+) -> Assembly:
     """Assemble a file for the model a caller means: a spec, a module, or any of the family that its names tell."""
-    return assembled_file(open_tensor_file(path), model)
+    return assembled_file(open_tensor_file(path), model, alpha, average=average)
 
 
-def assembled_file(file: TensorFile, model: ModelSpec | nn.Module | None) -> Assembly:
-    """Assemble a file that is open."""
+def assembled_file(
+    file: TensorFile, model: ModelSpec | nn.Module | None, alpha: float | None = None, *, average: bool = False
+) -> Assembly:
+    """Assemble a file that is open; see `assemble` for `alpha` and `average`."""
     if model is None:
-        return assemble(file, grammar_of(file.infos))
-    return assemble(file, model if isinstance(model, ModelSpec) else spec_of_module(model))
+        assembly = assemble(file, grammar_of(file.infos), alpha=alpha, average=average)
+        return replace(assembly, notes=(*assembly.notes, *_doubts(assembly)))
+    spec = model if isinstance(model, ModelSpec) else spec_of_module(model)
+    return assemble(file, spec, alpha=alpha, average=average)
+
+
+def _doubts(assembly: Assembly) -> list[str]:
+    """Return that names alone do not tell a file's model, where other models have the same."""
+    parts = [name for own in assembly.parts.values() for name in own.carriers]
+    if assembly.family is None or not (others := namesakes(parts, assembly.family)):
+        return []
+    return [said("its names could also be those of {others}", others=others)]
 
 
 def weights_of(assembly: Assembly, device: str = "cpu") -> LoraWeights:

@@ -17,6 +17,7 @@ from ..experts import Expert
 from ..families.base import ModelSpec
 from ..wording import Said, expert_named, joined, said
 from .account import Account
+from .parameters import ParameterCounts, count_parameters
 from .read import MAX_EAGER_BYTES, assembled, weights_of, with_values
 from .trained_length import trained_length
 
@@ -31,6 +32,7 @@ class LoraReport:
         dtypes: dtype -> how many tensors.
         modules: kind of module (block numbers left out) -> how many targets.
         num_blocks: how many transformer blocks it touches.
+        parameters: how many numbers it has, and their share of the model's.
         faults: what would make `read_lora` refuse it for this model; empty when nothing would.
     """
 
@@ -47,6 +49,7 @@ class LoraReport:
     modules: Mapping[str, int]
     num_targets: int
     num_blocks: int
+    parameters: ParameterCounts
     trigger_words: tuple[str, ...]
     metadata: Mapping[str, str]
     account: Account
@@ -68,6 +71,7 @@ class LoraReport:
                     "{count} in {blocks} blocks: {modules}", count=self.num_targets, blocks=self.num_blocks, **modules
                 ),
             ),
+            (said("parameters     "), self.parameters.summary()),
             (said("rank           "), _counts(self.ranks)),
             (said("alpha / rank   "), _counts({round(scale, 6): count for scale, count in self.scales.items()})),
             (said("dtype          "), _counts(self.dtypes)),
@@ -101,19 +105,20 @@ class LoraReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
         account = {"counts": self.account.counts(), "tensors": [asdict(record) for record in self.account]}
-        return asdict(self) | {"path": str(self.path), "metadata": dict(self.metadata), "account": account}
+        parts = {"metadata": dict(self.metadata), "parameters": self.parameters.to_dict(), "account": account}
+        return asdict(self) | {"path": str(self.path), **parts}
 
 
 @typed(LoraFileError)
 def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None) -> LoraReport:
     """Report on a file; a file that is damaged is an error, one that does not fit is a report that says so.
 
-    Values are read of files up to 64 MiB only, to tell deltas that are all zero or not finite.
+    Values are read of LoRAs up to 64 MiB only, to tell deltas that are all zero or not finite.
     """
     assembly = assembled(path, spec)
     weights = weights_of(assembly)
     faults = assembly.faults.texts()
-    if assembly.file.num_bytes <= MAX_EAGER_BYTES:
+    if assembly.num_bytes <= MAX_EAGER_BYTES:
         try:
             weights = with_values(weights, assembly)
         except LoraFileError as error:
@@ -134,6 +139,7 @@ def inspect_lora(path: str | Path, *, spec: ModelSpec | nn.Module | None = None)
         modules=_tally(_module(target, assembly.spec) for target in targets),
         num_targets=len(targets),
         num_blocks=len({block[0] for target in targets if (block := assembly.spec.block_of(target))}),
+        parameters=count_parameters(assembly, weights.base),
         trigger_words=weights.trigger_words,
         metadata=weights.metadata,
         account=weights.account,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..checks import shape_text
 from ..deltas import Delta, fits
@@ -11,6 +11,7 @@ from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..families.family import Family
 from ..wording import joined, said
 from .account import Account
+from .dialects import Label
 from .faults import Faults, Heading
 from .origin import foreign_model
 from .parts import Inapplicable, Unfit
@@ -74,6 +75,20 @@ def judge_size(
         remedy = said("Choose a LoRA made for {model}", model=spec.title)
     what = said("{whose} and the model is {model} (width {ours})", whose=whose, model=spec.title, ours=ours)
     faults.put_first(Heading(LoraMismatchError, what, remedy=remedy))
+
+
+def is_base_checkpoint(labels: Sequence[Label]) -> bool:
+    """Say whether a file has no part of any LoRA, and mostly whole weights."""
+    if any(label.leaf is not None or label.unsupported for label in labels):
+        return False
+    return 2 * sum(label.name.endswith((".weight", ".bias")) for label in labels) > len(labels)
+
+
+def judge_base_checkpoint(faults: Faults, num_tensors: int) -> None:
+    """Say of a file that it is a base checkpoint, which was given as a LoRA, and nothing of its tensors one by one."""
+    what = said("it holds no LoRA parameters: its {count} tensors are those of a base checkpoint", count=num_tensors)
+    faults.cases.clear()
+    faults.put_first(Heading(LoraMismatchError, what, remedy="Give this file as the model, and a LoRA in its place"))
 
 
 def judge_nothing_applied(faults: Faults, spec: ModelSpec, family: Family | None, account: Account) -> None:

@@ -21,7 +21,7 @@ MAX_BLOCKS = 64
 CHECKPOINT_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "model.", "net.", "net_ema.", "")
 
 #: What stands before module paths in NVIDIA's own training files.
-LORA_PREFIXES = (Prefix("net.", "nvidia"), Prefix("net_ema.", "nvidia"))
+LORA_PREFIXES = (Prefix("net.", "nvidia"), Prefix("net_ema.", "nvidia", average=True))
 
 #: Entries of NVIDIA's files that are no parameters: counters, tables that are computed, states of fused layers.
 #: A name counts when it begins, or ends, so.

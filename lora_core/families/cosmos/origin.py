@@ -24,6 +24,10 @@ _WIDTH_AXES: tuple[tuple[str, int], ...] = (
     (r"mlp\.layer2", 0),
 )
 
+#: What the published models' texts are wide, and where that is seen.
+_TEXT_WIDTH = 1024
+_READS_TEXT = re.compile(r"\.cross_attn\.[kv]_proj$")
+
 #: (regular expression on a module path with underscores for dots, the relative of Cosmos that alone has such a name).
 _RELATIVES: tuple[tuple[str, str], ...] = (
     (r"(^|_)crossattn_proj", "Cosmos Predict2.5, whose projection of texts this model does not have"),
@@ -49,6 +53,9 @@ def size(width: int) -> str:
 
 def base(traits: LoraTraits) -> str | None:
     """Return the name of the published Cosmos that a file fits; resolution and frame rate are not told by shapes."""
+    texts = {shape[1] for target, shape in traits.shapes.items() if _READS_TEXT.search(target) and len(shape) > 1}
+    if texts - {_TEXT_WIDTH}:  # LTX-Video has a size of the same width and diffusers' names, and wider texts
+        return None
     return _SIZES.get(width(traits.shapes) or 0, ("", None))[1]
 
 

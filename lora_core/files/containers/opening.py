@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ...checkpoints.distributed import refusal_of
 from ...errors import LoraFileError
 from ...wording import said
 
@@ -31,6 +32,8 @@ def open_tensor_file(path: str | Path) -> TensorFile:
 
     openers = {"safetensors": open_safetensors, "pickle": open_pickle}
     path = Path(path)
+    if (refused := refusal_of(path)) is not None:
+        raise LoraFileError(path, refused.what, expected=refused.expected, remedy=refused.remedy)
     num_bytes = _size(path)
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:

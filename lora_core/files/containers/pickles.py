@@ -7,7 +7,6 @@ import math
 import pickle
 import pickletools
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch.nn import Parameter
 
 from ...checkpoints.archive import archive_fault, is_archive
 from ...checkpoints.limits import too_large, too_many
+from ...checkpoints.pickled import is_extra_state, load_pickled
 from ...errors import LoraFileError
 from ...wording import said
 from .tensorfile import TensorFile, TensorInfo
@@ -51,6 +51,8 @@ def open_pickle(path: Path, num_bytes: int) -> TensorFile:
                 expected="tensor names",
                 remedy="Choose a LoRA file",
             )
+        if is_extra_state(name) and not isinstance(value, Tensor):
+            value = torch.empty(0, dtype=torch.uint8)  # for the account, which counts it
         if isinstance(value, (int, float)) and name.endswith(".alpha"):
             value = torch.tensor(math.inf if abs(value) >= _TOO_LARGE else value)
         if isinstance(value, Tensor):
@@ -79,10 +81,7 @@ def _load(path: Path) -> Any:
         expected, remedy = "an archive as torch.save writes it", "Save it again with torch.save, or as .safetensors"
         raise LoraFileError(path, fault, expected=expected, remedy=remedy)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch speaks to developers about its own storage classes
-            # Only the zip format of torch >= 1.6 can be memory-mapped.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        return load_pickled(path, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
     except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
