@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .comparison.compare import Compared, compare
     from .comparison.config import CompareConfig, make_comparison, read_comparison
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
-    from .engine.generate import Video, generate, plan_request
+    from .engine.checked import plan_request
+    from .engine.generate import Video, generate
     from .engine.generator import WanVideoGenerator
     from .engine.guide import Guide, guide_from_record
     from .engine.record import radial_from_record, request_from_record, stack_from_record
@@ -185,7 +186,8 @@ _MODULES = {
     "comparison.compare": "Compared compare",
     "comparison.config": "CompareConfig make_comparison read_comparison",
     "deltas": "Delta Dora Full LoHa LoKr Lora",
-    "engine.generate": "Video generate plan_request",
+    "engine.checked": "plan_request",
+    "engine.generate": "Video generate",
     "engine.generator": "WanVideoGenerator",
     "engine.guide": "Guide guide_from_record",
     "engine.record": "radial_from_record request_from_record stack_from_record",

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "training": {"attention", "checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "engine": {"attention", "checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
+    "jobs": {"attention", "checkpoints", "engine", "families", "media", "plan", "stack"},
     "pocket": {"attention", "families", "files", "media", "plan", "sampling", "stack", "training"},
     "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
     "lengths": {
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "lengths", "transfer"),
+        *("training", "comparison", "jobs", "lengths", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

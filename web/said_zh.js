@@ -1152,6 +1152,8 @@ export const CHINESE_SAID = {
   "first-last, such as \"0-9,20-29\", or single numbers": "首-尾，例如 \"0-9,20-29\"，或单个数字",
   "going on from {name}": "从 {name} 继续",
   "has lost the others": "与其他进程失去联系",
+  "its first frame has a modulation of its own, which several processes cannot share": "它的首帧有单独的调制，多个进程无法分担",
+  "Run it in one process": "请在单个进程中运行",
   "has {given}, which say different things": "有 {given}，它们的内容不同",
   "holds no clips, only {sorts}": "没有片段，只有 {sorts}",
   "holds no video": "不含视频",

@@ -53,15 +53,20 @@ class Console:
         if not self.quiet:
             self.err.print(text, markup=False)
 
+    def fault(self, text: str) -> None:
+        """Print what went wrong where the work goes on all the same; shown even when quiet."""
+        self.err.print(text, markup=False)
+
     @contextmanager
-    def progress(self, *, rate: bool = False) -> Iterator[ProgressCallback]:
+    def progress(self, *, rate: bool = False, seconds_of_rate: float = 30) -> Iterator[ProgressCallback]:
         """Show one bar for each kind of work, from the first report to the callback this yields.
 
-        With `rate`, of long work, a bar also tells how much is done in a second and how long it will go on.
+        With `rate`, of long work, a bar also tells how much is done in a second and how long it will go on, by what was
+        done in the last `seconds_of_rate`.
         """
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         more = (_Rate(), TimeRemainingColumn(), TextColumn("left")) if rate else ()
-        bars = Progress(*columns, *more, console=self.err, disable=self.quiet)
+        bars = Progress(*columns, *more, console=self.err, disable=self.quiet, speed_estimate_period=seconds_of_rate)
         tasks: dict[str, TaskID] = {}
 
         def report(done: int, total: int, what: str) -> None:

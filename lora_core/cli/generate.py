@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from ..errors import OutputError
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .guide_option import GuideOptions, guide_options
+from .launched import joined_processes, on_own_device, parallel_option
 from .options import (
     RUN_OPTIONS,
     Decorator,
@@ -33,6 +34,8 @@ from .verb import Verb
 
 if TYPE_CHECKING:
     from ..attention.wishes import RadialWishes
+    from ..engine.generate import Video
+    from ..training.ranks import Ranks
 
 
 #: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
@@ -80,6 +83,7 @@ _EXAMPLES = (
 @partial_option
 @guide_options
 @radial_option
+@parallel_option
 @click.option("--size", type=TextValue("size", parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
 @click.option(
@@ -103,6 +107,7 @@ def command(
     request: GenerationRequest,
     allow_partial: bool,
     radial: RadialWishes | None,
+    context_parallel: bool,
     size: tuple[int, int] | None,
     scale: int,
     out: Path,
@@ -118,8 +123,10 @@ def command(
 
     Long clips take less self-attention with --radial (arXiv 2506.19852); what is left, and where that does not pay, is
     in the notes at the end, and before a run `lora-core plan --radial` tells it.
+
+    Several GPUs make one clip together with `torchrun --nproc-per-node 2 -m lora_core generate … --context-parallel`;
+    the first process alone writes and speaks.
     """
-    from ..engine.generate import generate
     from ..media.video import check_output
 
     check_output(out)
@@ -127,34 +134,60 @@ def command(
         check_record_file(record_file, out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
+    with joined_processes(context_parallel) as ranks:
+        with ranks.as_one():
+            arguments = _opened(model_options, lora_options, guide_options, request, allow_partial, radial, ranks)
+        video = _made(arguments, request)
+        if ranks.is_main:
+            console().note(f"writing {out}")
+            video.save(out, scale=scale)
+            if record_file is not None:
+                write_record(video.record, record_file)
+    if not ranks.is_main:
+        return
+    for note in video.notes:
+        console().note(note)
+    tell = console().note if record_file is not None and is_stdout(record_file) else console().result
+    tell(f"{out}: {len(video.frames)} frames, {video.plan.num_steps} steps, {video.seconds:.1f} s")
+
+
+def _opened(
+    model_options: ModelOptions,
+    lora_options: StackOptions,
+    guide_options: GuideOptions,
+    request: GenerationRequest,
+    allow_partial: bool,
+    radial: RadialWishes | None,
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """Return the arguments of `generate`, the model open, what several processes would fail at known to each."""
     stack, guide_stack = lora_options.stack(), guide_options.stack(lora_options)
     console().note(f"opening {model_options.model}")
+    model_options = on_own_device(model_options, ranks)
     model = model_options.open()
     guide = guide_options.guide(guide_stack, model, model_options)
+    arguments: dict[str, Any] = {"stack": stack, "allow_partial": allow_partial, "guide": guide, "radial": radial}
+    if ranks.num > 1:
+        from ..engine.checked import check_request
+        from ..sampling.context_parallel import make_context_parallel
+
+        arguments["parallel"] = make_context_parallel(model.device)
+        check_request(model, request, **arguments)
+    return {"model": model, **arguments}
+
+
+def _made(arguments: dict[str, Any], request: GenerationRequest) -> Video:
+    """Make the video, showing what is being done."""
+    from ..engine.generate import generate
 
     def say(phase: str) -> None:
         if phase in _PHASES and (phase != "picture" or request.image is not None):
             console().note(_PHASES[phase])
 
     with console().progress() as report:
-        video = generate(
-            model,
-            request,
-            stack,
-            allow_partial=allow_partial,
-            guide=guide,
-            radial=radial,
-            callback=lambda i, n, _: report(i + 1, n, "sampling"),
-            on_phase=say,
+        return generate(
+            request=request, callback=lambda i, n, _: report(i + 1, n, "sampling"), on_phase=say, **arguments
         )
-    console().note(f"writing {out}")
-    video.save(out, scale=scale)
-    if record_file is not None:
-        write_record(video.record, record_file)
-    for note in video.notes:
-        console().note(note)
-    tell = console().note if record_file is not None and is_stdout(record_file) else console().result
-    tell(f"{out}: {len(video.frames)} frames, {video.plan.num_steps} steps, {video.seconds:.1f} s")
 
 
 def check_record_file(path: Path, out: Path) -> None:

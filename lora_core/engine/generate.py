@@ -16,14 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..attention.controller import RadialController, make_controller
-from ..attention.executors import choose_executor
+from ..attention.controller import RadialController
 from ..attention.settings import RadialSettings
 from ..attention.wishes import RadialWishes
 from ..checkpoints.hashes import hashes_of
 from ..checks import typed
-from ..errors import ModelError, RequestError, StackError
-from ..families.base import ModelSpec
+from ..errors import ModelError, RequestError
 from ..families.condition import Condition
 from ..families.family import Texts
 from ..families.opened import OpenedModel
@@ -31,15 +29,14 @@ from ..families.registry import family_of
 from ..media.video import save_video
 from ..plan.length import length_notes
 from ..plan.plan import SamplingPlan
-from ..plan.planning import make_plan
-from ..plan.steering import steered
+from ..sampling.context_parallel import ContextParallel
 from ..sampling.guide import GuideNetworks
 from ..sampling.noise import draw_noise
 from ..sampling.sample import StepCallback, sample
 from ..stack.loaded import LoadedStack
-from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from ..training.clips.encode import to_pixels
+from .checked import check_request
 from .guide import Guide
 from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
@@ -90,6 +87,7 @@ def generate(
     download: bool = False,
     guide: Guide | None = None,
     radial: RadialSettings | RadialWishes | None = None,
+    parallel: ContextParallel | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -106,25 +104,29 @@ def generate(
         guide: a small model whose LoRAs steer this one; `allow_partial` and `download` hold for its stack too.
         radial: let self-attention leave out pairs of tokens that lie far apart in time, by these settings or the usual
             ones with these wishes; None for dense attention.
+        parallel: the processes that compute the networks together, each of which calls this with the same arguments
+            and gets the same video; without guide and radial attention.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
     """
-    clip = request.clip(model.spec)
-    loaded = _loaded(stack, model.spec, allow_partial=allow_partial, download=download)
-    plan = make_plan(loaded, model.spec, request)
-    if guide is not None:
-        own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
-        guide = replace(guide, stack=own)
-        plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
-    controller = None if radial is None else _controller(model, clip, plan, radial)
-    _check_latents_act(request, plan)
-    _require_pieces(model, guide, clip)
+    checked = check_request(
+        model,
+        request,
+        stack,
+        allow_partial=allow_partial,
+        download=download,
+        guide=guide,
+        radial=radial,
+        parallel=parallel,
+    )
+    clip, loaded, plan, guide = checked.clip, checked.loaded, checked.plan, checked.guide
+    controller = checked.radial
     watch = _Stopwatch(on_phase)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes = hashes_of(model.files)
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
-        latents, frames = _run(model, request, clip, plan, guide, controller, watch, callback)
+        latents, frames = _run(model, request, clip, plan, guide, controller, parallel, watch, callback)
     notes = (
         *prompt_notes(model, request, loaded, plan),
         *guide_notes(model, clip, plan, request, guide),
@@ -141,6 +143,7 @@ def generate(
         hashes,
         guide=told,
         radial=controller,
+        num_processes=1 if parallel is None else parallel.num_processes,
         timings=watch.seconds,
         notes=notes,
     )
@@ -156,6 +159,7 @@ def _run(
     plan: SamplingPlan,
     guide: Guide | None,
     radial: RadialController | None,
+    parallel: ContextParallel | None,
     watch: _Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
@@ -176,6 +180,7 @@ def _run(
             seed=request.seed,
             guide=beside,
             radial=radial,
+            parallel=parallel,
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)
@@ -196,46 +201,6 @@ def _told(model: OpenedModel, texts: Texts, clip: Clip, *, with_pictures: bool =
         return told
     frames = to_pixels(np.stack([np.asarray(frame) for frame in clip.known]))
     return replace(told, known_frames=model.normalise(model.vae_encode(frames)))
-
-
-@typed(RequestError)
-def plan_request(
-    spec: ModelSpec, request: GenerationRequest, stack: LoraStack | LoadedStack, *, allow_partial: bool = False
-) -> SamplingPlan:
-    """Return the plan that a request and a stack make for a model, without running it."""
-    return make_plan(_loaded(stack, spec, allow_partial=allow_partial), spec, request)
-
-
-def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, **reading: bool) -> LoadedStack:
-    """Return the stack, loaded with what was asked of its reading: allow_partial, download."""
-    if not isinstance(stack, LoadedStack):
-        return load_stack(stack or LoraStack(), spec, **reading)  # type: ignore[arg-type]  # mypy takes any argument for one
-    if (asked := next((name for name, wanted in reading.items() if wanted), None)) is not None:
-        raise StackError(asked, "the stack is loaded already", remedy="Give it to load_stack")
-    return stack
-
-
-def _controller(
-    model: OpenedModel, clip: Clip, plan: SamplingPlan, radial: RadialSettings | RadialWishes
-) -> RadialController:
-    """Return what radial attention is in this run, which the model's device can compute."""
-    if isinstance(radial, RadialWishes):
-        radial = radial.settings(model.spec, clip.latent_shape[2])
-    choose_executor(radial.executor, model.device)
-    return make_controller(model.spec, clip.latent_shape, plan.num_steps, radial)
-
-
-def _require_pieces(model: OpenedModel, guide: Guide | None, clip: Clip) -> None:
-    """Raise unless the models have all pieces that the clip takes."""
-    model.require(text=True, vae=True, picture=clip.first is not None)
-    if guide is not None and guide.takes_pictures and clip.first is not None:
-        guide.model.require(vae=True, picture=True)
-
-
-def _check_latents_act(request: GenerationRequest, plan: SamplingPlan) -> None:
-    if request.latents is not None and plan.sigmas[0] == 1:
-        what = "the first step, at sigma 1, puts nothing but noise in their place"
-        raise RequestError("latents", what, remedy="Lower denoise, or leave them out")
 
 
 def _check_finite(model: OpenedModel, latents: Tensor) -> None:

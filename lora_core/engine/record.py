@@ -63,6 +63,7 @@ def make_record(
     *,
     guide: GuideFacts | None = None,
     radial: RadialController | None = None,
+    num_processes: int = 1,
     timings: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, object]:
@@ -70,11 +71,7 @@ def make_record(
     return {
         "format": RADIAL_FORMAT if radial is not None else RECORD_FORMAT if guide is None else STEERED_FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "request": _request_row(request, clip),
-        "model": _model_row(model, hashes),
-        "loras": [lora_row(entry) for entry in loaded.stack],
-        **({} if guide is None else {"guide": _guide_row(guide)}),
-        **({} if radial is None else {"radial": radial.to_dict()}),
+        **asked_rows(model, request, clip, loaded, hashes, guide=guide, radial=radial),
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": list(notes),
@@ -85,7 +82,28 @@ def make_record(
             "platform": platform.platform(),
             "device": _device_name(model.device),
             "num_threads": torch.get_num_threads(),
+            "num_processes": num_processes,
         },
+    }
+
+
+def asked_rows(
+    model: OpenedModel,
+    request: GenerationRequest,
+    clip: Clip,
+    loaded: LoadedStack,
+    hashes: Mapping[str, str],
+    *,
+    guide: GuideFacts | None = None,
+    radial: RadialController | None = None,
+) -> dict[str, object]:
+    """Return the part of a record that is known before the run: whatever was asked, by which the video is settled."""
+    return {
+        "request": _request_row(request, clip),
+        "model": _model_row(model, hashes),
+        "loras": [lora_row(entry) for entry in loaded.stack],
+        **({} if guide is None else {"guide": _guide_row(guide)}),
+        **({} if radial is None else {"radial": radial.to_dict()}),
     }
 
 

@@ -6,7 +6,7 @@ Each family builds its row in `<family>/family.py`; `registry.py` lists the rows
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -60,6 +60,25 @@ class ReplaceSelfAttention(Protocol):
 
         Whatever was there before is back when the context ends. Raises ModelError where another is in place.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSplit:
+    """How a family's networks are computed by several processes, each with a part of every clip's tokens.
+
+    Attributes:
+        plan: network -> where tensors are split and where they are put together, as `enable_parallelism` of diffusers
+            takes it (a plan like its models' `_cp_plan`); None for the plan that diffusers has for the network.
+        num_heads: network -> the heads of its self-attention, which the processes share out while they attend.
+        parts: (spec, latents (B, C, F, H, W), text tokens) -> name of what is split -> how many there are of it.
+        attention: puts self-attention that takes its keys from all processes into a network, for as long as a `with`
+            block lasts; nothing where diffusers' own does.
+    """
+
+    plan: Callable[[nn.Module], Mapping[str, Any] | None]
+    num_heads: Callable[[nn.Module], int]
+    parts: Callable[[ModelSpec, Shape, int], Mapping[str, int]]
+    attention: Callable[[nn.Module], AbstractContextManager[None]] = lambda network: nullcontext()
 
 
 #: The embedded prompt and negative prompt, None where no step is guided.
@@ -255,6 +274,7 @@ class Family:
             nobody knows how to.
         self_attention: let its networks' self-attention be computed otherwise; None where nobody knows how to.
         head_width: network -> the width of a head of its self-attention; None where nobody asks.
+        parallel: how several processes compute its networks together; None where nobody knows how to.
         header: network -> the metadata without which a single file of its weights could not be opened again.
     """
 
@@ -281,4 +301,5 @@ class Family:
     prune_width: Callable[[nn.Module, float], Mapping[str, Kept]] | None = None
     self_attention: ReplaceSelfAttention | None = None
     head_width: Callable[[nn.Module], int] | None = None
+    parallel: TokenSplit | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}

@@ -23,6 +23,7 @@ from ..families.condition import Condition
 from ..families.opened import Networks
 from ..families.registry import family_of
 from ..plan.plan import SamplingPlan, StepPlan
+from .context_parallel import ContextParallel
 from .guidance import guided_velocity
 from .guide import GuideNetworks, GuideWalk, check_guide_networks
 from .noise import noise_stream
@@ -45,6 +46,7 @@ def sample(
     seed: int = 0,
     guide: GuideNetworks | None = None,
     radial: RadialController | None = None,
+    parallel: ContextParallel | None = None,
     callback: StepCallback | None = None,
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
@@ -64,6 +66,7 @@ def sample(
         guide: the small model that steers, for a plan with `steering`.
         radial: lets self-attention leave pairs out; made for the whole plan, of which this one may be a part. A guide
             with networks of its own stays dense.
+        parallel: the processes that compute the networks together; each returns the same latents. Without a guide.
         callback: called as `callback(step, num_steps, x0)`.
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
@@ -79,7 +82,8 @@ def sample(
         beside = None
         if guide is not None and plan.steering is not None:
             beside = held.enter_context(GuideWalk(guide, plan.steering))
-        walk = _Walk(experts, plan, condition, chosen, noise_stream(tuple(noise.shape), seed), beside, radial, callback)
+        fresh = noise_stream(tuple(noise.shape), seed)
+        walk = _Walk(experts, plan, condition, chosen, fresh, beside, radial, parallel, callback)
         for expert, steps in spans(plan):
             x = walk.span(expert, steps, x)
         return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
@@ -106,6 +110,7 @@ class _Walk:
     fresh_noise: Callable[[], Tensor]
     guide: GuideWalk | None
     radial: RadialController | None
+    parallel: ContextParallel | None
     callback: StepCallback | None
 
     def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
@@ -113,7 +118,9 @@ class _Walk:
         network, spec = self.experts.expert(expert), self.experts.spec
         forward = family_of(spec).forward
         loras, radial = self.plan.route.for_expert(expert), self.radial
-        with attach(network, loras, spec) as attachment, nullcontext() if radial is None else radial.on(network):
+        shared = nullcontext() if self.parallel is None else self.parallel.on(network, spec)
+        dense = nullcontext() if radial is None else radial.on(network)
+        with shared, attach(network, loras, spec) as attachment, dense:
 
             def velocity(x: Tensor, i: int) -> Tensor:
                 attachment.set_strengths(steps[i].strengths)

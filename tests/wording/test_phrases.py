@@ -19,8 +19,8 @@ SOURCES = sorted([*(ROOT / "lora_core").rglob("*.py"), *(ROOT / "nodes").glob("*
 WORDING = ROOT / "lora_core" / "wording" / "__init__.py"
 #: Whose errors no page shows.
 UNSEEN = {
-    *("apply", "cli", "comparison", "lengths", "sampling", "transfer"),
-    *("generate.py", "generator.py", "guide.py", "record.py"),
+    *("apply", "cli", "comparison", "jobs", "lengths", "sampling", "transfer"),
+    *("checked.py", "generate.py", "generator.py", "guide.py", "record.py"),
 }
 ERROR = re.compile(
     r"(LoraFile|LoraMismatch|UnsupportedLora|Stack|Plan|Model|Request|Output|Dataset|Training)Error|Heading|Missing|error"

@@ -12,6 +12,7 @@ from .forward import forward
 from .names import LORA_PREFIXES, is_bare, module_to_diffusers
 from .origin import ORIGIN
 from .padding import fold_padding, folds_padding
+from .parallel import PARALLEL
 from .picture import condition, condition_shapes
 from .pocket import POCKET_LORAS, POCKET_MODELS, pocket_lora
 from .pruning import prune_width
@@ -53,5 +54,6 @@ WAN = Family(
     prune_width=prune_width,
     self_attention=replace_self_attention,
     head_width=head_width,
+    parallel=PARALLEL,
     header=stating_metadata,
 )

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from lora_core.engine.generate import _told, generate, plan_request
+from lora_core.engine.checked import plan_request
+from lora_core.engine.generate import _told, generate
 from lora_core.engine.generator import WanVideoGenerator
 from lora_core.engine.request import GenerationRequest
 from lora_core.families.cosmos.names import to_diffusers

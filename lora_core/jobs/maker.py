@@ -1,0 +1,86 @@
+"""One opened model that makes the videos of jobs, one after the other, each with LoRAs of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..atomic import check_target, write_text
+from ..checkpoints.hashes import hashes_of
+from ..engine.checked import check_request
+from ..engine.generate import generate
+from ..engine.record import asked_rows
+from ..families.opened import OpenedModel
+from ..media.video import check_output
+from .ended import Done
+from .finished import is_finished, output_row
+from .item import Item
+
+#: Opens the model of all jobs; other processes call it too.
+OpenModel = Callable[[], OpenedModel]
+
+
+@dataclass(frozen=True)
+class HowToMake:
+    """What the makers of all jobs have in common, for processes that make one of it.
+
+    Attributes:
+        allow_partial, download: as in `generate`.
+    """
+
+    open_model: OpenModel
+    allow_partial: bool = False
+    download: bool = False
+
+
+class Maker:
+    """A model, opened once, that stays open from job to job."""
+
+    def __init__(self, how: HowToMake) -> None:
+        self.how = how
+        self.model = how.open_model()
+        self.name = f"process {os.getpid()} on {platform.node() or 'this machine'}"
+
+    def is_finished(self, item: Item) -> bool:
+        """Check a job without running a network, and say whether it was made as it is asked for now.
+
+        Raises:
+            LoraCoreError: what `generate` would raise before a network runs.
+        """
+        check_output(item.output)
+        check_target(item.record_file)
+        checked = check_request(
+            self.model,
+            item.request,
+            item.stack,
+            allow_partial=self.how.allow_partial,
+            download=self.how.download,
+            radial=item.radial,
+        )
+        if not item.record_file.is_file():
+            return False
+        hashes = hashes_of(self.model.files)
+        asked = asked_rows(self.model, item.request, checked.clip, checked.loaded, hashes, radial=checked.radial)
+        return is_finished(item.output, item.record_file, {"scale": item.scale, **asked})
+
+    def do(self, item: Item) -> Done:
+        """Make a job's video and record; each appears whole or not at all, the record last."""
+        video = generate(
+            self.model,
+            item.request,
+            item.stack,
+            allow_partial=self.how.allow_partial,
+            download=self.how.download,
+            radial=item.radial,
+        )
+        video.save(item.output, scale=item.scale)
+        record = {**video.record, "scale": item.scale, "output": output_row(item.output)}
+        write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", item.record_file)
+        return Done(item.number, item.output, self.name, video.seconds, video.notes)
+
+    def close(self) -> None:
+        """Take the model off its device."""
+        self.model.release()

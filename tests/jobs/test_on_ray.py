@@ -1,0 +1,94 @@
+"""Jobs on processes of Ray: shared out, done again where a process was killed, given up where it always is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import doers
+import pytest
+from doers import Chore, CountedOpening, Doer
+
+import lora_core
+from lora_core.jobs.ended import Done, Fault, Lost
+from lora_core.jobs.maker import HowToMake
+from lora_core.jobs.on_ray import ray_posts, require_ray
+from lora_core.jobs.read import read_jobs
+from lora_core.jobs.run import run_jobs
+from lora_core.jobs.sharing import share
+
+# Ray opens sockets and files that end with its processes, not with its objects.
+pytestmark = pytest.mark.filterwarnings("ignore")
+pytest.importorskip("ray", reason="an extra: pip install '.[ray]'")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """One for all tests here, whose processes find what these import."""
+    folders = [Path(doers.__file__).parent, Path(lora_core.__file__).parents[1], os.environ.get("PYTHONPATH", "")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, filter(None, folders))))
+        require_ray().init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield
+        require_ray().shutdown()
+
+
+def test_a_killed_process_costs_a_job_its_time_and_a_deadly_job_is_given_up(tmp_path: Path) -> None:
+    chores = [
+        Chore(1),
+        Chore(2, deaths=1),
+        Chore(3, "bad"),
+        Chore(4, deaths=99),
+        *(Chore(number) for number in range(5, 9)),
+    ]
+    with ray_posts(partial(Doer, tmp_path), 2, None) as posts:
+        events = list(share(chores, posts))
+    done = {event.number: event for event in events if isinstance(event, Done)}
+    faults = {event.number: str(event.error) for event in events if isinstance(event, Fault)}
+    assert done.keys() == {1, 2, 5, 6, 7, 8}
+    assert faults[3] == "job 3 seed: is odd (an even one). Add one."
+    assert faults[4].startswith("job 4: 2 workers died of it, the last one process ")
+    lost = [event for event in events if isinstance(event, Lost)]
+    deaths = {path.name.split("-")[1]: path for path in tmp_path.glob("died-*")}
+    assert len(lost) == 3
+    assert deaths.keys() == {"2", "4"}
+    # The one that had job 2 first is dead, so another has done it.
+    assert done[2].worker != f"process {deaths['2'].name.split('-')[2]}"
+    # Two began, and one in the place of each that died while there was work left.
+    assert 4 <= len(list(tmp_path.glob("began-*"))) <= 5
+
+
+@pytest.fixture
+def jobs_file(tmp_path: Path) -> Path:
+    file = tmp_path / "jobs.json"
+    rows = [
+        {"prompt": "a red circle moves up on a plain background", "loras": [{"path": "speed_6steps"}]},
+        {"prompt": "a zibbo moves right on a plain background", "loras": ["speed_6steps", "zibbo_character"]},
+    ]
+    file.write_text(json.dumps({"defaults": {"steps": 2, "frames": 5, "size": "32x32"}, "jobs": rows}))
+    return file
+
+
+def test_each_process_opens_the_model_once_and_makes_what_this_one_makes(tmp_path: Path, jobs_file: Path) -> None:
+    opened = {name: tmp_path / f"opened-{name}" for name in ("here", "there")}
+    for folder in opened.values():
+        folder.mkdir()
+    here, there = (
+        list(
+            run_jobs(
+                read_jobs(jobs_file, tmp_path / name), HowToMake(CountedOpening(opened[name])), ray_address=address
+            )
+        )
+        for name, address in (("here", None), ("there", "local"))
+    )
+    assert [type(event) for event in here] == [type(event) for event in there] == [Done, Done]
+    for file in ("001.mp4", "002.mp4"):
+        assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes()
+    # One here; there, the one that looks at the list and the one that makes it.
+    counts = [len(list(folder.iterdir())) for folder in opened.values()]
+    assert counts == [1, 2]
+    processes = {path.name.split("-")[0] for path in opened["there"].iterdir()}
+    assert len(processes) == 2
