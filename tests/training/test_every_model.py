@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import tiny
+import tiny_cosmos
 from filmed import moving
 
 from lora_core import open_wan, read_lora, save_video
 from lora_core.engine.previews import make_previews
+from lora_core.families.cosmos.open import open_cosmos
+from lora_core.families.opened import OpenedModel
 from lora_core.families.wan.model import WanModel
 from lora_core.training.clips.prepare import prepare
 from lora_core.training.config import make_config
@@ -36,7 +39,7 @@ def _fp8(folder: Path) -> WanModel:
     return open_wan(files.high, **files.arguments())
 
 
-MODELS: Mapping[str, Callable[[Path], WanModel]] = {
+MODELS: Mapping[str, Callable[[Path], OpenedModel]] = {
     "Wan 2.2 T2V": _pair,
     "Wan 2.2 I2V": lambda folder: _pair(folder, in_channels=36),
     "Wan 2.1 T2V": _folder,
@@ -46,6 +49,7 @@ MODELS: Mapping[str, Callable[[Path], WanModel]] = {
     ),
     "Wan 2.2 5B": lambda folder: _folder(folder, in_channels=48, large_vae=True),
     "Wan 2.2 T2V in fp8": _fp8,
+    "Cosmos Predict2": lambda folder: open_cosmos(tiny_cosmos.save_folder(folder / "model"), offload="experts"),
 }
 
 

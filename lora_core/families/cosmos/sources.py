@@ -11,6 +11,7 @@ from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES
 from ...errors import ModelError
 from ...wording import said
 from ..pieces.places import existing, needed, optional, read_index
+from ..pieces.vae import VAE_EXPECTED
 
 #: The pipeline of a `model_index.json` that is Cosmos Predict2's.
 PIPELINES = ("Cosmos2VideoToWorldPipeline",)
@@ -29,7 +30,7 @@ class CosmosSources:
     vae: Path | None = None
     text_encoder: Path | None = None
     tokenizer: Path | None = None
-    vae_expected: str = "the VAE of Wan 2.1, such as wan_2.1_vae.safetensors"
+    vae_expected: str = VAE_EXPECTED
     text_expected: str = "a T5-11B text encoder, such as oldt5_xxl_fp8_e4m3fn_scaled.safetensors"
 
 
@@ -51,7 +52,7 @@ def _single_file(path: Path) -> CosmosSources:
 
 
 def _folder(root: Path) -> CosmosSources:
-    read_index(root, PIPELINES, "Choose a folder of Cosmos Predict2 Video2World")
+    read_index(root, PIPELINES, said("Choose a folder of Cosmos Predict2 Video2World"))
     return CosmosSources(
         high=needed(root / "transformer"),
         vae=optional(root / "vae"),

@@ -98,7 +98,9 @@ def t5_config(shapes: Shapes, stated: Mapping[str, Any], kind: T5Kind | None, wh
         }
     except KeyError as missing:
         name = "umt5" if kind == "umt5" else "oldt5"
-        remedy = f"Use ComfyUI's {name}_xxl_*.safetensors or the text_encoder folder of a diffusers model"
+        remedy = said(
+            "Use ComfyUI's {name}_xxl_*.safetensors or the text_encoder folder of a diffusers model", name=name
+        )
         what = said(
             "is no {kind} text encoder: it has no tensor {first!r}", kind=(kind or "t5").upper(), first=missing.args[0]
         )

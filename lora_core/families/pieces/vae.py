@@ -21,6 +21,9 @@ from ...errors import ModelError
 from .config import vae_config
 from .vae_names import vae_to_diffusers, vae_to_native
 
+#: What would satisfy a model that was opened without one.
+VAE_EXPECTED = "a Wan VAE, such as wan_2.1_vae.safetensors"
+
 
 class Vae:
     """The video VAE; the network itself is opened at the first clip."""

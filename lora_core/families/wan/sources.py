@@ -13,6 +13,7 @@ from ...experts.twins import expert_of_path, twin_names, twin_of
 from ...experts.words import expert_in_name
 from ...wording import said
 from ..pieces.places import existing, needed, optional, read_index
+from ..pieces.vae import VAE_EXPECTED
 from .pocket import POCKET_MODELS, pocket_paths
 
 #: The pipelines of a `model_index.json` that are Wan's with nothing added.
@@ -36,7 +37,7 @@ class WanSources:
     text_encoder: Path | None = None
     tokenizer: Path | None = None
     image_encoder: Path | None = None
-    vae_expected: str = "a Wan VAE, such as wan_2.1_vae.safetensors"
+    vae_expected: str = VAE_EXPECTED
     text_expected: str = "a UMT5 text encoder, such as umt5_xxl_fp8_e4m3fn_scaled.safetensors"
     image_encoder_expected: str = "a CLIP vision encoder, such as clip_vision_h.safetensors"
     boundary: float | None = None
@@ -104,7 +105,7 @@ def _single_files(path: Path, low: Path | None) -> WanSources:
 
 
 def _folder(root: Path) -> WanSources:
-    index = read_index(root, PIPELINES, "Choose a folder of Wan")
+    index = read_index(root, PIPELINES, said("Choose a folder of Wan"))
     boundary = index.get("boundary_ratio")
     return WanSources(
         high=needed(root / "transformer"),
