@@ -44,8 +44,11 @@ if TYPE_CHECKING:
     from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
     from .files.account import Account, TensorRecord
     from .files.extract import extract_checkpoints
+    from .files.match import LoraMatch, match_lora
+    from .files.post_trained import PostTrained, extract_post_trained
     from .files.read import read_lora
     from .files.report import LoraReport, inspect_lora
+    from .files.stated import StatedLora
     from .files.weights import LoraWeights
     from .files.write import write_lora
     from .media.contact_sheet import contact_sheet
@@ -104,6 +107,7 @@ __all__ = [
     "LoraCoreError",
     "LoraEntry",
     "LoraFileError",
+    "LoraMatch",
     "LoraMismatchError",
     "LoraReport",
     "LoraStack",
@@ -112,6 +116,7 @@ __all__ = [
     "ModelSpec",
     "OutputError",
     "PlanError",
+    "PostTrained",
     "Prepared",
     "RadialController",
     "RadialSettings",
@@ -122,6 +127,7 @@ __all__ = [
     "RunSettings",
     "SamplingPlan",
     "StackError",
+    "StatedLora",
     "SteerSettings",
     "Steering",
     "StepPlan",
@@ -144,6 +150,7 @@ __all__ = [
     "correct_lora",
     "draw_noise",
     "extract_checkpoints",
+    "extract_post_trained",
     "find_twin",
     "flow_sigmas",
     "generate",
@@ -155,6 +162,7 @@ __all__ = [
     "make_config",
     "make_controller",
     "make_plan",
+    "match_lora",
     "open_wan",
     "plan_request",
     "prepare",
@@ -203,8 +211,11 @@ _MODULES = {
     "families.wan.spec": "WAN_SPEC_NAMES infer_wan_spec wan_spec",
     "files.account": "Account TensorRecord",
     "files.extract": "extract_checkpoints",
+    "files.match": "LoraMatch match_lora",
+    "files.post_trained": "PostTrained extract_post_trained",
     "files.read": "read_lora",
     "files.report": "LoraReport inspect_lora",
+    "files.stated": "StatedLora",
     "files.weights": "LoraWeights",
     "files.write": "write_lora",
     "media.contact_sheet": "contact_sheet",

@@ -104,6 +104,11 @@ PUBLIC = [
     "Steering",
     "guide_from_record",
     "steered",
+    "LoraMatch",
+    "PostTrained",
+    "StatedLora",
+    "extract_post_trained",
+    "match_lora",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Post-trained checkpoints: of a base with a LoRA inside, the LoRA is read, from any trainer's names, and nothing else."""
+"""Post-trained checkpoints: of a base with a LoRA inside the LoRA is read, under any trainer's names, nothing else."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def shaped(size: str, rank: int, copies: tuple[str, ...] = ("net.",)) -> TensorF
     def read(name: str) -> torch.Tensor:
         raise AssertionError(f"{name} was read")
 
-    return TensorFile(Path(NAME), infos, {}, 0, read, lambda names: {name: 1.0 for name in names})
+    return TensorFile(Path(NAME), infos, {}, 0, read, lambda names: dict.fromkeys(names, 1.0))
 
 
 @pytest.mark.parametrize("copies", [("net.",), ("net.", "net_ema.")])
