@@ -11,20 +11,26 @@ from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..checks import known, whole_number
+from ..checks import finite_number, known, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
 from ..media.rate import check_fps
 from ..plan.settings import RunSettings
 from ..sampling.solvers import SOLVERS
+from ..wording import said
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
     from torch import Tensor
 
-#: A picture as users have it: a file, a PIL image, or an array (H, W, 3) uint8.
-Picture: TypeAlias = "str | Path | Image.Image | np.ndarray"
+    from .video_end import FrameOf
+
+#: A picture as users have it: a file, a PIL image, an array (H, W, 3) uint8, or a frame of a video.
+Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | FrameOf"
+
+#: The highest sigma_EDM that Cosmos samples at.
+_MAX_SIGMA = 80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,8 @@ class GenerationRequest(RunSettings):
             width, a frame of the default area in the image's proportions.
         solver: a key of `SOLVERS`.
         latents: raw VAE latents (1, C, F, H, W) to start from, with denoise below 1.
+        sigma_conditioning: the noise that known frames are said to carry, as sigma_EDM, for the models that are told
+            such a level (Cosmos); None for their own, 1e-4.
     """
 
     prompt: str
@@ -56,6 +64,7 @@ class GenerationRequest(RunSettings):
     seed: int = 0
     solver: str = "euler"
     latents: Tensor | None = None
+    sigma_conditioning: float | None = None
 
     # Pictures and latents do not compare, so neither do requests, although the settings of their runs would.
     __eq__ = object.__eq__
@@ -77,6 +86,8 @@ class GenerationRequest(RunSettings):
         known(self.solver, SOLVERS, "solver", RequestError)
         if self.fps is not None:
             check_fps(self.fps, "fps", RequestError)
+        if self.sigma_conditioning is not None:
+            self._check_sigma_conditioning(self.sigma_conditioning)
         if self.latents is not None:
             self._check_latents()
         if self.denoise != 1 and self.latents is None:
@@ -93,6 +104,13 @@ class GenerationRequest(RunSettings):
                 expected="a tensor (1, C, F, H, W)",
                 remedy="Give a tensor, or leave them out",
             )
+
+    @staticmethod
+    def _check_sigma_conditioning(sigma: float) -> None:
+        if not 0 <= finite_number(sigma, "sigma_conditioning", RequestError) <= _MAX_SIGMA:
+            what = said("{sigma:g} is out of range", sigma=sigma)
+            expected = said("{low:g} to {high:g}", low=0, high=_MAX_SIGMA)
+            raise RequestError("sigma_conditioning", what, expected=expected, remedy="Choose a number in that range")
 
     def clip(self, spec: ModelSpec) -> Clip:
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
@@ -124,6 +142,9 @@ class GenerationRequest(RunSettings):
         return clip
 
     def _check_pictures(self, spec: ModelSpec) -> None:
+        if self.sigma_conditioning is not None and not any(spec.known_latents):
+            no_level = said("{model} is not told the noise of known frames", model=spec.title)
+            raise RequestError("sigma_conditioning", no_level, remedy="Leave it out")
         if self.first_frames is not None:
             self._check_first_frames(spec)
         elif self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
@@ -212,7 +233,10 @@ def open_picture(picture: Picture) -> Image.Image:
     from PIL import Image
 
     from ..media.picture import read_image
+    from .video_end import FrameOf
 
+    if isinstance(picture, FrameOf):
+        return picture.picture()
     if isinstance(picture, Image.Image):
         return picture.convert("RGB")
     if isinstance(picture, np.ndarray):

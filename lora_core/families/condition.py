@@ -24,6 +24,7 @@ class Condition:
         image_embeds: (B, 257, 1280) CLIP features, which only Wan 2.1 I2V reads; of a first and a last picture
             (B, 514, 1280), one behind the other.
         known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (Wan TI2V-5B, Cosmos).
+        known_sigma: the noise that known frames are said to carry, as sigma_EDM; None for the network's own.
         fps: frames per second, which only networks read that place frames in time; None for the model's own.
     """
 
@@ -32,6 +33,7 @@ class Condition:
     image_channels: Tensor | None = None
     image_embeds: Tensor | None = None
     known_frames: Tensor | None = None
+    known_sigma: float | None = None
     fps: float | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..family import Customs, Family, Naming
+from .clips import clip_table
 from .config import stating_metadata
 from .forward import forward
 from .names import LORA_PREFIXES, module_to_diffusers
@@ -34,7 +35,7 @@ COSMOS = Family(
     infer=infer_cosmos_spec,
     naming=Naming(module_to_diffusers, is_bare=lambda target: False),
     origin=ORIGIN,
-    customs=Customs(),
+    customs=Customs(guardrail_licence="NVIDIA Open Model License"),
     forward=forward,
     condition=condition,
     condition_shapes=condition_shapes,
@@ -43,4 +44,5 @@ COSMOS = Family(
     pipelines=PIPELINES,
     folds_padding=lambda spec: True,
     header=stating_metadata,
+    clip_table=clip_table,
 )
