@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,13 +105,14 @@ def _by_servers(jobs_file: Path, folder: Path, comfyui: str | None, workflow_fil
     _follow(run_on_servers(jobs, servers, workflow_file), jobs.total)
 
 
-def _follow(events: Iterable[Event], total: int) -> None:
+def _follow(events: Generator[Event, None, None], total: int) -> None:
     """Show a bar of the jobs and what becomes of each, then the sum of it; exit with 1 where some are not done."""
     from ..jobs.ended import Done, Fault, Kept, Lost
 
     counts = {Done: 0, Kept: 0, Fault: 0}
     workers: set[str] = set()
-    with console().progress(rate=True, seconds_of_rate=_SECONDS_OF_RATE) as report:
+    # Closed, so that whoever works for us stops at Ctrl-C, wherever it comes.
+    with closing(events), console().progress(rate=True, seconds_of_rate=_SECONDS_OF_RATE) as report:
         for event in events:
             if isinstance(event, Lost):
                 console().fault(f"{event.worker} is lost: {event.why}")

@@ -141,7 +141,8 @@ class Server:
                 raise RequestError(self.url, what, expected="a ComfyUI server", remedy="Check the address") from error
             except (OSError, http.client.HTTPException) as error:
                 if tries <= 0:
-                    why = first_line(getattr(error, "reason", None) or error)
+                    reason = getattr(error, "reason", error)
+                    why = getattr(reason, "strerror", None) or first_line(error)
                     raise WorkerLostError(self.name, why, is_for_good=True, blames_job=self._has_job) from error
                 time.sleep(_PAUSES[0])
 

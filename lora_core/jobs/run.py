@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 
 from ..checks import whole_number
@@ -16,7 +16,9 @@ from .read import JobList
 MAX_WORKERS = 4096
 
 
-def run_jobs(jobs: JobList, how: HowToMake, *, num_workers: int = 1, ray_address: str | None = None) -> Iterator[Event]:
+def run_jobs(
+    jobs: JobList, how: HowToMake, *, num_workers: int = 1, ray_address: str | None = None
+) -> Generator[Event, None, None]:
     """Make the videos of a list; yield what becomes of each job, faults that are known beforehand first.
 
     Every job is checked before a network runs, and one at fault does not keep the others from being done. Jobs whose
@@ -53,7 +55,7 @@ def run_jobs(jobs: JobList, how: HowToMake, *, num_workers: int = 1, ray_address
         yield from _here(todo, maker)
 
 
-def _here(items: Sequence[Item], maker: Maker) -> Iterator[Event]:
+def _here(items: Sequence[Item], maker: Maker) -> Generator[Event, None, None]:
     for item in items:
         try:
             yield maker.do(item)
@@ -61,7 +63,9 @@ def _here(items: Sequence[Item], maker: Maker) -> Iterator[Event]:
             yield fault_of(item, error)
 
 
-def _on_ray(items: Sequence[Item], how: HowToMake, num_workers: int, address: str | None) -> Iterator[Event]:
+def _on_ray(
+    items: Sequence[Item], how: HowToMake, num_workers: int, address: str | None
+) -> Generator[Event, None, None]:
     from .on_ray import ray_posts
     from .sharing import share
 

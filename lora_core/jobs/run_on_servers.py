@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from .sharing import share
 from .workflow import Workflow, filled, read_workflow
 
 
-def run_on_servers(jobs: JobList, urls: Sequence[str], workflow_file: str | Path) -> Iterator[Event]:
+def run_on_servers(jobs: JobList, urls: Sequence[str], workflow_file: str | Path) -> Generator[Event, None, None]:
     """Make the videos of a list on servers; yield what becomes of each job, faults that are known beforehand first.
 
     What a job leaves out stays as the workflow has it; a LoRA's path is a name in the servers' LoRA folders. Videos

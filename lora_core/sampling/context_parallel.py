@@ -65,10 +65,18 @@ def sharing(network: nn.Module, split: TokenSplit, mesh: DeviceMesh) -> Iterator
 
 
 def make_context_parallel(device: torch.device) -> ContextParallel:
-    """Return the processes that a launcher has started, once `torch.distributed` has joined them."""
+    """Return the processes that a launcher has started, once `torch.distributed` has joined them.
+
+    Raises:
+        ModelError: diffusers is older than 0.38, whose plans are others.
+    """
+    import diffusers
     from torch.distributed import get_world_size
     from torch.distributed.device_mesh import init_device_mesh
 
+    if "mesh" not in getattr(diffusers.ContextParallelConfig, "__dataclass_fields__", {}):
+        what = f"version {diffusers.__version__} does not share clips out as it is meant here"
+        raise ModelError("diffusers", what, expected="0.38 or newer; 0.42 was tried", remedy="Upgrade it")
     shape = (1, get_world_size())
     return ContextParallel(init_device_mesh(device.type, shape, mesh_dim_names=("ring", "ulysses")))
 

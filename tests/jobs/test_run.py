@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from doers import CountedOpening
 
-from lora_core.cli.batch import command
+from lora_core.cli.main import cli
 from lora_core.engine.generate import generate
 from lora_core.engine.record import request_from_record, stack_from_record
 from lora_core.errors import RequestError
@@ -75,21 +76,22 @@ def test_bad_jobs_are_named_before_the_others_are_made_with_one_model_and_loras_
 
 
 def test_a_job_is_made_again_only_if_it_is_not_there_as_it_is_asked_for(tmp_path: Path) -> None:
-    rows = [{**CIRCLE, "seed": seed} for seed in range(5)] + [ZIBBO]
+    rows: list[dict[str, Any]] = [{"prompt": "a red circle", "steps": 1, "seed": seed} for seed in range(5)]
+    rows[4] |= {"steps": 2, "loras": ["speed_6steps"], "output": "frames/last"}
     out = tmp_path / "out"
-    assert numbers(ran(written(tmp_path, rows)), Done) == [1, 2, 3, 4, 5, 6]
-    assert numbers(ran(written(tmp_path, rows)), Kept) == [1, 2, 3, 4, 5, 6]
+    assert numbers(ran(written(tmp_path, rows)), Done) == [1, 2, 3, 4, 5]
     rows[0]["seed"] = 11
     (out / "002.mp4").write_bytes(b"another")
     (out / "003.mp4.json").unlink()
-    (out / "004.mp4").unlink()
-    rows[4] = {**rows[4], "loras": [{"path": "speed_6steps", "weight": 0.9}]}
     events = ran(written(tmp_path, rows))
-    assert (numbers(events, Done), numbers(events, Kept)) == ([1, 2, 3, 4, 5], [6])
-    next((out / "frames/zibbo").glob("*.png")).unlink()
-    events = ran(written(tmp_path, [{**row, "scale": 2} if row is rows[0] else row for row in rows]))
-    assert numbers(events, Kept) == [2, 3, 4, 5]
-    assert numbers(events, Done) == [1, 6]
+    assert (numbers(events, Done), numbers(events, Kept)) == ([1, 2, 3], [4, 5])
+    rows[3]["scale"] = 2
+    rows[4]["loras"] = [{"path": "speed_6steps", "weight": 0.9}]
+    events = ran(written(tmp_path, rows))
+    assert (numbers(events, Done), numbers(events, Kept)) == ([4, 5], [1, 2, 3])
+    next((out / "frames/last").glob("*.png")).unlink()
+    events = ran(written(tmp_path, rows))
+    assert (numbers(events, Done), numbers(events, Kept)) == ([5], [1, 2, 3, 4])
 
 
 @pytest.mark.parametrize(
@@ -130,12 +132,28 @@ def test_several_workers_without_ray_are_one_error_with_the_line_that_installs_i
     assert list((jobs_file.parent / "opened").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--comfyui", "http://127.0.0.1:1"], "--comfyui: there is no --workflow beside it. Give --workflow too."),
+        (["--workflow", "w.json"], "--workflow: there is no --comfyui beside it. Give --comfyui too."),
+        (["--comfyui", "127.0.0.1:1", "--workflow", "w.json"], "--comfyui: '127.0.0.1:1' is no address "),
+        (["--comfyui", "http://a,http://a/", "--workflow", "w.json"], "--comfyui: http://a is given twice."),
+        (["--comfyui", "http://a", "--workflow", "w.json"], "w.json: cannot be read: No such file or directory "),
+        (
+            ["--comfyui", "http://a", "--workflow", "w.json", "--workers", "2"],
+            "--workers: it would do nothing with --comfyui, where the workflow says it. Leave it out.",
+        ),
+        (["--workers", "0"], "--workers: 0 is out of range (1 to 4096)."),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_error(jobs_file: Path, arguments: list[str], said: str) -> None:
+    ended = CliRunner().invoke(cli, ["batch", str(jobs_file), *arguments])
+    assert isinstance(ended.exception, RequestError)
+    assert str(ended.exception).startswith(said)
+
+
 def test_the_command_names_what_failed_and_ends_with_1(tmp_path: Path) -> None:
-    from click.testing import CliRunner
-
-    from lora_core.cli.main import cli
-
-    assert command.name == "batch"
     file = written(tmp_path, [CIRCLE, {**CIRCLE, "seed": "two", "output": "two.mp4"}])
     first = CliRunner().invoke(cli, ["-q", "batch", str(file), "-o", str(tmp_path / "out")])
     assert (first.exit_code, first.stdout) == (1, "1 of 2 jobs done by 1 worker, 1 failed\n")

@@ -70,8 +70,12 @@ def test_a_picture_is_brought_to_the_server(comfy: Client, tmp_path: Path) -> No
     Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
     rows = [{"prompt": "a red circle moves up", "image": str(tmp_path / "red.png"), "size": "32x32", "frames": 5}]
     (tmp_path / "jobs.json").write_text(json.dumps(rows))
+    shipped = json.loads((WORKFLOWS / "pocket-i2v-6-step.json").read_text())
+    workflow = {number: node for number, node in shipped.items() if int(number) > 8}
+    workflow["7"] = {"class_type": "LoadImage", "inputs": {"image": "of the workflow.png"}}
+    (tmp_path / "workflow.json").write_text(json.dumps(workflow))
     jobs = read_jobs(tmp_path / "jobs.json", tmp_path)
-    (event,) = run_on_servers(jobs, [comfy.server.url], WORKFLOWS / "pocket-i2v-6-step.json")
+    (event,) = run_on_servers(jobs, [comfy.server.url], tmp_path / "workflow.json")
     assert isinstance(event, Done), event
     frames, _ = read_video(event.output)
     assert frames[0, ..., 0].mean() > 150 > 100 > frames[0, ..., 1].mean()
