@@ -16,6 +16,7 @@ from ..errors import OutputError
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .guide_option import GuideOptions, guide_options
+from .helper_options import GuardOptions, guard_options
 from .launched import joined_processes, on_own_device, parallel_option
 from .options import (
     RUN_OPTIONS,
@@ -60,11 +61,13 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
 
 #: What is said as a phase of `generate` begins; how far sampling is, its bar says.
 _PHASES = {
+    "prompt": "looking at the prompt",
     "files": "hashing the model's files, once for each",
     "text": "encoding the prompt",
     "picture": "encoding the picture",
     "sampling": "sampling",
     "decoding": "decoding the video",
+    "guardrail": "letting the guardrail see the video",
 }
 _EXAMPLES = (
     'lora-core generate -p "a red circle moves up on a plain background" --lora speed_6steps',
@@ -83,6 +86,7 @@ _EXAMPLES = (
 @partial_option
 @guide_options
 @radial_option
+@guard_options
 @parallel_option
 @click.option("--size", type=TextValue("size", parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
@@ -107,6 +111,7 @@ def command(
     request: GenerationRequest,
     allow_partial: bool,
     radial: RadialWishes | None,
+    guard_options: GuardOptions,
     context_parallel: bool,
     size: tuple[int, int] | None,
     scale: int,
@@ -137,7 +142,8 @@ def command(
     with joined_processes(context_parallel) as ranks:
         with ranks.as_one():
             arguments = _opened(model_options, lora_options, guide_options, request, allow_partial, radial, ranks)
-        video = _made(arguments, request)
+        arguments["guardrail"] = guard_options.choose(arguments["model"].spec)
+        video = made(arguments, request)
         if ranks.is_main:
             console().note(f"writing {out}")
             video.save(out, scale=scale)
@@ -176,12 +182,12 @@ def _opened(
     return {"model": model, **arguments}
 
 
-def _made(arguments: dict[str, Any], request: GenerationRequest) -> Video:
-    """Make the video, showing what is being done."""
+def made(arguments: dict[str, Any], request: GenerationRequest) -> Video:
+    """Make the video that `generate` makes of these arguments, showing what is being done."""
     from ..engine.generate import generate
 
     def say(phase: str) -> None:
-        if phase in _PHASES and (phase != "picture" or request.image is not None):
+        if phase in _PHASES and (phase != "picture" or request.image or request.first_frames):
             console().note(_PHASES[phase])
 
     with console().progress() as report:

@@ -229,27 +229,37 @@ class ModelOptions:
         )
 
 
-model_options = group(
-    "model_options",
-    ModelOptions,
+def _model_options(model: Decorator) -> Decorator:
+    return group(
+        "model_options",
+        ModelOptions,
+        model,
+        click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
+        click.option("--text-encoder", type=_PATH, help="UMT5, or T5 for Cosmos, a file or folder."),
+        click.option("--tokenizer", type=_PATH, help="tokenizer.json, spiece.model or a folder."),
+        click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
+        click.option(
+            "--image-encoder", type=_PATH, help="The CLIP vision encoder of Wan 2.1's image models, a file or folder."
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+        click.option(
+            "--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."
+        ),
+        click.option("--offload", default="none", show_default=True, help="none, experts or blocks leave the device."),
+    )
+
+
+model_options = _model_options(
     click.option(
         "--model",
         default="pocket",
         show_default=True,
         help="pocket, pocket-i2v, pocket-small, a diffusers folder, or the high expert's file.",
-    ),
-    click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
-    click.option("--text-encoder", type=_PATH, help="UMT5, a file or folder."),
-    click.option("--tokenizer", type=_PATH, help="tokenizer.json, spiece.model or a folder."),
-    click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
-    click.option(
-        "--image-encoder", type=_PATH, help="The CLIP vision encoder of Wan 2.1's image models, a file or folder."
-    ),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-    click.option(
-        "--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."
-    ),
-    click.option("--offload", default="none", show_default=True, help="none, experts or blocks leave the device."),
+    )
+)
+#: Of commands that no text alone makes a video for.
+going_on_model_options = _model_options(
+    click.option("--model", required=True, help="A diffusers folder, the network's file, or pocket-i2v.")
 )
 
 
