@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import known, number_text, whole_number
+from ..checks import number_text, whole_number
 from ..errors import RequestError
 from ..families.base import ModelSpec
 from ..families.family import ClipTable
@@ -131,7 +131,10 @@ class WorldRequest:
             raise RequestError("resolution", what, expected=expected, remedy="Choose one of them, or give a size")
         sizes = table.sizes[resolution]
         if self.aspect is not None:
-            return sizes[known(self.aspect, sizes, "aspect", RequestError)]
+            if self.aspect not in sizes:
+                what = said("{aspect!r:.60} is none of its proportions", aspect=self.aspect)
+                raise RequestError("aspect", what, expected=", ".join(sizes), remedy="Choose one of them")
+            return sizes[self.aspect]
         return min(sizes.values(), key=lambda size: abs(math.log(size[1] / size[0] / proportion)))
 
     def _check_no_table(self, spec: ModelSpec) -> None:
