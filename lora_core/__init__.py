@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .experts.twins import find_twin
     from .families.base import ModelSpec
     from .families.condition import Condition
+    from .families.cosmos.open import open_cosmos
+    from .families.registry import opener
     from .families.wan.model import WanModel
     from .families.wan.open import open_wan
     from .families.wan.spec import WAN_SPEC_NAMES, infer_wan_spec, wan_spec
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from .plan.route import Route, RoutedLora
     from .plan.routing import route
     from .plan.settings import RunSettings
-    from .plan.sigmas import flow_sigmas
+    from .plan.sigmas import flow_sigmas, karras_sigmas
     from .plan.steering import Steering, SteerSettings, steered
     from .sampling.guide import GuideNetworks
     from .sampling.noise import draw_noise
@@ -157,13 +159,16 @@ __all__ = [
     "guide_from_record",
     "infer_wan_spec",
     "inspect_lora",
+    "karras_sigmas",
     "load_stack",
     "make_comparison",
     "make_config",
     "make_controller",
     "make_plan",
     "match_lora",
+    "open_cosmos",
     "open_wan",
+    "opener",
     "plan_request",
     "prepare",
     "radial_from_record",
@@ -206,6 +211,8 @@ _MODULES = {
     "experts.twins": "find_twin",
     "families.base": "ModelSpec",
     "families.condition": "Condition",
+    "families.cosmos.open": "open_cosmos",
+    "families.registry": "opener",
     "families.wan.model": "WanModel",
     "families.wan.open": "open_wan",
     "families.wan.spec": "WAN_SPEC_NAMES infer_wan_spec wan_spec",
@@ -226,7 +233,7 @@ _MODULES = {
     "plan.route": "Route RoutedLora",
     "plan.routing": "route",
     "plan.settings": "RunSettings",
-    "plan.sigmas": "flow_sigmas",
+    "plan.sigmas": "flow_sigmas karras_sigmas",
     "plan.steering": "SteerSettings Steering steered",
     "sampling.guide": "GuideNetworks",
     "sampling.noise": "draw_noise",

@@ -51,10 +51,11 @@ class SamplingPlan:
     """The steps of a run, and what they were made from.
 
     Attributes:
-        shift: None when the sigmas were given.
+        shift: None when the sigmas were given, or are those of a schedule that has none.
         boundary: None when one network does every step.
         plan_advice: what was noticed about the steps; `advice` adds what was noticed about the stack.
         steering: what a guide does beside it, or None.
+        schedule: how the sigmas are spaced (`RunSettings.schedule`); "" when they were given.
     """
 
     steps: tuple[StepPlan, ...]
@@ -64,10 +65,18 @@ class SamplingPlan:
     shift: float | None
     plan_advice: tuple[Advice, ...] = ()
     steering: Steering | None = None
+    schedule: str = "flow"
 
     @property
     def num_steps(self) -> int:
         return len(self.steps)
+
+    @property
+    def levels(self) -> Said:
+        """What its noise levels are called."""
+        if self.shift is not None:
+            return said("shift {shift}", shift=number_text(self.shift))
+        return said("schedule {schedule}", schedule=self.schedule) if self.schedule == "karras" else said("own sigmas")
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -203,11 +212,10 @@ def _table(plan: SamplingPlan, without: Collection[str]) -> Said:
 
 
 def _heading(plan: SamplingPlan) -> Said:
-    num, shift, boundary = plan.num_steps, plan.shift, plan.boundary
+    num, boundary = plan.num_steps, plan.boundary
     steps = said("{count} steps" if num > 1 else "{count} step", count=num)
-    levels = said("own sigmas") if shift is None else said("shift {shift}", shift=number_text(shift))
     split = said("one expert") if boundary is None else said("boundary {boundary}", boundary=number_text(boundary))
-    return joined("", [plan.model, ": ", joined(", ", [steps, levels, split])])
+    return joined("", [plan.model, ": ", joined(", ", [steps, plan.levels, split])])
 
 
 def _row(step: StepPlan, cells: Iterable[str]) -> Said:

@@ -216,7 +216,7 @@ def _note(axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, f
 
 
 def _title(plan: SamplingPlan) -> str:
-    shift = "own sigmas" if plan.shift is None else f"shift {number_text(plan.shift)}"
+    shift = str(plan.levels)
     return f"{plan.model}: {plan.num_steps} step{'s' if plan.num_steps > 1 else ''}, {shift}"
 
 

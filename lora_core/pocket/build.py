@@ -16,7 +16,17 @@ from pathlib import Path
 import torch
 
 from ..families.wan.pocket import POCKET_LORAS
-from .stages import build_assets, build_decoder, build_parts, build_quality, build_training, build_vae
+from .stages import (
+    COSMOS_QUALITY,
+    build_assets,
+    build_cosmos_assets,
+    build_cosmos_quality,
+    build_decoder,
+    build_parts,
+    build_quality,
+    build_training,
+    build_vae,
+)
 from .workshop import BuildConfig, Workshop, quick_config
 
 
@@ -40,6 +50,8 @@ def stages_of(config: BuildConfig) -> dict[str, Stage]:
         },
         "assets": Stage(build_assets, f"assets/loras/{[*POCKET_LORAS][-1]}_low_noise.safetensors"),
         "quality": Stage(build_quality, "assets/quality.json"),
+        "cosmos_assets": Stage(build_cosmos_assets, "assets/cosmos_pocket.safetensors"),
+        "cosmos_quality": Stage(build_cosmos_quality, COSMOS_QUALITY),
     }
 
 

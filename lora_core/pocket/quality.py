@@ -17,6 +17,8 @@ from .samples import Sampler
 from .scenes import held_out_scenes
 
 SPEED, QUALITY, LONGER = "speed_6steps", "sharp_quality", "longer"
+#: What rows are called whose clips begin with a picture.
+PICTURE = "from a picture"
 ASKED: Mapping[str, Mapping[str, str]] = {
     "neon_style": {},
     "zibbo_character": {"shape": world.CHARACTER},
@@ -100,6 +102,17 @@ def measure_quality(
     )
     pictures = _Table(Sampler(picture, config.seed), loras, config).picture_rows()
     return Report((*rows, *pictures), reconstruction_psnr_db(base, config.num_vae_clips), config)
+
+
+def measure_cosmos(model: OpenedModel, config: QualityConfig) -> tuple[Row, ...]:
+    """Measure how a Cosmos goes on from one frame and from five, in the usual steps and in few."""
+    sampler, scenes = Sampler(model, config.seed), held_out_scenes(config.num_lora_clips)
+    rows = []
+    for num_known, name in ((1, PICTURE), (5, f"{PICTURE}, five frames of it")):
+        for steps, cfg in ((config.base_steps, config.cfg), (config.fast_steps[0], config.cfg)):
+            clips = sampler.clips(scenes, RunSettings(num_steps=steps, cfg=cfg), num_known=num_known)
+            rows.append(measured_row(name, clips, scenes, steps, cfg, None))
+    return tuple(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +204,8 @@ class _Table:
 
     def picture_rows(self) -> list[Row]:
         scenes = held_out_scenes(self.config.num_clips)
-        rows = [self.row("from a picture", scenes, self.config.base_steps, self.config.cfg)]
-        return [*rows, self.row("from a picture", scenes, self.config.fast_steps[0], 1.0, {SPEED: 1.0})]
+        rows = [self.row(PICTURE, scenes, self.config.base_steps, self.config.cfg)]
+        return [*rows, self.row(PICTURE, scenes, self.config.fast_steps[0], 1.0, {SPEED: 1.0})]
 
 
 def measured_row(
@@ -224,7 +237,7 @@ def measured_row(
         neon=float(np.mean([reading.neon > 0.5 for reading in readings])),
         zibbo=float(np.mean([reading.zibbo > 0.5 for reading in readings])),
         orbit=float(np.mean([reading.orbit > 0.5 for reading in readings])),
-        first_frame_psnr_db=float(np.mean(first)) if name == "from a picture" else None,
+        first_frame_psnr_db=float(np.mean(first)) if name.startswith(PICTURE) else None,
     )
 
 
@@ -247,13 +260,18 @@ def reconstruction_psnr_db(model: OpenedModel, num_clips: int) -> float:
 
 def format_table(report: Report) -> str:
     """Write the table as plain text, shares in percent."""
+    return "\n".join([*format_rows(report.rows), f"VAE: {report.vae_psnr_db:.1f} dB PSNR on whole clips of every kind"])
+
+
+def format_rows(rows: Sequence[Row]) -> list[str]:
+    """Write rows as lines of plain text under a heading, shares in percent."""
     lines = [f"{'':34}{'steps':>6}{'cfg':>5}{'at':>5}{'clips':>6}" + "".join(f"{name:>8}" for name in MEASURES)]
-    for row in report.rows:
+    for row in rows:
         strength = "" if row.strength is None else f"{row.strength:g}"
         shares = "".join(f"{100 * getattr(row, name):>7.0f}%" for name in MEASURES)
         first = "" if row.first_frame_psnr_db is None else f"  first frame {row.first_frame_psnr_db:.1f} dB"
         lines.append(f"{row.name:34}{row.num_steps:>6}{row.cfg:>5g}{strength:>5}{row.num_clips:>6}{shares}{first}")
-    return "\n".join([*lines, f"VAE: {report.vae_psnr_db:.1f} dB PSNR on whole clips of every kind"])
+    return lines
 
 
 def _shows(reading: Reading, scene: world.Scene, what: str) -> bool:

@@ -37,7 +37,7 @@ class Sampler:
     seed: int = 5000
 
     def __post_init__(self) -> None:
-        for expert in EXPERTS:
+        for expert in EXPERTS[-self.model.spec.num_experts :]:
             family_of(self.model.spec).fold_padding(self.model.expert(expert))
 
     def clips(
@@ -48,8 +48,9 @@ class Sampler:
         *,
         num_frames: int = world.NUM_FRAMES,
         is_radial: bool = False,
+        num_known: int = 1,
     ) -> np.ndarray:
-        """Make a clip of each scene's caption; an image model is given the scene's first frame."""
+        """Make a clip of each scene's caption; an image model is given the scene's first frame, or some of them."""
         spec, (channels, _, *size) = self.model.spec, LATENT_SHAPE
         plan = make_plan(load_stack(stack or LoraStack(), spec), spec, settings)
         length = (num_frames - 1) // spec.vae_stride[0] + 1
@@ -61,13 +62,15 @@ class Sampler:
             radial = None
             if is_radial:
                 radial = make_controller(spec, few.shape, plan.num_steps, usual_radial(spec, length))
-            latents = sample(self.model, plan, few, self._told(scenes[part]), radial=radial)
+            latents = sample(self.model, plan, few, self._told(scenes[part], num_known), radial=radial)
             clips += [self.model.vae_decode(few) for few in latents.split(8)]
         return torch.cat(clips).clamp(-1.0, 1.0).permute(0, 2, 3, 4, 1).float().numpy()
 
-    def _told(self, scenes: Sequence[world.Scene]) -> Condition:
+    def _told(self, scenes: Sequence[world.Scene], num_known: int) -> Condition:
         text = self._texts([world.caption(scene) for scene in scenes])
         empty = self._texts([""], text.shape[1]).expand_as(text)
+        if self.model.spec.known_latents:
+            return Condition(text, empty, known_frames=self._known(scenes, num_known))
         if not self.model.spec.image_conditioned:
             return Condition(text, empty)
         tell, channels = family_of(self.model.spec).condition, []
@@ -76,6 +79,11 @@ class Sampler:
             assert told.image_channels is not None
             channels.append(told.image_channels)
         return Condition(text, empty, image_channels=torch.cat(channels))
+
+    def _known(self, scenes: Sequence[world.Scene], num_frames: int) -> Tensor:
+        """Return the normalised latents (B, C, K, H, W) of the scenes' first frames."""
+        drawn = np.stack([world.draw(scene)[:num_frames] for scene in scenes])
+        return self.model.normalise(self.model.vae_encode(torch.from_numpy(drawn).permute(0, 4, 1, 2, 3).float()))
 
     def _texts(self, prompts: Sequence[str], num_tokens: int | None = None) -> Tensor:
         """Embed prompts with one pad behind the longest, which the networks count for all."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from safetensors.torch import save_file
 
 from ..experts import EXPERTS
+from ..families.cosmos.pocket import cosmos_pocket
 from ..families.wan.pocket import POCKET_LORAS
 from ..files.trained_length import TrainedLength
 from ..training.settings.length import LengthSettings
@@ -16,7 +18,7 @@ from .bars import shown_progress
 from .clips import draw_clips, numbered
 from .export import ship_expert, ship_lora, write_text, write_vae
 from .preview_colours import NUM_CLIPS, fit_colours
-from .quality import format_table, measure_quality
+from .quality import format_rows, format_table, measure_cosmos, measure_quality
 from .recipes import ABOUT, Training
 from .scenes import training_scenes
 from .starts import STARTS
@@ -26,6 +28,8 @@ from .train_vae import refine_decoder, train_vae
 from .trainings import open_model, run_training
 from .workshop import BuildConfig, Workshop
 
+#: The table of the Cosmos, in the work folder.
+COSMOS_QUALITY = "assets/cosmos_quality.json"
 #: The embedded models -> the trainings that made their high-noise and low-noise experts.
 SHIPPED: Mapping[str, tuple[str, str]] = {
     "pocket": ("base_high", "base_low"),
@@ -74,6 +78,24 @@ def build_assets(shop: Workshop) -> None:
     for name, experts in POCKET_LORAS.items():
         for expert in experts:
             ship_lora(shop.trained(name, expert), shop.lora(name, expert), lora_metadata(name, shop.config))
+
+
+def build_cosmos_assets(shop: Workshop) -> None:
+    """Write the Cosmos in the precision it is shipped in."""
+    ship_expert(shop.trained("cosmos"), cosmos_pocket(shop.folder / "assets"))
+
+
+def build_cosmos_quality(shop: Workshop) -> None:
+    """Measure the Cosmos and print its table."""
+    model = open_model(shop.keys(cosmos_pocket(shop.folder / "assets")))
+    rows = measure_cosmos(model, shop.config.quality)
+    about = (
+        "As in quality.json; the clips go on from the first frame, or the first five, of a scene that no training has "
+        "seen. The sigmas are those of the schedule karras."
+    )
+    data = {"about": about, "rows": [asdict(row) for row in rows]}
+    (shop.folder / COSMOS_QUALITY).write_text(json.dumps(data, indent=1) + "\n")
+    print("\n".join(format_rows(rows)))
 
 
 def build_quality(shop: Workshop) -> None:

@@ -12,6 +12,7 @@ from .forward import forward
 from .names import LORA_PREFIXES, module_to_diffusers
 from .origin import ORIGIN
 from .picture import condition, condition_shapes
+from .pocket import POCKET_COSMOS
 from .sources import PIPELINES
 from .spec import COSMOS_SPEC_NAMES, cosmos_grammar, cosmos_spec, infer_cosmos_spec, names_a_cosmos
 
@@ -41,6 +42,7 @@ COSMOS = Family(
     condition_shapes=condition_shapes,
     open=_open,
     prefixes=LORA_PREFIXES,
+    embedded=(POCKET_COSMOS,),
     pipelines=PIPELINES,
     folds_padding=lambda spec: True,
     header=stating_metadata,

@@ -1,4 +1,4 @@
-"""How a Cosmos model is opened: from a diffusers folder or single files, with nothing ever fetched.
+"""How a Cosmos model is opened: from the pocket, a diffusers folder or single files, with nothing ever fetched.
 
 Dtype policy: the network computes in `dtype`; unless given, in float32 on the CPU and in bfloat16 elsewhere.
 """
@@ -42,8 +42,8 @@ def open_cosmos(
     """Open a Cosmos Predict2 Video2World; only headers are read now, each network when it is first used.
 
     Args:
-        source: a diffusers folder, or the transformer as one file: NVIDIA's `.pt`, or safetensors in native or
-            diffusers naming, any float, 8-bit with or without scales.
+        source: "pocket-cosmos", a diffusers folder, or the transformer as one file: NVIDIA's `.pt`, or safetensors in
+            native or diffusers naming, any float, 8-bit with or without scales.
         low_noise: what other families have; an error here.
         text_encoder: T5-11B as a single file or folder; like the next two it replaces what a folder has.
         tokenizer: `tokenizer.json`, `spiece.model` or a folder; a text encoder's file may carry its own.

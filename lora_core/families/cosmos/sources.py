@@ -11,7 +11,9 @@ from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES
 from ...errors import ModelError
 from ...wording import said
 from ..pieces.places import existing, needed, optional, read_index
+from ..pieces.pocket import ASSETS, pocket_pieces
 from ..pieces.vae import VAE_EXPECTED
+from .pocket import POCKET_COSMOS, cosmos_pocket
 
 #: The pipeline of a `model_index.json` that is Cosmos Predict2's.
 PIPELINES = ("Cosmos2VideoToWorldPipeline",)
@@ -35,16 +37,24 @@ class CosmosSources:
 
 
 def find_sources(source: str | Path, **pieces: str | Path | None) -> CosmosSources:
-    """Find the pieces of a diffusers folder or of a single file; given ones (fields of `CosmosSources`) go first."""
+    """Find the pieces of the pocket model, a diffusers folder or a single file; given ones go first.
+
+    `pieces` are fields of `CosmosSources`.
+    """
     given: dict[str, Any] = {name: existing(path, name) for name, path in pieces.items() if path is not None}
     path = Path(source).expanduser()
-    return dataclasses.replace(_folder(path) if path.is_dir() else _single_file(path), **given)
+    if str(source) == POCKET_COSMOS:
+        found = CosmosSources(cosmos_pocket(), *pocket_pieces(ASSETS))
+    else:
+        found = _folder(path) if path.is_dir() else _single_file(path)
+    return dataclasses.replace(found, **given)
 
 
 def _single_file(path: Path) -> CosmosSources:
     if not path.is_file():
         expected = said(
-            "a diffusers folder, or a file ending in {checkpoint_suffixes}",
+            "{pocket}, a diffusers folder, or a file ending in {checkpoint_suffixes}",
+            pocket=POCKET_COSMOS,
             checkpoint_suffixes=", ".join(CHECKPOINT_SUFFIXES),
         )
         raise ModelError(path, "no such file or folder", expected=expected, remedy="Check the path")

@@ -28,8 +28,7 @@ _BLOCK_PATTERN = r"blocks\.(\d+)\.(.+)"
 
 #: diffusers' `Cosmos2VideoToWorldPipeline`. Its guidance g adds g (conditional - unconditional) to the conditional
 #: prediction: cfg = 1 + g.
-_CFG = (8.0, 8.0)
-_NUM_STEPS = 35
+_CFG = 8.0
 #: What it is trained at: NVIDIA multiplies sigma_EDM of a video by the square root of its 24 latent frames.
 _SHIFT = 5.0
 #: One frame, or five, which NVIDIA's own training takes in turn.
@@ -58,6 +57,10 @@ class CosmosRecipe:
     name: str
     title: str
     size: CosmosSize
+    num_steps: int = 35
+    cfg: float = _CFG
+    clip: DefaultClip = _CLIP
+    source: str = _SOURCE
 
 
 #: Sizes: the configurations of NVIDIA's cosmos-predict2 repository.
@@ -67,6 +70,15 @@ _RECIPES: tuple[CosmosRecipe, ...] = (
     ),
     CosmosRecipe(
         "cosmos-predict2-14b-video2world", "Cosmos Predict2 14B Video2World", CosmosSize(5120, 36, ffn_width=20480)
+    ),
+    CosmosRecipe(
+        "cosmos-pocket",
+        "Cosmos pocket",
+        CosmosSize(128, 6, text_width=64, modulation_width=32, ffn_width=512, head_width=32),
+        num_steps=30,
+        cfg=3.5,
+        clip=DefaultClip(17, 64, 64, 16.0),
+        source="the pocket's table of quality",
     ),
 )
 
@@ -205,10 +217,10 @@ def _spec(recipe: CosmosRecipe, targets: Mapping[str, tuple[int, ...]]) -> Model
         block_pattern=_BLOCK_PATTERN,
         default_shift=_SHIFT,
         default_schedule="karras",
-        default_num_steps=_NUM_STEPS,
-        default_cfg=_CFG,
-        settings_source=_SOURCE,
-        default_clip=_CLIP,
+        default_num_steps=recipe.num_steps,
+        default_cfg=(recipe.cfg, recipe.cfg),
+        settings_source=recipe.source,
+        default_clip=recipe.clip,
         latent_channels=_LATENT_CHANNELS,
         text_width=size.text_width,
         vae_stride=(4, 8, 8),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...experts import EXPERTS, Expert
+from ..pieces.pocket import ASSETS, pocket_pieces
 
 __all__ = ["POCKET", "POCKET_LORAS", "POCKET_MODELS", "PocketPaths", "pocket_lora", "pocket_paths"]
 
@@ -42,13 +43,14 @@ class PocketPaths:
 
 def pocket_paths(assets: Path | None = None, model: str = POCKET) -> PocketPaths:
     """Name a pocket model's files, the shipped ones or those of another assets folder; nothing is opened."""
-    assets = assets or Path(__file__).parents[2] / "pocket" / "assets"
+    assets = assets or ASSETS
+    pieces = pocket_pieces(assets)
     return PocketPaths(
         high_noise=assets / f"{POCKET_MODELS[model]}_high_noise.safetensors",
         low_noise=assets / f"{POCKET_MODELS[model]}_low_noise.safetensors",
-        vae=assets / "wan_pocket_vae.safetensors",
-        text_encoder=assets / "umt5_pocket.safetensors",
-        tokenizer=assets / "tokenizer.json",
+        vae=pieces.vae,
+        text_encoder=pieces.text_encoder,
+        tokenizer=pieces.tokenizer,
         loras=assets / "loras",
         quality=assets / "quality.json",
     )

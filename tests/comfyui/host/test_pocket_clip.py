@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import UMT5Config, UMT5EncoderModel
-from wanloom.lora_core.families.pieces import text as wan_text
-from wanloom.lora_core.families.pieces.config import umt5_config
+from wanloom.lora_core.families.pieces.config import t5_config
+from wanloom.lora_core.families.pieces.text import TextEncoder
 from wanloom.lora_core.families.pieces.tokenizers import open_tokenizer
 from wanloom.lora_core.families.wan.pocket import pocket_paths
 from wanloom.nodes import pocket_clip
@@ -41,16 +41,15 @@ def clip() -> CLIP:
 
 
 @pytest.fixture
-def lora_core_encode(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Tensor]:
+def lora_core_encode() -> Callable[[str], Tensor]:
     """lora_core's encoding, on transformers' UMT5; ftfy and accelerate, which a bare ComfyUI lacks, are kept out."""
     paths = pocket_paths()
     tensors = {name: tensor.float() for name, tensor in load_file(paths.text_encoder).items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    network = UMT5EncoderModel(UMT5Config(**umt5_config(shapes, {}, paths.text_encoder))).eval()
+    network = UMT5EncoderModel(UMT5Config(**t5_config(shapes, {}, "umt5", paths.text_encoder))).eval()
     network.load_state_dict(tensors | {"encoder.embed_tokens.weight": tensors["shared.weight"]})
     piece = SimpleNamespace(use=lambda: network, residence=SimpleNamespace(device="cpu"))
-    encoder = wan_text.TextEncoder(piece, open_tokenizer(paths.tokenizer), width=64)
-    monkeypatch.setattr(wan_text, "clean_prompt", lambda prompt: " ".join(prompt.split()))
+    encoder = TextEncoder(piece, open_tokenizer(paths.tokenizer), 64, lambda prompt: " ".join(prompt.split()))
     return lambda prompt: encoder.encode([prompt])
 
 
