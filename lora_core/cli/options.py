@@ -259,7 +259,12 @@ model_options = _model_options(
 )
 #: Of commands that no text alone makes a video for.
 going_on_model_options = _model_options(
-    click.option("--model", required=True, help="A diffusers folder, the network's file, or pocket-i2v.")
+    click.option(
+        "--model",
+        default="pocket-cosmos",
+        show_default=True,
+        help="pocket-cosmos, pocket-i2v, a diffusers folder, or the network's file.",
+    )
 )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import counted
 from ..errors import DatasetError, RequestError
 from ..wording import said
 
@@ -74,9 +73,7 @@ def _check_count(path: Path, num_frames: int, count: int) -> None:
     if num_frames == 1:
         what = said("is one picture, and {count} frames to go on from are asked for", count=count)
         raise RequestError(path, what, expected="a video", remedy="Give a video, or go on from 1 frame")
-    what = said(
-        "has {frames}, and {count} to go on from are asked for", frames=counted(num_frames, "frame"), count=count
-    )
+    what = said("has {have} frames, and {count} to go on from are asked for", have=num_frames, count=count)
     raise RequestError(path, what, remedy="Give a longer video, or go on from 1 frame")
 
 
