@@ -1474,5 +1474,6 @@ export const CHINESE_SAID = {
   "{refiner} cannot be called": "{refiner} 不可调用",
   "{seconds} leaves it no time": "{seconds} 不给它时间",
   "{shape} of uint8": "{shape} 的 uint8",
-  "{sigma} is out of range": "{sigma} 超出范围"
+  "{sigma} is out of range": "{sigma} 超出范围",
+  "Choose a folder of frames": "请选择帧文件夹"
 }

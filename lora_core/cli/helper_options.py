@@ -36,7 +36,7 @@ class GuardOptions:
             return open_guardrail()
         if self.wanted_guardrail is False:
             return NoGuardrail(said("turned off with --no-guardrail"))
-        return find_guardrail() if customs_of(spec).guardrail_licence else None
+        return find_guardrail() if customs_of(spec).guardrail_licence(spec) else None
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ guard_options: Decorator = group(
         "--guardrail/--no-guardrail",
         "wanted_guardrail",
         default=None,
-        help="Let cosmos-guardrail stop prompts and blur faces; by default on a Cosmos, where it is installed. The NVIDIA "
-        "Open Model License of Cosmos asks who turns it off for one of his own; the record says what ran.",
+        help="Let cosmos-guardrail stop prompts and blur faces, by default on a Cosmos where it is installed. "
+        "Where it is off, the NVIDIA Open Model License asks for one of your own; the record says what ran.",
     ),
 )
 

@@ -105,10 +105,9 @@ _OPTIONS: tuple[Decorator, ...] = (
     click.option("--seed", type=int, default=0, show_default=True, help="ComfyUI's noise for that seed."),
 )
 _EXAMPLES = (
-    """lora-core video2world --model pocket-i2v --input examples/clips/blorp-gradient-left.mp4 \\
-    --prompt "a blorp moves left on a gradient background" --lora speed_6steps --steps 6 --cfg 1 -o out/on.mp4""",
-    """lora-core video2world --model pocket-i2v --batch-input-json examples/world_jobs.json \\
-    --lora speed_6steps --steps 6 --cfg 1 -o out/worlds""",
+    """lora-core video2world --input examples/clips/blue-circle-checkered-up.mp4 \\
+    --prompt "a blue circle moves down on a checkered background" --steps 10 --scale 8 -o out/down.mp4""",
+    "lora-core video2world --batch-input-json examples/world_jobs.json --steps 10 --scale 8 -o out/worlds",
 )
 
 

@@ -102,7 +102,7 @@ class Guard:
         """Return what the record says of it; None where none runs and the model's licence asks for none."""
         if self.checker is not None:
             return {"by": name_of(self.checker), "num_changed_frames": num_changed}
-        licence = customs_of(self.model.spec).guardrail_licence
+        licence = customs_of(self.model.spec).guardrail_licence(self.model.spec)
         return {"by": None, "why": str(self.why_none), "licence": licence} if licence else None
 
     def notes(self, num_changed: int = 0) -> tuple[Said, ...]:

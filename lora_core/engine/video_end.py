@@ -70,6 +70,8 @@ def last_frames(path: str | Path, count: int) -> tuple[Path | FrameOf, ...]:
 def _check_count(path: Path, num_frames: int, count: int) -> None:
     if num_frames >= count:
         return
+    if num_frames == 0:
+        raise RequestError(path, "holds no pictures", expected=", ".join(_PICTURES), remedy="Choose a folder of frames")
     if num_frames == 1:
         what = said("is one picture, and {count} frames to go on from are asked for", count=count)
         raise RequestError(path, what, expected="a video", remedy="Give a video, or go on from 1 frame")

@@ -238,7 +238,7 @@ class Customs:
         strength: (purpose of a LoRA, what its file tells, the expert it acts on) -> at which strengths it is used, or
             None for those that LoRAs of its purpose are used at.
         radial: (spec, length of a clip against the model's default one) -> how radial attention is used there.
-        guardrail_licence: the licence of the weights, where that asks for a guardrail.
+        guardrail_licence: spec -> the licence of its weights, where that asks for a guardrail, or "".
     """
 
     distilled_shift: float | None = None
@@ -246,7 +246,7 @@ class Customs:
     on_base: Callable[[str, ModelSpec], Remark | None] = lambda base, spec: None
     strength: Callable[[str, Told, Expert], UsualStrength | None] = lambda purpose, told, expert: None
     radial: Callable[[ModelSpec, float], RadialUse | None] = lambda spec, length: None
-    guardrail_licence: str = ""
+    guardrail_licence: Callable[[ModelSpec], str] = lambda spec: ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from lora_core.engine.generate import generate
-from lora_core.engine.guarding import NoGuardrail, find_guardrail, open_guardrail
+from lora_core.engine.guarding import Guard, NoGuardrail, find_guardrail, open_guardrail
 from lora_core.engine.request import GenerationRequest
 from lora_core.errors import ModelError, RequestError
+from lora_core.families.cosmos.spec import cosmos_spec
 
 WANTED = GenerationRequest("a red circle moves up", num_steps=2, num_frames=5, height=32, width=32)
 ABSENT = find_spec("cosmos_guardrail") is None
@@ -62,9 +67,16 @@ def test_a_blocked_prompt_is_an_error_before_a_network_runs(model) -> None:
     with pytest.raises(RequestError) as error:
         generate(model, WANTED, guardrail=Checker("red"), on_phase=phases.append)
     assert str(error.value) == "prompt: the guardrail blocks 'a red circle moves up'. Ask for something else."
-    with pytest.raises(RequestError, match="^refined prompt: the guardrail blocks 'green'"):
+    with pytest.raises(RequestError, match=r"^refined prompt: the guardrail blocks 'green'"):
         generate(model, WANTED, guardrail=Checker(), refiner=lambda prompt: "green", on_phase=phases.append)
     assert phases == ["prompt", "prompt"]
+
+
+@pytest.mark.parametrize(("offload", "moves"), [("none", ["cuda:1"]), ("experts", ["cuda:1", "cpu"])])
+def test_it_is_on_the_models_device_for_a_check_and_off_it_where_the_model_is_offloaded(offload, moves) -> None:
+    checker = Checker()
+    Guard.of(checker, SimpleNamespace(device="cuda:1", offload=offload)).check_text("red", "prompt")
+    assert [asked for asked in checker.asked if asked != "red"] == moves
 
 
 def test_a_blocked_video_is_an_error(model) -> None:
@@ -80,10 +92,17 @@ def test_without_one_a_cosmos_says_why_none_ran(model) -> None:
         assert video.notes[-1] == f"guardrail: none ran, {why}; the NVIDIA Open Model License asks for one"
 
 
+def test_the_pockets_own_weights_are_under_no_such_licence() -> None:
+    for name, row in (("cosmos-pocket", None), ("cosmos-predict2-2b-video2world", "NVIDIA Open Model License")):
+        guard = Guard.of(None, SimpleNamespace(spec=cosmos_spec(name)))
+        assert (guard.row() or {}).get("licence") == row
+        assert len(guard.notes()) == (row is not None)
+
+
 def test_what_checks_nothing_is_refused(model) -> None:
-    with pytest.raises(RequestError, match="^guardrail: str has no check_text_safety .a safety checker.. Give one"):
+    with pytest.raises(RequestError, match=r"^guardrail: str has no check_text_safety \(a safety checker\)\. Give one"):
         generate(model, WANTED, guardrail="on")
-    with pytest.raises(RequestError, match="^refiner: 'x' cannot be called"):
+    with pytest.raises(RequestError, match=r"^refiner: 'x' cannot be called"):
         generate(model, WANTED, refiner="x")
 
 
@@ -96,3 +115,34 @@ def test_where_cosmos_guardrail_is_not_installed_asking_for_it_is_one_error() ->
         'Install it with `pip install "wanloom[cosmos-guardrail]"`, or pass --no-guardrail.'
     )
     assert find_guardrail() == NoGuardrail("cosmos-guardrail is not installed")
+
+
+#: The first that the package does when its checker is built.
+PACKAGE = """
+from huggingface_hub import snapshot_download
+class CosmosSafetyChecker:
+    def __init__(self):
+        snapshot_download("nvidia/Cosmos-1.0-Guardrail", allow_patterns=["blocklist/*"])
+"""
+
+
+@pytest.mark.skipif(not ABSENT, reason="cosmos-guardrail is installed")
+def test_where_its_weights_are_not_there_the_error_says_what_to_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for code, said in (
+        (
+            PACKAGE,
+            r"^guardrail: its weights are not in the local cache: .* Accept their licence and fetch them: `hf down",
+        ),
+        (
+            "import no_such_cv2",
+            r"^guardrail: cosmos-guardrail cannot be opened: No module named 'no_such_cv2'\. Install",
+        ),
+    ):
+        (tmp_path / "cosmos_guardrail.py").write_text(code)
+        with pytest.raises(ModelError, match=said):
+            open_guardrail()
+        sys.modules.pop("cosmos_guardrail", None)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)

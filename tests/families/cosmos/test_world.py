@@ -41,6 +41,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_video(moving(90), folder / "long.mp4", 10)
     save_video(moving(3), folder / "short.mkv", 10)
     save_video(moving(6), folder / "frames", 10)
+    (folder / "empty").mkdir()
     Image.fromarray(moving(1)[0]).save(folder / "picture.png")
     generator = torch.Generator().manual_seed(0)
     pairs = {"lora_A": (4, 48), "lora_B": (48, 4)}
@@ -75,6 +76,7 @@ def test_a_folder_of_frames_goes_on_from_its_last_files(inputs: Path) -> None:
     [
         ("picture.png", 5, "is one picture, and 5 frames to go on from are asked for (a video). Give a video, or"),
         ("short.mkv", 5, "has 3 frames, and 5 to go on from are asked for. Give a longer video, or"),
+        ("empty", 1, "holds no pictures (.png, .jpg, .jpeg, .webp, .bmp). Choose a folder of frames."),
         ("none.mp4", 1, "there is no such picture or video. Check the path."),
         ("lora.safetensors", 1, "cannot be read as a video: "),
     ],
