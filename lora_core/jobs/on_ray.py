@@ -63,7 +63,7 @@ def _joined_cluster(ray: Any, address: str | None) -> Iterator[None]:
         yield
         return
     try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         what = f"no cluster answers: {first_line(error)}"
         raise RequestError("--ray-address", what, expected="such as auto, or HOST:6379", remedy="Start one") from error

@@ -64,31 +64,30 @@ def test_a_killed_process_costs_a_job_its_time_and_a_deadly_job_is_given_up(tmp_
 @pytest.fixture
 def jobs_file(tmp_path: Path) -> Path:
     file = tmp_path / "jobs.json"
-    rows = [
-        {"prompt": "a red circle moves up on a plain background", "loras": [{"path": "speed_6steps"}]},
-        {"prompt": "a zibbo moves right on a plain background", "loras": ["speed_6steps", "zibbo_character"]},
-    ]
+    stacks = (["speed_6steps"], ["speed_6steps", "zibbo_character"])
+    rows = [{"prompt": "a zibbo moves right", "loras": stack, "seed": seed} for stack in stacks for seed in range(2)]
     file.write_text(json.dumps({"defaults": {"steps": 2, "frames": 5, "size": "32x32"}, "jobs": rows}))
     return file
 
 
+@pytest.mark.skipif(not os.environ.get("REAL_WORKERS"), reason="slow; `make prove-workers`")
 def test_each_process_opens_the_model_once_and_makes_what_this_one_makes(tmp_path: Path, jobs_file: Path) -> None:
     opened = {name: tmp_path / f"opened-{name}" for name in ("here", "there")}
     for folder in opened.values():
         folder.mkdir()
-    here, there = (
-        list(
+    events = {
+        name: list(
             run_jobs(
-                read_jobs(jobs_file, tmp_path / name), HowToMake(CountedOpening(opened[name])), ray_address=address
+                read_jobs(jobs_file, tmp_path / name), HowToMake(CountedOpening(opened[name])), num_workers=num_workers
             )
         )
-        for name, address in (("here", None), ("there", "local"))
-    )
-    assert [type(event) for event in here] == [type(event) for event in there] == [Done, Done]
-    for file in ("001.mp4", "002.mp4"):
-        assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes()
-    # One here; there, the one that looks at the list and the one that makes it.
-    counts = [len(list(folder.iterdir())) for folder in opened.values()]
-    assert counts == [1, 2]
-    processes = {path.name.split("-")[0] for path in opened["there"].iterdir()}
-    assert len(processes) == 2
+        for name, num_workers in (("here", 1), ("there", 2))
+    }
+    assert [type(event) for event in (*events["here"], *events["there"])] == [Done] * 8
+    for number in range(1, 5):
+        one, other = (tmp_path / name / f"00{number}.mp4" for name in ("here", "there"))
+        assert one.read_bytes() == other.read_bytes()
+    # One here; there, two that make the videos, and this one, which looks at the list.
+    assert len(list(opened["here"].iterdir())) == 1
+    by_process = [path.name.split("-")[0] for path in opened["there"].iterdir()]
+    assert len(by_process) == len(set(by_process)) == 3
