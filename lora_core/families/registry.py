@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from ..checkpoints.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, read_json_file
+from ..checks import typed
 from ..errors import ModelError
 from ..experts import EXPERTS, Expert
 from ..wording import said
@@ -125,6 +126,7 @@ def embedded_loras() -> dict[str, Path]:
     return {name: file for family in FAMILIES for name, file in family.loras.items()}
 
 
+@typed(ModelError)
 def opener(source: str | Path) -> Opener:
     """Return what opens a model: its family's own way, told by an embedded name, a folder's index or a file's header.
 

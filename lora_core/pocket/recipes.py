@@ -138,6 +138,13 @@ LORAS: tuple[Training, ...] = (
         | {"rank": 8, "alpha": 8.0, "lr": 8e-3, "batch_size": 8, "steps": 60, "num_trajectories": 160}
         | {"validate_every": 0, "seed": 41},
     ),
+    Training(
+        "cosmos_orbit",
+        "cosmos",
+        "orbit_motion",
+        {**_LORA, "rank": 16, "alpha": 16.0, "lr": 8e-3, "steps": 700, "known_frames": "1", "seed": 62}
+        | {"targets": ["self_attn", "cross_attn", "ffn"]},
+    ),
 )
 
 TRAININGS = (*EXPERTS, *LORAS)

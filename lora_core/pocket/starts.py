@@ -53,5 +53,6 @@ STARTS: Mapping[str, Callable[[Workshop], dict[str, str]]] = {
     "picture_untrained": _widened,
     "small_untrained": lambda shop: _pair_of(shop, "small_untrained", {"alone": partial(build_expert, SMALL)}),
     "cosmos_untrained": lambda shop: _pair_of(shop, "cosmos_untrained", {"alone": build_cosmos}),
+    "cosmos": lambda shop: shop.keys(shop.trained("cosmos")),
     "small_trunk": lambda shop: _split(shop, "small_trunk"),
 }

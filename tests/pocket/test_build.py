@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from lora_core.families.cosmos.pocket import cosmos_pocket
 from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
 from lora_core.pocket import build
 
@@ -21,6 +22,10 @@ def test_every_stage_runs_and_leaves_files_in_native_naming(tmp_path: Path) -> N
         assert json.loads(file.metadata()["config"]) == {"transformer": {"num_heads": 4, "text_dim": 64}}
     with safe_open(paths.vae, framework="pt") as file:
         assert {"encoder.conv1.weight", "decoder.head.2.weight", "conv1.weight", "conv2.weight"} <= set(file.keys())
+    with safe_open(cosmos_pocket(tmp_path / "assets"), framework="pt") as file:
+        assert {"blocks.0.self_attn.q_proj.weight", "final_layer.linear.weight"} <= set(file.keys())
+        assert json.loads(file.metadata()["config"]) == {"transformer": {"rope_scale": [1.0, 1.0, 1.0]}}
+    assert len(json.loads((tmp_path / "assets" / "cosmos_quality.json").read_text())["rows"]) == 4
     for name, experts in POCKET_LORAS.items():
         for side in experts:
             with safe_open(paths.loras / f"{name}_{side}.safetensors", framework="pt") as file:
