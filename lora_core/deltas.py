@@ -54,8 +54,8 @@ class Delta:
         """Compute the Frobenius norm of `dense(base)`."""
         return float(self.dense(base).norm())
 
-    def to(self, device: torch.device | str) -> Delta:
-        """Return the same delta with its tensors on `device`."""
+    def to(self, device: torch.device | torch.dtype | str) -> Delta:
+        """Return the same delta with its tensors on a device, or in a dtype."""
         raise NotImplementedError
 
     @property
@@ -110,7 +110,7 @@ class Lora(Delta):
         square = float(((up.T @ up) * (down @ down.T)).sum())
         return abs(self.scale) * math.sqrt(max(square, 0.0))
 
-    def to(self, device: torch.device | str) -> Lora:
+    def to(self, device: torch.device | torch.dtype | str) -> Lora:
         return replace(self, **_moved(self, device))
 
 
@@ -153,7 +153,7 @@ class LoHa(Delta):
         second = _tucker(self.t2, self.w2a, self.w2b)
         return (self.scale * first * second).reshape(self.shape)
 
-    def to(self, device: torch.device | str) -> LoHa:
+    def to(self, device: torch.device | torch.dtype | str) -> LoHa:
         return replace(self, **_moved(self, device))
 
 
@@ -221,7 +221,7 @@ class LoKr(Delta):
         # kron takes views of what it is given, which a contraction's result does not allow.
         return (self.scale * torch.kron(first, second.contiguous())).reshape(self.shape)
 
-    def to(self, device: torch.device | str) -> LoKr:
+    def to(self, device: torch.device | torch.dtype | str) -> LoKr:
         return replace(self, **_moved(self, device))
 
 
@@ -242,7 +242,7 @@ class Full(Delta):
     def dense(self, base: Tensor | None = None) -> Tensor:
         return self.diff.float()
 
-    def to(self, device: torch.device | str) -> Full:
+    def to(self, device: torch.device | torch.dtype | str) -> Full:
         return Full(self.diff.to(device))
 
 
@@ -301,7 +301,7 @@ class Dora(Delta):
         weight = base.float().reshape(self.shape)
         return self.gain(base) * (weight + self.inner.dense()) - weight
 
-    def to(self, device: torch.device | str) -> Dora:
+    def to(self, device: torch.device | torch.dtype | str) -> Dora:
         return Dora(self.inner.to(device), self.magnitude.to(device))
 
 
@@ -318,7 +318,7 @@ def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _moved(delta: Delta, device: torch.device | str) -> dict[str, Any]:
+def _moved(delta: Delta, device: torch.device | torch.dtype | str) -> dict[str, Any]:
     """Return field -> tensor on `device`, for every field that holds one."""
     values = ((field.name, getattr(delta, field.name)) for field in fields(delta))
     return {name: value.to(device) for name, value in values if isinstance(value, Tensor)}

@@ -98,6 +98,7 @@ export const CHINESE_SAID = {
   "it is a checkpoint with a LoRA inside, not a base: {count} of its weights are named .base_layer": "这是内含 LoRA 的检查点，而不是基础模型：其中 {count} 个权重名为 .base_layer",
   "it is a distributed checkpoint, whose tensors lie in pieces in its .distcp files": "这是分布式检查点，其张量分散在 .distcp 文件中",
   "its alpha is {found}, and alpha {wanted} was stated": "其 alpha 为 {found}，而所写为 {wanted}",
+  "nobody says its alpha: the rank is taken": "没有任何地方说明其 alpha：取为秩",
   "its names could also be those of {others}": "这些名称也可能属于 {others}",
   "its rank is {found}, and rank {wanted} was stated": "其秩为 {found}，而所写为 {wanted}",
   "model          ": "模型　　　 ",

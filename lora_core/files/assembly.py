@@ -118,12 +118,17 @@ def assemble(file: TensorFile, spec: ModelSpec, *, alpha: float | None = None, a
         outlines={address: own.outline(file.infos) for address, own in shared.items()},
         account=ledger.account(),
         faults=ledger.faults,
-        notes=(*filter(None, [choice.note]), *notes),
+        notes=(*filter(None, [choice.note]), *notes, *_unsaid(alpha_source, base)),
         family=family,
         shapes=shapes,
         base=base,
         alpha_source=alpha_source,
     )
+
+
+def _unsaid(alpha_source: AlphaSource, base: frozenset[str]) -> list[str]:
+    """Return that nobody says the alpha of a LoRA inside its base, where trainers write none."""
+    return [said("nobody says its alpha: the rank is taken")] if base and alpha_source == "none" else []
 
 
 def _groups(labels: tuple[Label, ...], spec: ModelSpec, family: Family | None, ledger: Ledger) -> dict[Address, Group]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..checkpoints.hashes import file_sha256
@@ -39,6 +40,7 @@ def extract_post_trained(
     spec: ModelSpec | nn.Module | None = None,
     stated: StatedLora = NOTHING_STATED,
     average: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> PostTrained:
     """Return the LoRA in a post-trained checkpoint, with what is known of it in its metadata.
 
@@ -49,6 +51,7 @@ def extract_post_trained(
         spec: the model it must fit; None takes the base inside the file.
         stated: rank, alpha and target modules; what the file or the model contradicts is an error.
         average: take the moving average (EMA) that the training kept, instead of the weights that it ended with.
+        dtype: of the LoRA's tensors; None leaves them as they were trained.
 
     Raises:
         LoraFileError: the file is damaged or unsafe, or has no average.
@@ -56,7 +59,8 @@ def extract_post_trained(
     """
     match, weights, assembly = matched(path, spec=spec, stated=stated, average=average)
     metadata = _metadata(match, assembly, stated)
-    return PostTrained(replace(weights, metadata={**weights.metadata, **metadata}), match)
+    deltas = weights.deltas if dtype is None else {t: delta.to(dtype) for t, delta in weights.deltas.items()}
+    return PostTrained(replace(weights, deltas=deltas, metadata={**weights.metadata, **metadata}), match)
 
 
 def _metadata(match: LoraMatch, assembly: Assembly, stated: StatedLora) -> Mapping[str, str]:

@@ -71,7 +71,7 @@ class LoraReport:
                     "{count} in {blocks} blocks: {modules}", count=self.num_targets, blocks=self.num_blocks, **modules
                 ),
             ),
-            (said("parameters     "), self.parameters.summary()),
+            (said("parameters     "), self._parameters()),
             (said("rank           "), _counts(self.ranks)),
             (said("alpha / rank   "), _counts({round(scale, 6): count for scale, count in self.scales.items()})),
             (said("dtype          "), _counts(self.dtypes)),
@@ -88,6 +88,12 @@ class LoraReport:
             return said("not told")
         named = said("both") if self.expert == "both" else expert_named(self.expert)
         return joined("", [named, " (", self.expert_source, ")"])
+
+    def _parameters(self) -> str:
+        if not self.parameters.lora:
+            return ""
+        by_module = ", ".join(f"{name} {count:,}" for name, count in self.parameters.modules.items())
+        return joined(": ", [self.parameters.summary(), by_module])
 
     def _length(self) -> str:
         told = trained_length(self.metadata)

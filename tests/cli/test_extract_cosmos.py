@@ -44,12 +44,16 @@ def test_the_lora_is_written_with_what_is_known_of_it(checkpoint: Path, tmp_path
 
 
 def test_the_average_is_written_where_it_is_asked_for(checkpoint: Path, tmp_path: Path, run) -> None:
-    code, out, _ = run("extract-cosmos", checkpoint, "-o", tmp_path / "lora.safetensors", "--ema")
+    code, out, _ = run(
+        "extract-cosmos", checkpoint, "-o", tmp_path / "lora.safetensors", "--ema", "--dtype", "bfloat16"
+    )
     assert code == 0
     assert "note: this is the moving average (EMA) of its LoRA" in out
     weights = read_lora(tmp_path / "lora.safetensors")
     for target, (down, up) in lora_pairs(seed=2).items():
-        torch.testing.assert_close(weights.deltas[target].dense(), up @ down)
+        delta = weights.deltas[target]
+        assert {tensor.dtype for tensor in delta.tensors()} == {torch.bfloat16}
+        torch.testing.assert_close(delta.dense(), up.bfloat16().float() @ down.bfloat16().float())
 
 
 def test_nothing_is_replaced_unasked_or_left_half_written(checkpoint: Path, tmp_path: Path, run) -> None:

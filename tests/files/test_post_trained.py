@@ -210,7 +210,12 @@ def test_inspect_counts_them_against_the_model_it_was_given_or_that_the_file_tel
     for spec in (SPEC, None):
         report = inspect_lora(path, spec=spec)
         assert (report.parameters.lora, report.parameters.model) == (num, size)
-        assert f"parameters     {num:,} in the LoRA, 12.3 % of {num + size:,} with the model's own" in report.text()
+        line = next(line for line in report.text().splitlines() if line.startswith("parameters"))
+        start = (
+            f"parameters     {num:,} in the LoRA, 12.3 % of {num + size:,} with the model's own: self_attn.q_proj 512, "
+        )
+        assert line.startswith(start)
+        assert "nobody says its alpha: the rank is taken" in report.notes
         assert report.to_dict()["parameters"]["total"] == num + size
     save_file(spelled("diffusion-pipe"), tmp_path / "alone.safetensors")
     assert inspect_lora(tmp_path / "alone.safetensors").parameters.model is None

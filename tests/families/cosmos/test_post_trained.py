@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import tiny_cosmos
 import torch
 
 from lora_core.apply.attachment import attach
-from lora_core.errors import ModelError
+from lora_core.errors import LoraMismatchError, ModelError
 from lora_core.families.condition import Condition
 from lora_core.families.cosmos.forward import forward
 from lora_core.families.cosmos.names import to_native
@@ -21,6 +22,8 @@ from lora_core.files.read import read_lora
 from lora_core.files.stated import StatedLora
 from lora_core.files.write import write_lora
 from lora_core.plan.route import RoutedLora
+from lora_core.stack.loading import load_stack
+from lora_core.stack.stack import LoraStack
 
 SPEC = spec_of_module(tiny_cosmos.transformer())
 RANK, ALPHA = 4, 6
@@ -79,3 +82,15 @@ def test_the_lora_inside_acts_as_pefts_own_layers(tmp_path: Path) -> None:
     assert torch.equal(predict(base), plain)
     with pytest.raises(ModelError, match="it is a checkpoint with a LoRA inside, not a base: 20 of its weights"):
         open_cosmos(path)
+
+
+def test_a_row_of_a_stack_may_be_the_checkpoint_and_what_is_stated_of_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "iter_000000300.pt"
+    torch.save({f"net.{native(name)}": tensor for name, tensor in post_trained().state_dict().items()}, path)
+    stack = LoraStack().add(path, 0.5)
+    read = partial(read_lora, spec=SPEC, stated=StatedLora(alpha=ALPHA))
+    lora = load_stack(stack, SPEC, read=read).loras[0]
+    assert {delta.scale for delta in lora.weights.deltas.values()} == {ALPHA / RANK}
+    assert {delta.scale for delta in load_stack(stack, SPEC).loras[0].weights.deltas.values()} == {1.0}
+    with pytest.raises(LoraMismatchError, match="its rank is 4, and rank 16 was stated"):
+        load_stack(stack, SPEC, read=partial(read_lora, spec=SPEC, stated=StatedLora(rank=16)))
