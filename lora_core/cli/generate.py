@@ -39,19 +39,20 @@ if TYPE_CHECKING:
     from ..training.ranks import Ranks
 
 
+solver_option: Decorator = click.option(
+    "--solver", default=GenerationRequest.solver, show_default=True, help=f"One of {', '.join(SOLVERS)}."
+)
+seed_option: Decorator = click.option(
+    "--seed", type=int, default=GenerationRequest.seed, show_default=True, help="ComfyUI's noise for that seed."
+)
+
 #: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
 _REQUEST_OPTIONS: tuple[Decorator, ...] = (
     click.option("--prompt", "-p", required=True, help="What to show."),
     click.option("--negative", "negative_prompt", default="", help="What not to show; read where guidance is not 1."),
     *RUN_OPTIONS,
-    click.option("--solver", default=GenerationRequest.solver, show_default=True, help=f"One of {', '.join(SOLVERS)}."),
-    click.option(
-        "--seed",
-        type=int,
-        default=GenerationRequest.seed,
-        show_default=True,
-        help="ComfyUI's noise for that seed.",
-    ),
+    solver_option,
+    seed_option,
     click.option("--frames", "num_frames", type=int, help="How many frames, 4k+1; by default the model's own."),
     click.option("--fps", type=float, help="Frames per second; by default the model's own."),
     click.option("--image", type=click.Path(path_type=Path), help="First frame, for image models."),

@@ -14,10 +14,9 @@ from ..errors import RequestError, StackError
 from ..files.stated import NOTHING_STATED, StatedLora
 from ..plan.settings import SCHEDULES, RunSettings
 from ..plan.sigmas import parse_sigmas
-from ..sampling.solvers import SOLVERS
 from .batch import follow
 from .console import console
-from .generate import check_record_file, made, write_record
+from .generate import check_record_file, made, seed_option, solver_option, write_record
 from .helper_options import GuardOptions, RefinerOptions, guard_options, refiner_options
 from .options import (
     Decorator,
@@ -101,13 +100,13 @@ _OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--sigma-conditioning", type=float, help="The noise that known frames are said to carry; by default 0.0001."
     ),
-    click.option("--solver", default="euler", show_default=True, help=f"One of {', '.join(SOLVERS)}."),
-    click.option("--seed", type=int, default=0, show_default=True, help="ComfyUI's noise for that seed."),
+    solver_option,
+    seed_option,
 )
 _EXAMPLES = (
     """lora-core video2world --input examples/clips/blue-circle-checkered-up.mp4 \\
-    --prompt "a blue circle moves down on a checkered background" --steps 10 --scale 8 -o out/down.mp4""",
-    "lora-core video2world --batch-input-json examples/world_jobs.json --steps 10 --scale 8 -o out/worlds",
+    --prompt "a blue circle moves down on a checkered background" --steps 6 --scale 4 -o out/down.mp4""",
+    "lora-core video2world --batch-input-json examples/world_jobs.json --steps 6 --scale 4 -o out/worlds",
 )
 
 
@@ -162,9 +161,9 @@ def command(
     if jobs_file is None and not len(stack) and stated != NOTHING_STATED:
         raise StackError("stated LoRA", "there is no LoRA to hold it against", remedy="Give one with --lora")
     out = out or Path("video.mp4" if jobs_file is None else ".")
-    record_file = record_file or out.with_name(f"{out.name}.json")
     if jobs_file is None:
         check_output(out)
+        record_file = record_file or out.with_name(f"{out.name}.json")
         check_record_file(record_file, out)
     console().note(f"opening {model_options.model}")
     model = model_options.open()
@@ -174,7 +173,7 @@ def command(
     shared = _Shared(model, settings.to_dict(), stack, scale, reading, guard_options, refiner)
     if jobs_file is not None:
         _make_list(shared, jobs_file, out)
-    else:
+    elif record_file is not None:
         _make_one(shared, {"input": input_file, "prompt": prompt}, out, record_file)
 
 

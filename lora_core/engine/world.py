@@ -120,7 +120,7 @@ class WorldRequest:
                     "{given:g}, and by its name {file} is made for {own}", given=given, file=_name(model), own=own
                 )
                 remedy = said("Take the weights for {given:g}, or ask for {own}", given=given, own=own)
-                raise RequestError(name, what, expected=str(own), remedy=remedy)
+                raise RequestError(name, what, remedy=remedy)
             values.append(given if given is not None else own if own is not None else default)
         return int(values[0]), float(values[1])
 

@@ -130,10 +130,10 @@ def test_the_proportions_are_the_nearest_to_the_inputs(tmp_path: Path, shape: tu
         (
             "model-720p-16fps.pt",
             {"resolution": 480},
-            "resolution: 480, and by its name model-720p-16fps.pt is made for 720 (720). "
+            "resolution: 480, and by its name model-720p-16fps.pt is made for 720. "
             "Take the weights for 480, or ask for 720.",
         ),
-        ("model-720p-16fps.pt", {"fps": 10}, "fps: 10, and by its name model-720p-16fps.pt is made for 16 (16)."),
+        ("model-720p-16fps.pt", {"fps": 10}, "fps: 10, and by its name model-720p-16fps.pt is made for 16."),
         ("model.pt", {"resolution": 512}, "resolution: no weights are made for 512 (480 or 720). Choose one of them"),
         ("model.pt", {"fps": 24}, "fps: no weights are made for 24 frames per second (10 or 16). Choose one of them"),
         ("model.pt", {"fps": float("nan")}, "fps: nan is not finite"),
@@ -277,3 +277,17 @@ def test_a_list_is_made_as_nvidia_writes_it_and_not_twice(folder: Path, inputs: 
 def test_a_list_and_one_video_are_not_asked_for_together(folder: Path, inputs: Path) -> None:
     said = fault("--model", folder, "--batch-input-json", "jobs.json", "--input", inputs / "picture.png")
     assert said == "--input: each job of a list has its own. Leave it out."
+
+
+def test_outputs_without_a_name_go_where_the_program_runs(
+    folder: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.json").write_text(json.dumps([{"input_video": str(inputs / "frames"), "prompt": "up"}]))
+    asked = ("--model", folder, "--steps", 1, "--cfg", 1, "--size", "32x32", "--frames", 5)
+    assert ran(*asked, "--batch-input-json", "jobs.json").exit_code == 0
+    assert ran(*asked, "--input", inputs / "frames", "-p", "up").exit_code == 0
+    names = {"video.mp4", "output_0.mp4"}
+    assert {file.name for file in tmp_path.iterdir()} == {"jobs.json", *names, *(f"{name}.json" for name in names)}
+    records = [json.loads(Path(f"{name}.json").read_text()) for name in names]
+    assert records[0]["latents_sha256"] == records[1]["latents_sha256"]
