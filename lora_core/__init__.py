@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from .engine.checked import plan_request
     from .engine.generate import Video, generate
     from .engine.generator import WanVideoGenerator
+    from .engine.guarding import NoGuardrail, open_guardrail
     from .engine.guide import Guide, guide_from_record
     from .engine.record import radial_from_record, request_from_record, stack_from_record
+    from .engine.refining import CommandRefiner
     from .engine.request import GenerationRequest
+    from .engine.world import WorldRequest
     from .errors import (
         DatasetError,
         LoraCoreError,
@@ -88,6 +91,7 @@ __all__ = [
     "Account",
     "Advice",
     "Attachment",
+    "CommandRefiner",
     "CompareConfig",
     "Compared",
     "Condition",
@@ -116,6 +120,7 @@ __all__ = [
     "LoraWeights",
     "ModelError",
     "ModelSpec",
+    "NoGuardrail",
     "OutputError",
     "PlanError",
     "PostTrained",
@@ -144,6 +149,7 @@ __all__ = [
     "Video",
     "WanModel",
     "WanVideoGenerator",
+    "WorldRequest",
     "attach",
     "blend",
     "clips_judge",
@@ -167,6 +173,7 @@ __all__ = [
     "make_plan",
     "match_lora",
     "open_cosmos",
+    "open_guardrail",
     "open_wan",
     "opener",
     "plan_request",
@@ -202,9 +209,12 @@ _MODULES = {
     "engine.checked": "plan_request",
     "engine.generate": "Video generate",
     "engine.generator": "WanVideoGenerator",
+    "engine.guarding": "NoGuardrail open_guardrail",
     "engine.guide": "Guide guide_from_record",
     "engine.record": "radial_from_record request_from_record stack_from_record",
+    "engine.refining": "CommandRefiner",
     "engine.request": "GenerationRequest",
+    "engine.world": "WorldRequest",
     "errors": "DatasetError LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError "
     "RequestError StackError TrainingError UnsupportedLoraError",
     "experts": "Expert",

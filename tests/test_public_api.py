@@ -112,6 +112,10 @@ PUBLIC = [
     "StatedLora",
     "extract_post_trained",
     "match_lora",
+    "CommandRefiner",
+    "NoGuardrail",
+    "WorldRequest",
+    "open_guardrail",
 ]
 
 

@@ -81,7 +81,7 @@ def command(
     jobs = read_jobs(jobs_file, folder)
     console().note(f"{counted(jobs.total, 'job')}; checking all of them with {model_options.model}")
     how = HowToMake(model_options.open, allow_partial=allow_partial, download=download)
-    _follow(run_jobs(jobs, how, num_workers=workers, ray_address=ray_address), jobs.total)
+    follow(run_jobs(jobs, how, num_workers=workers, ray_address=ray_address), jobs.total)
 
 
 #: What a server has in its own way, and nothing here can tell it.
@@ -102,10 +102,10 @@ def _by_servers(jobs_file: Path, folder: Path, comfyui: str | None, workflow_fil
             raise RequestError(f"--{name.replace('_', '-')}", what, remedy="Leave it out")
     jobs, servers = read_jobs(jobs_file, folder), comfyui.split(",")
     console().note(f"{counted(jobs.total, 'job')} for {counted(len(servers), 'server')}")
-    _follow(run_on_servers(jobs, servers, workflow_file), jobs.total)
+    follow(run_on_servers(jobs, servers, workflow_file), jobs.total)
 
 
-def _follow(events: Generator[Event, None, None], total: int) -> None:
+def follow(events: Generator[Event, None, None], total: int) -> None:
     """Show a bar of the jobs and what becomes of each, then the sum of it; exit with 1 where some are not done."""
     from ..jobs.ended import Done, Fault, Kept, Lost
 

@@ -16,6 +16,7 @@ from ..errors import OutputError
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .guide_option import GuideOptions, guide_options
+from .helper_options import GuardOptions, guard_options
 from .launched import joined_processes, on_own_device, parallel_option
 from .options import (
     RUN_OPTIONS,
@@ -38,6 +39,13 @@ if TYPE_CHECKING:
     from ..training.ranks import Ranks
 
 
+solver_option: Decorator = click.option(
+    "--solver", default=GenerationRequest.solver, show_default=True, help=f"One of {', '.join(SOLVERS)}."
+)
+seed_option: Decorator = click.option(
+    "--seed", type=int, default=GenerationRequest.seed, show_default=True, help="ComfyUI's noise for that seed."
+)
+
 #: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
 _REQUEST_OPTIONS: tuple[Decorator, ...] = (
     click.option("--prompt", "-p", required=True, help="What to show."),
@@ -48,14 +56,8 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
         type=float,
         help="What HunyuanVideo is told of guidance; by default the model's own, 6.",
     ),
-    click.option("--solver", default=GenerationRequest.solver, show_default=True, help=f"One of {', '.join(SOLVERS)}."),
-    click.option(
-        "--seed",
-        type=int,
-        default=GenerationRequest.seed,
-        show_default=True,
-        help="ComfyUI's noise for that seed.",
-    ),
+    solver_option,
+    seed_option,
     click.option("--frames", "num_frames", type=int, help="How many frames, 4k+1; by default the model's own."),
     click.option("--fps", type=float, help="Frames per second; by default the model's own."),
     click.option("--image", type=click.Path(path_type=Path), help="First frame, for image models."),
@@ -65,11 +67,13 @@ _REQUEST_OPTIONS: tuple[Decorator, ...] = (
 
 #: What is said as a phase of `generate` begins; how far sampling is, its bar says.
 _PHASES = {
+    "prompt": "looking at the prompt",
     "files": "hashing the model's files, once for each",
     "text": "encoding the prompt",
     "picture": "encoding the picture",
     "sampling": "sampling",
     "decoding": "decoding the video",
+    "guardrail": "letting the guardrail see the video",
 }
 _EXAMPLES = (
     'lora-core generate -p "a red circle moves up on a plain background" --lora speed_6steps',
@@ -88,6 +92,7 @@ _EXAMPLES = (
 @partial_option
 @guide_options
 @radial_option
+@guard_options
 @parallel_option
 @click.option("--size", type=TextValue("size", parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
@@ -112,6 +117,7 @@ def command(
     request: GenerationRequest,
     allow_partial: bool,
     radial: RadialWishes | None,
+    guard_options: GuardOptions,
     context_parallel: bool,
     size: tuple[int, int] | None,
     scale: int,
@@ -142,7 +148,8 @@ def command(
     with joined_processes(context_parallel) as ranks:
         with ranks.as_one():
             arguments = _opened(model_options, lora_options, guide_options, request, allow_partial, radial, ranks)
-        video = _made(arguments, request)
+        arguments["guardrail"] = guard_options.choose(arguments["model"].spec)
+        video = made(arguments, request)
         if ranks.is_main:
             console().note(f"writing {out}")
             video.save(out, scale=scale)
@@ -181,12 +188,12 @@ def _opened(
     return {"model": model, **arguments}
 
 
-def _made(arguments: dict[str, Any], request: GenerationRequest) -> Video:
-    """Make the video, showing what is being done."""
+def made(arguments: dict[str, Any], request: GenerationRequest) -> Video:
+    """Make the video that `generate` makes of these arguments, showing what is being done."""
     from ..engine.generate import generate
 
     def say(phase: str) -> None:
-        if phase in _PHASES and (phase != "picture" or request.image is not None):
+        if phase in _PHASES and (phase != "picture" or request.image or request.first_frames):
             console().note(_PHASES[phase])
 
     with console().progress() as report:

@@ -229,31 +229,48 @@ class ModelOptions:
         )
 
 
-model_options = group(
-    "model_options",
-    ModelOptions,
+def _model_options(model: Decorator) -> Decorator:
+    return group(
+        "model_options",
+        ModelOptions,
+        model,
+        click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
+        click.option(
+            "--text-encoder", type=_PATH, help="UMT5, T5 for Cosmos, or Llama with CLIP beside it; a file or folder."
+        ),
+        click.option(
+            "--tokenizer",
+            type=_PATH,
+            help="tokenizer.json, spiece.model, or a folder, of both tokenizers where there are two.",
+        ),
+        click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
+        click.option(
+            "--image-encoder", type=_PATH, help="The CLIP vision encoder of Wan 2.1's image models, a file or folder."
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+        click.option(
+            "--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."
+        ),
+        click.option("--offload", default="none", show_default=True, help="none, experts or blocks leave the device."),
+    )
+
+
+model_options = _model_options(
     click.option(
         "--model",
         default="pocket",
         show_default=True,
         help="pocket, pocket-i2v, pocket-small, a diffusers folder, or the high expert's file.",
-    ),
-    click.option("--low-noise", type=_PATH, help="The low expert's file; else found beside --model."),
-    click.option("--text-encoder", type=_PATH, help="UMT5, or Llama with CLIP beside it; a file or folder."),
+    )
+)
+#: Of commands that no text alone makes a video for.
+going_on_model_options = _model_options(
     click.option(
-        "--tokenizer",
-        type=_PATH,
-        help="tokenizer.json, spiece.model, or a folder, of both tokenizers where there are two.",
-    ),
-    click.option("--vae", type=_PATH, help="The VAE, a file or folder."),
-    click.option(
-        "--image-encoder", type=_PATH, help="The CLIP vision encoder of Wan 2.1's image models, a file or folder."
-    ),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-    click.option(
-        "--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True, help="What experts compute in."
-    ),
-    click.option("--offload", default="none", show_default=True, help="none, experts or blocks leave the device."),
+        "--model",
+        default="pocket-cosmos",
+        show_default=True,
+        help="pocket-cosmos, pocket-i2v, a diffusers folder, or the network's file.",
+    )
 )
 
 

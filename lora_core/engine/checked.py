@@ -21,6 +21,7 @@ from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .guide import Guide
+from .refining import Refiner
 from .request import Clip, GenerationRequest
 
 
@@ -52,6 +53,7 @@ def check_request(
     guide: Guide | None = None,
     radial: RadialSettings | RadialWishes | None = None,
     parallel: ContextParallel | None = None,
+    refiner: Refiner | None = None,
 ) -> CheckedRequest:
     """Read what a request names and plan its run, or say what is wrong with it; arguments as those of `generate`."""
     clip = request.clip(model.spec)
@@ -65,7 +67,7 @@ def check_request(
     _check_latents_act(request, plan)
     _require_pieces(model, guide, clip)
     if parallel is not None:
-        _check_parallel(model, clip, plan, parallel, beside={"guide": guide, "radial": radial})
+        _check_parallel(model, clip, plan, parallel, beside={"guide": guide, "radial": radial, "refiner": refiner})
     return CheckedRequest(clip, loaded, plan, guide, controller)
 
 

@@ -37,9 +37,11 @@ from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from ..training.clips.encode import to_pixels
 from .checked import check_request
+from .guarding import Guard, Guardrail
 from .guide import Guide
 from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
+from .refining import Refined, Refiner, check_refiner, refine
 from .request import Clip, GenerationRequest
 
 _log = logging.getLogger(__name__)
@@ -88,6 +90,8 @@ def generate(
     guide: Guide | None = None,
     radial: RadialSettings | RadialWishes | None = None,
     parallel: ContextParallel | None = None,
+    guardrail: Guardrail = None,
+    refiner: Refiner | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -105,9 +109,13 @@ def generate(
         radial: let self-attention leave out pairs of tokens that lie far apart in time, by these settings or the usual
             ones with these wishes; None for dense attention.
         parallel: the processes that compute the networks together, each of which calls this with the same arguments
-            and gets the same video; without guide and radial attention.
+            and gets the same video; without guide, radial attention and refiner.
+        guardrail: what may stop the prompt before a network runs, and the video before it is given out; or why there
+            is none, for the record. Nothing is looked for where none is given.
+        refiner: what writes the prompt more fully; where it fails, the prompt is used as it was. See `refining.py`.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
-        on_phase: called with the name of each phase as it begins: "files", "text", "picture", "sampling", "decoding".
+        on_phase: called with the name of each phase as it begins: "prompt" where it is refined or checked, "files",
+            "text", "picture", "sampling", "decoding", "guardrail" where there is one.
     """
     checked = check_request(
         model,
@@ -118,20 +126,26 @@ def generate(
         guide=guide,
         radial=radial,
         parallel=parallel,
+        refiner=refiner,
     )
+    guard = Guard.of(guardrail, model)
     clip, loaded, plan, guide = checked.clip, checked.loaded, checked.plan, checked.guide
     controller = checked.radial
     watch = _Stopwatch(on_phase)
+    request, refined = _prompted(request, refiner, guard, watch)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes = hashes_of(model.files)
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
         latents, frames = _run(model, request, clip, plan, guide, controller, parallel, watch, callback)
+    frames, num_changed = _guarded(frames, guard, watch)
     notes = (
+        *(() if refined is None else (refined.note(),)),
         *prompt_notes(model, request, loaded, plan),
         *guide_notes(model, clip, plan, request, guide),
         *length_notes(loaded, clip.num_frames, is_radial=controller is not None),
         *(() if controller is None else controller.notes()),
+        *guard.notes(num_changed),
     )
     record = make_record(
         model,
@@ -144,12 +158,39 @@ def generate(
         guide=told,
         radial=controller,
         num_processes=1 if parallel is None else parallel.num_processes,
+        beside={"refiner": None if refined is None else refined.row(), "guardrail": guard.row(num_changed)},
         timings=watch.seconds,
         notes=notes,
     )
     video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
     _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
     return video
+
+
+def _prompted(
+    request: GenerationRequest, refiner: Refiner | None, guard: Guard, watch: _Stopwatch
+) -> tuple[GenerationRequest, Refined | None]:
+    """Return the request with its prompt refined, both prompts having passed the guardrail."""
+    check_refiner(refiner)
+    if refiner is None and guard.checker is None:
+        return request, None
+    with watch.phase("prompt"):
+        guard.check_text(request.prompt, "prompt")
+        if refiner is None:
+            return request, None
+        refined = refine(request.prompt, refiner)
+        if refined.prompt != request.prompt:
+            guard.check_text(refined.prompt, "refined prompt")
+    return replace(request, prompt=refined.prompt), refined
+
+
+def _guarded(frames: np.ndarray, guard: Guard, watch: _Stopwatch) -> tuple[np.ndarray, int]:
+    """Return the frames as the guardrail lets them be shown, and how many of them it changed."""
+    if guard.checker is None:
+        return frames, 0
+    with watch.phase("guardrail"):
+        shown = guard.check_video(frames)
+    return shown, int((shown != frames).any(axis=(1, 2, 3)).sum())
 
 
 def _run(
@@ -167,7 +208,7 @@ def _run(
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
-        condition = _told(model, (positive, negative), clip)
+        condition = replace(_told(model, (positive, negative), clip), known_sigma=request.sigma_conditioning)
         if request.embedded_guidance is not None:
             condition = replace(condition, embedded_guidance=torch.tensor([float(request.embedded_guidance)]))
         beside = None if guide is None else _guide_networks(guide, (positive, negative), clip)

@@ -24,7 +24,9 @@ from ..stack.loading import load_stack
 from ..stack.rows import rows_of
 from ..stack.stack import LoraStack
 from .generate import Video, generate
+from .guarding import Guardrail
 from .guide import Guide
+from .refining import Refiner
 from .request import GenerationRequest, Picture
 
 #: One LoRA of a list: a file, a row as stack files have it, or (path, name, weight, applies_to) as far as needed.
@@ -125,16 +127,28 @@ class WanVideoGenerator:
         *,
         guide: Guide | None = None,
         radial: RadialSettings | RadialWishes | None = None,
+        guardrail: Guardrail = None,
+        refiner: Refiner | None = None,
         callback: StepCallback | None = None,
         **settings: Any,  # they are spelt once, in GenerationRequest, and a name it does not have is refused
     ) -> Video:
         """Make a video with the LoRAs that are loaded; the settings are those of `GenerationRequest`.
 
         With a guide, the LoRAs of a smaller model steer it besides; with `radial`, long clips take less attention.
+        `guardrail` and `refiner` look at the prompt first, as in `generate`.
         """
         named = {"prompt": prompt, "image": image, **settings}
         request = from_settings(GenerationRequest, named, "generate_video", RequestError)
-        return generate(self.model, request, self.loaded, guide=guide, radial=radial, callback=callback)
+        return generate(
+            self.model,
+            request,
+            self.loaded,
+            guide=guide,
+            radial=radial,
+            guardrail=guardrail,
+            refiner=refiner,
+            callback=callback,
+        )
 
     def _read(self, stack: LoraStack) -> LoadedStack:
         return load_stack(stack, self.model.spec, allow_partial=self.allow_partial, download=self.download)

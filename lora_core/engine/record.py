@@ -33,6 +33,7 @@ from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from .guide import Guide
 from .request import Clip, GenerationRequest, Picture, open_picture
+from .video_end import FrameOf
 
 #: Raised when a record of this form could no longer be read back by an older version.
 RECORD_FORMAT = 1
@@ -65,14 +66,19 @@ def make_record(
     guide: GuideFacts | None = None,
     radial: RadialController | None = None,
     num_processes: int = 1,
+    beside: Mapping[str, object] | None = None,
     timings: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, object]:
-    """Return the record of a video that has just been made; `hashes` are those of the model's files."""
+    """Return the record of a video that has just been made; `hashes` are those of the model's files.
+
+    Entries of `beside` stand in it under their names, but for those that are None.
+    """
     return {
         "format": RADIAL_FORMAT if radial is not None else RECORD_FORMAT if guide is None else STEERED_FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **asked_rows(model, request, clip, loaded, hashes, guide=guide, radial=radial),
+        **{name: row for name, row in (beside or {}).items() if row is not None},
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": list(notes),
@@ -177,8 +183,11 @@ def _request_row(request: GenerationRequest, clip: Clip, spec: ModelSpec) -> dic
 
 
 def _picture_row(picture: Picture) -> dict[str, object]:
-    path = str(Path(picture).absolute()) if isinstance(picture, str | Path) else None
-    return {"path": path, "sha256": picture_sha256(picture)}
+    if isinstance(picture, FrameOf):
+        place: dict[str, object] = {"path": str(picture.path.absolute()), "frame": picture.index}
+    else:
+        place = {"path": str(Path(picture).absolute()) if isinstance(picture, str | Path) else None}
+    return {**place, "sha256": picture_sha256(picture)}
 
 
 def picture_sha256(picture: Picture) -> str:
@@ -189,7 +198,8 @@ def picture_sha256(picture: Picture) -> str:
 def _picture_again(name: str, row: Mapping[str, Any] | None, given: Picture | None) -> Picture | None:
     if row is None:
         return given
-    picture = given if given is not None else row.get("path")
+    path, frame = row.get("path"), row.get("frame")
+    picture = given if given is not None else path if path is None or frame is None else FrameOf(Path(path), frame)
     if picture is None:
         raise RequestError(name, "the record knows it by its hash alone", remedy=f"Give the same picture as {name}")
     if picture_sha256(picture) != row["sha256"]:
@@ -281,9 +291,8 @@ def _checked(record: Mapping[str, object]) -> Mapping[str, Any]:
 
 
 def _is_told_by_hash(row: object) -> bool:
-    return (
-        isinstance(row, dict) and isinstance(row.get("sha256"), str) and isinstance(row.get("path"), str | type(None))
-    )
+    kinds = {"sha256": str, "path": str | None, "frame": int | None}
+    return isinstance(row, dict) and all(isinstance(row.get(key), kind) for key, kind in kinds.items())
 
 
 def _damaged(key: str) -> RequestError:

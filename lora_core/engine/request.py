@@ -17,14 +17,20 @@ from ..families.base import ModelSpec
 from ..media.rate import check_fps
 from ..plan.settings import RunSettings
 from ..sampling.solvers import SOLVERS
+from ..wording import said
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
     from torch import Tensor
 
-#: A picture as users have it: a file, a PIL image, or an array (H, W, 3) uint8.
-Picture: TypeAlias = "str | Path | Image.Image | np.ndarray"
+    from .video_end import FrameOf
+
+#: A picture as users have it: a file, a PIL image, an array (H, W, 3) uint8, or a frame of a video.
+Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | FrameOf"
+
+#: The highest sigma_EDM that Cosmos samples at.
+_MAX_SIGMA = 80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,8 @@ class GenerationRequest(RunSettings):
         embedded_guidance: what a guidance-distilled model (HunyuanVideo) is told of guidance, in the same pass and
             beside cfg; None for the model's own. Models that are told none refuse it.
         latents: raw VAE latents (1, C, F, H, W) to start from, with denoise below 1.
+        sigma_conditioning: the noise that known frames are said to carry, as sigma_EDM, for the models that are told
+            such a level (Cosmos); None for their own, 1e-4.
     """
 
     prompt: str
@@ -59,6 +67,7 @@ class GenerationRequest(RunSettings):
     solver: str = "euler"
     embedded_guidance: float | None = None
     latents: Tensor | None = None
+    sigma_conditioning: float | None = None
 
     # Pictures and latents do not compare, so neither do requests, although the settings of their runs would.
     __eq__ = object.__eq__
@@ -82,6 +91,8 @@ class GenerationRequest(RunSettings):
             finite_number(self.embedded_guidance, "embedded_guidance", RequestError)
         if self.fps is not None:
             check_fps(self.fps, "fps", RequestError)
+        if self.sigma_conditioning is not None:
+            self._check_sigma_conditioning(self.sigma_conditioning)
         if self.latents is not None:
             self._check_latents()
         if self.denoise != 1 and self.latents is None:
@@ -98,6 +109,13 @@ class GenerationRequest(RunSettings):
                 expected="a tensor (1, C, F, H, W)",
                 remedy="Give a tensor, or leave them out",
             )
+
+    @staticmethod
+    def _check_sigma_conditioning(sigma: float) -> None:
+        if not 0 <= finite_number(sigma, "sigma_conditioning", RequestError) <= _MAX_SIGMA:
+            what = said("{sigma:g} is out of range", sigma=sigma)
+            expected = said("{low:g} to {high:g}", low=0, high=_MAX_SIGMA)
+            raise RequestError("sigma_conditioning", what, expected=expected, remedy="Choose a number in that range")
 
     def clip(self, spec: ModelSpec) -> Clip:
         """Return the clip this asks of a model, its pictures read and fitted, or say why the model cannot make it."""
@@ -132,6 +150,9 @@ class GenerationRequest(RunSettings):
         return clip
 
     def _check_pictures(self, spec: ModelSpec) -> None:
+        if self.sigma_conditioning is not None and not any(spec.known_latents):
+            no_level = said("{model} is not told the noise of known frames", model=spec.title)
+            raise RequestError("sigma_conditioning", no_level, remedy="Leave it out")
         if self.first_frames is not None:
             self._check_first_frames(spec)
         elif self.image is not None and not (spec.image_conditioned or spec.expand_timesteps):
@@ -220,7 +241,10 @@ def open_picture(picture: Picture) -> Image.Image:
     from PIL import Image
 
     from ..media.picture import read_image
+    from .video_end import FrameOf
 
+    if isinstance(picture, FrameOf):
+        return picture.picture()
     if isinstance(picture, Image.Image):
         return picture.convert("RGB")
     if isinstance(picture, np.ndarray):

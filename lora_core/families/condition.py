@@ -28,6 +28,7 @@ class Condition:
             (B, 514, 1280), one behind the other.
         embedded_guidance: (1,) what a guidance-distilled network is told; None for the model's default.
         known_frames: (B, C, K, H, W) normalised latents of the first K frames, held as they are (Wan TI2V-5B, Cosmos).
+        known_sigma: the noise that known frames are said to carry, as sigma_EDM; None for the network's own.
         fps: frames per second, which only networks read that place frames in time; None for the model's own.
     """
 
@@ -37,6 +38,7 @@ class Condition:
     image_embeds: Tensor | None = None
     embedded_guidance: Tensor | None = None
     known_frames: Tensor | None = None
+    known_sigma: float | None = None
     fps: float | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Condition:

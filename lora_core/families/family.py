@@ -247,6 +247,7 @@ class Customs:
         strength: (purpose of a LoRA, what its file tells, the expert it acts on) -> at which strengths it is used, or
             None for those that LoRAs of its purpose are used at.
         radial: (spec, length of a clip against the model's default one) -> how radial attention is used there.
+        guardrail_licence: spec -> the licence of its weights, where that asks for a guardrail, or "".
     """
 
     distilled_shift: float | None = None
@@ -254,6 +255,22 @@ class Customs:
     on_base: Callable[[str, ModelSpec], Remark | None] = lambda base, spec: None
     strength: Callable[[str, Told, Expert], UsualStrength | None] = lambda purpose, told, expert: None
     radial: Callable[[ModelSpec, float], RadialUse | None] = lambda spec, length: None
+    guardrail_licence: Callable[[ModelSpec], str] = lambda spec: ""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTable:
+    """The clips that a family's published weights are made for, each kind of them with weights of its own.
+
+    Attributes:
+        sizes: resolution, as people call it -> proportions, as people write them -> (height, width) in pixels.
+        lengths: frames per second -> frames.
+        told_by: regular expressions on a file's name, whose first group is the resolution, and the frames per second.
+    """
+
+    sizes: Mapping[int, Mapping[str, tuple[int, int]]]
+    lengths: Mapping[int, int]
+    told_by: tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,6 +304,7 @@ class Family:
         head_width: network -> the width of a head of its self-attention; None where nobody asks.
         parallel: how several processes compute its networks together; None where nobody knows how to.
         header: network -> the metadata without which a single file of its weights could not be opened again.
+        clip_table: the clips that the weights of a spec may be made for; None where there is one kind of them.
     """
 
     name: str
@@ -315,3 +333,4 @@ class Family:
     head_width: Callable[[nn.Module], int] | None = None
     parallel: TokenSplit | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}
+    clip_table: Callable[[ModelSpec], ClipTable | None] = lambda spec: None

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..checkpoints.hashes import file_sha256
 
@@ -19,16 +20,26 @@ def is_finished(output: Path, record_file: Path, asked: Mapping[str, object]) ->
     Args:
         output: a file, or a folder of frames.
         record_file: what `output_row` is part of.
-        asked: entries of the record, as they would be written now.
+        asked: entries of the record, as they would be written now; of guardrail and refiner the names alone.
     """
     try:
         record = json.loads(record_file.read_bytes())
         if record["output"]["sha256"] != output_sha256(output):
             return False
-    except (OSError, ValueError, TypeError, KeyError):
+        record = _as_it_was_asked(record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
     now = json.loads(json.dumps(asked))
     return all(_without_places(record.get(key)) == _without_places(value) for key, value in now.items())
+
+
+def _as_it_was_asked(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the prompt that its refiner was given, and the names of those that looked at it."""
+    told = {key: record.get(key) or {} for key in ("guardrail", "refiner")}
+    asked = {**record, **{key: row.get("by") for key, row in told.items()}}
+    if told["refiner"]:
+        asked["request"] = {**record["request"], "prompt": told["refiner"]["given"]}
+    return asked
 
 
 def output_row(output: Path) -> dict[str, object]:

@@ -14,7 +14,7 @@ from ..errors import RequestError
 from ..plan.sigmas import parse_sigmas
 from ..stack.stack import LoraStack
 
-_MAX_SCALE = 16
+MAX_SCALE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +54,16 @@ class Item:
         settings: dict[str, Any] = {}
         for key in form.keys() & _SETTINGS.keys():
             settings |= _SETTINGS[key](form[key])
-        output = _text(form.get("output", f"{number:03}.mp4"), "output")
+        output = text_in(form.get("output", f"{number:03}.mp4"), "output")
         radial = form.get("radial")
         return cls(
             number=number,
             given=dict(form),
             request=GenerationRequest(**settings),
-            stack=_stack(form),
-            radial=None if radial is None else RadialWishes.parse(_text(radial, "radial"), "radial"),
+            stack=stack_in(form),
+            radial=None if radial is None else RadialWishes.parse(text_in(radial, "radial"), "radial"),
             output=folder / Path(output).expanduser(),
-            scale=whole_number(form.get("scale", 1), "scale", RequestError, low=1, high=_MAX_SCALE),
+            scale=whole_number(form.get("scale", 1), "scale", RequestError, low=1, high=MAX_SCALE),
         )
 
 
@@ -71,7 +71,7 @@ def _as(field: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {field: value}
 
 
-def _size(value: Any) -> dict[str, Any]:
+def size_in(value: Any) -> dict[str, Any]:
     """Read WIDTHxHEIGHT, or a list of the two."""
     parts = value.lower().split("x") if isinstance(value, str) else value
     if not isinstance(parts, list) or len(parts) != 2 or not all(str(part).strip().isdecimal() for part in parts):
@@ -81,7 +81,7 @@ def _size(value: Any) -> dict[str, Any]:
 
 
 def _picture(field: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda value: {field: None if value is None else Path(_text(value, field)).expanduser()}
+    return lambda value: {field: None if value is None else Path(text_in(value, field)).expanduser()}
 
 
 #: key -> the fields of the request that it sets; the same words as the options of `generate`.
@@ -91,7 +91,7 @@ _SETTINGS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "image": _picture("image"),
     "last_image": _picture("last_image"),
     "frames": _as("num_frames"),
-    "size": _size,
+    "size": size_in,
     "fps": _as("fps"),
     "seed": _as("seed"),
     "steps": _as("num_steps"),
@@ -105,15 +105,15 @@ _SETTINGS: dict[str, Callable[[Any], dict[str, Any]]] = {
 KEYS = (*_SETTINGS, "loras", "stack", "radial", "output", "scale")
 
 
-def _stack(form: Mapping[str, Any]) -> LoraStack:
+def stack_in(form: Mapping[str, Any]) -> LoraStack:
     """Return the LoRAs of the stack file followed by those given one by one, which are found when they are read."""
     stack = LoraStack()
     if form.get("stack") is not None:
-        stack = LoraStack.read_preset(_text(form["stack"], "stack"))
+        stack = LoraStack.read_preset(text_in(form["stack"], "stack"))
     return stack if form.get("loras") is None else stack.joined(LoraStack.from_json(form["loras"], "loras"))
 
 
-def _text(value: Any, key: str) -> str:
+def text_in(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value:
         raise RequestError(key, f"{value!r:.60} is no text", expected="a text", remedy="Write a text")
     return value

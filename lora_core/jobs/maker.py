@@ -12,9 +12,14 @@ from ..atomic import check_target, write_text
 from ..checkpoints.hashes import hashes_of
 from ..engine.checked import check_request
 from ..engine.generate import generate
+from ..engine.guarding import Guard, Guardrail, name_of
 from ..engine.record import asked_rows
+from ..engine.refining import Refiner, refiner_name
+from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
 from ..media.video import check_output
+from ..stack.loaded import LoadedStack
+from ..stack.stack import LoraStack
 from .ended import Done
 from .finished import is_finished, output_row
 from .item import Item
@@ -28,12 +33,16 @@ class HowToMake:
     """What the makers of all jobs have in common, for processes that make one of it.
 
     Attributes:
-        allow_partial, download: as in `generate`.
+        allow_partial, download, guardrail, refiner: as in `generate`.
+        load: reads a job's LoRAs for the model, where that is not `generate`'s own reading.
     """
 
     open_model: OpenModel
     allow_partial: bool = False
     download: bool = False
+    guardrail: Guardrail = None
+    refiner: Refiner | None = None
+    load: Callable[[LoraStack, ModelSpec], LoadedStack] | None = None
 
 
 class Maker:
@@ -55,7 +64,7 @@ class Maker:
         checked = check_request(
             self.model,
             item.request,
-            item.stack,
+            self._stack(item),
             allow_partial=self.how.allow_partial,
             download=self.how.download,
             radial=item.radial,
@@ -64,22 +73,36 @@ class Maker:
             return False
         hashes = hashes_of(self.model.files)
         asked = asked_rows(self.model, item.request, checked.clip, checked.loaded, hashes, radial=checked.radial)
-        return is_finished(item.output, item.record_file, {"scale": item.scale, **asked})
+        return is_finished(item.output, item.record_file, {"scale": item.scale, **self._helpers(), **asked})
 
     def do(self, item: Item) -> Done:
         """Make a job's video and record; each appears whole or not at all, the record last."""
         video = generate(
             self.model,
             item.request,
-            item.stack,
+            self._stack(item),
             allow_partial=self.how.allow_partial,
             download=self.how.download,
             radial=item.radial,
+            guardrail=self.how.guardrail,
+            refiner=self.how.refiner,
         )
         video.save(item.output, scale=item.scale)
         record = {**video.record, "scale": item.scale, "output": output_row(item.output)}
         write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", item.record_file)
         return Done(item.number, item.output, self.name, video.seconds, video.notes)
+
+    def _stack(self, item: Item) -> LoraStack | LoadedStack:
+        return item.stack if self.how.load is None else self.how.load(item.stack, self.model.spec)
+
+    def _helpers(self) -> dict[str, str | None]:
+        """Return who checks and refines, as `finished` compares it."""
+        checker = Guard.of(self.how.guardrail, self.model).checker
+        refiner = self.how.refiner
+        return {
+            "guardrail": None if checker is None else name_of(checker),
+            "refiner": None if refiner is None else refiner_name(refiner),
+        }
 
     def close(self) -> None:
         """Take the model off its device."""

@@ -212,7 +212,7 @@ def test_a_cancelled_video_leaves_a_generator_that_works(generator, loras, stop)
 
 def test_generate_video_takes_every_setting_of_a_request():
     taken = set(inspect.signature(WanVideoGenerator.generate_video).parameters)
-    settings = taken - {"self", "guide", "radial", "callback"}
+    settings = taken - {"self", "guide", "radial", "guardrail", "refiner", "callback"}
     assert settings == {field.name for field in fields(GenerationRequest)}
     defaults = inspect.signature(WanVideoGenerator.generate_video).parameters
     for field in fields(GenerationRequest):

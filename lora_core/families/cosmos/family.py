@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base import ModelSpec
 from ..family import Customs, Family, Naming
+from .clips import clip_table
 from .config import stating_metadata
 from .forward import forward
 from .names import LORA_PREFIXES, module_to_diffusers
@@ -14,7 +16,7 @@ from .parallel import PARALLEL
 from .picture import condition, condition_shapes
 from .pocket import POCKET_COSMOS, POCKET_COSMOS_LORA, cosmos_pocket_lora
 from .sources import PIPELINES
-from .spec import COSMOS_SPEC_NAMES, cosmos_grammar, cosmos_spec, infer_cosmos_spec, names_a_cosmos
+from .spec import COSMOS_SPEC_NAMES, POCKET_SPEC, cosmos_grammar, cosmos_spec, infer_cosmos_spec, names_a_cosmos
 
 if TYPE_CHECKING:
     from ..opened import OpenedModel
@@ -24,6 +26,11 @@ def _open(source: str | Path, **pieces: Any) -> OpenedModel:
     from .open import open_cosmos  # a host never opens a model this way, and does not wait for it
 
     return open_cosmos(source, **pieces)
+
+
+def _licence(spec: ModelSpec) -> str:
+    """Return the licence of NVIDIA's weights and of those trained on from them; the pocket's are the project's own."""
+    return "" if spec.name == POCKET_SPEC else "NVIDIA Open Model License"
 
 
 COSMOS = Family(
@@ -36,7 +43,7 @@ COSMOS = Family(
     infer=infer_cosmos_spec,
     naming=Naming(module_to_diffusers, is_bare=lambda target: False),
     origin=ORIGIN,
-    customs=Customs(),
+    customs=Customs(guardrail_licence=_licence),
     forward=forward,
     condition=condition,
     condition_shapes=condition_shapes,
@@ -48,4 +55,5 @@ COSMOS = Family(
     folds_padding=lambda spec: True,
     header=stating_metadata,
     parallel=PARALLEL,
+    clip_table=clip_table,
 )

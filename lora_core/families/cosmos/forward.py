@@ -19,8 +19,8 @@ from ..base import ModelSpec
 from ..condition import Condition
 from ..pieces.text import MAX_TOKENS
 
-#: The noise that a known frame is said to carry, sigma_EDM = 1e-4; it carries none.
-KNOWN_SIGMA = 1e-4 / (1 + 1e-4)
+#: The noise that a known frame is said to carry, sigma_EDM, unless told otherwise; it carries none.
+KNOWN_SIGMA = 1e-4
 
 
 def forward(
@@ -32,7 +32,7 @@ def forward(
     level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(batch)
     v = network(
         hidden_states=torch.cat([hidden, _masks(hidden, condition.num_known)], dim=1),
-        timestep=_levels(level, x.shape[2], condition.num_known).to(text.dtype),
+        timestep=_levels(level, x.shape[2], condition).to(text.dtype),
         encoder_hidden_states=text.expand(batch, -1, -1),
         attention_mask=_padding(text),
         fps=spec.default_clip.fps if condition.fps is None else condition.fps,
@@ -61,10 +61,11 @@ def _masks(hidden: Tensor, num_known: int) -> Tensor:
     return masks
 
 
-def _levels(level: Tensor, num_latent_frames: int, num_known: int) -> Tensor:
+def _levels(level: Tensor, num_latent_frames: int, condition: Condition) -> Tensor:
     """Return the noise level of each clip (B,), or where some frames are known of each frame (B, 1, F, 1, 1)."""
-    if not num_known:
+    if not condition.num_known:
         return level
+    known = KNOWN_SIGMA if condition.known_sigma is None else condition.known_sigma
     levels_BF = level[:, None].repeat(1, num_latent_frames)
-    levels_BF[:, :num_known] = KNOWN_SIGMA
+    levels_BF[:, : condition.num_known] = known / (1 + known)
     return levels_BF[:, None, :, None, None]

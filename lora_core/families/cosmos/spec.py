@@ -63,6 +63,9 @@ class CosmosRecipe:
     source: str = _SOURCE
 
 
+#: The name of the tiny one that comes with the package.
+POCKET_SPEC = "cosmos-pocket"
+
 #: Sizes: the configurations of NVIDIA's cosmos-predict2 repository.
 _RECIPES: tuple[CosmosRecipe, ...] = (
     CosmosRecipe(
@@ -72,7 +75,7 @@ _RECIPES: tuple[CosmosRecipe, ...] = (
         "cosmos-predict2-14b-video2world", "Cosmos Predict2 14B Video2World", CosmosSize(5120, 36, ffn_width=20480)
     ),
     CosmosRecipe(
-        "cosmos-pocket",
+        POCKET_SPEC,
         "Cosmos pocket",
         CosmosSize(128, 6, text_width=64, modulation_width=32, ffn_width=512, head_width=32),
         num_steps=30,

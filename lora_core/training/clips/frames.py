@@ -5,6 +5,7 @@ Letters: T frames, H W pixels. Frames are uint8 arrays (H, W, 3).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Shape = Callable[[np.ndarray], np.ndarray]
+#: From how far before its end a long video is decoded for its last frames.
+_SECONDS_OF_END = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,30 @@ def read_frames(
     stills = _stills_of_picture if is_read_as_picture(path) else _stills_of_video
     with closing(stills(path, times[0], colour)) as found:
         return np.stack(list(_nearest(found, times, shape, path)))
+
+
+def read_last_frames(path: Path, count: int, background: str = "000000") -> np.ndarray:
+    """Read the last frames (T, H, W, 3) of a video or picture, all of them where it has fewer.
+
+    Of a long video that says how long it is only the end is decoded.
+    """
+    colour = parse_colour(background)
+    if is_read_as_picture(path):
+        return _last(_stills_of_picture(path, 0, colour), count, path)
+    start = _stated_seconds(path) - _SECONDS_OF_END
+    if start > 0:
+        frames = _last(_stills_of_video(path, start, colour), count, path)
+        if len(frames) == count:
+            return frames
+    return _last(_stills_of_video(path, 0, colour), count, path)
+
+
+def _last(stills: Generator[Still, None, None], count: int, path: Path) -> np.ndarray:
+    with closing(stills) as found:
+        last = deque(found, maxlen=count)
+    if not last:
+        raise DatasetError(path, "holds no frames", remedy="Check that it plays")
+    return np.stack([still.pixels for still in last])
 
 
 def _nearest(stills: Iterable[Still], times: Sequence[float], shape: Shape, path: Path) -> Iterator[np.ndarray]:
@@ -130,6 +157,17 @@ def _stills_of_video(path: Path, start: float, colour: Colour) -> Generator[Stil
         raise DatasetError(
             path, said("cannot be read as a video: {reason}", reason=reason), remedy="Check that it plays"
         ) from error
+
+
+def _stated_seconds(path: Path) -> float:
+    """Return how long a video says it is, 0 where it does not."""
+    import av
+
+    try:
+        with opened(path) as container:
+            return (container.duration or 0) / av.time_base
+    except (av.error.FFmpegError, OSError):
+        return 0.0  # what is wrong with it, its reading says
 
 
 def _stamped(container: InputContainer, stream: VideoStream, start: float) -> Iterator[tuple[float, av.VideoFrame]]:

@@ -99,6 +99,13 @@ def test_the_rate_of_frames_reaches_the_network(model, pipeline):
     assert (ten.fps, usual.fps) == (10.0, 16.0)
 
 
+def test_the_noise_that_known_frames_are_said_to_carry_reaches_the_network(model, pipeline):
+    noisy, usual = (generate(model, request(num_steps=2, sigma_conditioning=sigma)) for sigma in (0.5, None))
+    theirs = of_peer(to_the_end(pipeline), num_inference_steps=2, sigma_conditioning=0.5)
+    torch.testing.assert_close(model.normalise(noisy.latents), theirs, atol=1e-4, rtol=0)
+    assert (noisy.latents - usual.latents).abs().max() > 1e-3
+
+
 def test_the_levels_are_those_of_nvidia(model):
     plan = plan_request(model.spec, GenerationRequest(PROMPT, num_steps=35), LoraStack())
     assert plan.sigmas == karras_sigmas(35)

@@ -1,0 +1,75 @@
+"""Refiners of prompts: a callable or a real command, whose failure never stands in the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+from lora_core.engine.refining import CommandRefiner, refine
+from lora_core.errors import RequestError
+
+PROMPT = "a cat runs, 猫"
+
+
+def python(code: str) -> str:
+    return f'"{sys.executable}" -c "{code}"'
+
+
+def test_a_command_reads_the_prompt_and_prints_the_refined_one() -> None:
+    told = refine(PROMPT, CommandRefiner("sed s/cat/tabby/"))
+    assert (told.given, told.prompt, told.fault) == (PROMPT, "a tabby runs, 猫", "")
+    assert told.note() == "refiner: the prompt is now 'a tabby runs, 猫'"
+    assert told.row() == {"by": "`sed s/cat/tabby/`", "given": PROMPT, "fault": None, "seconds": round(told.seconds, 4)}
+
+
+def test_a_callable_is_named_by_where_it_is_defined() -> None:
+    told = refine("a", fuller)
+    assert (told.prompt, told.by) == ("a, in the evening", f"{__name__}.fuller")
+
+
+def fuller(prompt: str) -> str:
+    return f" {prompt}, in the evening\n"
+
+
+@pytest.mark.parametrize(
+    ("refiner", "said"),
+    [
+        (CommandRefiner("false"), "it ended with 1: -"),
+        (CommandRefiner(python("raise SystemExit('no key')")), "it ended with 1: no key"),
+        (CommandRefiner("true"), "it gave nothing"),
+        (lambda prompt: " \n", "it gave nothing"),
+        (lambda prompt: None, "it gave NoneType and no text"),
+        (lambda prompt: prompt * 5000, "it gave 65,000 letters"),
+        (lambda prompt: 1 / 0, "it failed with ZeroDivisionError: division by zero"),
+    ],
+)
+def test_where_it_fails_the_prompt_is_used_as_it_was_and_that_is_said(refiner, said: str) -> None:
+    told = refine(PROMPT, refiner)
+    assert told.prompt == PROMPT
+    assert told.fault.startswith(said)
+    assert told.note() == f"refiner: {told.fault}; the prompt is used as it was"
+    assert told.row()["fault"] == told.fault
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started() -> None:
+    started = time.monotonic()
+    told = refine(PROMPT, CommandRefiner("sh -c 'sleep 60; cat'", seconds=0.3))
+    assert time.monotonic() - started < 30
+    assert told.fault == "it was not done within 0.3 s"
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds", "said"),
+    [
+        ("no-such-refiner -x", 1, "refiner: there is no command 'no-such-refiner' (a program, with its arguments)."),
+        ("", 1, "refiner: there is no command ''"),
+        ("cat 'x", 1, 'refiner: "cat \'x" cannot be read: No closing quotation (a command). Close its quotes.'),
+        ("cat", 0, "refiner seconds: 0 leaves it no time (more than 0)."),
+    ],
+)
+def test_a_command_that_is_not_there_is_an_error_before_anything_runs(command: str, seconds: float, said: str) -> None:
+    with pytest.raises(RequestError) as error:
+        CommandRefiner(command, seconds)
+    assert str(error.value).startswith(said)
