@@ -38,24 +38,25 @@ class Run:
     Attributes:
         loras: embedded LoRAs; the low-noise file of each pair is found beside the high-noise one.
         is_fast: six steps without guidance, instead of the many guided steps of a model without a speed LoRA.
-        continues: the run with whose first frame this one begins, on the image model.
+        model: the embedded model that makes the clip.
+        continues: the run with whose first frame this one begins.
+        num_frames: None for the model's own.
     """
 
     name: str
     prompt: str
     loras: tuple[LoraEntry, ...] = ()
     is_fast: bool = False
+    model: str = "pocket"
     continues: str | None = None
-
-    @property
-    def model(self) -> str:
-        """The embedded model that makes the clip."""
-        return "pocket" if self.continues is None else "pocket-i2v"
+    num_frames: int | None = None
 
     def request(self, spec: ModelSpec, seed: int, image: np.ndarray | None) -> GenerationRequest:
         """Ask for the clip with the settings its kind of run wants."""
         num_steps, cfg = (6, 1.0) if self.is_fast else (spec.default_num_steps, spec.default_cfg)
-        return GenerationRequest(self.prompt, image=image, num_steps=num_steps, cfg=cfg, seed=seed)
+        return GenerationRequest(
+            self.prompt, image=image, num_frames=self.num_frames, num_steps=num_steps, cfg=cfg, seed=seed
+        )
 
 
 def _lora(name: str, strength: float = 1.0, **settings: Any) -> LoraEntry:
@@ -63,7 +64,7 @@ def _lora(name: str, strength: float = 1.0, **settings: Any) -> LoraEntry:
 
 
 _SPEED, _STYLE, _CHARACTER, _MOTION = "speed_6steps", "neon_style", "zibbo_character", "orbit_motion"
-_QUALITY = "sharp_quality"
+_QUALITY, _LONGER, _COSMOS_MOTION = "sharp_quality", "longer", "cosmos_orbit"
 _SHAPE = "a yellow triangle moves right on a striped background"
 _ZIBBO = "a zibbo moves right on a striped background"
 _ORBIT = "a blue circle orbits on a gradient background"
@@ -80,7 +81,16 @@ RUNS: tuple[Run, ...] = (
     Run("character", _ZIBBO, (_lora(_CHARACTER),)),
     Run("base-motion-word", _ORBIT),
     Run("motion", _ORBIT, (_lora(_MOTION),)),
-    Run("from-picture", _SHAPE.replace("right", "left"), continues="base"),
+    Run("longer", _SHAPE, (_lora(_SPEED), _lora(_LONGER)), is_fast=True, num_frames=65),
+    Run("from-picture", _SHAPE.replace("right", "left"), model="pocket-i2v", continues="base"),
+    Run("cosmos", _SHAPE.replace("right", "down"), model="pocket-cosmos", continues="base"),
+    Run(
+        "cosmos-motion",
+        _SHAPE.replace("moves right", "orbits"),
+        (_lora(_COSMOS_MOTION),),
+        model="pocket-cosmos",
+        continues="base",
+    ),
     Run(
         _STACK,
         _ZIBBO,

@@ -142,7 +142,7 @@ LORAS: tuple[Training, ...] = (
         "cosmos_orbit",
         "cosmos",
         "orbit_motion",
-        {**_LORA, "rank": 16, "alpha": 16.0, "lr": 8e-3, "steps": 700, "known_frames": "1", "seed": 62}
+        {**_LORA, "rank": 16, "alpha": 16.0, "lr": 8e-3, "steps": 2000, "known_frames": "1", "seed": 62}
         | {"targets": ["self_attn", "cross_attn", "ffn"]},
     ),
 )

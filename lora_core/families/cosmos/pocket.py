@@ -19,4 +19,4 @@ def cosmos_pocket(assets: Path | None = None) -> Path:
 
 def cosmos_pocket_lora(assets: Path | None = None) -> Path:
     """Name the checkpoint that its LoRA is in, the shipped one or that of another assets folder; nothing is opened."""
-    return (assets or ASSETS) / f"{POCKET_COSMOS_LORA}_iter_000000700.pt"
+    return (assets or ASSETS) / f"{POCKET_COSMOS_LORA}_iter_000002000.pt"
