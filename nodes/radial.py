@@ -95,6 +95,7 @@ class RadialAttention(Node):
         if isinstance(model, WanModelHandle):
             changed, spec, num_steps, experts = _on_wan_model(model, wishes, steps, tell)
         elif isinstance(model, ModelPatcher):
+            check_model(model)  # before its parameters are asked which model it is
             # Wan 2.1 14B and an expert of Wan 2.2 have the same shapes; what several samplers share is likely a pair.
             spec = spec_of(model, num_experts=None if steps else 1, where=cls.name())
             changed = HostRadial(spec, wishes, num_steps=steps, tell=tell).on(model)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ..checks import typed, whole_number
 from ..errors import ModelError, PlanError, RequestError
 from ..families.base import ModelSpec
-from ..families.family import Attend
 from ..families.registry import family_of
+from ..families.self_attention import Attend
 from ..wording import Said, said
 from .block_map import BlockMap, radial_map
 from .cost import step_flops
@@ -72,11 +72,13 @@ class RadialController:
             check_head_width(family.head_width(network))
         return family.self_attention(network, self.choose)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, num_text_valid: Tensor | None = None, /) -> Tensor:
-        """Return (B, H, N, D) of queries, keys and values of this shape; beyond the clip's tokens they are text's."""
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, num_text: int = 0, num_text_valid: Tensor | None = None, /
+    ) -> Tensor:
+        """Return (B, H, N, D) of queries, keys and values of this shape: the clip's tokens, a text's behind them."""
         self.num_radial += 1
-        block_map, num_text = self.block_map, q.shape[2] - self.block_map.geometry.num_tokens
-        if num_text > 0 and num_text_valid is not None:
+        block_map = self.block_map
+        if num_text:
             block_map = radial_map(replace(block_map.geometry, num_text_tokens=num_text))
         return attend(q, k, v, block_map, executor=self.settings.executor, num_text_valid=num_text_valid)
 
