@@ -1458,5 +1458,7 @@ export const CHINESE_SAID = {
   "{size} is no power of two": "{size} 不是 2 的幂",
   "{steps} steps are sampled of a run of {whole}": "采样了 {steps} 步，而整个采样只有 {whole} 步",
   "{text} says one thing twice": "{text} 中同一项写了两次",
+  "its orthogonal change mixes the outputs of parts that this dialect has apart": "其正交变换混合了此格式中分开存放的各部分的输出",
+  "Write it in the comfyui dialect": "请写成 comfyui 格式",
   "{tokens} tokens would need a mask of {size} GiB": "{tokens} 个 token 需要 {size} GiB 的掩码"
 }
