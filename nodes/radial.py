@@ -39,7 +39,9 @@ class RadialAttention(Node):
             has_intermediate_output=True,
             inputs=[
                 io.MatchType.Input(
-                    "model", template=kind, tooltip="A Wan model, or a MODEL of any loader: both sample with it."
+                    "model",
+                    template=kind,
+                    tooltip="A Wan model, or any loader's MODEL of Wan or HunyuanVideo: both sample with it.",
                 ),
                 *_wish_widgets(),
                 io.Int.Input(

@@ -85,8 +85,11 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _num_text_valid(mask: Tensor | None, num_video: int) -> Tensor | None:
-    """Return (B,) how many text tokens of each item are its own, of a mask (B, 1, 1, L)."""
-    return None if mask is None else mask[:, 0, 0, num_video:].sum(dim=1)
+    """Return (B,) how many text tokens of each item are its own, of a mask (B, 1, 1, L); None where all are.
+
+    diffusers makes a mask of every text. That of one text alone hides nothing: `forward` has left its padding out.
+    """
+    return None if mask is None or len(mask) == 1 else mask[:, 0, 0, num_video:].sum(dim=1)
 
 
 def _stacks(network: nn.Module) -> tuple[Any, Any]:

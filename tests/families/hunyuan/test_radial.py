@@ -39,6 +39,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor, num_text: int = 0, num_text_valid: Te
 
 def own_tokens(q: Tensor, num_text: int, num_text_valid: Tensor | None) -> Tensor:
     """Return (1 or B, L): False for the padding of a text."""
+    assert (num_text_valid is None) == (len(q) == 1), "of one text nothing is padding"
     counts = torch.tensor([num_text]) if num_text_valid is None else num_text_valid
     return torch.arange(q.shape[2]) < q.shape[2] - num_text + counts[:, None]
 
