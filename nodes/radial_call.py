@@ -133,7 +133,7 @@ class RadialCall:
 def _seen_keys(mask: Tensor, num_tokens: int) -> Tensor | None:
     """Return (1 or B, N) the keys that a mask shows to every query alike; None where it does anything else.
 
-    Masks are (1 or B, 1, N) or with heads of their own, bool, or added to the scores.
+    Masks are (1 or B, 1, N) or (1 or B, 1, 1, N), bool, or added to the scores.
     """
     if mask.ndim < 3 or mask.shape[-1] != num_tokens or mask[0].numel() != num_tokens:
         return None

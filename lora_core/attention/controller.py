@@ -111,9 +111,8 @@ class RadialController:
                 saved=f"{max(0.0, 1 - self.whole_cost):.0%}",
             )
             return (counted, few)
-        if (
-            frames < long and self.whole_cost >= _PAYS_WELL_BELOW
-        ):  # at 480x832 half of the pairs are left, and a third at twice the length
+        # At 480x832 half of the pairs are left, and a third at twice the length.
+        if frames < long and self.whole_cost >= _PAYS_WELL_BELOW:
             short = said(
                 "radial attention: it hardly pays below about {long} latent frames, twice the usual length", long=long
             )
