@@ -39,7 +39,9 @@ class RadialAttention(Node):
             has_intermediate_output=True,
             inputs=[
                 io.MatchType.Input(
-                    "model", template=kind, tooltip="A Wan model, or a MODEL of any loader: both sample with it."
+                    "model",
+                    template=kind,
+                    tooltip="A Wan model, or any loader's MODEL of Wan or HunyuanVideo: both sample with it.",
                 ),
                 *_wish_widgets(),
                 io.Int.Input(
@@ -95,6 +97,7 @@ class RadialAttention(Node):
         if isinstance(model, WanModelHandle):
             changed, spec, num_steps, experts = _on_wan_model(model, wishes, steps, tell)
         elif isinstance(model, ModelPatcher):
+            check_model(model)  # before its parameters are asked which model it is
             # Wan 2.1 14B and an expert of Wan 2.2 have the same shapes; what several samplers share is likely a pair.
             spec = spec_of(model, num_experts=None if steps else 1, where=cls.name())
             changed = HostRadial(spec, wishes, num_steps=steps, tell=tell).on(model)

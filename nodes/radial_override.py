@@ -1,15 +1,12 @@
-"""Radial attention on the host's models: its attention override, told of each call's step, frames and blocks.
+"""Radial attention on the host's models: its attention override, told of each call's step and frames.
 
-The host hands every attention of a network to an override, and says with it which block asks. Self-attention at radial
-steps is computed here; all else goes to the override that was there before, or to the host.
-
-Letters: B batch, H heads, N tokens, D width of a head, C F H W channels, frames, rows and columns of latents.
+Letters: C F H W channels, frames, rows and columns of latents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import comfy.samplers
@@ -24,14 +21,17 @@ from ..lora_core.attention.dense import first_step_of, step_at
 from ..lora_core.attention.executors import choose_executor
 from ..lora_core.attention.flex import check_head_width
 from ..lora_core.attention.wishes import RadialWishes
+from ..lora_core.families.base import parameter_shapes
+from ..lora_core.families.family import Family
+from ..lora_core.families.registry import FAMILIES, family_of
+from ..lora_core.families.self_attention import NativeAttention
 from ..lora_core.wording import Said, joined, said
 from .bridge import network_of
+from .radial_call import KEY, WHERE, RadialCall, radial_override
 
 if TYPE_CHECKING:
     from .sockets import WanModelHandle
 
-WHERE = "RadialAttention"
-_KEY = "wanloom.radial"
 _OVERRIDE = "optimized_attention_override"
 #: Told, when a run ends, of what ran.
 Tell = Callable[[Said], None]
@@ -63,6 +63,10 @@ class HostRadial:
         self._num_asked, self._last_step = 0, -1
         self._place: _Place | None = None
 
+    @property
+    def _native(self) -> NativeAttention:
+        return _native_of(family_of(self._spec))
+
     def on(self, patcher: ModelPatcher) -> ModelPatcher:
         """Return a clone of a MODEL with radial attention.
 
@@ -72,9 +76,9 @@ class HostRadial:
         check_model(patcher)
         clone = patcher.clone()
         options = clone.model_options["transformer_options"]
-        options[_OVERRIDE] = _override(options.get(_OVERRIDE))
-        clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, _KEY, self._run)
-        clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, _KEY, self._call)
+        options[_OVERRIDE] = radial_override(options.get(_OVERRIDE))
+        clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self._run)
+        clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self._call)
         return clone
 
     def notes(self) -> list[Said]:
@@ -118,8 +122,8 @@ class HostRadial:
         self._last_step = step
         controller = self._controller(x, self._place.num_steps)
         controller.at_step(step)
-        call = _Call(controller, 0 if c_crossattn is None else c_crossattn.shape[1])
-        options = {**transformer_options, _KEY: call}
+        call = RadialCall(controller, self._native, 0 if c_crossattn is None else c_crossattn.shape[1])
+        options = {**transformer_options, KEY: call}
         out = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         self._num_asked += call.num_asked
         if is_first and not call.num_asked:
@@ -163,7 +167,7 @@ class HostRadial:
 
     def _check_executor(self, network: Any, device: torch.device) -> None:
         if choose_executor(self._wishes.executor, device) == "flex":
-            check_head_width(network.dim // network.num_heads)
+            check_head_width(self._native.head_width(network))
 
 
 @dataclass(frozen=True)
@@ -178,93 +182,38 @@ class _Place:
         return min(self.first + step_at(sigma, self.levels), self.num_steps - 1)
 
 
-@dataclass
-class _Call:
-    """One call of a network.
-
-    Attributes:
-        num_text: the tokens of its texts.
-        num_asked: how many self-attentions it has done so far.
-    """
-
-    controller: RadialController
-    num_text: int
-    num_asked: int = field(default=0, init=False)
-    _block: int | None = field(default=None, init=False)
-
-    def is_self_attention(self, q: Tensor, k: Tensor, block: int, axis: int) -> bool:
-        """Say whether queries and keys are those of a block's self-attention, which comes before all others in it."""
-        is_first, self._block = block != self._block, block
-        num_tokens = self.controller.block_map.geometry.num_tokens
-        if q.shape[axis] == k.shape[axis] == num_tokens and (is_first or num_tokens != self.num_text):
-            self.num_asked += 1
-            return True
-        if is_first:
-            geometry = self.controller.block_map.geometry
-            what = said(
-                "self-attention over {queries} by {keys} tokens, of which {frames} latent frames of {tokens} make only "
-                "{count}",
-                queries=q.shape[axis],
-                keys=k.shape[axis],
-                frames=geometry.num_frames,
-                tokens=geometry.tokens_per_frame,
-                count=num_tokens,
-            )
-            raise ModelError(
-                WHERE,
-                what,
-                expected="a clip alone, without pictures that ride along as tokens",
-                remedy="Sample this model without RadialAttention",
-            )
-        return False
-
-
-def _override(other: Callable[..., Tensor] | None) -> Callable[..., Tensor]:
-    """Return the override; `other`, where there is one, does what it leaves."""
-
-    def attend(
-        func: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        options = kwargs.get("transformer_options") or {}
-        call, in_heads = options.get(_KEY), kwargs.get("skip_reshape", False)
-        radial = None
-        if call is not None and call.is_self_attention(q, k, options["block_index"], 2 if in_heads else 1):
-            radial = call.controller.choose(options["block_index"])
-        if radial is None:
-            return (
-                func(q, k, v, heads, *args, **kwargs) if other is None else other(func, q, k, v, heads, *args, **kwargs)
-            )
-        if args or kwargs.get("mask") is not None:
-            raise ModelError(WHERE, "another node masks the self-attention", remedy="Sample without one of the two")
-        if not in_heads:
-            q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-        out = radial(q, k, v)
-        return out if kwargs.get("skip_output_reshape", False) else out.transpose(1, 2).flatten(2)
-
-    # A compiled network calls it and does not look into it: what is dense differs from step to step.
-    override = torch.compiler.disable(attend)
-    override.wanloom_radial = True  # type: ignore[attr-defined]
-    return override
-
-
 def check_model(patcher: ModelPatcher) -> None:
     """Raise unless a MODEL can get radial attention."""
-    from comfy.ldm.wan.model import WanModel
-
     network = network_of(patcher)
-    if type(network) is not WanModel:
+    kind = type(network)
+    described = [family for family in FAMILIES if family.native_attention is not None]
+    matching = [
+        family for family in described if _native_of(family).network == f"{kind.__module__}.{kind.__qualname__}"
+    ]
+    relative = next((found for family in matching if (found := family.relative(parameter_shapes(network)))), "")
+    if not matching or relative:
         raise ModelError(
             WHERE,
-            said("its network is a {kind}, which has attention of other kinds", kind=type(network).__name__),
-            expected="a Wan model as it was published",
+            said(
+                "its network is a {kind}, and the order of its tokens is not known",
+                kind=relative or kind.__name__,
+            ),
+            expected=said(
+                "a model as it was published, of {families}", families=", ".join(family.title for family in described)
+            ),
             remedy="Sample this model without it",
         )
     if is_radial(patcher):
         raise ModelError(WHERE, "radial attention is on the model already", remedy="Keep one of the two nodes")
 
 
+def _native_of(family: Family) -> NativeAttention:
+    assert family.native_attention is not None, "check_model() has refused it"
+    return family.native_attention
+
+
 def is_radial(patcher: ModelPatcher) -> bool:
-    return any(patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).get(_KEY, ()))
+    return any(patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).get(KEY, ()))
 
 
 def other_override(patcher: ModelPatcher) -> str | None:

@@ -83,14 +83,8 @@ RUNS: tuple[Run, ...] = (
     Run("motion", _ORBIT, (_lora(_MOTION),)),
     Run("longer", _SHAPE, (_lora(_SPEED), _lora(_LONGER)), is_fast=True, num_frames=65),
     Run("from-picture", _SHAPE.replace("right", "left"), model="pocket-i2v", continues="base"),
-    Run("cosmos", _SHAPE.replace("right", "down"), model="pocket-cosmos", continues="base"),
-    Run(
-        "cosmos-motion",
-        _SHAPE.replace("moves right", "orbits"),
-        (_lora(_COSMOS_MOTION),),
-        model="pocket-cosmos",
-        continues="base",
-    ),
+    Run("cosmos", _SHAPE, model="pocket-cosmos", continues="base"),
+    Run("cosmos-motion", _ORBIT, (_lora(_COSMOS_MOTION),), model="pocket-cosmos", continues="motion"),
     Run(
         _STACK,
         _ZIBBO,

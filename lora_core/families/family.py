@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..experts import Expert
 from .base import ModelSpec
+from .self_attention import NativeAttention, ReplaceSelfAttention
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,26 +46,6 @@ class Forward(Protocol):
 
         `sigma` is one noise level or (B,) of them, `text` (1 or B, L, D); of `condition` everything but its texts is
         read.
-        """
-
-
-class Attend(Protocol):
-    """What computes a self-attention of a network."""
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, num_text_valid: Tensor | None = None, /) -> Tensor:
-        """Return attention (B, H, L, D) of q, k and v of this shape: batch, heads, tokens, width of a head.
-
-        `num_text_valid` (B,) is how many tokens of each item's text are its own, where text stands behind the video.
-        """
-
-
-class ReplaceSelfAttention(Protocol):
-    """Another way to compute the self-attention of a network's blocks, for as long as a `with` block lasts."""
-
-    def __call__(self, network: nn.Module, choose: Callable[[int], Attend | None]) -> AbstractContextManager[None]:
-        """Return the context; at each call of a block `choose(block)` says what computes it, None for its own.
-
-        Whatever was there before is back when the context ends. Raises ModelError where another is in place.
         """
 
 
@@ -302,6 +283,7 @@ class Family:
             nobody knows how to.
         self_attention: let its networks' self-attention be computed otherwise; None where nobody knows how to.
         head_width: network -> the width of a head of its self-attention; None where nobody asks.
+        native_attention: where self-attention is in its network in ComfyUI; None where nobody has described it.
         parallel: how several processes compute its networks together; None where nobody knows how to.
         header: network -> the metadata without which a single file of its weights could not be opened again.
         clip_table: the clips that the weights of a spec may be made for; None where there is one kind of them.
@@ -331,6 +313,7 @@ class Family:
     prune_width: Callable[[nn.Module, float], Mapping[str, Kept]] | None = None
     self_attention: ReplaceSelfAttention | None = None
     head_width: Callable[[nn.Module], int] | None = None
+    native_attention: NativeAttention | None = None
     parallel: TokenSplit | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}
     clip_table: Callable[[ModelSpec], ClipTable | None] = lambda spec: None

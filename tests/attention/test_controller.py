@@ -11,7 +11,7 @@ from toy.family import TOY
 from lora_core.attention.block_map import BlockMap, radial_map
 from lora_core.attention.controller import RadialController, make_controller
 from lora_core.attention.dense import DenseRule
-from lora_core.attention.settings import RadialSettings, geometry_of
+from lora_core.attention.settings import RadialSettings, geometry_of, usual_radial
 from lora_core.engine.generate import generate
 from lora_core.engine.record import radial_from_record, request_from_record
 from lora_core.engine.request import GenerationRequest
@@ -208,6 +208,15 @@ def test_it_says_what_is_left_and_where_that_hardly_pays():
     assert few_steps.notes()[1] == (
         "radial attention: it will not pay here; what is left out is 6% of the run's arithmetic, and leaving it out "
         "costs time of its own"
+    )
+
+
+def test_in_720p_it_pays_at_the_usual_length_too():
+    spec = registry.spec_named("hunyuan-video")
+    shape = (1, 16, 30, 96, 160)  # 117 frames of the published script
+    assert make_controller(spec, shape, 50, usual_radial(spec, 30)).notes() == (
+        "radial attention: 30% of the pairs of 30 latent frames are kept, "
+        "which leaves 48% of the run's arithmetic in self-attention and 56% of all of it",
     )
 
 

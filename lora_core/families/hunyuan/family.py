@@ -12,7 +12,7 @@ from .forward import forward
 from .names import joined_natively, module_to_diffusers
 from .origin import ORIGIN
 from .parallel import PARALLEL
-from .self_attention import head_width, replace_self_attention
+from .self_attention import NATIVE, head_width, replace_self_attention
 from .sources import PIPELINES
 from .spec import (
     SPEC_NAMES,
@@ -53,5 +53,6 @@ HUNYUAN = Family(
     folds_padding=lambda spec: True,  # `forward` leaves out what is padding in all texts of a batch
     self_attention=replace_self_attention,
     head_width=head_width,
+    native_attention=NATIVE,
     parallel=PARALLEL,
 )

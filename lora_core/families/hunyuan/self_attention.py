@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
-from ..family import Attend
+from ..self_attention import Attend, NativeAttention
 
 
 class ChosenSelfAttention:
@@ -45,7 +45,8 @@ class ChosenSelfAttention:
             return self.usual(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)
         num_video = hidden_states.shape[1]
         q, k, v = _projected(attn, hidden_states, encoder_hidden_states, image_rotary_emb)  # (B, H, L, D)
-        out = attend(q, k, v, _num_text_valid(attention_mask, num_video)).transpose(1, 2).flatten(2).type_as(q)
+        out = attend(q, k, v, encoder_hidden_states.shape[1], _num_text_valid(attention_mask, num_video))
+        out = out.transpose(1, 2).flatten(2).type_as(q)
         video, text = out[:, :num_video], out[:, num_video:]
         if getattr(attn, "to_out", None) is not None:
             video = attn.to_out[1](attn.to_out[0](video))
@@ -84,8 +85,11 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _num_text_valid(mask: Tensor | None, num_video: int) -> Tensor | None:
-    """Return (B,) how many text tokens of each item are its own, of a mask (B, 1, 1, L)."""
-    return None if mask is None else mask[:, 0, 0, num_video:].sum(dim=1)
+    """Return (B,) how many text tokens of each item are its own, of a mask (B, 1, 1, L); None where all are.
+
+    diffusers makes a mask of every text. That of one text alone hides nothing: `forward` has left its padding out.
+    """
+    return None if mask is None or len(mask) == 1 else mask[:, 0, 0, num_video:].sum(dim=1)
 
 
 def _stacks(network: nn.Module) -> tuple[Any, Any]:
@@ -101,7 +105,7 @@ def head_width(network: nn.Module) -> int:
 
 @contextmanager
 def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> Iterator[None]:
-    """Let `choose` decide about the self-attention of each block; see `family.ReplaceSelfAttention`."""
+    """Let `choose` decide about the self-attention of each block; see `ReplaceSelfAttention`."""
     with ExitStack() as undo:
         for number, block in enumerate(chain(*_stacks(network))):
             usual = block.attn.processor
@@ -111,3 +115,12 @@ def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | 
             undo.callback(setattr, block.attn, "processor", usual)
             block.attn.processor = ChosenSelfAttention(usual, partial(choose, number))
         yield
+
+
+#: Text first in both types of blocks: `DoubleStreamBlock` joins them so, and `HunyuanVideo` before the single blocks.
+NATIVE = NativeAttention(
+    network="comfy.ldm.hunyuan_video.model.HunyuanVideo",
+    tokens=("text", "video"),
+    blocks={"double": "double_blocks.", "single": "single_blocks."},
+    head_width=lambda network: network.hidden_size // network.num_heads,
+)

@@ -16,7 +16,7 @@ from .parallel import PARALLEL
 from .picture import condition, condition_shapes
 from .pocket import POCKET_LORAS, POCKET_MODELS, pocket_lora
 from .pruning import prune_width
-from .self_attention import head_width, replace_self_attention
+from .self_attention import NATIVE, head_width, replace_self_attention
 from .sources import PIPELINES
 from .spec import WAN_SPEC_NAMES, infer_wan_spec, names_a_wan, wan_grammar, wan_spec
 
@@ -54,6 +54,7 @@ WAN = Family(
     prune_width=prune_width,
     self_attention=replace_self_attention,
     head_width=head_width,
+    native_attention=NATIVE,
     parallel=PARALLEL,
     header=stating_metadata,
 )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
-from ..family import Attend
+from ..self_attention import Attend, NativeAttention
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention
@@ -73,7 +73,7 @@ def head_width(network: nn.Module) -> int:
 
 @contextmanager
 def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> Iterator[None]:
-    """Let `choose` decide about the self-attention of each block; see `family.ReplaceSelfAttention`."""
+    """Let `choose` decide about the self-attention of each block; see `ReplaceSelfAttention`."""
     blocks: Any = getattr(network, "_orig_mod", network).blocks  # what torch.compile wraps
     with ExitStack() as undo:
         for number, block in enumerate(blocks):
@@ -84,3 +84,11 @@ def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | 
             undo.callback(setattr, block.attn1, "processor", usual)
             block.attn1.processor = ChosenSelfAttention(usual, partial(choose, number))
         yield
+
+
+NATIVE = NativeAttention(
+    network="comfy.ldm.wan.model.WanModel",
+    tokens=("video",),
+    blocks={"double": "blocks."},  # it calls them so though there is no other type
+    head_width=lambda network: network.dim // network.num_heads,
+)

@@ -32,22 +32,25 @@ def predict(model: HunyuanModel, texts: Tensor) -> Tensor:
         return forward(model.expert("low_noise"), model.spec, x, 0.8, texts, Condition(texts))
 
 
-def dense(q: Tensor, k: Tensor, v: Tensor, num_text_valid: Tensor | None = None) -> Tensor:
+def dense(q: Tensor, k: Tensor, v: Tensor, num_text: int = 0, num_text_valid: Tensor | None = None) -> Tensor:
     """Attend to all of the video, and to as many of the text's tokens as are its own."""
-    assert num_text_valid is not None
-    place = torch.arange(q.shape[2])
-    num_video = q.shape[2] - int(num_text_valid.max())
-    return F.scaled_dot_product_attention(q, k, v, (place < num_video + num_text_valid[:, None])[:, None, None])
+    return F.scaled_dot_product_attention(q, k, v, own_tokens(q, num_text, num_text_valid)[:, None, None])
+
+
+def own_tokens(q: Tensor, num_text: int, num_text_valid: Tensor | None) -> Tensor:
+    """Return (1 or B, L): False for the padding of a text."""
+    assert (num_text_valid is None) == (len(q) == 1), "of one text nothing is padding"
+    counts = torch.tensor([num_text]) if num_text_valid is None else num_text_valid
+    return torch.arange(q.shape[2]) < q.shape[2] - num_text + counts[:, None]
 
 
 def sparse(seen: Tensor) -> Callable[..., Tensor]:
     """Attend by a mask of the video's tokens (L, L), to the text and from it densely."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, num_text_valid: Tensor | None = None) -> Tensor:
-        assert num_text_valid is not None
-        num_text = q.shape[2] - len(seen)
+    def attend(q: Tensor, k: Tensor, v: Tensor, num_text: int = 0, num_text_valid: Tensor | None = None) -> Tensor:
+        assert num_text == q.shape[2] - len(seen)
         pairs = F.pad(seen, (0, num_text, 0, num_text), value=True)
-        own = torch.arange(q.shape[2]) < len(seen) + num_text_valid[:, None]
+        own = own_tokens(q, num_text, num_text_valid)
         return F.scaled_dot_product_attention(q, k, v, (pairs & own[:, None, :])[:, None])
 
     return attend
