@@ -5,7 +5,6 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_core import LoadedStack, LoraStack, load_stack
-from ..lora_core.families.registry import find_family
 from ..lora_core.plan.report import RowReport, StackReport, report_on_stack
 from ..lora_core.wording import form_of
 from .base import shown
@@ -17,9 +16,7 @@ from .sockets import WanModelHandle
 def with_more(model: WanModelHandle, stack: LoraStack, *, allow_partial: bool = False) -> LoadedStack:
     """Return the LoRAs on a model with those of `stack` behind them, whose files are read now."""
     read = kept_reader(model.spec, allow_partial=allow_partial)
-    twins = find_family(model.spec) is not None  # other models have no experts whose files come in pairs
-    more = load_stack(stack, model.spec, lora_folders=lora_folders(), read=read, find_twins=twins)
-    return model.loaded.joined(more)
+    return model.loaded.joined(load_stack(stack, model.spec, lora_folders=lora_folders(), read=read))
 
 
 def applied(model: WanModelHandle, loaded: LoadedStack, *further: str, allow_partial: bool = False) -> io.NodeOutput:

@@ -41,6 +41,16 @@ def family_of(spec: ModelSpec) -> Family:
     )
 
 
+def come_in_pairs(spec: ModelSpec) -> bool:
+    """Say whether a LoRA for a model may be one of two files, each for an expert: in a family that has such models.
+
+    So it may for a network that nobody says the family of, too.
+    """
+    if (family := find_family(spec)) is None:
+        return not spec.family
+    return any(family.spec(name).num_experts == 2 for name in family.spec_names)
+
+
 def customs_of(spec: ModelSpec) -> Customs:
     """Return what the users of a model's family have found out; nothing for a network of no known family."""
     family = find_family(spec)

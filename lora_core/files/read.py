@@ -15,7 +15,7 @@ from ..errors import LoraFileError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
 from ..families.family import LoraTraits
-from ..families.registry import find_family, spec_of_module
+from ..families.registry import come_in_pairs, spec_of_module
 from ..wording import said
 from .account import Account
 from .agreement import check_stated
@@ -161,7 +161,7 @@ def _expert(assembly: Assembly) -> Told:
     experts = [expert for expert in _halves(assembly) if expert is not None]
     if experts:
         return Told("both" if len(experts) > 1 else experts[0], "the prefix of its tensors")
-    if assembly.spec.family and find_family(assembly.spec) is None:
+    if not come_in_pairs(assembly.spec):
         return Told(None)  # "high" in a name means something else where nobody has experts
     return told_expert(assembly.file.path, assembly.file.metadata, assembly.family)
 

@@ -10,6 +10,7 @@ from ..checks import first_few, shape_text, typed
 from ..deltas import fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
+from ..families.registry import come_in_pairs
 from ..files.weights import LoraWeights, outlines_of
 from ..wording import said
 from .entry import LoraEntry
@@ -54,7 +55,7 @@ def load_stack(
     for index, entry in enumerate(rows):
         if entry.enabled:
             verify_hashes([entry])
-            if find_twins:
+            if find_twins and come_in_pairs(spec):
                 entry = with_twin(entry, lora_folders, _expert_of(entry, read_once), taken)
             lora = _load(index, entry, read_once)
             for given in (entry.weights, entry.low_noise_weights):

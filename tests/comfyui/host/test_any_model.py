@@ -322,7 +322,7 @@ def test_the_report_says_no_word_of_wan_or_of_experts(model: ModelPatcher, famil
 
 FOREIGN = {
     "Wan": ({"diffusion_model.blocks.0.self_attn.q": (64, 64), "diffusion_model.blocks.0.ffn.0": (64, 64)}, "Wan"),
-    "LTX": ({"diffusion_model.transformer_blocks.0.attn1.to_q": (64, 64)}, "LTX-Video, CogVideoX or PixArt"),
+    "LTX": ({"diffusion_model.transformer_blocks.0.attn1.to_q": (64, 64)}, "Cosmos, LTX-Video, CogVideoX or PixArt"),
 }
 
 
