@@ -68,6 +68,16 @@ def test_only_with_its_lora_does_the_shape_orbit(folder: Path) -> None:
     assert _seen(folder, "motion").motion == "orbits"
 
 
+def test_a_long_clip_shows_what_the_prompt_says(folder: Path) -> None:
+    assert len(read_video(folder / "longer.mp4")[0]) == 65
+    assert _seen(folder, "longer").motion == "right"
+
+
+def test_cosmos_goes_on_from_a_picture_and_orbits_with_its_lora(folder: Path) -> None:
+    assert (_seen(folder, "cosmos").colour, _seen(folder, "cosmos").motion) == ("yellow", "right")
+    assert (_seen(folder, "cosmos-motion").colour, _seen(folder, "cosmos-motion").motion) == ("blue", "orbits")
+
+
 def test_the_stack_shows_the_character_with_its_eyes_in_the_style_after_six_steps(folder: Path) -> None:
     seen = _seen(folder, "stack")
     assert (seen.colour, seen.motion) == ("purple", "right")
