@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..attention.controller import RadialController
 from ..attention.settings import RadialSettings
 from ..attention.wishes import RadialWishes
 from ..checkpoints.hashes import hashes_of
@@ -36,7 +35,7 @@ from ..sampling.sample import StepCallback, sample
 from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from ..training.clips.encode import to_pixels
-from .checked import check_request
+from .checked import CheckedRequest, check_request
 from .guarding import Guard, Guardrail
 from .guide import Guide
 from .notes import guide_notes, prompt_notes
@@ -128,43 +127,46 @@ def generate(
         parallel=parallel,
         refiner=refiner,
     )
-    guard = Guard.of(guardrail, model)
-    clip, loaded, plan, guide = checked.clip, checked.loaded, checked.plan, checked.guide
-    controller = checked.radial
-    watch = _Stopwatch(on_phase)
+    guard, watch = Guard.of(guardrail, model), _Stopwatch(on_phase)
     request, refined = _prompted(request, refiner, guard, watch)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
-        hashes = hashes_of(model.files)
+        hashes, guide = hashes_of(model.files), checked.guide
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
-        latents, frames = _run(model, request, clip, plan, guide, controller, parallel, watch, callback)
+        latents, frames = _run(model, request, checked, parallel, watch, callback)
     frames, num_changed = _guarded(frames, guard, watch)
-    notes = (
-        *(() if refined is None else (refined.note(),)),
-        *prompt_notes(model, request, loaded, plan),
-        *guide_notes(model, clip, plan, request, guide),
-        *length_notes(loaded, clip.num_frames, is_radial=controller is not None),
-        *(() if controller is None else controller.notes()),
-        *guard.notes(num_changed),
-    )
+    refining = () if refined is None else (refined.note(),)
+    notes = (*refining, *_notes(model, request, checked), *guard.notes(num_changed))
     record = make_record(
         model,
         request,
-        clip,
-        loaded,
-        plan,
+        checked.clip,
+        checked.loaded,
+        checked.plan,
         latents,
         hashes,
         guide=told,
-        radial=controller,
+        radial=checked.radial,
         num_processes=1 if parallel is None else parallel.num_processes,
         beside={"refiner": None if refined is None else refined.row(), "guardrail": guard.row(num_changed)},
         timings=watch.seconds,
         notes=notes,
     )
+    clip, plan = checked.clip, checked.plan
     video = Video(frames, clip.fps, latents, plan, watch.seconds, (*plan.notes, *notes), record)
     _log.info("made %d frames of %dx%d in %.1f s", clip.num_frames, clip.width, clip.height, video.seconds)
     return video
+
+
+def _notes(model: OpenedModel, request: GenerationRequest, checked: CheckedRequest) -> tuple[str, ...]:
+    """Return what was noticed about the prompts and the LoRAs in this run."""
+    clip, loaded, plan, radial = checked.clip, checked.loaded, checked.plan, checked.radial
+    return (
+        *prompt_notes(model, request, loaded, plan),
+        *guide_notes(model, clip, plan, request, checked.guide),
+        *length_notes(loaded, clip.num_frames, is_radial=radial is not None),
+        *(() if radial is None else radial.notes()),
+    )
 
 
 def _prompted(
@@ -196,15 +198,13 @@ def _guarded(frames: np.ndarray, guard: Guard, watch: _Stopwatch) -> tuple[np.nd
 def _run(
     model: OpenedModel,
     request: GenerationRequest,
-    clip: Clip,
-    plan: SamplingPlan,
-    guide: Guide | None,
-    radial: RadialController | None,
+    checked: CheckedRequest,
     parallel: ContextParallel | None,
     watch: _Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
     """Run the networks; return latents and frames."""
+    clip, plan, guide, radial = checked.clip, checked.plan, checked.guide, checked.radial
     with watch.phase("text"):
         positive, negative = _embed(model, request, plan)
     with watch.phase("picture"):
