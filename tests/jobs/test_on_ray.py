@@ -71,8 +71,8 @@ def test_an_address_where_nobody_listens_is_said_at_once_before_ray_waits_for_it
             with pytest.raises(RequestError) as caught:
                 check_address(given)
             assert str(caught.value) == (
-                f"--ray-address: no cluster answers: nobody listens at {given.removeprefix('ray://')} (such as auto, or "
-                "HOST:6379). Start one with `ray start --head`, or correct the address."
+                f"--ray-address: no cluster answers: nobody listens at {given.removeprefix('ray://')} (such as auto, "
+                "or HOST:6379). Start one with `ray start --head`, or correct the address."
             )
     for given in (None, "auto", "local"):
         check_address(given)
