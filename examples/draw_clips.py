@@ -6,6 +6,9 @@ Sixteen show a blorp, a toadstool with a red cap and a yellow stem, once on ever
 embedded model cannot draw it, and none of its LoRAs can. Eight show what the model knows: without them a LoRA learns
 from the sixteen that everything is a blorp. The same pictures come out every time; more rounds draw all of it again,
 each with other sizes and places, for what wants more clips than a folder of examples has.
+
+Without a FOLDER also `examples/beginning.mp4`: five frames in which a green cross sets out to the left, for a model to
+go on from. The clips end where a motion ends, and what should go on behind that leaves the frame.
 """
 
 import itertools
@@ -14,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lora_core.media.video import save_video
 from lora_core.pocket import clips, world
 
 SEED = 40
+BEGINNING = world.Scene(colour="green", shape="cross", motion="left", background="striped")
 
 
 def scenes(number: int = 1) -> dict[str, world.Scene]:
@@ -35,6 +40,14 @@ def draw_clips(folder: Path, num_rounds: int = 1) -> None:
     clips.draw_clips(dict(pair for number in range(num_rounds) for pair in scenes(number + 1).items()), folder)
 
 
+def draw_beginning(file: Path) -> None:
+    """Write the first five frames of a motion as an MP4."""
+    frames = ((world.draw(BEGINNING)[:5] + 1.0) * 127.5).round().astype(np.uint8)
+    save_video(frames, file, clips.FPS, scale=clips.SCALE)
+
+
 if __name__ == "__main__":
     chosen = sys.argv[1:]
+    if not chosen:
+        draw_beginning(Path(__file__).parent / "beginning.mp4")
     draw_clips(Path(chosen[0]) if chosen else Path(__file__).parent / "clips", *map(int, chosen[1:2]))

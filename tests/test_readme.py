@@ -16,7 +16,16 @@ pytestmark = pytest.mark.skipif(not pocket_paths().loras.is_dir(), reason="the p
 
 
 #: What the first steps leave: presets, plots, videos, and a folder of frames.
-FIRST_STEPS = {"my_stack.json", "plan.png", "zibbo.mp4", "zibbo.json", "cross", "from_picture.mp4"}
+FIRST_STEPS = {
+    "my_stack.json",
+    "plan.png",
+    "zibbo.mp4",
+    "zibbo.json",
+    "cross",
+    "from_picture.mp4",
+    "goes_on.mp4",
+    "goes_on.mp4.json",
+}
 
 
 def block(heading: str, language: str) -> str:

@@ -19,9 +19,11 @@ class Refused(NamedTuple):
 
 
 def refusal_of(path: Path) -> Refused | None:
-    """Return why a folder of `.distcp` files, or one of them, is not read; None for any other path."""
-    folder = path.is_dir()
-    if not (path.suffix == _SUFFIX or (folder and any(path.glob(f"*{_SUFFIX}")))):
+    """Return why a folder of `.distcp` files, the one above it, or one of them, is not read; None for any other path.
+
+    NVIDIA's trainings leave `iter_000002000/model/__0_0.distcp`, beside folders of the optimiser's.
+    """
+    if not (path.suffix == _SUFFIX or any(next(path.glob(found), None) for found in (f"*{_SUFFIX}", f"*/*{_SUFFIX}"))):
         return None
     what = said("it is a distributed checkpoint, whose tensors lie in pieces in its .distcp files")
     remedy = said(

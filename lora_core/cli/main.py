@@ -63,7 +63,7 @@ class LazyCommands(click.Group):
 @click.version_option(package_name="wanloom", prog_name="lora-core")
 @click.pass_context
 def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
-    """Stack and route LoRAs over Wan 2.2's two noise experts."""
+    """Stack and route LoRAs over Wan 2.2's two noise experts, and stack them on Cosmos Predict2 and HunyuanVideo."""
     ctx.obj = Console(quiet=quiet)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
     hush()

@@ -260,7 +260,7 @@ model_options = _model_options(
         "--model",
         default="pocket",
         show_default=True,
-        help="pocket, pocket-i2v, pocket-small, a diffusers folder, or the high expert's file.",
+        help="pocket, pocket-i2v, pocket-small, pocket-cosmos, a diffusers folder, or the high expert's file.",
     )
 )
 #: Of commands that no text alone makes a video for.

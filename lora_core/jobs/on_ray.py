@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -62,15 +63,33 @@ def _joined_cluster(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    check_address(address)
     try:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        what = f"no cluster answers: {first_line(error)}"
-        raise RequestError("--ray-address", what, expected="such as auto, or HOST:6379", remedy="Start one") from error
+        raise _no_cluster(first_line(error)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def check_address(address: str | None) -> None:
+    """Raise where nobody listens at HOST:PORT or ray://HOST:PORT, which Ray itself would ask for many minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(f"nobody listens at {host}:{port}") from error
+
+
+def _no_cluster(why: str) -> RequestError:
+    remedy = "Start one with `ray start --head`, or correct the address"
+    return RequestError(
+        "--ray-address", f"no cluster answers: {why}", expected="such as auto, or HOST:6379", remedy=remedy
+    )
 
 
 @dataclass(eq=False)

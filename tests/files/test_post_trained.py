@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from lora_core.errors import LoraFileError, LoraMismatchError, ModelError
 from lora_core.families.cosmos.names import module_to_diffusers
 from lora_core.families.cosmos.spec import cosmos_spec, infer_cosmos_spec
+from lora_core.families.registry import opener
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.containers.tensorfile import TensorFile, TensorInfo
 from lora_core.files.parameters import count_parameters
@@ -114,14 +115,14 @@ def test_what_transformer_engine_keeps_as_bytes_is_passed_over_and_code_is_not(t
     )
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_of_a_distributed_checkpoint_is_said_what_to_run_first(inside: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["iter_000002000", "iter_000002000/model", "iter_000002000/model/__0_0.distcp"])
+def test_of_a_distributed_checkpoint_is_said_what_to_run_first(place: str, tmp_path: Path) -> None:
     from lora_core.checkpoints.checkpoint import open_checkpoint
 
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "__0_0.distcp").write_bytes(b"pieces")
-    path = tmp_path / "model" / "__0_0.distcp" if inside else tmp_path / "model"
-    for opened, error in ((read_lora, LoraFileError), (open_checkpoint, ModelError)):
+    (tmp_path / "iter_000002000" / "model").mkdir(parents=True)
+    (tmp_path / "iter_000002000" / "model" / "__0_0.distcp").write_bytes(b"pieces")
+    path = tmp_path / place
+    for opened, error in ((read_lora, LoraFileError), (open_checkpoint, ModelError), (_opened, ModelError)):
         with pytest.raises(error) as caught:
             opened(path)
         assert str(caught.value) == (
@@ -129,6 +130,10 @@ def test_of_a_distributed_checkpoint_is_said_what_to_run_first(inside: bool, tmp
             "(one file, .pt or .safetensors). Put them together first with NVIDIA's scripts/convert_distcp.py (it "
             "keeps the moving average, EMA, alone), and give the .pt that it writes."
         )
+
+
+def _opened(path: Path) -> object:
+    return opener(path)(path)
 
 
 # ---- whose LoRA it is

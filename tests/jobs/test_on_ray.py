@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from doers import Chore, CountedOpening, Doer
 
 import lora_core
+from lora_core.errors import RequestError
 from lora_core.jobs.ended import Done, Fault, Lost
 from lora_core.jobs.maker import HowToMake
-from lora_core.jobs.on_ray import ray_posts, require_ray
+from lora_core.jobs.on_ray import check_address, ray_posts, require_ray
 from lora_core.jobs.read import read_jobs
 from lora_core.jobs.run import run_jobs
 from lora_core.jobs.sharing import share
@@ -59,6 +61,21 @@ def test_a_killed_process_costs_a_job_its_time_and_a_deadly_job_is_given_up(tmp_
     assert done[2].worker != f"process {deaths['2'].name.split('-')[2]}"
     # Two began, and one in the place of each that died while there was work left.
     assert 4 <= len(list(tmp_path.glob("began-*"))) <= 5
+
+
+def test_an_address_where_nobody_listens_is_said_at_once_before_ray_waits_for_it() -> None:
+    with socket.socket() as bound:  # its port is taken, so that nobody else listens there
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        for given in (address, f"ray://{address}", "127.0.0.1:99999"):
+            with pytest.raises(RequestError) as caught:
+                check_address(given)
+            assert str(caught.value) == (
+                f"--ray-address: no cluster answers: nobody listens at {given.removeprefix('ray://')} (such as auto, "
+                "or HOST:6379). Start one with `ray start --head`, or correct the address."
+            )
+    for given in (None, "auto", "local"):
+        check_address(given)
 
 
 @pytest.fixture

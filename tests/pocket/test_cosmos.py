@@ -1,16 +1,20 @@
 """The pocket Cosmos goes on from the frames it is given, as the prompt says."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lora_core import GenerationRequest, LoraStack, WanVideoGenerator, generate
+from lora_core.engine.world import WorldRequest
 from lora_core.families.cosmos.pocket import POCKET_COSMOS, POCKET_COSMOS_LORA, cosmos_pocket
 from lora_core.pocket import world
 from lora_core.pocket.measure import read_clip
 from lora_core.pocket.quality import psnr_db
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SCENE = world.random_scene(np.random.default_rng(3), colour="red", shape="cross", motion="left", background="striped")
 
 
@@ -38,6 +42,19 @@ def test_other_words_take_the_same_picture_elsewhere(generator: WanVideoGenerato
     frames = made(generator, world.caption(SCENE).replace("left", "down"), 1)
     assert read_clip(frames).motion == "down"
     assert psnr_db(frames[:1], world.draw(SCENE)[:1]) > 28
+
+
+@pytest.mark.parametrize(
+    "job", json.loads((EXAMPLES / "world_jobs.json").read_text()), ids=lambda job: job["output_video"]
+)
+def test_the_shipped_list_shows_what_its_prompts_say(job: dict[str, Any], generator: WanVideoGenerator) -> None:
+    asked = {key: value for key, value in job.items() if key not in ("input_video", "output_video")}
+    request = WorldRequest(input=EXAMPLES.parent / job["input_video"], num_steps=6, **asked)
+    frames = generate(generator.model, request.on(generator.model)).frames.astype(np.float32) / 127.5 - 1
+    _, colour, shape, _, motion, *_ = job["prompt"].split()
+    each = [read_clip(frames[count : count + 5]) for count in (0, 6, 12)]
+    assert [(seen.colour, seen.shape) for seen in each] == [(colour, shape)] * 3
+    assert read_clip(frames).motion == motion
 
 
 def test_its_lora_is_taken_out_of_the_checkpoint_it_was_trained_in(generator: WanVideoGenerator) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...checkpoints.checkpoint import read_json_file
+from ...checkpoints.distributed import refusal_of
 from ...errors import ModelError
 from ...wording import said
 
@@ -14,6 +15,8 @@ def read_index(root: Path, pipelines: Sequence[str], remedy: str) -> dict[str, o
     """Return what the `model_index.json` of a diffusers folder says, which must be of one of these pipelines."""
     index_file = root / "model_index.json"
     if not index_file.is_file():
+        if (refused := refusal_of(root)) is not None:
+            raise ModelError(root, refused.what, expected=refused.expected, remedy=refused.remedy)
         expected = said("{index_file} of a diffusers model", index_file=index_file)
         raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
     index = read_json_file(index_file)
