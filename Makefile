@@ -17,8 +17,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
 
-# Two files of tests at a time; `make test WORKERS=0` for one, as a debugger wants it.
-WORKERS ?= 2
+# Three files of tests at a time, as they often wait; `make test WORKERS=0` for one, as a debugger wants it.
+WORKERS ?= 3
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 

@@ -19,7 +19,7 @@ from .verb import Verb
 if TYPE_CHECKING:
     from ..jobs.ended import Event
 
-_EXAMPLES = ("lora-core batch examples/jobs.json -o out/batch",)
+_EXAMPLES = ("lora-core batch examples/jobs/jobs.json -o out/batch",)
 #: Jobs may take hours; an end is foretold from all that are done, not from the last half minute.
 _SECONDS_OF_RATE = 1e6
 

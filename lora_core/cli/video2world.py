@@ -106,7 +106,7 @@ _OPTIONS: tuple[Decorator, ...] = (
 _EXAMPLES = (
     """lora-core video2world --input examples/clips/blue-circle-checkered-up.mp4 \\
     --prompt "a blue circle moves down on a checkered background" --steps 6 --scale 4 -o out/down.mp4""",
-    "lora-core video2world --batch-input-json examples/world_jobs.json --steps 6 --scale 4 -o out/worlds",
+    "lora-core video2world --batch-input-json examples/jobs/world_jobs.json --steps 6 --scale 4 -o out/worlds",
 )
 
 

@@ -45,7 +45,7 @@ def test_other_words_take_the_same_picture_elsewhere(generator: WanVideoGenerato
 
 
 #: Those without a LoRA, which has a test of its own.
-SHIPPED_JOBS = [job for job in json.loads((EXAMPLES / "world_jobs.json").read_text()) if "loras" not in job]
+SHIPPED_JOBS = [job for job in json.loads((EXAMPLES / "jobs" / "world_jobs.json").read_text()) if "loras" not in job]
 
 
 @pytest.mark.parametrize("job", SHIPPED_JOBS, ids=lambda job: job["output_video"])

@@ -32,7 +32,7 @@ def _files(comfy: Client) -> None:
     models.mkdir(parents=True, exist_ok=True)
     write_lora(loras / "style_v2.safetensors")
     write_lora(loras / "style_14b.safetensors", width=5120)
-    write_lora(loras / "flux_style.safetensors", "double_blocks.0.img_attn.qkv")
+    write_lora(loras / "flux_style.safetensors", "double_blocks.0.img_attn.proj")
     write_lora(loras / "other_trainer.safetensors", "blocks.0.self_attn.q", "blocks.0.self_attn.qq")
     write_lora(loras / "untrained.safetensors", value=0.0)
     (loras / "page.safetensors").write_text("<!doctype html><title>Sign in to download</title>")
@@ -197,7 +197,7 @@ def inspect_lora(comfy: Client) -> list[Workflow]:
         inspected("page.safetensors"),
         inspected("style_14b.safetensors", model=[LOADER, 0]),
         inspected("other_trainer.safetensors"),
-        inspected("flux_style.safetensors"),
+        inspected("flux_style.safetensors", model=[LOADER, 0]),
         inspected("untrained.safetensors"),
     ]
 
