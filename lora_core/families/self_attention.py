@@ -5,10 +5,13 @@ Letters: B batch, H heads, L tokens, D width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ..errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,6 +38,25 @@ class ReplaceSelfAttention(Protocol):
 
         Whatever was there before is back when the context ends. Raises ModelError where another is in place.
         """
+
+
+@contextmanager
+def processors_replaced(
+    attentions: Iterable[Any], chosen: type[Any], choose: Callable[[int], Attend | None]
+) -> Iterator[None]:
+    """Put `chosen(usual processor, choose of its block)` in the place of each processor of diffusers' attentions.
+
+    The attentions come in the order of their blocks; see `ReplaceSelfAttention`.
+    """
+    with ExitStack() as undo:
+        for number, attention in enumerate(attentions):
+            usual = attention.processor
+            if isinstance(usual, chosen):
+                what = "its self-attention is replaced already"
+                raise ModelError(f"blocks.{number}", what, remedy="Leave the other context first")
+            undo.callback(setattr, attention, "processor", usual)
+            attention.processor = chosen(usual, partial(choose, number))
+        yield
 
 
 @dataclass(frozen=True, eq=False)

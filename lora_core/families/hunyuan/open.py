@@ -12,20 +12,18 @@ from pathlib import Path
 import torch
 
 from ...checkpoints.checkpoint import open_checkpoint
-from ...checkpoints.device import usable_device
-from ...checkpoints.residency import OFFLOADS, Offload, Residence, offline
-from ...checks import known, typed
+from ...checkpoints.residency import Offload, Residence, offline
+from ...checks import typed
 from ...errors import ModelError
 from ...wording import said
 from ..base import ModelSpec
+from ..pieces.model import experts_by_name
+from ..pieces.opening import fitting_vae, open_residence
 from .model import HunyuanModel
 from .sources import HunyuanSources, find_sources
 from .text import TextEncoder, open_text_encoder
 from .transformer import load_transformer, transformer_spec
-from .vae import Vae, open_vae
-
-#: What the networks compute in; whole and 8-bit numbers are forms of storage.
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+from .vae import open_vae
 
 _log = logging.getLogger(__name__)
 
@@ -60,18 +58,11 @@ def open_hunyuan(
         offload: "none" keeps every network on the device once used; "experts" only the one in use; "blocks" of the
             transformer only a block at a time (on the CPU the same as "experts").
     """
-    known(offload, OFFLOADS, "offload", ModelError)
-    if dtype not in (None, *_DTYPES):
-        names = ", ".join(map(str, _DTYPES))
-        what = said("experts cannot compute in {dtype}", dtype=dtype)
-        expected = said("one of {names}", names=names)
-        raise ModelError("dtype", what, expected=expected, remedy="Choose one of them")
     for argument, given in (("low_noise", low_noise), ("image_encoder", image_encoder)):
         if given is not None:
             what = said("is given as {argument}, and HunyuanVideo has none", argument=argument)
             raise ModelError(given, what, remedy="Leave it out")
-    residence = Residence(usable_device(device), offload)
-    dtype = dtype or (torch.float32 if residence.device.type == "cpu" else torch.bfloat16)
+    residence, dtype = open_residence(device, offload, dtype)
     with offline():
         sources = find_sources(source, text_encoder=text_encoder, tokenizer=tokenizer, vae=vae)
         model = _open(sources, residence, dtype)
@@ -80,15 +71,17 @@ def open_hunyuan(
 
 
 def _open(sources: HunyuanSources, residence: Residence, dtype: torch.dtype) -> HunyuanModel:
-    checkpoint = open_checkpoint(sources.transformer)
+    checkpoint = open_checkpoint(sources.high)
     spec = transformer_spec(checkpoint)
     if sources.shift is not None:
         spec = dataclasses.replace(spec, default_shift=sources.shift)
     return HunyuanModel(
         spec=spec,
-        transformer=residence.add(lambda: load_transformer(checkpoint, spec, dtype), grain="block_level"),
+        experts=experts_by_name(
+            residence.add(lambda: load_transformer(checkpoint, spec, dtype), grain="block_level"), None
+        ),
         text=_text(sources, spec, residence, dtype),
-        vae=_vae(sources, spec, residence),
+        vae=None if sources.vae is None else fitting_vae(open_vae(sources.vae, residence), sources.vae, spec),
         residence=residence,
         dtype=dtype,
         sources=sources,
@@ -110,16 +103,3 @@ def _text(sources: HunyuanSources, spec: ModelSpec, residence: Residence, dtype:
         expected = said("{width} and {pooled}", width=wanted[0], pooled=wanted[1])
         raise ModelError(sources.text_encoder, what, expected=expected, remedy="Choose the ones of this model")
     return text
-
-
-def _vae(sources: HunyuanSources, spec: ModelSpec, residence: Residence) -> Vae | None:
-    if sources.vae is None:
-        return None
-    vae = open_vae(sources.vae, residence)
-    if vae.num_channels != spec.latent_channels:
-        what = said(
-            "a VAE of {num_channels} latent channels for {spec}", num_channels=vae.num_channels, spec=spec.title
-        )
-        expected = said("{count} channels", count=spec.latent_channels)
-        raise ModelError(sources.vae, what, expected=expected, remedy="Choose the VAE of this model")
-    return vae

@@ -8,17 +8,15 @@ Letters: B batch, H heads, L tokens of the video and the text, D width of a head
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import ModelError
-from ..self_attention import Attend, NativeAttention
+from ..self_attention import Attend, NativeAttention, processors_replaced
 
 
 class ChosenSelfAttention:
@@ -103,18 +101,9 @@ def head_width(network: nn.Module) -> int:
     return attn.inner_dim // attn.heads
 
 
-@contextmanager
-def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> Iterator[None]:
+def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> AbstractContextManager[None]:
     """Let `choose` decide about the self-attention of each block; see `ReplaceSelfAttention`."""
-    with ExitStack() as undo:
-        for number, block in enumerate(chain(*_stacks(network))):
-            usual = block.attn.processor
-            if isinstance(usual, ChosenSelfAttention):
-                what = "its self-attention is replaced already"
-                raise ModelError(f"blocks.{number}", what, remedy="Leave the other context first")
-            undo.callback(setattr, block.attn, "processor", usual)
-            block.attn.processor = ChosenSelfAttention(usual, partial(choose, number))
-        yield
+    return processors_replaced((block.attn for block in chain(*_stacks(network))), ChosenSelfAttention, choose)
 
 
 #: Text first in both types of blocks: `DoubleStreamBlock` joins them so, and `HunyuanVideo` before the single blocks.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json_file
+from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES
 from ...errors import ModelError
 from ...wording import said
+from ..pieces.places import existing, index_of, needed, optional, read_index, stated_shift
 
 #: The pipelines of a `model_index.json` that are this family's: the one that is opened, and those refused by name.
 PIPELINE = "HunyuanVideoPipeline"
@@ -30,12 +31,13 @@ class HunyuanSources:
     """The files or folders of one model's pieces.
 
     Attributes:
+        high: the transformer, the only expert; so called as in every family.
         text_encoder, tokenizer: of Llama.
         text_encoder_2, tokenizer_2: of CLIP; each lies beside the first one, as diffusers and ComfyUI have them.
         shift: what a diffusers folder states; None where nothing does.
     """
 
-    transformer: Path
+    high: Path
     vae: Path | None = None
     text_encoder: Path | None = None
     text_encoder_2: Path | None = None
@@ -43,10 +45,20 @@ class HunyuanSources:
     tokenizer_2: Path | None = None
     shift: float | None = None
 
+    @property
+    def vae_expected(self) -> str:
+        """What would satisfy a model that was opened without one."""
+        return _VAE
+
+    @property
+    def text_expected(self) -> str:
+        """What would satisfy a model that was opened without one."""
+        return _LLAMA
+
     def missing(self) -> dict[str, str]:
-        """Return piece -> what would satisfy it, of those that are missing."""
-        expected = {"vae": _VAE, "text_encoder": _LLAMA, "text_encoder_2": _CLIP}
-        expected |= {"tokenizer": "the folder of Llama's tokenizer", "tokenizer_2": "the folder of CLIP's tokenizer"}
+        """Return piece -> what would satisfy it, of those beside Llama that are missing."""
+        expected = {"text_encoder_2": _CLIP, "tokenizer": "the folder of Llama's tokenizer"}
+        expected |= {"tokenizer_2": "the folder of CLIP's tokenizer"}
         return {piece: text for piece, text in expected.items() if getattr(self, piece) is None}
 
 
@@ -61,33 +73,20 @@ def find_sources(
     path = Path(source).expanduser()
     found = _folder(path) if path.is_dir() else _single_file(path)
     if vae is not None:
-        found = replace(found, vae=_existing(vae, "vae"))
+        found = replace(found, vae=existing(vae, "vae"))
     if text_encoder is not None:
-        found = _with_text(found, _existing(text_encoder, "text_encoder"))
+        found = _with_text(found, existing(text_encoder, "text_encoder"))
     if tokenizer is not None:
-        found = _with_tokenizers(found, _existing(tokenizer, "tokenizer"))
+        found = _with_tokenizers(found, existing(tokenizer, "tokenizer"))
     return found
 
 
 def _folder(root: Path) -> HunyuanSources:
-    index_file = root / "model_index.json"
-    if not index_file.is_file():
-        expected = said("{index_file} of a diffusers model", index_file=index_file)
-        raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
-    pipeline = read_json_file(index_file).get("_class_name")
+    pipeline = index_of(root).get("_class_name")
     if pipeline in _OTHERS:
         raise not_opened(root, _OTHERS[str(pipeline)])
-    if pipeline != PIPELINE:
-        what = said("is of the pipeline {pipeline!r}", pipeline=pipeline)
-        raise ModelError(index_file, what, expected=PIPELINE, remedy="Choose a folder of HunyuanVideo")
-    if not (root / "transformer").is_dir():
-        raise ModelError(
-            root,
-            said("the folder {folder!r} is missing", folder="transformer"),
-            expected=said("{folder}/config.json and weights", folder=root / "transformer"),
-            remedy="Download the model again",
-        )
-    found = HunyuanSources(root / "transformer", _optional(root / "vae"), shift=_shift(root))
+    read_index(root, (PIPELINE,), said("Choose a folder of HunyuanVideo"))
+    found = HunyuanSources(needed(root / "transformer"), optional(root / "vae"), shift=stated_shift(root))
     return _with_text(found, root)
 
 
@@ -115,7 +114,7 @@ def _with_tokenizers(found: HunyuanSources, path: Path) -> HunyuanSources:
     for root in (path, path.parent):
         pair = root / "tokenizer", root / "tokenizer_2"
         if path in pair or all(folder.is_dir() for folder in pair):
-            return replace(found, tokenizer=_optional(pair[0]), tokenizer_2=_optional(pair[1]))
+            return replace(found, tokenizer=optional(pair[0]), tokenizer_2=optional(pair[1]))
     own = path if path.is_file() or (path / "tokenizer.json").is_file() else None
     return replace(found, tokenizer=own or found.tokenizer, tokenizer_2=found.tokenizer_2)
 
@@ -128,23 +127,3 @@ def not_opened(where: object, relative: str) -> ModelError:
         expected="HunyuanVideo (1.0), text to video",
         remedy="Choose that model, or use this one in ComfyUI with LoRA Stack On Models",
     )
-
-
-def _shift(root: Path) -> float | None:
-    file = root / "scheduler" / "scheduler_config.json"
-    config = read_json_file(file) if file.is_file() else {}
-    shift = config.get("flow_shift", config.get("shift"))
-    return float(shift) if isinstance(shift, int | float) else None
-
-
-def _optional(folder: Path) -> Path | None:
-    return folder if folder.is_dir() else None
-
-
-def _existing(path: str | Path, argument: str) -> Path:
-    found = Path(path).expanduser()
-    if not found.exists():
-        raise ModelError(
-            found, said("no such file or folder, given as {argument}", argument=argument), remedy="Check the path"
-        )
-    return found

@@ -6,7 +6,7 @@ Dtype policy: experts compute in `dtype`; unless given, in float32 on the CPU an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -79,9 +79,20 @@ def fitting_text(text: TextEncoder, path: Path, spec: ModelSpec) -> TextEncoder:
 
 def open_fitting_vae(path: Path | None, spec: ModelSpec, residence: Residence) -> Vae | None:
     """Open a VAE, if there is one, with as many latent channels as the experts take."""
-    if path is None:
-        return None
-    vae = open_vae(path, residence)
+    return None if path is None else fitting_vae(open_vae(path, residence), path, spec)
+
+
+class HasChannels(Protocol):
+    """A VAE of any family."""
+
+    num_channels: int
+
+
+AnyVae = TypeVar("AnyVae", bound=HasChannels)
+
+
+def fitting_vae(vae: AnyVae, path: Path, spec: ModelSpec) -> AnyVae:
+    """Return a VAE that has as many latent channels as the experts take, or say that it has not."""
     if vae.num_channels != spec.latent_channels:
         what = said(
             "a VAE of {num_channels} latent channels for {spec}", num_channels=vae.num_channels, spec=spec.title

@@ -10,25 +10,40 @@ from ...checkpoints.distributed import refusal_of
 from ...errors import ModelError
 from ...wording import said
 
+INDEX = "model_index.json"
 
-def read_index(root: Path, pipelines: Sequence[str], remedy: str) -> dict[str, object]:
-    """Return what the `model_index.json` of a diffusers folder says, which must be of one of these pipelines."""
-    index_file = root / "model_index.json"
+
+def index_of(root: Path) -> dict[str, object]:
+    """Return what the `model_index.json` of a diffusers folder says."""
+    index_file = root / INDEX
     if not index_file.is_file():
         if (refused := refusal_of(root)) is not None:
             raise ModelError(root, refused.what, expected=refused.expected, remedy=refused.remedy)
         expected = said("{index_file} of a diffusers model", index_file=index_file)
         raise ModelError(root, "is no diffusers model folder", expected=expected, remedy="Name that folder or a file")
-    index = read_json_file(index_file)
+    return read_json_file(index_file)
+
+
+def read_index(root: Path, pipelines: Sequence[str], remedy: str) -> dict[str, object]:
+    """Return what the `model_index.json` of a diffusers folder says, which must be of one of these pipelines."""
+    index = index_of(root)
     pipeline = index.get("_class_name")
     if pipeline not in pipelines:
         raise ModelError(
-            index_file,
+            root / INDEX,
             said("is of the pipeline {pipeline!r}", pipeline=pipeline),
             expected=" or ".join(pipelines),
             remedy=remedy,
         )
     return index
+
+
+def stated_shift(root: Path) -> float | None:
+    """Return the shift that the scheduler of a diffusers folder states."""
+    file = root / "scheduler" / "scheduler_config.json"
+    config = read_json_file(file) if file.is_file() else {}
+    shift = config.get("flow_shift", config.get("shift"))
+    return float(shift) if isinstance(shift, int | float) else None
 
 
 def needed(folder: Path) -> Path:

@@ -5,16 +5,14 @@ Letters: B batch, H heads, L tokens, D width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import ModelError
-from ..self_attention import Attend, NativeAttention
+from ..self_attention import Attend, NativeAttention, processors_replaced
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention
@@ -71,19 +69,10 @@ def head_width(network: nn.Module) -> int:
     return blocks[0].attn1.inner_dim // blocks[0].attn1.heads
 
 
-@contextmanager
-def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> Iterator[None]:
+def replace_self_attention(network: nn.Module, choose: Callable[[int], Attend | None]) -> AbstractContextManager[None]:
     """Let `choose` decide about the self-attention of each block; see `ReplaceSelfAttention`."""
     blocks: Any = getattr(network, "_orig_mod", network).blocks  # what torch.compile wraps
-    with ExitStack() as undo:
-        for number, block in enumerate(blocks):
-            usual = block.attn1.processor
-            if isinstance(usual, ChosenSelfAttention):
-                what = "its self-attention is replaced already"
-                raise ModelError(f"blocks.{number}", what, remedy="Leave the other context first")
-            undo.callback(setattr, block.attn1, "processor", usual)
-            block.attn1.processor = ChosenSelfAttention(usual, partial(choose, number))
-        yield
+    return processors_replaced((block.attn1 for block in blocks), ChosenSelfAttention, choose)
 
 
 NATIVE = NativeAttention(

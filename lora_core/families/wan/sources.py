@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES, read_json_file
+from ...checkpoints.checkpoint import CHECKPOINT_SUFFIXES
 from ...errors import ModelError
 from ...experts.twins import expert_of_path, twin_names, twin_of
 from ...experts.words import expert_in_name
 from ...wording import said
-from ..pieces.places import existing, needed, optional, read_index
+from ..pieces.places import existing, needed, optional, read_index, stated_shift
 from ..pieces.vae import VAE_EXPECTED
 from .pocket import POCKET_MODELS, pocket_paths
 
@@ -118,7 +118,7 @@ def _folder(root: Path) -> WanSources:
         text_expected=f"the folder {root / 'text_encoder'}",
         image_encoder_expected=f"the folder {root / 'image_encoder'}",
         boundary=boundary if isinstance(boundary, float) else None,
-        shift=_shift(root / "scheduler" / "scheduler_config.json"),
+        shift=stated_shift(root),
         expand_timesteps=index.get("expand_timesteps") is True,
     )
 
@@ -127,11 +127,3 @@ def _states(index: dict[str, Any], part: str) -> bool:
     """Say whether a model index names a part; an absent one is written as [null, null]."""
     entry = index.get(part)
     return isinstance(entry, list) and entry[-1] is not None
-
-
-def _shift(config_file: Path) -> float | None:
-    if not config_file.is_file():
-        return None
-    config = read_json_file(config_file)
-    shift = config.get("flow_shift", config.get("shift"))
-    return float(shift) if isinstance(shift, int | float) else None
