@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .engine.guarding import NoGuardrail, open_guardrail
     from .engine.guide import Guide, guide_from_record
     from .engine.record import radial_from_record, request_from_record, stack_from_record
-    from .engine.refining import CommandRefiner
     from .engine.request import GenerationRequest
     from .engine.world import WorldRequest
     from .errors import (
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
     from .plan.settings import RunSettings
     from .plan.sigmas import flow_sigmas, karras_sigmas
     from .plan.steering import Steering, SteerSettings, steered
+    from .refiner.command import CommandRefiner
     from .sampling.guide import GuideNetworks
     from .sampling.noise import draw_noise
     from .sampling.sample import sample
@@ -212,7 +212,6 @@ _MODULES = {
     "engine.guarding": "NoGuardrail open_guardrail",
     "engine.guide": "Guide guide_from_record",
     "engine.record": "radial_from_record request_from_record stack_from_record",
-    "engine.refining": "CommandRefiner",
     "engine.request": "GenerationRequest",
     "engine.world": "WorldRequest",
     "errors": "DatasetError LoraCoreError LoraFileError LoraMismatchError ModelError OutputError PlanError "
@@ -245,6 +244,7 @@ _MODULES = {
     "plan.settings": "RunSettings",
     "plan.sigmas": "flow_sigmas karras_sigmas",
     "plan.steering": "SteerSettings Steering steered",
+    "refiner.command": "CommandRefiner",
     "sampling.guide": "GuideNetworks",
     "sampling.noise": "draw_noise",
     "sampling.sample": "sample",

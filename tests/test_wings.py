@@ -27,17 +27,20 @@ MAY_IMPORT = {
     "sampling": {"families", "apply", "attention", "plan"},
     "training": {"attention", "checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
-    "engine": {"attention", "checkpoints", "families", "media", "sampling", "stack", "plan", "training"},
-    "jobs": {"attention", "checkpoints", "engine", "families", "media", "plan", "stack"},
-    "pocket": {"attention", "families", "files", "media", "plan", "sampling", "stack", "training"},
-    "comparison": {"apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "stack", "training"},
+    "refiner": {"checkpoints", "families", "media", "training"},
+    "engine": {"attention", "checkpoints", "families", "media", "refiner", "sampling", "stack", "plan", "training"},
+    "jobs": {"attention", "checkpoints", "engine", "families", "media", "plan", "refiner", "stack"},
+    "pocket": {"attention", "families", "files", "media", "plan", "refiner", "sampling", "stack", "training"},
+    "comparison": {
+        *("apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "refiner", "stack", "training"),
+    },
     "lengths": {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
         *("stack", "training"),
     },
     "cli": {
         *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "jobs", "lengths", "transfer"),
+        *("training", "comparison", "jobs", "lengths", "refiner", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: Whose complaint, and a word of it: bitsandbytes misses an optional kernel that would only speed inference up.
 _LOGGER, _WORD = "bitsandbytes.backends.cpu.ops", "gemm_4bit"
+
+#: How transformers speaks to peft of an attribute that peft asks for by its old name.
+_OLD_NAME = "`is_gradient_checkpointing` is deprecated"
 
 
 @contextmanager
@@ -27,6 +31,7 @@ def quietly() -> Iterator[None]:
 def hush() -> None:
     """Let nothing that this process imports complain from now on: for a program, whose log is its user's to read."""
     logging.getLogger(_LOGGER).addFilter(_is_no_complaint)
+    warnings.filterwarnings("ignore", message=_OLD_NAME, category=FutureWarning)
 
 
 def _is_no_complaint(record: logging.LogRecord) -> bool:

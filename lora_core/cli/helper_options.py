@@ -13,8 +13,8 @@ from .options import Decorator, group
 
 if TYPE_CHECKING:
     from ..engine.guarding import Guardrail
-    from ..engine.refining import CommandRefiner
     from ..families.base import ModelSpec
+    from ..refiner.command import CommandRefiner
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RefinerOptions:
         Raises:
             RequestError: it is not, or a time is given for none.
         """
-        from ..engine.refining import SECONDS, CommandRefiner
+        from ..refiner.command import SECONDS, CommandRefiner
 
         if self.refiner_command is None:
             if self.refiner_seconds is not None:

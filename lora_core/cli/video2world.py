@@ -35,9 +35,9 @@ from .verb import Verb
 
 if TYPE_CHECKING:
     from ..engine.guarding import Guardrail
-    from ..engine.refining import CommandRefiner
     from ..families.base import ModelSpec
     from ..families.opened import OpenedModel
+    from ..refiner.command import CommandRefiner
     from ..stack.loaded import LoadedStack
     from ..stack.stack import LoraStack
 

@@ -16,12 +16,12 @@ from ..families.opened import OpenedModel
 from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
 from ..plan.steering import steered
+from ..refiner.refined import Refiner
 from ..sampling.context_parallel import ContextParallel, check_processes
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
 from .guide import Guide
-from .refining import Refiner
 from .request import Clip, GenerationRequest
 
 

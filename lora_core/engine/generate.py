@@ -28,6 +28,8 @@ from ..families.registry import family_of
 from ..media.video import save_video
 from ..plan.length import length_notes
 from ..plan.plan import SamplingPlan
+from ..refiner.refine import check_refiner, refine
+from ..refiner.refined import Refined, Refiner
 from ..sampling.context_parallel import ContextParallel
 from ..sampling.guide import GuideNetworks
 from ..sampling.noise import draw_noise
@@ -40,7 +42,6 @@ from .guarding import Guard, Guardrail
 from .guide import Guide
 from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
-from .refining import Refined, Refiner, check_refiner, refine
 from .request import Clip, GenerationRequest
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def generate(
             and gets the same video; without guide, radial attention and refiner.
         guardrail: what may stop the prompt before a network runs, and the video before it is given out; or why there
             is none, for the record. Nothing is looked for where none is given.
-        refiner: what writes the prompt more fully; where it fails, the prompt is used as it was. See `refining.py`.
+        refiner: what writes the prompt more fully; where it fails, the prompt is used as it was. See `refiner/`.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "prompt" where it is refined or checked, "files",
             "text", "picture", "sampling", "decoding", "guardrail" where there is one.

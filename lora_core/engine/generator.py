@@ -17,6 +17,7 @@ from ..errors import ModelError, RequestError, StackError
 from ..families.opened import OpenedModel
 from ..families.registry import opener
 from ..plan.routing import route
+from ..refiner.refined import Refiner
 from ..sampling.sample import StepCallback
 from ..stack.entry import AppliesTo, LoraEntry, name_of_file
 from ..stack.loaded import LoadedLora, LoadedStack
@@ -26,7 +27,6 @@ from ..stack.stack import LoraStack
 from .generate import Video, generate
 from .guarding import Guardrail
 from .guide import Guide
-from .refining import Refiner
 from .request import GenerationRequest, Picture
 
 #: One LoRA of a list: a file, a row as stack files have it, or (path, name, weight, applies_to) as far as needed.

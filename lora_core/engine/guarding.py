@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..checks import first_line, shape_text
 from ..errors import ModelError, RequestError
 from ..families.opened import OpenedModel
 from ..families.registry import customs_of
+from ..refiner.naming import name_of
 from ..wording import Said, said
 
 _INSTALL = 'Install it with `pip install "wanloom[cosmos-guardrail]"`, or pass --no-guardrail'
@@ -129,16 +129,6 @@ class Guard:
         finally:
             if self.model.offload != "none":
                 move("cpu")
-
-
-def name_of(maker: object) -> str:
-    """Return what a record calls a checker or another helper: where it is defined, and its package's version."""
-    kind = maker if hasattr(maker, "__qualname__") else type(maker)
-    package = str(kind.__module__).partition(".")[0]
-    try:
-        return f"{package}.{kind.__qualname__} {version(package)}"
-    except PackageNotFoundError:
-        return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def open_guardrail() -> SafetyChecker:

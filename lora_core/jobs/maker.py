@@ -12,12 +12,14 @@ from ..atomic import check_target, write_text
 from ..checkpoints.hashes import hashes_of
 from ..engine.checked import check_request
 from ..engine.generate import generate
-from ..engine.guarding import Guard, Guardrail, name_of
+from ..engine.guarding import Guard, Guardrail
 from ..engine.record import asked_rows
-from ..engine.refining import Refiner, refiner_name
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
 from ..media.video import check_output
+from ..refiner.naming import name_of
+from ..refiner.refine import refiner_name
+from ..refiner.refined import Refiner
 from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from .ended import Done

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from lora_core.engine.refining import CommandRefiner, refine
 from lora_core.errors import RequestError
+from lora_core.refiner.command import CommandRefiner
+from lora_core.refiner.refine import refine
 
 PROMPT = "a cat runs, 猫"
 

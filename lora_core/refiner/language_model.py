@@ -1,0 +1,139 @@
+"""A language model that is open: requests in, answers out, the same ones for the same requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..checks import first_line
+from ..errors import ModelError
+from ..wording import said
+from .sources import LanguageSource
+
+#: A caption of 200 words is shorter.
+MAX_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model has answered.
+
+    Attributes:
+        text: without special tokens and the white space around it.
+        is_ended: whether the model has ended it, or it was cut.
+    """
+
+    text: str
+    is_ended: bool
+    num_tokens: int
+
+
+class LanguageModel:
+    """A causal language model with its tokenizer; always answers with the likeliest token.
+
+    Attributes:
+        network: transformers' model, a peft model around it where there is an adapter.
+        digest: a hash of all its files, the adapter's too.
+    """
+
+    def __init__(self, source: LanguageSource, network: Any, tokenizer: Any, digest: str) -> None:
+        self.source, self.network, self.tokenizer, self.digest = source, network, tokenizer, digest
+        if not tokenizer.chat_template:
+            remedy = "Take an instruct model, or put a chat_template.jinja into its folder"
+            raise ModelError(source.name, "its tokenizer has no chat template", remedy=remedy)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device(self.network.device)
+
+    @property
+    def instructions(self) -> str:
+        """The system prompt that it was trained with; "" for none."""
+        return self.source.card.instructions
+
+    def text_of(self, request: str, instructions: str = "") -> str:
+        """Return what the network reads: the request in the form of the chat template, up to where the answer begins.
+
+        Raises:
+            ModelError: the template cannot say it.
+        """
+        turns = [{"role": "system", "content": instructions}] if instructions else []
+        turns.append({"role": "user", "content": request})
+        try:
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a program in Jinja, which may raise what it likes
+            what = said("its chat template fails: {why}", why=first_line(error))
+            raise ModelError(self.source.name, what, remedy="Leave the instructions out, or mend it") from error
+        return str(text)
+
+    def count(self, text: str) -> int:
+        """Return how many tokens a text has, special ones left out."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @property
+    def max_positions(self) -> int:
+        """How many tokens a request and its answer may have together."""
+        return int(getattr(self.network.config, "max_position_embeddings", None) or 1 << 30)
+
+    @torch.inference_mode()
+    def answers(
+        self, requests: Sequence[str], instructions: str = "", *, max_tokens: int = MAX_TOKENS, batch_size: int = 32
+    ) -> list[Answer]:
+        """Return an answer to each request, each as if it were alone but for rounding.
+
+        Raises:
+            ModelError: a request leaves no room for an answer.
+        """
+        texts = [self.text_of(request, instructions) for request in requests]
+        batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
+        return [answer for batch in batches for answer in self._batch(batch, max_tokens)]
+
+    def answer(self, request: str, instructions: str = "", *, max_tokens: int = MAX_TOKENS) -> Answer:
+        """Return the answer to one request."""
+        return self.answers([request], instructions, max_tokens=max_tokens)[0]
+
+    def _batch(self, texts: list[str], max_tokens: int) -> list[Answer]:
+        read = self.tokenizer(
+            texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+        ).to(self.device)
+        length = read["input_ids"].shape[1]
+        room = self.max_positions - length
+        if room < 1:
+            what = said("the request has {count:,} tokens", count=length)
+            expected = said("fewer than {most:,}", most=self.max_positions)
+            raise ModelError(self.source.name, what, expected=expected, remedy="Shorten it")
+        written = self.network.generate(
+            input_ids=read["input_ids"],
+            attention_mask=read["attention_mask"],
+            generation_config=self._greedily(min(max_tokens, room)),
+        )
+        return [self._answer(tokens) for tokens in written[:, length:].tolist()]
+
+    def _answer(self, tokens: list[int]) -> Answer:
+        end = next((place for place, token in enumerate(tokens) if token in self.end_tokens), None)
+        kept = tokens if end is None else tokens[:end]
+        text = self.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        return Answer(text, end is not None, len(kept))
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """The tokens that end an answer."""
+        stated = self.network.generation_config.eos_token_id
+        stated = self.tokenizer.eos_token_id if stated is None else stated
+        return tuple(stated) if isinstance(stated, (list, tuple)) else (stated,)
+
+    def _greedily(self, max_tokens: int) -> Any:
+        """Return how to generate, whatever the model's own settings say of chance."""
+        from transformers import GenerationConfig
+
+        pad = self.tokenizer.pad_token_id
+        return GenerationConfig(
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            eos_token_id=list(self.end_tokens),
+            pad_token_id=self.end_tokens[0] if pad is None else pad,
+        )
