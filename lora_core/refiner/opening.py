@@ -18,6 +18,7 @@ from ..checks import first_line, known
 from ..errors import LoraCoreError, ModelError
 from ..wording import Said, said
 from .language_model import LanguageModel
+from .packing import pack
 from .sources import LanguageSource, find_language_source
 
 #: How the weights that learn nothing are kept: as they are, or packed in 4 bits with statistics in 8.
@@ -75,13 +76,16 @@ def open_network(source: LanguageSource, base: Base, device: torch.device, *, dt
 
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, **_gguf(source)}
-    if base == "nf4":
-        settings["quantization_config"] = packing(dtype)
+    packed = packing(dtype) if base == "nf4" else None
+    if packed is not None and source.gguf is None:
+        settings["quantization_config"] = packed
     told = _told(source.name, lambda why: said("its network cannot be opened: {why}", why=why))
     with offline(), without_bars(), told:
         network = AutoModelForCausalLM.from_pretrained(str(source.folder), **settings)
     if source.gguf is not None:
         _forget_gguf(network)
+        if packed is not None:
+            pack(network, dtype, device)
     return network
 
 

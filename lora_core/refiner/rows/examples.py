@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...checks import first_few, first_line
+from ...checks import first_line
 from ...errors import DatasetError, ModelError
 from ...wording import said
 from .row import Row, Turn
@@ -15,8 +14,7 @@ from .row import Row, Turn
 #: The label of a token that nothing is learnt from.
 IGNORED = -100
 _MARK = re.compile(r"\{%-?\s*generation\b")
-_NUM_SHOWN = 8
-_CORRECT = "Correct these rows; long ones are left out with long_rows = leave_out"
+_CORRECT = "Correct the row"
 
 
 @dataclass(frozen=True)
@@ -128,34 +126,6 @@ class ExampleMaker:
 
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def examples_of(
-    rows: Sequence[Row], maker: ExampleMaker, where: object, max_length: int, *, leaves_out: bool = False
-) -> tuple[list[Example], list[int]]:
-    """Return rows as tokens, and the lines of those that were left out as they are too long.
-
-    Raises:
-        DatasetError: rows of the file `where` have no end, or more than `max_length` tokens; all of them are named.
-        ModelError: see `ExampleMaker.example`.
-    """
-    examples, long, faults = [], [], []
-    for row in rows:
-        try:
-            example = maker.example(row)
-        except DatasetError as error:
-            faults.append(said("line {line}: {what}", line=row.line, what=error.what))
-            continue
-        if (length := len(example.input_ids)) <= max_length:
-            examples.append(example)
-        elif leaves_out:
-            long.append(row.line)
-        else:
-            faults.append(said("line {line}: {count:,} tokens", line=row.line, count=length))
-    if faults:
-        expected = said("at most {most:,} tokens, and an answer with an end", most=max_length)
-        raise DatasetError(where, first_few(faults, _NUM_SHOWN, between="; "), expected=expected, remedy=_CORRECT)
-    return examples, long
 
 
 def _without_end(row: Row) -> DatasetError:

@@ -23,13 +23,10 @@ _NUM_SHOWN = 8
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong in a line, from 1; 0 for the file as a whole."""
+    """What is wrong in a line, from 1."""
 
     line: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"line {self.line} {self.what}" if self.line else self.what
+    what: Said
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,13 @@ class RowsFile:
     path: Path
     rows: tuple[Row, ...]
     faults: tuple[Fault, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Said, ...] = ()
 
     def check(self) -> None:
         """Raise where any line is no row, or there is no row at all."""
         if self.faults:
-            what = first_few(map(str, self.faults), _NUM_SHOWN, between="; ")
+            told = [said("line {line} {what}", line=fault.line, what=fault.what) for fault in self.faults]
+            what = first_few(told, _NUM_SHOWN, between="; ")
             raise DatasetError(self.path, what, expected=_EXPECTED, remedy="Correct these lines")
         if not self.rows:
             raise DatasetError(self.path, "holds no row", expected=_EXPECTED, remedy="Give a file with rows")
@@ -93,7 +91,7 @@ def read_rows_file(path: str | Path) -> RowsFile:
 class _NoRowError(Exception):
     """A line that is no row."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: Said) -> None:
         super().__init__(what)
         self.what = what
 

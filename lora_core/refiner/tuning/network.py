@@ -18,9 +18,11 @@ from ...checkpoints.hashes import hashes_of
 from ...checks import first_line
 from ...errors import ModelError, TrainingError
 from ...wording import said
-from ..opening import open_network, open_tokenizer
+from ..opening import open_network
+from ..rows.examples import ExampleMaker
+from ..rows.opening import config_of
 from ..sources import LanguageSource, find_language_source
-from .config import ALL_LINEAR, Precision, TuneConfig
+from .config import ALL_LINEAR, Method, Precision, TuneConfig
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,22 @@ class Learner:
         """Return those that learn, by name."""
         return {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
 
-    @property
-    def end_tokens(self) -> tuple[int, ...]:
-        """The tokens that end an answer."""
-        return end_tokens_of(self.network, self.tokenizer)
-
-
-def end_tokens_of(network: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the tokens that end an answer of a model."""
-    stated = network.generation_config.eos_token_id
-    stated = tokenizer.eos_token_id if stated is None else stated
-    return tuple(stated) if isinstance(stated, (list, tuple)) else (stated,)
-
 
 def precision_of(config: TuneConfig, device: torch.device) -> Precision:
     """Return how a tuning computes on a device."""
     if config.precision != "auto":
         return config.precision
     return "float32" if device.type == "cpu" else "mixed"
+
+
+def computing_dtype(precision: Precision) -> torch.dtype:
+    """Return what layers compute in."""
+    return torch.float32 if precision == "float32" else torch.bfloat16
+
+
+def resting_dtype(precision: Precision, method: Method) -> torch.dtype:
+    """Return what the base is kept in; a packed one computes in it."""
+    return torch.float32 if method == "full" and precision == "mixed" else computing_dtype(precision)
 
 
 def find_base(model: str) -> LanguageSource:
@@ -83,55 +83,52 @@ def find_base(model: str) -> LanguageSource:
     return source
 
 
-def open_learner(config: TuneConfig, source: LanguageSource, device: torch.device) -> Learner:
+def open_learner(config: TuneConfig, source: LanguageSource, maker: ExampleMaker, device: torch.device) -> Learner:
     """Open a base with what learns in it; what is random of an adapter follows from the seed alone.
 
     Raises:
         ModelError: it cannot be opened.
         TrainingError: layers that shall have an adapter are not there.
     """
-    precision = precision_of(config, device)
-    computing = torch.float32 if precision == "float32" else torch.bfloat16
-    resting = torch.float32 if config.method == "full" and precision == "mixed" else computing
+    resting = resting_dtype(precision_of(config, device), config.method)
     digest = hashes_of({"base": source.base})["base"]
-    tokenizer = open_tokenizer(source)
-    if not tokenizer.chat_template:
-        remedy = "Take an instruct model, or put a chat_template.jinja into its folder"
-        raise ModelError(source.name, "its tokenizer has no chat template", remedy=remedy)
     network = open_network(source, "nf4" if config.method == "qlora" else "full", device, dtype=resting)
     _keep_differentiable(network)
     num, saved_as = int(network.num_parameters()), _stored_dtype(source)
     if config.method != "full":
         network = _adapted(network, config, source)
-    return Learner(source, network, tokenizer, num, digest, saved_as)
+    return Learner(source, network, maker.tokenizer, num, digest, saved_as)
 
 
 def _stored_dtype(source: LanguageSource) -> torch.dtype:
     """Return the dtype that a base is stored in; float32 of a GGUF, which stores nothing that torch has."""
     if source.gguf is not None:
         return torch.float32
-    from transformers import AutoConfig
-
-    stated = AutoConfig.from_pretrained(str(source.folder)).dtype
+    stated = config_of(source).dtype
     return stated if isinstance(stated, torch.dtype) else torch.float32
 
 
-def _adapted(network: Any, config: TuneConfig, source: LanguageSource) -> Any:
-    from peft import LoraConfig, get_peft_model
+def adapter_settings(config: TuneConfig) -> Any:
+    """Return the adapter of a configuration as peft has it."""
+    from peft import LoraConfig
 
-    targets = ALL_LINEAR if config.targets == (ALL_LINEAR,) else list(config.targets)
-    settings = LoraConfig(
+    return LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]  # peft divides it, whole or not
         lora_dropout=config.dropout,
-        target_modules=targets,
+        target_modules=ALL_LINEAR if config.targets == (ALL_LINEAR,) else list(config.targets),
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+
+def _adapted(network: Any, config: TuneConfig, source: LanguageSource) -> Any:
+    from peft import get_peft_model
+
     network.requires_grad_(False)
     torch.manual_seed(config.seed)
     try:
-        adapted = get_peft_model(network, settings)
+        adapted = get_peft_model(network, adapter_settings(config))
     except ValueError as error:  # layers that are not there, or are no layers
         what = said("no adapter fits these layers: {why}", why=first_line(error))
         raise TrainingError("targets", what, expected=ALL_LINEAR, remedy=f"Name layers of {source.name}") from error

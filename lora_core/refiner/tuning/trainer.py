@@ -116,10 +116,13 @@ class TuneTrainer(SFTTrainer):
             )
         self.remove_callback(PrinterCallback)
 
-    def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint, to the end."""
-        self._state = read_checkpoint(checkpoint)
-        self.train(resume_from_checkpoint=str(checkpoint))
+    def go(self, checkpoint: Path | None) -> None:
+        """Train to the end, from a checkpoint where there is one."""
+        if checkpoint is None:
+            self.train()
+        else:
+            self._state = read_checkpoint(checkpoint)
+            self.train(resume_from_checkpoint=str(checkpoint))
 
     def _send_telemetry(self) -> None:
         """Tell nobody that something is trained here."""

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...checkpoints.quiet import quietly
 from ...checkpoints.residency import offline
 from ...errors import TrainingError
+from ...training.checkpoints import step_of
+from ...training.environment import environment
 from ...training.log import RowLog
+from ...training.ranks import Alone, Ranks
 from ...wording import said
-from ..rows.examples import Example, ExampleMaker, examples_of
-from ..rows.read import read_rows
 from .config import TuneConfig
 from .ending import FIRST_LOOK, ended_share
 from .extra import check_installed
 from .folder import TuneFolder
 from .held_out import held_out_loss
+from .lessons import Lessons, lessons_of
 from .listener import TuneListener
 from .log import TuneRow
 from .network import Learner, find_base, open_learner, precision_of
-from .order import order_of
 from .plot import save_tune_plot
 from .result import Tuned, write_record, write_refiner
 
@@ -30,25 +32,6 @@ if TYPE_CHECKING:
     from trl import SFTConfig
 
     from .watch import Watch
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What is learnt, in order.
-
-    Attributes:
-        examples: those of the rows, behind them those of the rehearsal.
-        num_rows: how many of them are rows.
-        order: which comes when.
-        held_out: what is only measured.
-        left_out: the lines of rows that are too long.
-    """
-
-    examples: list[Example]
-    num_rows: int
-    order: list[int]
-    held_out: list[Example]
-    left_out: list[int]
 
 
 def tune(
@@ -59,6 +42,7 @@ def tune(
     stop_after: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     listener: TuneListener | None = None,
+    ranks: Ranks | None = None,
 ) -> Tuned:
     """Tune a language model into a folder, or go on with it there; the same configuration leads to the same weights.
 
@@ -69,6 +53,7 @@ def tune(
         stop_after: a step behind which it ends with a checkpoint, to be gone on with.
         should_stop: asked behind every step; where it says so, it ends as with `stop_after`.
         listener: who is told how it goes.
+        ranks: this process among those that tune together; `find_ranks` finds them. The main one alone writes.
 
     Raises:
         TrainingError: it cannot begin, or has ruined itself, or the extra `refine` is not installed.
@@ -76,145 +61,144 @@ def tune(
         OutputError: something cannot be written; the last checkpoint is whole.
     """
     check_installed(config)
-    folder, told = TuneFolder(Path(out)), listener or TuneListener()
-    with quietly(), offline():
-        return _tune(config, folder, resume, config.steps if stop_after is None else stop_after, should_stop, told)
+    folder = TuneFolder(Path(out))
+    job = _Job(config, folder, ranks or Alone(), listener or TuneListener(), should_stop, resume)
+    with quietly():
+        return job.run(config.steps if stop_after is None else stop_after)
 
 
-def _tune(
-    config: TuneConfig,
-    folder: TuneFolder,
-    resume: bool,
-    last: int,
-    should_stop: Callable[[], bool],
-    listener: TuneListener,
-) -> Tuned:
-    folder.check(config, resume=resume)
-    source = find_base(config.model)
-    listener.phase(said("loading the trainer"))
-    from .trainer import TuneTrainer, trainer_settings
-    from .watch import Watch
+@dataclass
+class _Job:
+    """One tuning, in one process of those that work on it."""
 
-    settings = trainer_settings(config, folder.path)
-    listener.phase(said("opening the model"))
-    learner = open_learner(config, source, settings.device)
-    listener.phase(said("reading the rows"))
-    lessons = lessons_of(config, learner)
-    with folder.locked():
-        folder.begin(config)
-        checkpoint = folder.last_checkpoint if resume else None
-        log = RowLog(folder.path, TuneRow, writes=settings.should_save)
-        log.truncate_after(0 if checkpoint is None else int(checkpoint.name.removeprefix("step-")))
-        notes: list[str] = []
+    config: TuneConfig
+    folder: TuneFolder
+    ranks: Ranks
+    listener: TuneListener
+    should_stop: Callable[[], bool]
+    resume: bool
+    notes: list[str] = field(default_factory=list)
+
+    def run(self, last: int) -> Tuned:
+        """Do all of it, up to a step."""
+        ranks, told = self.ranks, self.listener
+        with ranks.as_one():
+            if ranks.is_main:
+                self.folder.check(self.config, resume=self.resume)
+            source = find_base(self.config.model)
+            told.phase(said("reading the rows"))
+            lessons = lessons_of(self.config, source)
+            for note in lessons.report.notes():
+                self._note(note)
+        with self._locked():
+            with ranks.as_one():
+                if ranks.is_main:
+                    self.folder.begin(self.config)
+            told.phase(said("loading the trainer"))
+            from .trainer import trainer_settings
+
+            settings = trainer_settings(self.config, self.folder.path)
+            told.phase(said("opening the model"))
+            with offline(), ranks.as_one():
+                learner = open_learner(self.config, source, lessons.maker, settings.device)
+            watch = self._train(settings, learner, lessons, last)
+            return self._finished(learner, lessons, watch)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return self.folder.locked() if self.ranks.is_main else nullcontext()
+
+    def _train(self, settings: SFTConfig, learner: Learner, lessons: Lessons, last: int) -> Watch:
+        """Take the steps that are left."""
+        from .trainer import TuneTrainer
+        from .watch import Watch
+
+        checkpoint = self.folder.last_checkpoint if self.resume else None
+        done = 0 if checkpoint is None else step_of(checkpoint)
+        _check_last(done, last, self.config.steps)
+        log = RowLog(self.folder.path, TuneRow, writes=self.ranks.is_main)
+        log.truncate_after(done)
         watch = Watch(
-            config=config,
+            config=self.config,
             log=log,
-            listener=listener,
-            tokens_of=_tokens_of(config, lessons),
-            measure=_measure(config, learner, lessons, settings),
-            look=_look(config, learner, lessons, notes, listener),
-            should_stop=should_stop,
+            listener=self.listener,
+            tokens_of=lessons.num_tokens,
+            measure=self._measure(learner, lessons, settings),
+            look=lambda step: self._look(step, learner, lessons),
+            should_stop=lambda: self.ranks.any(self.should_stop()),
             last=last,
-            last_good=lambda: _last_good(folder),
+            last_good=self._last_good,
         )
-        trainer = TuneTrainer(
-            learner, settings, lessons.examples, lessons.order, watch, folder.checkpoints, config.keep_checkpoints
-        )
-        listener.phase(said("training"))
-        if checkpoint is not None:
-            trainer.resume(checkpoint)
-        else:
-            trainer.train()
-        return _finished(config, folder, learner, lessons, watch, notes, listener, is_main=settings.should_save)
+        with offline():
+            trainer = TuneTrainer(
+                learner,
+                settings,
+                lessons.examples,
+                lessons.order,
+                watch,
+                self.folder.checkpoints,
+                self.config.keep_checkpoints,
+            )
+        self.listener.phase(said("training"))
+        trainer.go(checkpoint)
+        return watch
+
+    def _measure(self, learner: Learner, lessons: Lessons, settings: SFTConfig) -> Callable[[], float] | None:
+        if not lessons.held_out:
+            return None
+        mixed = precision_of(self.config, settings.device) == "mixed"
+        return lambda: held_out_loss(learner.network, lessons.held_out, self.config.batch_size, mixed=mixed)
+
+    def _look(self, step: int, learner: Learner, lessons: Lessons) -> None:
+        """Look, once, whether a model that has begun to learn ends its answers."""
+        if step == FIRST_LOOK < self.config.steps and not ended_share(
+            learner.network, lessons.examples, lessons.maker.end_tokens
+        ):
+            self._note(said("warning: after {step} steps it does not end an answer yet", step=step))
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.listener.note(text)
+
+    def _last_good(self) -> str:
+        last = self.folder.last_checkpoint
+        return said("from the start") if last is None else said("from {name}", name=last.name)
+
+    def _finished(self, learner: Learner, lessons: Lessons, watch: Watch) -> Tuned:
+        """Write what a tuning has led to, where it is over; return what there is to tell of it."""
+        ended = None
+        if not watch.stopped:
+            ended = ended_share(learner.network, lessons.examples, lessons.maker.end_tokens)
+            if not ended:
+                self._note(said("warning: it does not end its answers; train it longer, or look at its chat template"))
+        tuned = _tuned(self.folder, learner, lessons, watch, ended, tuple(self.notes))
+        with self.ranks.as_one():
+            if self.ranks.is_main:
+                self._write(tuned, learner, watch)
+        return tuned
+
+    def _write(self, tuned: Tuned, learner: Learner, watch: Watch) -> None:
+        self.listener.phase(said("saving"))
+        if not watch.stopped:
+            write_refiner(self.folder.refiner, learner, self.config, tuned.num_rows)
+            write_record(tuned, self.folder.record, {"config": self.config.values(), "environment": environment()})
+        save_tune_plot(watch.log.rows, self.folder.plot, title=self.config.name)
 
 
-def lessons_of(config: TuneConfig, learner: Learner) -> Lessons:
-    """Read the rows of a configuration, as its model is given them.
-
-    Raises:
-        DatasetError: rows cannot be used.
-        ModelError: the model's chat template does not do.
-    """
-    maker = ExampleMaker(learner.source.name, learner.tokenizer, learner.end_tokens, config.system)
-    most = getattr(learner.network.config, "max_position_embeddings", None) or config.max_length
-    if config.max_length > most:
-        what = said("{length:,} tokens, and the model has {most:,} places", length=config.max_length, most=most)
-        raise TrainingError("max_length", what, remedy="Lower it")
-    leaves_out = config.long_rows == "leave_out"
-
-    def read(path: str) -> tuple[list[Example], list[int]]:
-        return examples_of(read_rows(path), maker, path, config.max_length, leaves_out=leaves_out) if path else ([], [])
-
-    rows, left_out = read(config.rows)
-    held_out, _ = read(config.held_out_rows)
-    rehearsal, _ = read(config.rehearsal_rows)
-    if not rows:
-        raise TrainingError("rows", "all of them are longer than max_length", remedy="Raise it")
-    num = config.steps * config.batch_size * config.accumulation
-    order = order_of(len(rows), len(rehearsal), config.rehearsal_share, num, config.seed)
-    return Lessons([*rows, *rehearsal], len(rows), order, held_out, left_out)
+def _check_last(done: int, last: int, steps: int) -> None:
+    """Raise where there is no step left to take."""
+    if done >= min(last, steps):
+        what = said("{done} steps are done already", done=done)
+        remedy = said("Raise {key}, or start anew in another folder", key="steps" if done >= steps else "stop_after")
+        raise TrainingError("training", what, remedy=remedy)
 
 
-def _tokens_of(config: TuneConfig, lessons: Lessons) -> Callable[[int], int]:
-    size = config.batch_size * config.accumulation
-    lengths = [len(example.input_ids) for example in lessons.examples]
-
-    def count(step: int) -> int:
-        return sum(lengths[place] for place in lessons.order[(step - 1) * size : step * size])
-
-    return count
-
-
-def _measure(config: TuneConfig, learner: Learner, lessons: Lessons, settings: SFTConfig) -> Callable[[], float] | None:
-    if not lessons.held_out:
-        return None
-    mixed = precision_of(config, settings.device) == "mixed"
-    return lambda: held_out_loss(learner.network, lessons.held_out, config.batch_size, mixed=mixed)
-
-
-def _look(
-    config: TuneConfig, learner: Learner, lessons: Lessons, notes: list[str], listener: TuneListener
-) -> Callable[[int], None]:
-    """Return what looks, once, whether a model that has begun to learn ends its answers."""
-
-    def look(step: int) -> None:
-        if step == FIRST_LOOK < config.steps and not ended_share(learner.network, lessons.examples, learner.end_tokens):
-            notes.append(said("warning: after {step} steps it does not end an answer yet", step=step))
-            listener.note(notes[-1])
-
-    return look
-
-
-def _last_good(folder: TuneFolder) -> str:
-    last = folder.last_checkpoint
-    return said("from the start") if last is None else said("from {name}", name=last.name)
-
-
-def _finished(
-    config: TuneConfig,
-    folder: TuneFolder,
-    learner: Learner,
-    lessons: Lessons,
-    watch: Watch,
-    notes: list[str],
-    listener: TuneListener,
-    *,
-    is_main: bool,
+def _tuned(
+    folder: TuneFolder, learner: Learner, lessons: Lessons, watch: Watch, ended: float | None, notes: tuple[str, ...]
 ) -> Tuned:
-    """Write what a tuning has led to, where it is over; return what there is to tell of it."""
-    rows = watch.log.rows
-    steps = watch.log.last_step
-    ended = None
-    if not watch.stopped:
-        ended = ended_share(learner.network, lessons.examples, learner.end_tokens)
-        if not ended:
-            notes.append(said("warning: it does not end its answers; train it longer, or look at its chat template"))
-            listener.note(notes[-1])
-    if lessons.left_out:
-        notes.append(said("{count:,} rows are too long and left out", count=len(lessons.left_out)))
+    rows, steps = watch.log.rows, watch.log.last_step
     measured = [row.held_out for row in rows if row.held_out is not None]
     trained = [row for row in rows if row.loss is not None]
-    tuned = Tuned(
+    return Tuned(
         folder=folder.path,
         refiner=None if watch.stopped else folder.refiner,
         steps=steps,
@@ -225,19 +209,12 @@ def _finished(
         num_trainable=learner.num_trainable,
         num_parameters=learner.num_parameters,
         num_rows=lessons.num_rows,
-        num_left_out=len(lessons.left_out),
-        num_tokens=sum(watch.tokens_of(step) for step in range(1, steps + 1)),
+        num_left_out=lessons.num_left_out,
+        num_tokens=sum(lessons.num_tokens(step) for step in range(1, steps + 1)),
         seconds=_seconds(rows),
         memory_bytes=max((row.memory_bytes or 0 for row in rows), default=0),
-        notes=tuple(notes),
+        notes=notes,
     )
-    if is_main:
-        listener.phase(said("saving"))
-        if not watch.stopped:
-            write_refiner(folder.refiner, learner, config, lessons.num_rows)
-            write_record(tuned, folder.record, _facts(config))
-        save_tune_plot(rows, folder.plot, title=config.name)
-    return tuned
 
 
 def _seconds(rows: tuple[TuneRow, ...]) -> float:
@@ -247,9 +224,3 @@ def _seconds(rows: tuple[TuneRow, ...]) -> float:
         total += (row.seconds or 0.0) * (row.step - before)
         before = row.step
     return total
-
-
-def _facts(config: TuneConfig) -> dict[str, Any]:
-    from ...training.environment import environment
-
-    return {"config": config.values(), "environment": environment()}

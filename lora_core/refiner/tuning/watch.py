@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ...training.guard import Guard
@@ -69,11 +68,13 @@ class Watch(TrainerCallback):
         is_last = step >= self.config.steps
         if step >= self.last and not is_last:
             self.stopped = self.stopped or said("it was to end behind step {step}", step=step)
-        if _anywhere(self.should_stop(), args) and not is_last:
+        if self.should_stop() and not is_last:
             self.stopped = self.stopped or said("somebody has asked for an end")
-        if self.stopped or is_last:
-            control.should_training_stop = control.should_log = True
         control.should_save = bool(self.stopped) or bool(every and (step % every == 0 or is_last))
+        if self.stopped or is_last:
+            control.should_training_stop = True
+        if control.should_save or is_last:  # the trainer forgets what is not logged yet
+            control.should_log = True
 
     def on_log(
         self,
@@ -133,12 +134,3 @@ class Watch(TrainerCallback):
 
     def _add(self, row: TuneRow) -> None:
         self.log.append(row)
-
-
-def _anywhere(wish: bool, args: TrainingArguments) -> bool:
-    """Say whether any of the processes that train together wishes for something; all are asked."""
-    if args.world_size == 1:
-        return wish
-    told = torch.tensor(float(wish), device=args.device)
-    torch.distributed.all_reduce(told)
-    return bool(told)
