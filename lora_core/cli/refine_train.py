@@ -9,7 +9,6 @@ import click
 
 from ..atomic import write_text
 from ..errors import TrainingError
-from ..wording import said
 from .console import Console, console
 from .ending import asked_to_end, end_with_stdin
 from .set_option import set_option
