@@ -15,6 +15,7 @@ from ..refiner.instructions import instruction_names
 from .console import console
 from .helper_options import server
 from .options import StackOptions, stack_options
+from .refine_train import rows_command, train_command
 from .verb import DefaultedGroup, Verb
 
 if TYPE_CHECKING:
@@ -152,3 +153,7 @@ def _show(refined: Refined, *, as_note: bool) -> None:
         tell(f"kept:   {', '.join(refined.kept)}")
     if refined.fault:
         console().fault(refined.note())
+
+
+command.add_command(train_command)
+command.add_command(rows_command)
