@@ -14,7 +14,7 @@ from .bridge import stack_on
 from .folders import lora_folders
 from .sockets import WanModelHandle
 
-_BETWEEN = re.compile(r"[,，、;；\n]")
+_BETWEEN = re.compile("[,\uff0c\u3001;\uff1b\n]")  # Chinese commas and semicolons too
 
 
 def words_to_keep(

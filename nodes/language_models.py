@@ -12,7 +12,6 @@ import folder_paths
 
 from ..lora_core import LoraCoreError, ModelError
 from ..lora_core.refiner.sources import ADAPTER_FILE, POCKET_LM, find_language_source
-from ..lora_core.wording import said
 from .folders import fingerprint
 
 #: The kinds of folders of the host in which they may lie; other packs register the first two.

@@ -96,7 +96,10 @@ def _choices() -> list[io.Input]:
     """Return the widgets that say what is refined, and by what."""
     return [
         io.String.Input(
-            "text", multiline=True, default="", tooltip="The prompt as you would say it, in any language the model knows."
+            "text",
+            multiline=True,
+            default="",
+            tooltip="The prompt as you would say it, in any language the refiner knows.",
         ),
         io.Boolean.Input(
             "refine", default=True, label_on="on", label_off="off", tooltip="Off passes the text on as it is."
@@ -126,7 +129,7 @@ def _choices() -> list[io.Input]:
             "url",
             default="http://127.0.0.1:8080",
             optional=True,
-            tooltip="A server of OpenAI's form: llama.cpp, Ollama (port 11434), LM Studio, vLLM. The text is sent there.",
+            tooltip="A server of OpenAI's form, such as llama.cpp, Ollama (port 11434) or vLLM. It is sent the text.",
         ),
         io.String.Input(
             "url_model",

@@ -1,4 +1,4 @@
-"""The refiner that a node's widgets stand for, run as the host runs things: on its device, with its progress and cancel."""
+"""The refiner that a node's widgets stand for, run as the host runs things: its device, its progress, its cancel."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class LanguageModel:
 
 
 def _told_each(watch: Watch, length: int, most: int) -> Any:
-    """Return a condition of transformers that ends nothing, and tells of every token behind a request of that length."""
+    """Return a condition of transformers that ends nothing and tells of every token behind so long a request."""
 
     def tell(tokens: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
         watch(tokens.shape[1] - length, most)
