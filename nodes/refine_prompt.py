@@ -147,6 +147,7 @@ def _edit() -> list[io.Input]:
     return [
         io.String.Input(
             "edited",
+            display_name="refined text",
             multiline=True,
             default="",
             optional=True,

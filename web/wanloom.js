@@ -56,6 +56,7 @@ app.registerExtension({
     const executed = node.onExecuted
     node.onExecuted = function (output) {
       executed?.call(this, output)
+      if (output?.refined) takeRefinedText(node, output) // which is of the same run as the result
       if (output?.text !== undefined) rememberResult(node, textOf(output))
       showOutput(node, output)
     }

@@ -9,6 +9,9 @@ import { addressOf, fitAround, runAlone } from '../host.js'
 import { say } from '../words.js'
 
 const PROPERTY = 'wanloom_refined'
+/** Of a new node, beyond what it needs at least: both its texts have several lines. */
+const ROOM = 90
+const OF_SERVERS = ['url', 'url_model']
 
 /** Let a node show its refined text, and take an edit of it. */
 export function showRefinedText(node) {
@@ -20,8 +23,10 @@ export function showRefinedText(node) {
   hint(box)
   const button = node.addWidget('button', say('refine now'), null, () => refineNow(node), { serialize: false })
   button.serialize = false
+  showWithServer(node)
   button.tooltip = say('Asks the refiner anew, without the rest of the workflow: look, edit, then run. An edit is dropped.')
-  fitAround(node, () => {})
+  const [width, height] = node.computeSize()
+  node.setSize([Math.max(node.size[0], width), height + ROOM])
 }
 
 /** Show the text that a run came to, unless something else has been written since. */
@@ -63,6 +68,21 @@ function refineNow(node) {
   sent(node)
   again.value += 1
   runAlone(addressOf(node))
+}
+
+/** Show what is said of a server only where one is chosen. */
+function showWithServer(node) {
+  const refiner = node.widgets.find(widget => widget.name === 'refiner')
+  const show = () => fitAround(node, () => {
+    const isServer = refiner.value === refiner.options.values.at(-1)
+    for (const widget of node.widgets) if (OF_SERVERS.includes(widget.name)) widget.hidden = widget.options.hidden = !isServer
+  })
+  const changed = refiner.callback
+  refiner.callback = function (...of) {
+    changed?.apply(this, of)
+    show()
+  }
+  queueMicrotask(show) // a workflow has given its values by then
 }
 
 function hint(box) {
