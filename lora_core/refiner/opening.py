@@ -48,13 +48,22 @@ def open_language_model(
     known(base, BASES, "base", ModelError)
     found = find_language_source(source, adapter=adapter, base=on)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    hashes = hashes_of({"base": found.base, **({"adapter": found.adapter} if found.adapter else {})})
+    hashes = _hashes(found)
     _check_base(found, hashes)
     tokenizer = open_tokenizer(found)
     network = open_network(found, base, place)
     if found.adapter is not None:
         network = _with_adapter(network, found)
-    return LanguageModel(found, network.eval(), tokenizer, "-".join([base, *hashes.values()]))
+    return LanguageModel(found, network.eval(), tokenizer, digest_of(found, base))
+
+
+def digest_of(source: LanguageSource, base: Base = "full") -> str:
+    """Return a hash of all files of a language model, its adapter's too, and of how its weights are kept."""
+    return "-".join([base, *_hashes(source).values()])
+
+
+def _hashes(source: LanguageSource) -> dict[str, str]:
+    return hashes_of({"base": source.base, **({"adapter": source.adapter} if source.adapter else {})})
 
 
 def open_tokenizer(source: LanguageSource) -> Any:
@@ -77,7 +86,8 @@ def open_network(source: LanguageSource, base: Base, device: torch.device) -> An
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, **_gguf(source)}
     if base == "nf4":
         settings["quantization_config"] = packing(dtype)
-    with offline(), _told(source.name, lambda why: said("its network cannot be opened: {why}", why=why)):
+    told = _told(source.name, lambda why: said("its network cannot be opened: {why}", why=why))
+    with offline(), told, _without_bars():
         network = AutoModelForCausalLM.from_pretrained(str(source.folder), **settings)
     if source.gguf is not None:
         _forget_gguf(network)
@@ -130,6 +140,20 @@ def _forget_gguf(network: Any) -> None:
     network.is_quantized = False
     if hasattr(network.config, "quantization_config"):
         del network.config.quantization_config
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Let transformers show no bar while it reads weights."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager
