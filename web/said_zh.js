@@ -1594,5 +1594,20 @@ export const CHINESE_SAID = {
   "{count} letters of instructions": "指令有 {count} 个字符",
   "{title} has no language model of its own": "{title} 没有自己的语言模型",
   "{url} cannot be asked: {why}": "无法询问 {url}：{why}",
-  "{url} is no address of a server": "{url} 不是服务器地址"
+  "{url} is no address of a server": "{url} 不是服务器地址",
+
+  "Press R and choose another": "按 R 刷新列表，另选一个",
+  "after: {text}": "之后：{text}",
+  "as you have edited it": "按你的修改使用",
+  "before: {text}": "之前：{text}",
+  "it does not begin as a GGUF": "开头不是 GGUF 的格式",
+  "kept: {words}": "保留：{words}",
+  "no such language model": "没有这个语言模型",
+  "note: it has no longer {what}": "提示：其中不再有{what}",
+  "note: your edit was of another text, and is not used": "提示：你的修改针对的是另一段文本，未使用",
+  "off: the text is used as it was": "已关闭：文本原样使用",
+  "pocket-lm, or a folder or .gguf below models/LLM or models/text_encoders": "pocket-lm，或 models/LLM、models/text_encoders 下的文件夹或 .gguf 文件",
+  "refused: {fault}; the text is used as it was": "未采用：{fault}；文本原样使用",
+  "there is no text to refine": "没有可润色的文本",
+  "{by}, {seconds} s": "{by}，{seconds} 秒"
 }

@@ -5,13 +5,13 @@
  * of the text that it is an edit of: sent back unchanged, the refiner's own text would make all behind the node run again.
  */
 
-import { addressOf, fitAround, runAlone } from '../host.js'
+import { addressOf, runAlone } from '../host.js'
 import { say } from '../words.js'
+import { markStale } from './result_text.js'
 
 const PROPERTY = 'wanloom_refined'
 /** Of a new node, beyond what it needs at least: both its texts have several lines. */
 const ROOM = 90
-const OF_SERVERS = ['url', 'url_model']
 
 /** Let a node show its refined text, and take an edit of it. */
 export function showRefinedText(node) {
@@ -21,9 +21,9 @@ export function showRefinedText(node) {
   of.serializeValue = () => sent(node)?.of ?? ''
   box.element?.classList.add('wl-refined')
   hint(box)
+  for (const widget of node.widgets) if (widget.element) tellTyping(widget, () => markStale(node))
   const button = node.addWidget('button', say('refine now'), null, () => refineNow(node), { serialize: false })
   button.serialize = false
-  showWithServer(node)
   button.tooltip = say('Asks the refiner anew, without the rest of the workflow: look, edit, then run. An edit is dropped.')
   const [width, height] = node.computeSize()
   node.setSize([Math.max(node.size[0], width), height + ROOM])
@@ -70,19 +70,13 @@ function refineNow(node) {
   runAlone(addressOf(node))
 }
 
-/** Show what is said of a server only where one is chosen. */
-function showWithServer(node) {
-  const refiner = node.widgets.find(widget => widget.name === 'refiner')
-  const show = () => fitAround(node, () => {
-    const isServer = refiner.value === refiner.options.values.at(-1)
-    for (const widget of node.widgets) if (OF_SERVERS.includes(widget.name)) widget.hidden = widget.options.hidden = !isServer
-  })
-  const changed = refiner.callback
-  refiner.callback = function (...of) {
-    changed?.apply(this, of)
-    show()
+/** Tell of what is typed into a text field, of which the host tells its widget alone. */
+function tellTyping(widget, tell) {
+  const typed = widget.callback
+  widget.callback = function (...of) {
+    typed?.apply(this, of)
+    tell()
   }
-  queueMicrotask(show) // a workflow has given its values by then
 }
 
 function hint(box) {
