@@ -1,4 +1,4 @@
-"""RefinePrompt: what goes on is the refiner's text, or the edit of it, or the text as it was; nothing of it fails a run."""
+"""RefinePrompt: what goes on is the refiner's text, or the edit of it, or the text as it was; a run never fails."""
 
 import json
 import shutil
@@ -82,7 +82,7 @@ def test_an_edit_goes_on_until_what_it_is_of_changes() -> None:
 def test_trigger_words_of_what_is_connected_are_kept(llm_folder: Path) -> None:
     model, *_ = LoadWanModel.execute(POCKET, AUTO, NONE, NONE, "default").args
     dressed, _, stack, _ = ApplyLoraStack.execute(model, ZIBBO).args
-    high, low, *_ = LoraStackOnModels.execute(model.high_noise, ZIBBO, 6, model.low_noise).args
+    high, *_ = LoraStackOnModels.execute(model.high_noise, ZIBBO, 6, model.low_noise).args
     for given in ({"model": dressed}, {"stack": stack}, {"model": high}, {"keep": "sks, Zibbo"}):
         text, report = refined("a Zibbo floats up past zebra lines", **given).args
         assert text == "a Zibbo moves up on a striped background" or "the word 'Zibbo'" in report
