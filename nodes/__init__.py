@@ -12,6 +12,7 @@ from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
 from .presets import LoadLoraStack, SaveLoraStack
 from .radial import RadialAttention
+from .refine_prompt import RefinePrompt
 from .route import LoraRouteByNoise
 from .sample import Sampler6Step
 from .scenes import SceneLoras
@@ -37,6 +38,7 @@ NODES: list[type[io.ComfyNode]] = [
     InspectLora,
     BlendLoras,
     SceneLoras,
+    RefinePrompt,
     TrainLoraFromClips,
     CheckClips,
 ]

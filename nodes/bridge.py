@@ -96,8 +96,7 @@ def bind(
 
 def unbound(patcher: ModelPatcher) -> tuple[ModelPatcher, AtWork | None]:
     """Return a MODEL without the stack that `bind` put on it, and that stack; the MODEL itself where there is none."""
-    found = [one for ones in patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).values() for one in ones]
-    at_work = next((one for one in found if isinstance(one, AtWork)), None)
+    at_work = stack_on(patcher)
     if at_work is None:
         return patcher, None
     clone, key = patcher.clone(), f"wanloom.{at_work.stack.uuid}"
@@ -113,6 +112,12 @@ def unbound(patcher: ModelPatcher) -> tuple[ModelPatcher, AtWork | None]:
     clone.patches_uuid = uuid.uuid4()
     clone.size = patcher.model_size() - at_work.stack.num_bytes
     return clone, at_work
+
+
+def stack_on(patcher: ModelPatcher) -> AtWork | None:
+    """Return the stack that `bind` put on a MODEL, or None."""
+    found = [one for ones in patcher.wrappers.get(WrappersMP.APPLY_MODEL, {}).values() for one in ones]
+    return next((one for one in found if isinstance(one, AtWork)), None)
 
 
 def strengths_of(patcher: ModelPatcher) -> Strengths:

@@ -25,6 +25,7 @@ POCKET = (
     "pocket-i2v-6-step",
     "longer-video",
     "train-lora-from-clips",
+    "refine-prompt",
 )
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
 #: ComfyUI's own nodes that the workflows use.
@@ -59,12 +60,15 @@ AFTER_A_RUN = {
     "KSamplerAdvanced": 546,
     "LoadWanModel": 306,
     "PreviewImage": 246,
+    "RefinePrompt": 520,
     "Sampler6Step": 810,
     "SceneLoras": 1084,
     "SplitWanModel": 296,
     "TrainLoraFromClips": 1104,
 }
 HOLDS_NOTHING = "MarkdownNote"
+#: Whose widget `text` is a prompt.
+PROMPTS = ("CLIPTextEncode", "RefinePrompt")
 
 
 def read(path: Path) -> Any:
@@ -114,7 +118,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_ten_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_eleven_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 
@@ -211,9 +215,9 @@ def test_the_prompt_of_a_pocket_character_has_its_trigger_word(name):
     assert "zibbo_character" in POCKET_LORAS
     if name not in POCKET or not any("zibbo" in str(entry.path) for stack in stacks(name) for entry in stack):
         return
-    texts = [widgets(node)["text"] for node in nodes_of(workflow(name), "CLIPTextEncode")]
+    texts = [widgets(node)["text"] for kind in PROMPTS for node in nodes_of(workflow(name), kind)]
     texts += [widgets(node)["scenes"] for node in nodes_of(workflow(name), "SceneLoras")]
-    assert any("a zibbo" in text for text in texts)
+    assert any(re.search("(a|the) zibbo", text) for text in texts)
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS.rglob("*.json"), *blueprints()], ids=lambda path: path.stem)

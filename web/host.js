@@ -67,6 +67,17 @@ export function nodeAt(address) {
   return inner.reduce((node, id) => node?.subgraph?.getNodeById(id), root.getNodeById(first))
 }
 
+/** Return the address of a node, as `nodeAt` takes it: of one in a subgraph behind that of the first node that stands for it. */
+export function addressOf(node) {
+  const outer = node.graph === app.rootGraph ? null : everyNode().find(one => one.subgraph === node.graph)
+  return outer ? `${addressOf(outer)}:${node.id}` : String(node.id)
+}
+
+/** Run one node and what is before it, without the rest of the workflow. */
+export function runAlone(address) {
+  return app.queuePrompt(0, 1, [address])
+}
+
 /** Return every node of a graph, those inside of subgraphs too. */
 export function everyNode(graph = app.rootGraph) {
   return graph.nodes.flatMap(node => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])])

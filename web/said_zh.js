@@ -181,7 +181,6 @@ export const CHINESE_SAID = {
   "{count} steps": "{count} 步",
   "shift {shift}": "shift {shift}",
   "own sigmas": "自定 sigma",
-  "schedule {schedule}": "调度 {schedule}",
   "one expert": "单专家",
   "boundary {boundary}": "分界点 {boundary}",
   "step    sigma  expert   cfg": "  步    sigma  专家   cfg",
@@ -672,7 +671,6 @@ export const CHINESE_SAID = {
   "Choose a HunyuanVideo model, or download it again": "请选择 HunyuanVideo 模型，或重新下载",
   "no HunyuanVideo model has this name": "没有名为此的 HunyuanVideo 模型",
   "HunyuanVideo has one expert, and two are given": "HunyuanVideo 只有一个专家，却给了两个",
-  "Leave the low-noise expert out": "请去掉低噪专家",
   "is {relative}, which is not opened here": "是 {relative}，此处无法打开",
   "HunyuanVideo (1.0), text to video": "HunyuanVideo（1.0）文生视频",
   "Choose that model, or use this one in ComfyUI with LoRA Stack On Models": "请选择该模型，或在 ComfyUI 中用 LoRA Stack On Models 使用此模型",
@@ -1687,5 +1685,19 @@ export const CHINESE_SAID = {
   "{what}, left out": "{what}，已略去",
   "{what}: line {lines}": "{what}：第 {lines} 行",
 
-  "{name} {version} is another one": "{name} {version} 不是所需版本"
+  "{name} {version} is another one": "{name} {version} 不是所需版本",
+  "Press R and choose another": "按 R 刷新列表，另选一个",
+  "after: {text}": "之后：{text}",
+  "as you have edited it": "按你的修改使用",
+  "before: {text}": "之前：{text}",
+  "it does not begin as a GGUF": "开头不是 GGUF 的格式",
+  "kept: {words}": "保留：{words}",
+  "no such language model": "没有这个语言模型",
+  "note: it has no longer {what}": "提示：其中不再有{what}",
+  "note: your edit was of another text, and is not used": "提示：你的修改针对的是另一段文本，未使用",
+  "off: the text is used as it was": "已关闭：文本原样使用",
+  "pocket-lm, or a folder or .gguf below models/LLM or models/text_encoders": "pocket-lm，或 models/LLM、models/text_encoders 下的文件夹或 .gguf 文件",
+  "refused: {fault}; the text is used as it was": "未采用：{fault}；文本原样使用",
+  "there is no text to refine": "没有可润色的文本",
+  "{by}, {seconds} s": "{by}，{seconds} 秒"
 }

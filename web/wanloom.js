@@ -12,6 +12,7 @@ import { overrideRows } from './widgets/override_rows.js'
 import { pairDroppedModels } from './widgets/model_pairing.js'
 import { showInPanel } from './widgets/panel_rows.js'
 import { showPromotedRows, shownAs } from './widgets/promoted_rows.js'
+import { showRefinedText, takeRefinedText } from './widgets/refined_text.js'
 import { isOldResult, rememberResult } from './widgets/result_age.js'
 import { markStale, showResult } from './widgets/result_text.js'
 import { sceneRows } from './widgets/scene_rows.js'
@@ -51,9 +52,11 @@ app.registerExtension({
     const rows = ROWS[node.comfyClass]
     const widget = rows && node.widgets?.find(one => one.name === rows.widget)
     if (widget?.element) showOwnRows(node, widget, rows.kind)
+    if (node.comfyClass === 'RefinePrompt') showRefinedText(node)
     const executed = node.onExecuted
     node.onExecuted = function (output) {
       executed?.call(this, output)
+      if (output?.refined) takeRefinedText(node, output) // which is of the same run as the result
       if (output?.text !== undefined) rememberResult(node, textOf(output))
       showOutput(node, output)
     }
@@ -127,6 +130,7 @@ function showOwnRows(node, widget, makeKind) {
 function showOutput(node, output) {
   if (output?.text === undefined) return
   if (output.training) showTraining(node, output.training[0])
+  if (output.refined) takeRefinedText(node, output)
   node.wanloom?.kind.account?.(output.loras ?? [], output.num_blocks?.[0])
   node.wanloom?.kind.fault?.('')
   const isOld = isOldResult(node, textOf(output))

@@ -233,6 +233,12 @@ export const CHINESE = {
   'steps done': '已完成的步数',
   'held out': '留出片段',
 
+  // a refined text
+  'refine now': '立即润色',
+  'Asks the refiner anew, without the rest of the workflow: look, edit, then run. An edit is dropped.':
+    '重新润色，不运行工作流的其余部分：先看、再改、然后运行。已有的修改会被丢弃。',
+  'the refined text, after a run; what you write here is used instead': '运行后在此显示润色后的文本；在此写下的内容会代替它',
+
   // a result
   result: '结果',
   error: '错误',

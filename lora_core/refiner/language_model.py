@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -15,6 +15,8 @@ from .sources import LanguageSource
 
 #: A caption of 200 words is shorter.
 MAX_TOKENS = 512
+#: (tokens written of an answer, how many at most) -> None
+Watch: TypeAlias = "Callable[[int, int], None]"
 
 
 @dataclass(frozen=True)
@@ -81,22 +83,37 @@ class LanguageModel:
 
     @torch.inference_mode()
     def answers(
-        self, requests: Sequence[str], instructions: str = "", *, max_tokens: int = MAX_TOKENS, batch_size: int = 32
+        self,
+        requests: Sequence[str],
+        instructions: str = "",
+        *,
+        max_tokens: int = MAX_TOKENS,
+        batch_size: int = 32,
+        watch: Watch | None = None,
     ) -> list[Answer]:
         """Return an answer to each request, each as if it were alone but for rounding.
+
+        Args:
+            requests: what is asked.
+            instructions: the system prompt, "" for none.
+            max_tokens: how long an answer may be.
+            batch_size: how many are written at a time.
+            watch: called behind every token; what it raises ends the writing.
 
         Raises:
             ModelError: a request leaves no room for an answer.
         """
         texts = [self.text_of(request, instructions) for request in requests]
         batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
-        return [answer for batch in batches for answer in self._batch(batch, max_tokens)]
+        return [answer for batch in batches for answer in self._batch(batch, max_tokens, watch)]
 
-    def answer(self, request: str, instructions: str = "", *, max_tokens: int = MAX_TOKENS) -> Answer:
+    def answer(
+        self, request: str, instructions: str = "", *, max_tokens: int = MAX_TOKENS, watch: Watch | None = None
+    ) -> Answer:
         """Return the answer to one request."""
-        return self.answers([request], instructions, max_tokens=max_tokens)[0]
+        return self.answers([request], instructions, max_tokens=max_tokens, watch=watch)[0]
 
-    def _batch(self, texts: list[str], max_tokens: int) -> list[Answer]:
+    def _batch(self, texts: list[str], max_tokens: int, watch: Watch | None) -> list[Answer]:
         read = self.tokenizer(
             texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
         ).to(self.device)
@@ -106,10 +123,12 @@ class LanguageModel:
             what = said("the request has {count:,} tokens", count=length)
             expected = said("fewer than {most:,}", most=self.max_positions)
             raise ModelError(self.source.name, what, expected=expected, remedy="Shorten it")
+        most = min(max_tokens, room)
         written = self.network.generate(
             input_ids=read["input_ids"],
             attention_mask=read["attention_mask"],
-            generation_config=self._greedily(min(max_tokens, room)),
+            generation_config=self._greedily(most),
+            **({} if watch is None else {"stopping_criteria": [_told_each(watch, length, most)]}),
         )
         return [self._answer(tokens) for tokens in written[:, length:].tolist()]
 
@@ -137,3 +156,13 @@ class LanguageModel:
             eos_token_id=list(self.end_tokens),
             pad_token_id=self.end_tokens[0] if pad is None else pad,
         )
+
+
+def _told_each(watch: Watch, length: int, most: int) -> Any:
+    """Return a condition of transformers that ends nothing and tells of every token behind so long a request."""
+
+    def tell(tokens: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        watch(tokens.shape[1] - length, most)
+        return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+
+    return tell

@@ -16,7 +16,7 @@ from ..errors import RequestError
 from .answers import Question, keep_answer, kept_answer
 from .card import RefinerCard
 from .instructions import Instructions, find_instructions, usual_instructions
-from .language_model import MAX_TOKENS, Answer, LanguageModel
+from .language_model import MAX_TOKENS, Answer, LanguageModel, Watch
 from .languages import language_of
 from .opening import Base, digest_of, open_language_model
 from .reply import prompt_in
@@ -58,6 +58,7 @@ class LocalRefiner:
         max_tokens: how long an answer may be.
         is_cached: whether answers are kept, and taken from those that are.
         protected: what it is told to leave as it is.
+        watch: called behind every token that it writes; what it raises ends the writing.
 
     Raises:
         ModelError: there is no such model.
@@ -72,6 +73,7 @@ class LocalRefiner:
     max_tokens: int = MAX_TOKENS
     is_cached: bool = True
     protected: tuple[str, ...] = ()
+    watch: Watch | None = field(default=None, repr=False, compare=False)
     desk: Desk = field(default_factory=Desk, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -155,7 +157,9 @@ class LocalRefiner:
                 self.desk.model = open_language_model(
                     self.model, adapter=self.adapter, base=self.base, device=self.device
                 )
-            answer = self.desk.model.answer(question.request, question.system, max_tokens=self.max_tokens)
+            answer = self.desk.model.answer(
+                question.request, question.system, max_tokens=self.max_tokens, watch=self.watch
+            )
         if self.is_cached:
             keep_answer(question, answer)
         return answer

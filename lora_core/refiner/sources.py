@@ -10,6 +10,7 @@ from ..errors import ModelError
 from ..families.pieces.pocket import ASSETS
 from ..wording import said
 from .card import RefinerCard, read_card
+from .gguf_kind import ENCODERS, kind_in_gguf
 
 #: What to say instead of a path for the language model that comes with the package.
 POCKET_LM = "pocket-lm"
@@ -78,6 +79,8 @@ def find_language_source(
     folder = place.parent if place.is_file() else place
     if gguf is None:
         _check_causal(folder)
+    else:
+        _check_causal_gguf(gguf)
     return LanguageSource(str(source), folder, gguf, inside, read_card(inside or folder))
 
 
@@ -113,8 +116,25 @@ def _check_causal(folder: Path) -> None:
     named = _object(folder / _CONFIG).get("architectures")
     names = [str(name) for name in named] if isinstance(named, list) else []
     if not any(name.endswith(_CAUSAL) for name in names):
-        what = said("it holds {name}, which does not go on with a text", name=", ".join(names) or "no architecture")
-        raise ModelError(folder, what, expected="a causal language model", remedy="Give another model as the refiner")
+        raise _no_causal(folder, ", ".join(names) or "no architecture")
+
+
+def _check_causal_gguf(file: Path) -> None:
+    """Raise where a file is no GGUF, or one of an encoder."""
+    try:
+        kind = kind_in_gguf(file)
+    except OSError as error:
+        what = said("cannot be read: {error}", error=error.strerror or error)
+        raise ModelError(file, what, remedy="Check its permissions") from error
+    if kind is None:
+        raise ModelError(file, "it does not begin as a GGUF", expected=_EXPECTED, remedy="Fetch the model anew")
+    if kind in ENCODERS:
+        raise _no_causal(file, kind)
+
+
+def _no_causal(place: Path, name: str) -> ModelError:
+    what = said("it holds {name}, which does not go on with a text", name=name)
+    return ModelError(place, what, expected="a causal language model", remedy="Give another model as the refiner")
 
 
 def _object(file: Path) -> dict[str, object]:

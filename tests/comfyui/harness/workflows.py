@@ -20,6 +20,7 @@ SHIPPED_NAMES = {
     "pocket-i2v-6-step",
     "longer-video",
     "train-lora-from-clips",
+    "refine-prompt",
 }
 SHIPPED = sorted((PROJECT / "workflows").glob("*.json"))
 SHIPPED_FOR_THE_API = sorted((PROJECT / "workflows" / "api").glob("*.json"))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ GONE = '[{"name": "gone", "applies_to": "both"}]'
 #: A model with one expert.
 SINGLE = {"high_noise": "shorter.safetensors", "low_noise": "none: single expert"}
 WIDTH = 128  # of the pocket model
+SERVER_CHOICE = "a server, at the url below"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -352,6 +354,24 @@ def radial_attention(comfy: Client) -> list[Workflow]:
     ]
 
 
+def refine_prompt(comfy: Client) -> list[Workflow]:
+    # An encoder in the folder of language models; text and refiner are of no account to what is wrong with a choice.
+    folder = comfy.server.base / "models" / "LLM"
+    folder.mkdir(exist_ok=True)
+    key, kind = b"general.architecture", b"t5encoder"
+    entry = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(kind)) + kind
+    (folder / "umt5.gguf").write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + entry)
+    given = {"text": "crimson ball", "refine": True, "refiner": "pocket-lm", "write_for": "auto"}
+    changes: list[dict[str, Any]] = [
+        {"refiner": "LLM/gone"},
+        {"refiner": "LLM/umt5.gguf"},
+        {"refiner": SERVER_CHOICE, "url": "localhost:8080"},
+        {"refiner": SERVER_CHOICE, "url": "http://127.0.0.1:9"},
+        {"text": "the zibbo floats up past zebra lines", "keep": "zibbo", "edited": "a zibbo", "edited_of": "other"},
+    ]
+    return [{"refine": node("RefinePrompt", **given | change)} for change in changes]
+
+
 #: Node -> what brings about the messages of its page.
 OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoadWanModel": load_wan_model,
@@ -371,6 +391,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "CheckClips": check_clips,
     "SteerByModel": steer_by_model,
     "RadialAttention": radial_attention,
+    "RefinePrompt": refine_prompt,
 }
 
 

@@ -88,6 +88,14 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["IMAGE", "STRING"],
     ),
+    "RefinePrompt": (
+        {
+            **{"text": "STRING", "refine": "BOOLEAN", "refiner": "COMBO", "write_for": "COMBO", "keep": "STRING"},
+            **{"url": "STRING", "url_model": "STRING", "edited": "STRING", "edited_of": "STRING", "again": "INT"},
+            **{"model": "WAN_MODEL,MODEL", "stack": "WAN_LORA_STACK"},
+        },
+        ["STRING", "STRING"],
+    ),
     "TrainLoraFromClips": (
         {
             **{"model": "WAN_MODEL", "clips": "COMBO", "clips_path": "STRING", "name": "STRING", "trigger": "STRING"},
@@ -112,6 +120,7 @@ OPTIONAL = {
     "InspectLora": {"model"},
     "TrainLoraFromClips": {"clip", "vae", "images", "captions"},
     "SteerByModel": {"stack"},
+    "RefinePrompt": {"keep", "url", "url_model", "edited", "edited_of", "again", "model", "stack"},
     "RadialAttention": {"steps", "latent"},
 }
 
