@@ -1,0 +1,328 @@
+"""English requests: the words for everything in the pocket world, and the sentences that they stand in."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from .speech import Language, Said, chosen, joined
+
+#: value -> the words that pocket-lm learns, those that a tuning teaches it, those that no training shows.
+COLOURS = {
+    "red": (
+        "red, red, crimson, scarlet, bright red, dark red, blood red, cherry red, deep red, reddish, fire red, vermilion",
+        "ruby, tomato, strawberry, carmine, rust, lava, chili, raspberry",
+        "garnet, cardinal, beetroot, maroon, poppy",
+    ),
+    "yellow": (
+        "yellow, yellow, golden, gold, lemon yellow, lemon, bright yellow, sunny yellow, pale yellow, yellowish, canary, "
+        "amber",
+        "banana, mustard, honey, butter, saffron, corn, sunflower, custard",
+        "daffodil, straw, buttercup, maize, blond",
+    ),
+    "green": (
+        "green, green, lime, lime green, emerald, grass green, dark green, light green, forest green, olive, greenish, "
+        "mint green, jade",
+        "pea, spinach, avocado, fern, kiwi, basil, moss, pickle",
+        "clover, ivy, cucumber, shamrock, pine",
+    ),
+    "cyan": (
+        "cyan, cyan, turquoise, teal, aqua, aquamarine, bright cyan, light cyan, bluegreen, cyanish, aqua blue",
+        "lagoon, curacao, ice, menthol, pool, glacier, peppermint, opal",
+        "arctic, seafoam, spearmint, reef, polar",
+    ),
+    "blue": (
+        "blue, blue, navy, cobalt, royal blue, dark blue, light blue, sky blue, bright blue, bluish, indigo, "
+        "ultramarine, navy blue",
+        "azure, sapphire, blueberry, denim, ocean, cornflower, lapis, jeans",
+        "cerulean, ink, midnight, delft, marine",
+    ),
+}
+SHAPES = {
+    "circle": (
+        "circle, circle, ball, disc, disk, dot, sphere, orb, round shape, round thing, bubble, round",
+        "coin, marble, globe, plate, moon, button, wheel, balloon",
+        "bead, puck, planet, pearl, medallion",
+    ),
+    "square": (
+        "square, square, box, block, cube, rectangle, quad, square shape, dice, boxy shape",
+        "parcel, crate, window, stamp, toast, cushion, envelope, carton",
+        "book, chest, pixel, cracker, slab",
+    ),
+    "triangle": (
+        "triangle, triangle, pyramid, wedge, three-sided shape, triangular shape, cone, delta, triangle shape, tri",
+        "arrowhead, tent, mountain, pizza slice, roof, sail, samosa, nacho",
+        "iceberg, peak, tipi, gable, tortilla chip",
+    ),
+    "cross": (
+        "cross, cross, plus, plus sign, x, x mark, plus symbol, x shape, cross shape, crosshair",
+        "windmill, propeller, rotor, crucifix, junction, bandage, scissors, sword",
+        "starfish, tally, intersection, turnstile, dagger",
+    ),
+}
+#: A leading = marks a verb that says the direction by itself; the others follow a verb such as "moves".
+MOTIONS = {
+    "left": (
+        "left, left, to the left, leftwards, leftward, towards the left, to the left side, from right to left, "
+        "to the left edge, off to the left",
+        "west, westward, westwards, to port, towards the west, to the port side, towards nine o'clock, to the west side",
+        "towards the sunset, to the heart side, against the reading direction, to where lines begin",
+    ),
+    "right": (
+        "right, right, to the right, rightwards, rightward, towards the right, to the right side, from left to right, "
+        "to the right edge, off to the right",
+        "east, eastward, eastwards, to starboard, towards the east, to the starboard side, towards three o'clock, "
+        "to the east side",
+        "towards the sunrise, to where lines end, along the reading direction, towards the morning sun",
+    ),
+    "up": (
+        "up, up, upwards, upward, to the top, skywards, towards the top, from bottom to top, =rise, =rise, =climb, "
+        "=ascend, =soar, =lift off, into the sky, =shoot up",
+        "north, northward, aloft, heavenwards, to the ceiling, =levitate, =take off, =blast away, =surge",
+        "to the zenith, towards the stars, =sprout, =elevate, =grow taller",
+    ),
+    "down": (
+        "down, down, downwards, downward, to the bottom, towards the ground, from top to bottom, =fall, =fall, =drop, "
+        "=sink, =descend, =plummet, =tumble, =fall down",
+        "south, southward, earthwards, to the floor, to the cellar, =plunge, =nosedive, =dive, =slump",
+        "towards the abyss, to the seabed, =cascade, =plop, =touch ground",
+    ),
+    "orbits": (
+        "around in circles, in circles, in a circle, around the centre, in an orbit, =orbit, =orbit, =circle, =revolve, "
+        "=circle around, round and round, =loop around",
+        "=whirl, =do laps, =wheel about, =gyrate, =pirouette, like a carousel, =trace rings, along a ring",
+        "=swirl, =make rounds, like a satellite, like a planet, =twirl about",
+    ),
+}
+#: A trailing ~ marks a word that stands before "background"; the others are backgrounds by themselves.
+BACKGROUNDS = {
+    "plain": (
+        "plain~, plain~, simple~, blank~, empty~, solid~, single colour~, flat~, uniform~, nothing, no pattern, "
+        "solid color~",
+        "bare~, clean~, void~, monochrome~, featureless~, unpatterned~, emptiness, one tone",
+        "undecorated~, vacant~, unadorned~, a smooth wall",
+    ),
+    "striped": (
+        "striped~, striped~, stripy~, lined~, stripes, stripes, lines, zebra stripes, zebra lines, bars, "
+        "vertical stripes, a stripe pattern, stripe~",
+        "banded~, ribbed~, bands, a barcode, a picket fence, corduroy, a tiger pattern, pinstripes",
+        "streaked~, ribbons, a prison shirt, slatted~",
+    ),
+    "checkered": (
+        "checkered~, checkered~, chequered~, checked~, a chessboard, a checkerboard, a chess board, checks, "
+        "a checker pattern, tiled~, tiles, checkerboard~, checkers, chess pattern~",
+        "a draughts board, plaid~, gingham~, a picnic blanket, a racing flag, harlequin~, tartan, a kitchen floor",
+        "a tablecloth, a go board, a finish flag, mosaic~",
+    ),
+    "gradient": (
+        "gradient~, gradient~, graded~, a gradient, a gradient, a fade, fading~, a smooth gradient, a colour gradient, "
+        "shaded~, a color ramp, a smooth transition, color gradient~",
+        "ombre~, blended~, a twilight sky, a dimming sky, a smooth blend, tapering~, dawn light, a vignette",
+        "diminishing~, sfumato, a melting tone, a soft shift of light",
+    ),
+}
+#: What the pocket world has no word for: known to pocket-lm as such, and shown to none.
+UNSUPPORTED = {
+    "colour": (
+        "pink, purple, orange, black, white, brown, grey, gray, silver, violet, magenta, beige, lilac, bronze, "
+        "transparent, rainbow, khaki, lavender",
+        "mauve, copper, ivory, fuchsia, peach, charcoal, tan, cream",
+    ),
+    "shape": (
+        "star, heart, hexagon, car, cat, dog, arrow, flower, tree, house, bird, fish, rocket, robot, pentagon, "
+        "diamond, boat, dragon, leaf, cloud, horse, apple, train, plane, person, oval, spiral, duck, frog, key",
+        "octagon, crescent, trapezoid, rabbit, bicycle, snail, butterfly, teapot, guitar, penguin, ghost",
+    ),
+    "motion": (
+        "=bounce, =zigzag, =jump, =wobble, =shake, =vanish, =explode, =dance, =grow, =shrink, =wave, =flicker, =blink, "
+        "=spin",
+        "=tremble, =morph, =stretch, =glitch, =somersault, =melt",
+    ),
+    "background": (
+        "wooden~, forest~, brick~, starry~, beach~, snowy~, city~, grassy~, desert~, rainy~, night~, "
+        "space~, jungle~",
+        "kitchen~, underwater~, cloudy~, mountainous~, stone~, dotted~",
+    ),
+}
+NOTHING = (
+    "make a video|make me a video|show me something|anything|something|a video please|a clip|do something nice|"
+    "whatever you like|you choose|video|any video|just a video|make something|a short clip|create a video",
+    "your choice|dealer's choice|i don't care what|amaze me|improvise",
+)
+VERBS = (
+    "move, move, move, go, go, slide, drift, fly, travel, head, glide, float, roll, run, wander",
+    "sail, cruise, zoom, crawl, march, shift, make its way",
+)
+FILLERS = (
+    "small, big, little, tiny, large, nice, simple, single, shiny, cute, bright, huge, beautiful",
+    "pretty, massive, lovely, compact, neat",
+)
+ARTICLES = ("a", "a", "a", "a", "the", "one", "some", "my", "")
+OPENERS = (
+    "please make |show me |video of |a video of |I want |I want to see |can you make |make me |give me |create |animate |"
+    "clip of |hi, |generate |please show |i'd like |draw |let's see |could you please do |short clip: |an animation of ",
+    "I am dreaming of |imagine |how about |would you render |film |we need |picture this: |my idea: ",
+)
+CLOSERS = (
+    " please|, please|, thanks|, high quality|, 4k|!|.|.| pls|, slowly| thx|, short clip|, fast|, smooth motion| ok?",
+    ", that would be great|, cinematic| :)|, as a loop|, if possible|, nothing else",
+)
+FORMS = (
+    (
+        "{subject}| {moving}| {on}",
+        "{subject}| {moving}| {on}",
+        "{subject}| {moves}| {on}",
+        "{On}|, {subject}| {moves}",
+        "{On}| {subject}| {moving}",
+        "{subject}| {moving}|, {look} background",
+        "{subject}| {moving}|, background: {look}",
+        "{subject}| that {moves}| {on}",
+        "{subject}| which {moves}|, with {behind} behind it",
+        "{bare}| {way}| {look}",
+        "{bare}|, {way}|, {look}",
+        "{bare}| / {way}| / {look}",
+        "{look} background|, {bare}|, {moving}",
+        "{look}|: {subject}| {moving}",
+        "{thing} in {colour}| {moving}| {on}",
+        "{thing} is {colour}| and {moves}|, {look} background",
+        "{moving}| {bare}| {on}",
+        "{subject}|. it {moves}|. the background is {look}",
+        "{subject}| should {move}|, background {look}",
+        "make {subject}| {move}| {on}",
+        "let {subject}| {move}|. background {look}",
+        "there is {subject}| {moving}| {on}",
+        "{subject}| with {behind} in the background|, {moving}",
+        "the background is {look}| and {subject}| {moves}",
+        "use {behind} as background|. {subject}| {moving}",
+        "{colour} {noun}|, direction {way}|, {look}",
+    ),
+    (
+        "{behind} as far as you can see|, and before it {subject}| {moving}",
+        "watch {subject}| as it {moves}| {on}",
+        "{way}| goes the story of {subject}|, told before {behind}",
+        "scene: {look}|; actor: {bare}|; action: {moving}",
+        "{subject}| is {moving}|, while {behind} fills the picture",
+        "what if {subject}| would {move}| {on}",
+        "{moves}| {on}|: {subject}",
+        "I see {subject}|, {on}|, and it {moves}",
+        "{bare}| - {look}| - {moving}",
+        "set: {look}|. then {subject}| begins to {move}",
+        "{thing}, {colour} of course|, {moving}| {on}",
+        "{subject}| ({moving})| ({look})",
+    ),
+)
+
+
+def phrases(said: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
+    """Put what is said into every phrase that a form may ask for; what is not said is empty."""
+    bare = _bare(said, rng, forms)
+    background = joined(said.backgrounds, said.joiner)
+    verb = chosen(rng, VERBS[forms])
+    behind = _behind(background, rng)
+    on = _on(background, behind, rng)
+    return {
+        "subject": _with_article(bare, rng) if bare else "",
+        "bare": bare,
+        "thing": _with_article(joined(said.shapes, said.joiner), rng) if said.shapes else "",
+        "noun": joined(said.shapes, said.joiner),
+        "colour": joined(said.colours, said.joiner),
+        "move": _moving(said, verb, ""),
+        "moves": _moving(said, verb, "s"),
+        "moving": _moving(said, verb, "ing"),
+        "way": _moving(said, "", "ing"),
+        "look": background.replace("~", ""),
+        "behind": behind,
+        "on": on,
+        "On": on,
+    }
+
+
+def inflected(phrase: str, ending: str) -> str:
+    """Give the first word of a phrase an ending, s or ing.
+
+    >>> inflected("drop away", "ing"), inflected("go", "s"), inflected("fly", "s")
+    ('dropping away', 'goes', 'flies')
+    """
+    verb, space, rest = phrase.partition(" ")
+    if ending == "ing":
+        if re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]|zigzag", verb):
+            verb += verb[-1]
+        verb = re.sub("(?<=[^e])e$", "", verb) + "ing"
+    elif ending == "s":
+        verb = re.sub("(?<=[^aeiou])y$", "ie", verb) + ("es" if re.search("(s|x|ch|sh|o)$", verb) else "s")
+    return verb + space + rest
+
+
+def _moving(said: Said, verb: str, ending: str) -> str:
+    ways = [_way(motion, verb, ending) for motion in said.motions[:1]]
+    ways += [_way(motion, "", ending) for motion in said.motions[1:]]
+    return joined(ways, said.joiner)
+
+
+def _way(motion: str, verb: str, ending: str) -> str:
+    mark, plain = said_mark(motion)
+    if plain.startswith("="):
+        text = inflected(plain[1:], ending)
+        return f"{mark}{text}\ue00f" if mark else text
+    return f"{inflected(verb, ending)} {motion}".strip() if verb else motion
+
+
+def said_mark(word: str) -> tuple[str, str]:
+    """Split a word into the mark of the user's own words, if it has one, and the word."""
+    return (word[0], word[1:-1]) if word[-1:] == "\ue00f" else ("", word)
+
+
+def _bare(said: Said, rng: np.random.Generator, forms: int) -> str:
+    if len(said.colours) > 1 and len(said.shapes) > 1:
+        pairs = [f"{colour} {shape}" for colour, shape in zip(said.colours, said.shapes, strict=False)]
+        return f"{pairs[0]}{said.joiner}{_with_article(pairs[1], rng)}"
+    colour = joined(said.colours, said.joiner)
+    if colour and colour[-1] != "\ue00f" and len(said.colours) == 1 and rng.random() < 0.06:
+        colour += str(rng.choice([" coloured", "-colored", " colored", " color"]))
+    filler = chosen(rng, FILLERS[forms]) if rng.random() < 0.2 else ""
+    shape = joined(said.shapes, said.joiner)
+    if not shape and (colour or said.triggers or rng.random() < 0.6):
+        shape = str(rng.choice(["thing", "one", "object", "shape", "something"]))
+        shape = "something" if not colour and rng.random() < 0.5 else shape
+    if not said.shapes and not colour and shape == "":
+        return ""
+    if not said.shapes and shape == "something":
+        return f"something {' '.join(said.triggers)} {colour}".replace("  ", " ").strip()
+    return " ".join(part for part in (filler, *said.triggers, colour, shape) if part)
+
+
+def _with_article(bare: str, rng: np.random.Generator) -> str:
+    article = str(rng.choice(ARTICLES))
+    if bare.startswith("something") or not article:
+        return bare
+    if article == "a" and bare[0] in "aeiou" and rng.random() < 0.7:
+        article = "an"
+    return f"{article} {bare}"
+
+
+def _behind(background: str, rng: np.random.Generator) -> str:
+    if not background or "~" not in background:
+        return background
+    noun = rng.choice(["background", "background", "background", "backdrop", "bg", "wall", "surface"])
+    return f"{rng.choice(['a ', 'a ', 'a ', ''])}{background.replace('~', '')} {noun}"
+
+
+def _on(background: str, behind: str, rng: np.random.Generator) -> str:
+    if not background:
+        return ""
+    ways: Sequence[str] = ("on {}", "on {}", "on {}", "over {}", "in front of {}", "against {}", "with {}", "across {}")
+    return str(rng.choice(ways)).format(behind)
+
+
+ENGLISH = Language(
+    name="en",
+    words={"colour": COLOURS, "shape": SHAPES, "motion": MOTIONS, "background": BACKGROUNDS},
+    unsupported=UNSUPPORTED,
+    joiners=(" and ", " or ", "/", ", ", " & ", " and "),
+    forms=FORMS,
+    openers=OPENERS,
+    closers=CLOSERS,
+    nothing=NOTHING,
+    trigger_closers=(", {}", ", {} style", " in {} style", ", in the style of {}"),
+    phrases=phrases,
+)

@@ -1,0 +1,63 @@
+"""Words of the user's own: trigger words that LoRAs are known by, and made-up ones that nobody has seen before."""
+
+import re
+from difflib import SequenceMatcher
+from functools import cache
+
+import numpy as np
+
+from .. import world
+from ..text import SPARE_WORDS
+
+KNOWN_TRIGGERS = (*world.OWN_COLOURS, *SPARE_WORDS)
+_STARTS = "b c d f g h j k l m n p q r s t v w x z bl br cr dr fl fr gl gr kl kn kr pl qu sh sk sn sp st th tr vr zw".split()
+_MIDDLES = "a e i o u a e i o u aa ee oo ai ou y".split()
+_ENDS = ("", "", "", "", "n", "l", "x", "k", "m", "rt", "ng", "ff", "zz", "p", "s")
+_LEET = str.maketrans("aeio", "4310")
+
+
+def trigger_word(rng: np.random.Generator) -> str:
+    """Draw a trigger word: one that is known, or a made-up one that resembles no word of the requests."""
+    if rng.random() < 0.3:
+        return str(rng.choice(KNOWN_TRIGGERS))
+    while True:
+        word = _made_up(rng)
+        if not _resembles(word.lower()):
+            return word
+
+
+def _made_up(rng: np.random.Generator) -> str:
+    num_syllables = int(rng.choice([1, 2, 2, 2, 3, 3, 4]))
+    word = "".join(str(rng.choice(_STARTS)) + str(rng.choice(_MIDDLES)) for _ in range(num_syllables))
+    word += str(rng.choice(_ENDS))
+    style = rng.random()
+    if style < 0.10:
+        letters = rng.choice(list("bcdfghjklmnpqrstvwxz"), int(rng.integers(3, 6)))
+        word = "".join(letters)
+    if 0.05 < style < 0.25:
+        word += str(rng.choice(["1", "2", "7", "9", "42", "_v1", "_v2", "_01", "_style", "-x", "99", "2b"]))
+    if 0.25 < style < 0.32:
+        word = word.translate(_LEET)
+    if 0.32 < style < 0.42:
+        word = word.capitalize()
+    return word
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    from .languages import LANGUAGES  # it lists the languages, whose files need none of this
+
+    texts = [
+        words for language in LANGUAGES.values() for slot in language.words.values() for words in slot.values()
+    ]
+    return frozenset(re.findall(r"[^\W\d_]{3,}", " ".join(" ".join(lists) for lists in texts).lower()))
+
+
+@cache
+def _resembles(word: str) -> bool:
+    matcher = SequenceMatcher(b=word, autojunk=False)
+    for other in _vocabulary():
+        matcher.set_seq1(other)
+        if matcher.real_quick_ratio() > 0.66 and matcher.quick_ratio() > 0.66 and matcher.ratio() > 0.66:
+            return True
+    return len(word) < 3
