@@ -3,7 +3,7 @@
 Letters: B batch, T frames. Frames are float32 (B, T, 64, 64, 3) in [-1, 1].
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,23 +66,19 @@ class Sampler:
         return np.concatenate(clips)
 
     def clips_of_texts(
-        self, texts: Mapping[int, str], settings: RunSettings, stack: LoraStack | None = None
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield number -> the clip (T, 64, 64, 3) of a text, whose noise is that number's whatever the text.
+        self, texts: Sequence[tuple[int, str]], settings: RunSettings, stack: LoraStack | None = None
+    ) -> np.ndarray:
+        """Make a clip of each (number, text), whose noise is that number's whatever the text and the others are.
 
-        Args:
-            texts: from 0, some left out; a model that needs a picture makes none of them.
-            settings: of the sampling.
-            stack: what is on the networks.
+        A model that needs a picture makes none of them.
         """
         spec = self.model.spec
         plan = make_plan(load_stack(stack or LoraStack(), spec), spec, settings)
-        length = (world.NUM_FRAMES - 1) // spec.vae_stride[0] + 1
-        noise, numbers = self._noise(max(texts, default=0) + 1, length), list(texts)
-        for start in range(0, len(numbers), BATCH_SIZE):
-            few = numbers[start : start + BATCH_SIZE]
-            latents = sample(self.model, plan, noise[few], self._read([texts[number] for number in few]))
-            yield from zip(few, self._frames(latents), strict=True)
+        numbers = [number for number, _ in texts]
+        noise = self._noise(max(numbers) + 1, (world.NUM_FRAMES - 1) // spec.vae_stride[0] + 1)[numbers]
+        told = [text for _, text in texts]
+        parts = [slice(start, start + BATCH_SIZE) for start in range(0, len(texts), BATCH_SIZE)]
+        return np.concatenate([self._frames(sample(self.model, plan, noise[p], self._read(told[p]))) for p in parts])
 
     def _noise(self, num_clips: int, num_latent_frames: int) -> Tensor:
         channels, _, *size = LATENT_SHAPE

@@ -59,6 +59,16 @@ class Run:
         rehearsed = f"-rehearsal-{self.rehearsal:g}" if self.rehearsal else ""
         return f"{self.method}-{self.lr:g}{rank}{rehearsed}-seed-{self.seed}"
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a process is told of it."""
+        return (self.method, repr(self.lr), str(self.rank), repr(self.rehearsal), str(self.seed))
+
+
+def run_of(method: str, lr: str, rank: str, rehearsal: str, seed: str) -> Run:
+    """Return the training that a process is told of."""
+    return Run(method, float(lr), int(rank), float(rehearsal), int(seed))  # type: ignore[arg-type]  # its own words
+
 
 #: (method, share of rehearsal) -> the rate that is best.
 Best = Mapping[tuple[Method, float], float]
