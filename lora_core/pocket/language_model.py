@@ -11,12 +11,14 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ..refiner.card import RefinerCard
 from .requests.rows import request_rows
 
 PAD, START, BETWEEN, END = "<pad>", "<s>", "<sep>", "</s>"
 NUM_TOKENS, MAX_POSITIONS, MAX_ANSWER_TOKENS = 512, 512, 96
 NUM_ROWS_READ = 20_000
 """From how many rows the tokenizer learns its pieces."""
+ABOUT = "Turns requests in English, German or Chinese into captions that the pocket models know."
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '<s>' + message['content'] + '<sep>' }}"
@@ -57,7 +59,7 @@ def build_request_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def build_start(seed: int) -> LlamaForCausalLM:
-    """Build the network with random weights, float32: 2,009,280 of them."""
+    """Build the network with random weights, float32: 2,016,960 of them."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=NUM_TOKENS,
@@ -83,3 +85,4 @@ def ship_language_model(network: Any, tokenizer: Any, folder: Path) -> None:
     """Write the network in float16, and its tokenizer, into the folder that `pocket-lm` stands for."""
     network.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    RefinerCard(about=ABOUT, method="full", language="en").write(folder)

@@ -105,12 +105,14 @@ BACKGROUNDS = {
 }
 UNSUPPORTED = {
     "colour": (
-        "粉色, 紫色, 橙色, 黑色, 白色, 棕色, 灰色, 银色, 粉红色, 橘色, 褐色, 彩色, 米色, 透明",
+        "粉色, 紫色, 橙色, 黑色, 白色, 棕色, 灰色, 银色, 粉红色, 橘色, 褐色, 彩色, 米色, 透明, 杏色, 酒红, 荧光, 沙色, 玫红, 灰白色",
         "咖啡色, 古铜色, 肉色, 象牙色, 彩虹色",
     ),
     "shape": (
         "星星, 心形, 猫, 狗, 汽车, 房子, 树, 花, 鱼, 小鸟, 火箭, 机器人, 六边形, 五角星, 箭头, 飞机, 船, 龙, 马, "
-        "苹果, 云, 人, 兔子, 火车, 鸭子, 叶子, 菱形, 爱心",
+        "苹果, 云, 人, 兔子, 火车, 鸭子, 叶子, 菱形, 爱心, "
+        "狐狸, 椅子, 瓶子, 杯子, 手机, 熊, 猴子, 狮子, 老虎, 蛇, 蜜蜂, 卡车, 公交车, 帽子, 鞋子, 灯, 玫瑰, 蛋糕, 雨伞, 乌龟, "
+        "海豚, 外星人, 女孩, 男孩, 椭圆形, 圆柱, 恐龙, 小狗, 小猫, 花朵",
         "八边形, 蜗牛, 自行车, 蝴蝶, 吉他, 茶壶, 企鹅, 幽灵",
     ),
     "motion": (
@@ -126,13 +128,14 @@ NOTHING = (
     "做一个视频|生成视频|来个视频|随便|随便什么都行|给我看点什么|做个视频吧|视频|短视频|你来决定|生成一段视频|帮我做个视频",
     "给我个惊喜|什么都可以|自由发挥",
 )
-VERBS = ("移动, 移动, 移动, 走, 飞, 滑动, 滑, 滚动, 运动, 飘, 跑, 移", "漂移, 行进, 前进, 挪动, 冲")
+VERBS = ("移动, 移动, 移动, 走, 飞, 滑动, 滑, 滚动, 运动, 飘, 跑, 移, 飞行, 游, 滚, 走过去, 移过去, 飘动, 奔跑", "漂移, 行进, 前进, 挪动, 冲")
 FILLERS = ("小小的, 大大的, 漂亮的, 可爱的, 简单的, 小, 大", "巨大的, 精致的, 好看的")
 OPENERS = (
-    "请生成|帮我做个视频：|生成视频：|视频：|我想要|我想看|来一个|画|请帮我制作|做一个视频，|给我看|制作动画：|生成一段视频，|请展示|帮我生成",
+    "请生成|帮我做个视频：|生成视频：|视频：|我想要|我想看|来一个|画|请帮我制作|做一个视频，|给我看|制作动画：|生成一段视频，|请展示|帮我生成|你好，|我需要|我们想要|现在|然后|来段视频：|给我来一个|麻烦做一个|拍|展示|"
+    "动画：|提示词：|试试|可以做|能帮我做|一段动画，",
     "我脑海里有|拍一段|想象一下，|能不能渲染|短片内容：",
 )
-CLOSERS = ("，谢谢|。|。|，高清|！|，慢慢地|，快一点|，请|，短视频|，4k", "，循环播放|，电影感|，就这样|，拜托了")
+CLOSERS = ("，谢谢|。|。|，高清|！|，慢慢地|，快一点|，请|，短视频|，4k|，慢动作|，不要太快|，五秒|，没有声音|，画质最好|，谢谢你|，非常精细|。。。|，再来一次|，可以吗", "，循环播放|，电影感|，就这样|，拜托了")
 FORMS = (
     (
         "{subject}|{moves}|，{look}背景",
@@ -154,6 +157,23 @@ FORMS = (
         "有{subject}|，它{moves}|，背景：{look}",
         "{subject}|{moves}| 背景{look}",
         "{subject}|，{look}背景|，{moves}",
+        "前面是{subject}|，{moves}|，后面是{look}",
+        "主体：{bare}|，运动：{moves}|，背景：{look}",
+        "背景：{look}|；物体：{bare}|；动作：{moves}",
+        "形状：{noun}，颜色：{colour}|，方向：{moves}|，背景：{look}",
+        "【{bare}】|【{moves}】|【{look}】",
+        "{bare}| + {moves}| + {look}",
+        "{bare}；|{moves}；|{look}",
+        "{look}。|{bare}。|{moves}",
+        "我们看到{subject}|{moves}|，背景为{look}",
+        "画面里有{subject}|，正在{moves}|，背后是{look}",
+        "{subject}|要{moves}|，背景要{look}",
+        "{subject}|会{moves}|，{look}的背景",
+        "当{subject}|{moves}|的时候，背景是{look}",
+        "一个场景：{subject}|{moves}|，{look}",
+        "{moves}|的{bare}|，{look}",
+        "用{look}做背景|，{subject}|{moves}",
+        "{subject}|从这里{moves}|，背景都是{look}",
     ),
     (
         "场景：{look}|；主角：{bare}|；动作：{moves}",
@@ -191,6 +211,8 @@ def _bare(said: Said, rng: np.random.Generator, forms: int) -> str:
     if len(colours) > 1 and len(shapes) > 1:
         return f"{colours[0]}{shapes[0]}{said.joiner}{colours[1]}{shapes[1]}"
     colour = joined(said.colours, said.joiner) + of if colours else ""
+    if len(said.colours) > 1 and rng.random() < 0.3:
+        colour = "".join(said.colours) + str(rng.choice(["相间的", "双色的", "色的"]))
     filler = chosen(rng, FILLERS[forms]) if rng.random() < 0.12 else ""
     return filler + joined(said.triggers, " ") + colour + joined(shapes, said.joiner)
 
@@ -209,7 +231,7 @@ CHINESE = Language(
     name="zh",
     words={"colour": COLOURS, "shape": SHAPES, "motion": MOTIONS, "background": BACKGROUNDS},
     unsupported=UNSUPPORTED,
-    joiners=("和", "或", "、", "或者", "和", "，"),
+    joiners=("和", "或", "、", "或者", "和", "，", "与", "/", ""),
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,

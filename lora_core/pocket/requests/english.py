@@ -125,12 +125,15 @@ BACKGROUNDS = {
 UNSUPPORTED = {
     "colour": (
         "pink, purple, orange, black, white, brown, grey, gray, silver, violet, magenta, beige, lilac, bronze, "
-        "transparent, rainbow, khaki, lavender",
+        "transparent, rainbow, khaki, lavender, salmon, burgundy, neon, chrome, rosy, multicolored, "
+        "apricot, sand, wine",
         "mauve, copper, ivory, fuchsia, peach, charcoal, tan, cream",
     ),
     "shape": (
         "star, heart, hexagon, car, cat, dog, arrow, flower, tree, house, bird, fish, rocket, robot, pentagon, "
-        "diamond, boat, dragon, leaf, cloud, horse, apple, train, plane, person, oval, spiral, duck, frog, key",
+        "diamond, boat, dragon, leaf, cloud, horse, apple, train, plane, person, oval, spiral, duck, frog, key, "
+        "fox, chair, bottle, cup, phone, bear, monkey, king, lion, tiger, snake, bee, ship, truck, bus, guy, girl, "
+        "ellipse, polygon, cylinder, hat, shoe, lamp, rose, carrot, cake, umbrella, turtle, dolphin, alien, knight",
         "octagon, crescent, trapezoid, rabbit, bicycle, snail, butterfly, teapot, guitar, penguin, ghost",
     ),
     "motion": (
@@ -150,21 +153,28 @@ NOTHING = (
     "your choice|dealer's choice|i don't care what|amaze me|improvise",
 )
 VERBS = (
-    "move, move, move, go, go, slide, drift, fly, travel, head, glide, float, roll, run, wander",
+    "move, move, move, go, go, slide, drift, fly, travel, head, glide, float, roll, run, wander, walk, swim, race, speed, "
+    "creep, jog, come, stroll, push, pass, hurry",
     "sail, cruise, zoom, crawl, march, shift, make its way",
 )
 FILLERS = (
-    "small, big, little, tiny, large, nice, simple, single, shiny, cute, bright, huge, beautiful",
+    "small, big, little, tiny, large, nice, simple, single, shiny, cute, bright, huge, beautiful, medium sized, very big, "
+    "fat, thin, perfect, cool, funny, smooth, glossy, fancy, elegant, great, tall, giant, wonderful",
     "pretty, massive, lovely, compact, neat",
 )
 ARTICLES = ("a", "a", "a", "a", "the", "one", "some", "my", "")
 OPENERS = (
     "please make |show me |video of |a video of |I want |I want to see |can you make |make me |give me |create |animate |"
+    "i need |we want |render |produce |let me see |I'd love to see |would you please make |can we get |hello, |hey, |"
+    "generate for me |a scene with |footage of |a shot of |a movie of |a gif of |now |then |so, |ok, |maybe |just |"
+    "I would like to have |try |paint |here is |there should be |my prompt: |prompt: |i think of |put |next: |"
     "clip of |hi, |generate |please show |i'd like |draw |let's see |could you please do |short clip: |an animation of ",
     "I am dreaming of |imagine |how about |would you render |film |we need |picture this: |my idea: ",
 )
 CLOSERS = (
-    " please|, please|, thanks|, high quality|, 4k|!|.|.| pls|, slowly| thx|, short clip|, fast|, smooth motion| ok?",
+    " please|, please|, thanks|, high quality|, 4k|!|.|.| pls|, slowly| thx|, short clip|, fast|, smooth motion| ok?|, 8k|, cinematic lighting|"
+    ", photorealistic|, looping|, in slow motion|, 5 seconds| thank you|, for my kid|, no sound|, very detailed|, now|"
+    ", best quality|...| :D|, not too fast|, that's it|, if you can|, soft light|, again",
     ", that would be great|, cinematic| :)|, as a loop|, if possible|, nothing else",
 )
 FORMS = (
@@ -195,6 +205,36 @@ FORMS = (
         "the background is {look}| and {subject}| {moves}",
         "use {behind} as background|. {subject}| {moving}",
         "{colour} {noun}|, direction {way}|, {look}",
+        "we see {subject}| {moving}| {on}",
+        "you can see {subject}|; it {moves}|; behind it there is {behind}",
+        "in the foreground {subject}| {moving}|, in the back {behind}",
+        "at the back {behind}|, at the front {subject}|, {moving}",
+        "subject: {bare}|, motion: {way}|, background: {look}",
+        "background: {look}|; subject: {bare}|; movement: {moving}",
+        "shape: {noun}, colour: {colour}|, motion: {way}|, background: {look}",
+        "[{bare}]| [{way}]| [{look}]",
+        "{bare}| + {way}| + {look}",
+        "{bare}|; {moving}|; {look}",
+        "{look}|. {bare}|. {way}",
+        "{subject}|, {moving}|, and {behind} all around",
+        "when {subject}| {moves}|, there is {behind} behind",
+        "because I like it: {subject}|, {moving}| {on}",
+        "{subject}| {on}|, it {moves}",
+        "{subject}| {on}|, {moving}",
+        "{subject}| {on}| that {moves}",
+        "{subject}|, and it {moves}|, and behind it {behind}",
+        "{subject}| is {moving}| {on}",
+        "{subject}| was seen {moving}| {on}",
+        "{subject}| will {move}| {on}",
+        "{subject}| has to {move}|, the background has to be {look}",
+        "{moving}|: {bare}|, {look}",
+        "{on}| you find {subject}| and it {moves}",
+        "{noun}, {colour}|, {moving}|, {look}",
+        "the colour is {colour} and the shape is {thing}|, it {moves}|, {look} background",
+        "a scene where {subject}| {moves}| {on}",
+        "camera on {subject}| {moving}|, {look} backdrop",
+        "{subject}| seems to {move}|, all {on}",
+        "{subject}| {moving}| while the background stays {look}",
     ),
     (
         "{behind} as far as you can see|, and before it {subject}| {moving}",
@@ -318,7 +358,7 @@ ENGLISH = Language(
     name="en",
     words={"colour": COLOURS, "shape": SHAPES, "motion": MOTIONS, "background": BACKGROUNDS},
     unsupported=UNSUPPORTED,
-    joiners=(" and ", " or ", "/", ", ", " & ", " and "),
+    joiners=(" and ", " or ", "/", ", ", " & ", " and ", "-", " or maybe ", " plus "),
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,

@@ -128,12 +128,15 @@ BACKGROUNDS = {
 }
 UNSUPPORTED = {
     "colour": (
-        "lila!, rosa!, orange!, schwarz, weiß, braun, grau, silbern, violett, pink!, beige!, magenta!, bunt, bronzefarben",
+        "lila!, rosa!, orange!, schwarz, weiß, braun, grau, silbern, violett, pink!, beige!, magenta!, bunt, bronzefarben, rosig, "
+        "hellbraun, dunkelgrau, pastellfarben, glasig, mehrfarbig, sandfarben, weinfarben",
         "cremefarben, anthrazit!, durchsichtig, fliederfarben, ocker!, elfenbeinfarben",
     ),
     "shape": (
         "m Stern, n Herz, n Auto, f Katze, m Hund, n Haus, m Baum, f Blume, m Fisch, m Vogel, n Sechseck, f Rakete, "
-        "m Pfeil, n Boot, m Roboter, f Wolke, n Pferd, m Zug, n Flugzeug, n Blatt, m Apfel, f Ente, m Mensch",
+        "m Pfeil, n Boot, m Roboter, f Wolke, n Pferd, m Zug, n Flugzeug, n Blatt, m Apfel, f Ente, m Mensch, "
+        "m Fuchs, m Stuhl, f Flasche, f Tasse, m Bär, m Affe, m König, m Löwe, f Schlange, f Biene, n Schiff, m Bus, "
+        "m Hut, m Schuh, f Lampe, f Rose, m Kuchen, f Schildkröte, m Delfin, n Mädchen, m Junge, f Ellipse, m Ritter",
         "m Drache, n Fünfeck, f Schnecke, n Fahrrad, m Schmetterling, f Gitarre, n Gespenst, m Hase",
     ),
     "motion": (
@@ -155,20 +158,26 @@ NOTHING = (
 VERBS = (
     "bewegt sich/sich * bewegt/sich * bewegen, bewegt sich/sich * bewegt/sich * bewegen, fliegt/* fliegt/* fliegen, "
     "geht/* geht/* gehen, rutscht/* rutscht/* rutschen, gleitet/* gleitet/* gleiten, fährt/* fährt/* fahren, "
-    "wandert/* wandert/* wandern, rollt/* rollt/* rollen, schwebt/* schwebt/* schweben, läuft/* läuft/* laufen",
+    "wandert/* wandert/* wandern, rollt/* rollt/* rollen, schwebt/* schwebt/* schweben, läuft/* läuft/* laufen, "
+    "rennt/* rennt/* rennen, kommt/* kommt/* kommen, reist/* reist/* reisen, schwimmt/* schwimmt/* schwimmen, "
+    "kriecht/* kriecht/* kriechen, eilt/* eilt/* eilen, segelt/* segelt/* segeln",
     "saust/* saust/* sausen, zieht/* zieht/* ziehen, schiebt sich/sich * schiebt/sich * schieben, treibt/* treibt/* treiben",
 )
 FILLERS = (
-    "klein, groß, schön, winzig, riesig, hübsch, nett, einfach, glänzend, leuchtend",
+    "klein, groß, schön, winzig, riesig, hübsch, nett, einfach, glänzend, leuchtend, perfekt, "
+    "lustig, elegant, dick, dünn, lang, toll, edel, mittelgroß",
     "gewaltig, niedlich, schick, ordentlich",
 )
 OPENERS = (
     "bitte |Video: |ein Video: |Clip: |hallo, |ich will das sehen: |mach mal: |zeig mir: |erstelle: |bitte ein Video: |"
-    "generiere: |kannst du das machen: |mach bitte ein Video: |animiere: ",
+    "generiere: |kannst du das machen: |mach bitte ein Video: |animiere: |"
+    "ich hätte gern: |wir wollen: |also, |jetzt |nun |guten Tag, |bitte einmal: |hey, |Szene mit: |ein Film: |ein GIF: |"
+    "Prompt: |mein Wunsch: |vielleicht |probier mal: |male: |könntest du das zeigen: |als Video: |dann |ok, ",
     "ich stelle mir vor: |filme: |wie wäre es mit: |Idee: |ich brauche: ",
 )
 CLOSERS = (
-    " bitte|, bitte|, danke|!|.|.|, langsam|, schnell|, kurzer Clip|, hohe Qualität|, 4k| danke",
+    " bitte|, bitte|, danke|!|.|.|, langsam|, schnell|, kurzer Clip|, hohe Qualität|, 4k| danke|, in Zeitlupe|, nicht zu schnell|, fünf Sekunden|"
+    ", ohne Ton|, für mein Kind| vielen Dank|, sehr detailliert|, noch einmal|...| :D|, mehr nicht|, weiches Licht|, ok?",
     ", das wäre toll|, als Schleife|, filmisch|, sonst nichts",
 )
 FORMS = (
@@ -194,6 +203,30 @@ FORMS = (
         "{noun} in {colour}| {way}| {on}",
         "{bare}| {on}| {way}",
         "es gibt {object}|, {relative}|, {on}",
+        "man sieht {object}|, {relative}|, {on}",
+        "im Vordergrund {subject}|, {relative}|, hinten {look}",
+        "hinten {look}|, vorne {subject}|, {relative}",
+        "Motiv: {bare}|, Richtung: {way}|, Hintergrund: {look}",
+        "Hintergrund: {look}|; Objekt: {bare}|; Bewegung: {end}",
+        "Form: {noun}, Farbe: {colour}|, Bewegung: {way}|, Hintergrund: {look}",
+        "[{bare}]| [{way}]| [{look}]",
+        "{bare}| + {way}| + {look}",
+        "{bare}|; {way}|; {look}",
+        "{look}|. {bare}|. {way}",
+        "{subject}| {on}|, {relative}",
+        "{subject}| {on}| {moves}",
+        "{subject}|, und zwar {on}|, {moves}",
+        "{subject}| muss {end}|, der Hintergrund soll {look} sein",
+        "{subject}| will {end}| {on}",
+        "wenn {subject}| {last}|, dann {on}",
+        "{moves}| {subject}| {on}",
+        "{on}| soll {subject}| {end}",
+        "{on}| gibt es {object}|, {relative}",
+        "da ist {subject}|, {relative}|. Dahinter ist alles {look}",
+        "wir sehen, dass {subject}| {last}|, {on}",
+        "eine Szene mit {dative}|, {relative}|, {on}",
+        "{subject}| / {way}| / {look}",
+        "{noun}, {colour}|, {way}|, {look}",
     ),
     (
         "Szene: {look}|; Figur: {bare}|; Bewegung: {way}",
@@ -266,9 +299,16 @@ def _bare(said: Said, case: str, filler: str) -> str:
         second = gender_of(said.shapes[1])[0]
         other = f"{_ARTICLES['nominative'][second]} {_agreed(said.colours[1], case, second)} {shapes[1]}"
         return f"{_agreed(said.colours[0], case, gender)} {shapes[0]}{said.joiner}{other}"
-    colours = joined([_agreed(colour, case, gender) for colour in said.colours], said.joiner)
+    colours = _agreed(_hyphened(said), case, gender) if said.colours else ""
+    if said.joiner != "-":
+        colours = joined([_agreed(colour, case, gender) for colour in said.colours], said.joiner)
     adjective = _agreed(filler, case, gender) if filler else ""
     return " ".join(part for part in (adjective, *said.triggers, colours, joined(shapes, said.joiner)) if part)
+
+
+def _hyphened(said: Said) -> str:
+    """Put colours together as "rot-blau", of which only the last takes an ending."""
+    return "-".join([*(colour.removesuffix("!") for colour in said.colours[:-1]), said.colours[-1]])
 
 
 def _agreed(stem: str, case: str, gender: str) -> str:
@@ -321,7 +361,7 @@ GERMAN = Language(
     name="de",
     words={"colour": COLOURS, "shape": SHAPES, "motion": MOTIONS, "background": BACKGROUNDS},
     unsupported=UNSUPPORTED,
-    joiners=(" und ", " oder ", "/", ", ", " und ", " & "),
+    joiners=(" und ", " oder ", "/", ", ", " und ", " & ", "-", "-", " oder vielleicht "),
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import world
 from ..scenes import held_out_words
-from .own_words import trigger_word
+from .own_words import made_up_word, trigger_word
 from .slots import DEFAULTS, Slots
 from .speech import SLOTS, Language, Said, own
 
@@ -104,6 +104,8 @@ def _unsupported(draw: Draw) -> Plan:
     replaced = choices[int(draw.rng.choice(len(choices), p=(0.25, 0.3, 0.2, 0.1, 0.1, 0.05)))]
     for slot in replaced:
         word = str(draw.rng.choice(draw.language.unsupported_words(slot, draw.words)))
+        if slot in ("colour", "shape") and draw.chance(0.1):
+            word = made_up_word(draw.rng) + ("!" if draw.language.name == "de" and slot == "colour" else "")
         said = replace(said, **{f"{slot}s": (own(slot, word),)})
         scene = replace(scene, **{slot: ""})
     if replaced == ("shape",) and draw.chance(0.25):

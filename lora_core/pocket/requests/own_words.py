@@ -17,9 +17,15 @@ _LEET = str.maketrans("aeio", "4310")
 
 
 def trigger_word(rng: np.random.Generator) -> str:
-    """Draw a trigger word: one that is known, or a made-up one that resembles no word of the requests."""
+    """Draw a trigger word: one that is known, or a made-up one."""
     if rng.random() < 0.3:
-        return str(rng.choice(KNOWN_TRIGGERS))
+        word = str(rng.choice(KNOWN_TRIGGERS))
+        return word.capitalize() if rng.random() < 0.15 else word
+    return made_up_word(rng)
+
+
+def made_up_word(rng: np.random.Generator) -> str:
+    """Draw a word that nobody has seen before and that resembles no word of the requests."""
     while True:
         word = _made_up(rng)
         if not _resembles(word.lower()):
@@ -35,7 +41,7 @@ def _made_up(rng: np.random.Generator) -> str:
         letters = rng.choice(list("bcdfghjklmnpqrstvwxz"), int(rng.integers(3, 6)))
         word = "".join(letters)
     if 0.05 < style < 0.25:
-        word += str(rng.choice(["1", "2", "7", "9", "42", "_v1", "_v2", "_01", "_style", "-x", "99", "2b"]))
+        word += str(rng.choice(["1", "2", "7", "9", "42", "77", "33", "007", "_v1", "_v2", "_01", "_style", "-x", "99", "2b"]))
     if 0.25 < style < 0.32:
         word = word.translate(_LEET)
     if 0.32 < style < 0.42:
