@@ -14,7 +14,7 @@ from .questions import CHOICE
 
 
 def score(judged: Mapping[str, Any]) -> float | None:
-    """Return the mean share of right answers in new and in known words, on the base that was tuned; None if diverged."""
+    """Return the mean share of right answers in new and in known words, on the base that was tuned; None of none."""
     measured = next(iter(judged.get("measured", {}).values()), None)
     return statistics.fmean(measured[name]["exact"] for name in CHOICE) if measured else None
 

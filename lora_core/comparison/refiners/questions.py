@@ -1,4 +1,4 @@
-"""The questions of a comparison, set by set, and the rows that are learnt and rehearsed: no request is in two of them."""
+"""The questions of a comparison, set by set, and the rows that are learnt and rehearsed; no request is in two sets."""
 
 from __future__ import annotations
 
