@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from ..checks import counted, time_text
 from ..errors import RequestError
 from .console import console
+from .helper_options import RefinerOptions, refiner_options
 from .options import ModelOptions, download_option, model_options, partial_option
 from .verb import Verb
 
@@ -37,6 +38,7 @@ _SECONDS_OF_RATE = 1e6
 @model_options
 @partial_option
 @download_option
+@refiner_options
 @click.option(
     "--workers",
     type=int,
@@ -55,6 +57,7 @@ def command(
     model_options: ModelOptions,
     allow_partial: bool,
     download: bool,
+    refiner_options: RefinerOptions,
     workers: int,
     ray_address: str | None,
     comfyui: str | None,
@@ -80,12 +83,20 @@ def command(
 
     jobs = read_jobs(jobs_file, folder)
     console().note(f"{counted(jobs.total, 'job')}; checking all of them with {model_options.model}")
-    how = HowToMake(model_options.open, allow_partial=allow_partial, download=download)
+    refiner = refiner_options.refiner(model_options.open().spec)
+    how = HowToMake(model_options.open, allow_partial=allow_partial, download=download, refiner=refiner)
     follow(run_jobs(jobs, how, num_workers=workers, ray_address=ray_address), jobs.total)
 
 
 #: What a server has in its own way, and nothing here can tell it.
-_ONLY_HERE = (*ModelOptions.__dataclass_fields__, "allow_partial", "download", "workers", "ray_address")
+_ONLY_HERE = (
+    *ModelOptions.__dataclass_fields__,
+    *RefinerOptions.__dataclass_fields__,
+    "allow_partial",
+    "download",
+    "workers",
+    "ray_address",
+)
 
 
 def _by_servers(jobs_file: Path, folder: Path, comfyui: str | None, workflow_file: Path | None) -> None:

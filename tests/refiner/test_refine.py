@@ -22,7 +22,14 @@ def test_a_command_reads_the_prompt_and_prints_the_refined_one() -> None:
     told = refine(PROMPT, CommandRefiner("sed s/cat/tabby/"))
     assert (told.given, told.prompt, told.fault) == (PROMPT, "a tabby runs, 猫", "")
     assert told.note() == "refiner: the prompt is now 'a tabby runs, 猫'"
-    assert told.row() == {"by": "`sed s/cat/tabby/`", "given": PROMPT, "fault": None, "seconds": round(told.seconds, 4)}
+    assert told.row() == {
+        "by": "`sed s/cat/tabby/`",
+        "given": PROMPT,
+        "prompt": "a tabby runs, 猫",
+        "kept": [],
+        "fault": None,
+        "seconds": round(told.seconds, 4),
+    }
 
 
 def test_a_callable_is_named_by_where_it_is_defined() -> None:

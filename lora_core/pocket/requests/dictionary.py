@@ -124,7 +124,9 @@ def _endings_of(word: str, slot: str, language: str) -> Iterator[str]:
 def _caption(found: Mapping[str, str], others: Sequence[str]) -> str:
     named = next((word.lower() for word in others if word.lower() in world.OWN_COLOURS), "")
     if named:
-        return Slots("", named, found.get("motion", DEFAULTS.motion), found.get("background", DEFAULTS.background)).caption
+        return Slots(
+            "", named, found.get("motion", DEFAULTS.motion), found.get("background", DEFAULTS.background)
+        ).caption
     subject = Slots() if others else DEFAULTS
     return Slots(
         found.get("colour", subject.colour),

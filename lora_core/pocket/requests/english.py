@@ -142,8 +142,7 @@ UNSUPPORTED = {
         "=tremble, =morph, =stretch, =glitch, =somersault, =melt",
     ),
     "background": (
-        "wooden~, forest~, brick~, starry~, beach~, snowy~, city~, grassy~, desert~, rainy~, night~, "
-        "space~, jungle~",
+        "wooden~, forest~, brick~, starry~, beach~, snowy~, city~, grassy~, desert~, rainy~, night~, space~, jungle~",
         "kitchen~, underwater~, cloudy~, mountainous~, stone~, dotted~",
     ),
 }

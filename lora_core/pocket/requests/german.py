@@ -343,7 +343,9 @@ def _background(said: Said, rng: np.random.Generator) -> tuple[str, str]:
     if not said.backgrounds[0].endswith("~"):
         behind = joined(said.backgrounds, said.joiner)
         look = joined([_without_article(word) for word in said.backgrounds], said.joiner)
-        return look, behind if behind.startswith(("ohne", "uni")) else f"{rng.choice(['vor', 'vor', 'auf', 'über'])} {behind}"
+        return look, behind if behind.startswith(
+            ("ohne", "uni")
+        ) else f"{rng.choice(['vor', 'vor', 'auf', 'über'])} {behind}"
     stems: Sequence[str] = [stem.removesuffix("~") for stem in said.backgrounds]
     article, ending = (("", "em"), ("einem ", "en"))[int(rng.integers(2))]
     noun = rng.choice(["Hintergrund", "Hintergrund", "Grund", "Untergrund"])
