@@ -95,7 +95,8 @@ INSTRUCTIONS = (
     "Rewrite the request of the user as one caption, and write nothing else. A caption reads: a COLOUR SHAPE moves "
     f"DIRECTION on a BACKGROUND background. COLOUR is one of {', '.join(world.COLOURS)}. SHAPE is one of "
     f"{', '.join(world.SHAPES)}. DIRECTION is one of {', '.join(world.DIRECTIONS)}; it may be 'orbits' "
-    f"instead of 'moves DIRECTION'. BACKGROUND is one of {', '.join(world.BACKGROUNDS)}. Names that are no words are copied."
+    f"instead of 'moves DIRECTION'. BACKGROUND is one of {', '.join(world.BACKGROUNDS)}. Names that are no words are "
+    "copied."
 )
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline("the raw prompt", _raw),
