@@ -241,6 +241,12 @@ CHINESE = Language(
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,
+    loose=(
+        ("{subject}", "{bare}", "{subject}", "主角是{subject}", "有{subject}", "这是{bare}"),
+        ("{moves}", "{moves}", "它{moves}", "正在{moves}", "动作是{moves}", "要{moves}", "不停{moves}"),
+        ("{look}背景", "{look}", "背景{look}", "背景是{look}", "在{look}前", "{look}的背景", "后面{look}"),
+    ),
+    joints=("，", "，", " ", "；", "。", "、", " / ", " + ", "…", "并且", "，然后", "：", "|", "，同时", "，就", "还有", "，其实"),
     nothing=NOTHING,
     trigger_closers=("，{}", "，{}风格"),
     phrases=phrases,

@@ -361,6 +361,16 @@ ENGLISH = Language(
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,
+    loose=(
+        ("{subject}", "{bare}", "{subject}", "the hero is {subject}", "it is {subject}", "there is {subject}"),
+        ("{moving}", "{moves}", "{way}", "it {moves}", "should {move}", "it is {moving}", "the motion is {way}"),
+        ("{on}", "{on}", "{behind}", "{look}", "{look} background", "the back is {look}", "behind: {look}", "{look} bg"),
+    ),
+    joints=(
+        *(" ", ", ", "; ", ". ", " / ", " + ", " … ", " and ", ", and ", " while ", ", then ", ": ", " | ", " > ", "\n"),
+        *(" but ", ", also ", " now ", " where ", " as ", ", really ", " just ", " with it ", ", of course, ", " – "),
+        *(" that's ", ", maybe ", " always ", " simply ", ", by the way ", " there ", ", so ", " together with that "),
+    ),
     nothing=NOTHING,
     trigger_closers=(", {}", ", {} style", " in {} style", ", in the style of {}"),
     phrases=phrases,

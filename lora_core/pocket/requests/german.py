@@ -367,6 +367,16 @@ GERMAN = Language(
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,
+    loose=(
+        ("{subject}", "{bare}", "{subject}", "da ist {subject}", "es geht um {object}", "Held: {bare}"),
+        ("{moves}", "{way}", "{way}", "es {moves}", "soll {end}", "geht {way}", "Weg: {way}"),
+        ("{on}", "{on}", "{look}", "Hintergrund {look}", "{look} als Hintergrund", "hinten {look}", "alles {on}"),
+    ),
+    joints=(
+        *(" ", ", ", "; ", ". ", " / ", " + ", " … ", " und ", ", und ", " aber ", ", dann ", ": ", " | ", " > ", "\n"),
+        *(", auch ", " jetzt ", " wobei ", ", wirklich ", " einfach ", " dazu ", ", natürlich ", " – ", ", und zwar "),
+        *(", vielleicht ", " immer ", ", übrigens ", " dort ", ", also ", " zusammen mit ", ", eben "),
+    ),
     nothing=NOTHING,
     trigger_closers=(", {}", ", im Stil von {}", ", {} Stil"),
     phrases=phrases,

@@ -16,7 +16,7 @@ from .kinds import PLANS, Draw
 from .languages import LANGUAGES
 from .noise import spoiled
 from .slots import Slots, slots_of
-from .speech import Language, Said, filled, without_marks
+from .speech import Language, Said, filled, loose_form, without_marks
 
 KINDS = tuple(PLANS)
 #: How often each kind and language is drawn, among those asked for.
@@ -29,7 +29,7 @@ KIND_WEIGHTS = {
     "contradictory": 0.08,
 }
 LANGUAGE_WEIGHTS = {"en": 0.5, "de": 0.25, "zh": 0.25}
-OPENED_SHARE, CLOSED_SHARE, TRIGGER_APART_SHARE = 0.3, 0.25, 0.25
+OPENED_SHARE, CLOSED_SHARE, TRIGGER_APART_SHARE, LOOSE_SHARE = 0.3, 0.25, 0.25, 0.3
 MAX_TRIES_PER_ROW = 200
 
 
@@ -151,7 +151,8 @@ def _body(said: Said, language: Language, rng: np.random.Generator, forms: int) 
     can_part = len(said.colours) == len(said.shapes) == 1 and not said.triggers
     phrases = language.phrases(said, rng, forms)
     while True:
-        form = str(rng.choice(language.forms[forms]))
+        is_loose = forms == 0 and rng.random() < LOOSE_SHARE
+        form = loose_form(language.loose, language.joints, rng) if is_loose else str(rng.choice(language.forms[forms]))
         if not can_part and "{colour}" in form:
             continue
         if text := filled(form, phrases):
