@@ -10,7 +10,7 @@ from typing import Any
 
 from ...refiner.tuning.folder import FREE_KEYS
 from ...refiner.tuning.log import TuneRow
-from ...training.log import read_log
+from ...training.log import read_row_log
 from ..folder import read_json
 from .baselines import planned_baselines
 from .best import best_rates, score
@@ -77,7 +77,7 @@ def _baselines(config: RefinersConfig, folder: RefinersFolder) -> dict[str, Any]
 def _row(config: RefinersConfig, folder: RefinersFolder, run: Run, why: str) -> dict[str, Any]:
     """Return what is known of one training."""
     place, judged = folder.run(run), read_json(folder.judged(run)) or {}
-    log = read_log(place.path, TuneRow)
+    log = read_row_log(place.path, TuneRow)
     seconds = [row.seconds for row in log if row.seconds is not None]
     state = "failed" if why else "begun" if log else "not begun"
     if judged:

@@ -16,7 +16,7 @@ from ...refiner.tuning.config import read_tune_config
 from ...refiner.tuning.folder import FREE_KEYS
 from ...refiner.tuning.log import TuneRow
 from ...training.config import differences
-from ...training.log import read_log
+from ...training.log import read_row_log
 from ..folder import read_json
 from ..processes import EndedError, Processes
 from .baselines import planned_baselines
@@ -170,7 +170,7 @@ class _Work:
         self.tell(f"{run.name}: {_outcome(self.folder, run, self.failed)}")
 
     def _show_step(self, run: Run, steps: int) -> None:
-        log = read_log(self.folder.run(run).path, TuneRow)
+        log = read_row_log(self.folder.run(run).path, TuneRow)
         self.progress(log[-1].step if log else 0, steps, run.name)
 
 

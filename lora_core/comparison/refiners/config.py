@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...checks import known_keys, typed
 from ...errors import TrainingError
+from ...refiner.instructions import find_instructions
 from ...refiner.sources import POCKET_LM
 from ...refiner.tuning.config import TuneConfig, key_kinds, make_tune_config
 from ...training.config import parse_settings, read_toml
@@ -105,7 +106,7 @@ class RefinersConfig:
     @property
     def system(self) -> str:
         """The system prompt that it is tuned and asked with."""
-        return str(self.common.get("system", ""))
+        return find_instructions(str(self.common.get("system", ""))).text
 
     @property
     def rank(self) -> int:

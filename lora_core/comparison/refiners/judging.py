@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from ...refiner.language_model import LanguageModel
+from ...refiner.instructions import find_instructions
 from ...refiner.opening import Base, open_language_model
+from ...refiner.rows.opening import open_maker
 from ...refiner.tuning.config import TuneConfig
 from ...refiner.tuning.folder import TuneFolder
 from ...refiner.tuning.network import find_base, open_learner
@@ -40,13 +42,14 @@ def judge(
     """
     record = json.loads(folder.record.read_text(encoding="utf-8"))
     device = _device(config)
+    system = find_instructions(config.system).text
     curve, held = _curve(config, folder, questions, before_each, device)
     found: dict[str, Any] = {"measured": {}, "answers": {}, "seconds_per_answer": {}}
     for base in BASES[config.method]:
         model = open_language_model(folder.refiner, base=base, device=device)
         asked = all_measured(
             questions,
-            lambda prompts, m=model: answers_of_model(m, prompts, config.system, before_each=before_each),  # type: ignore[misc]
+            lambda prompts, m=model: answers_of_model(m, prompts, system, before_each=before_each),  # type: ignore[misc]
         )
         found["measured"][base], found["answers"][base], found["seconds_per_answer"][base] = asked
     last = found["measured"][BASES[config.method][0]]
@@ -64,10 +67,12 @@ def _curve(
     config: TuneConfig, folder: TuneFolder, questions: Questions, before_each: Callable[[], None], device: torch.device
 ) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
     """Return what is right at each checkpoint, and the bytes of the network that learns."""
-    learner = open_learner(config, find_base(config.model), device)
+    source = find_base(config.model)
+    maker = open_maker(source)
+    learner = open_learner(config, source, maker, device)
     held = asdict(tensor_bytes(learner.network, config.optimizer))
-    model = LanguageModel(learner.source, learner.network.eval(), learner.tokenizer, "")
-    weights, rows = learner.weights(), []
+    model = LanguageModel(source, learner.network.eval(), maker.tokenizer, "")
+    weights, system, rows = learner.weights(), find_instructions(config.system).text, []
     for checkpoint in checkpoints_in(folder.checkpoints):
         if step_of(checkpoint) < config.steps:
             stored = read_checkpoint(checkpoint)["weights"]
@@ -76,7 +81,7 @@ def _curve(
                     weight.copy_(stored[name])
             asked = {name: questions[name] for name in CURVE}
             exact, _, _ = all_measured(
-                asked, lambda prompts: answers_of_model(model, prompts, config.system, before_each=before_each)
+                asked, lambda prompts: answers_of_model(model, prompts, system, before_each=before_each)
             )
             rows.append({"step": step_of(checkpoint), **{name: exact[name]["exact"] for name in CURVE}})
     return rows, held

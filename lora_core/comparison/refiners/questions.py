@@ -60,7 +60,7 @@ def write_questions(settings: RefinersSettings, folder: RefinersFolder) -> None:
         handwritten = read_request_rows(settings.handwritten)
         used |= {row.prompt for row in handwritten}
         write_rows(folder.questions(HANDWRITTEN), handwritten)
-    nums = dict.fromkeys(DRAWN, settings.num_questions) | {VIDEOS: 2 * settings.num_videos}
+    nums = dict.fromkeys(DRAWN, settings.num_questions) | {VIDEOS: settings.num_videos}
     files = {folder.questions(name): (drawn, nums[name]) for name, drawn in DRAWN.items()}
     files |= {folder.rows: (ROWS, settings.num_rows), folder.rehearsal: (REHEARSAL, settings.num_rows)}
     for file, (drawn, num) in files.items():
