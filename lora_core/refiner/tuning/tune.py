@@ -97,7 +97,7 @@ class _Job:
             told.phase(said("loading the trainer"))
             from .trainer import trainer_settings
 
-            settings = trainer_settings(self.config, self.folder.path)
+            settings = trainer_settings(self.config, self.folder.path, ranks)
             told.phase(said("opening the model"))
             with offline(), ranks.as_one():
                 learner = open_learner(self.config, source, lessons.maker, settings.device)
