@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
 from ...pocket import world
 from ...pocket.requests.dictionary import build_dictionary
 from ...pocket.requests.rows import RequestRow
 from ...refiner.opening import Base, open_language_model
-from .asking import Answers, answers_of_function, answers_of_model
+from .asking import MAX_TOKENS, Answers, answers_of_function, answers_of_model
 from .config import RefinersConfig
 from .questions import HANDWRITTEN, TOLD, VIDEOS
+
+if TYPE_CHECKING:
+    from ...refiner.language_model import LanguageModel
 
 Ask = Callable[[Sequence[str]], Answers]
 
@@ -71,23 +75,37 @@ def _untuned(base: Base) -> Callable[[RefinersConfig, Sequence[RequestRow], Call
 
 
 def _shown(config: RefinersConfig, rows: Sequence[RequestRow], stop: Callable[[], None]) -> Ask:
-    model = open_language_model(config.model, device=_device(config))
-    examples = _examples(config, rows)
-    return lambda prompts: answers_of_model(model, prompts, config.system, examples, stop)
+    return _ask_with_examples(config, config.model, config.system, rows, stop)
 
 
 def _prompted(config: RefinersConfig, rows: Sequence[RequestRow], stop: Callable[[], None]) -> Ask:
-    model = open_language_model(config.settings.prompted, device=_device(config))
-    examples = _examples(config, rows)
-    return lambda prompts: answers_of_model(model, prompts, INSTRUCTIONS, examples, stop)
+    return _ask_with_examples(config, config.settings.prompted, INSTRUCTIONS, rows, stop)
+
+
+def _ask_with_examples(
+    config: RefinersConfig, name: str, system: str, rows: Sequence[RequestRow], stop: Callable[[], None]
+) -> Ask:
+    model = open_language_model(name, device=_device(config))
+    examples = [(row.prompt, row.completion) for row in rows[: config.settings.num_examples]]
+
+    def ask(prompts: Sequence[str]) -> Answers:
+        return answers_of_model(model, prompts, system, fitting(model, prompts, system, examples), stop)
+
+    return ask
+
+
+def fitting(
+    model: LanguageModel, prompts: Sequence[str], system: str, examples: Sequence[tuple[str, str]]
+) -> Sequence[tuple[str, str]]:
+    """Return as many of the examples as leave the longest request room for an answer."""
+    longest = max(prompts, key=model.count)
+    while examples and model.count(model.text_of(longest, system, examples)) + MAX_TOKENS > model.max_positions:
+        examples = examples[:-1]
+    return examples
 
 
 def _device(config: RefinersConfig) -> str | None:
     return "cpu" if config.common.get("device") == "cpu" else None
-
-
-def _examples(config: RefinersConfig, rows: Sequence[RequestRow]) -> list[tuple[str, str]]:
-    return [(row.prompt, row.completion) for row in rows[: config.settings.num_examples]]
 
 
 #: What a language model is told that has never been tuned for captions.
@@ -105,7 +123,7 @@ BASELINES: Mapping[str, Baseline] = {
     "dictionary-new": Baseline("dictionary of known and new words", _dictionary("known", "new")),
     "untuned": Baseline("the model untuned", _untuned("full")),
     "untuned-nf4": Baseline("the model untuned, packed in nf4", _untuned("nf4")),
-    "shown": Baseline("the model untuned, shown examples", _shown),
+    "shown": Baseline("the model untuned, shown what examples fit", _shown),
     "prompted": Baseline("another model, instructed and shown examples", _prompted, (HANDWRITTEN,)),
 }
 

@@ -11,8 +11,8 @@ from .config import RefinersConfig
 from .folder import RefinersFolder
 from .videos import RAW, RIGHT, SHOWN, asked_videos, known_readings, subjects_of, successes, watched_runs
 
-#: What is told of videos: each thing as asked, all of them, and all of them of requests written by hand.
-TOLD = (*SHOWN, "all", "all_by_hand")
+#: All three as asked: of all requests, of those written by hand, of those drawn in new words.
+WHOLE = ("all", "by_hand", "drawn")
 
 
 def gaps_of(
@@ -32,14 +32,22 @@ def gaps_of(
         if success is not None:
             members.setdefault(runs.get(name, name), []).append(success)
     for name, own in members.items():
-        closed = [
-            share for success in own if (share := closed_share(raw["all"], success["all"], right["all"])) is not None
-        ]
-        spreads = {what: spread([s[what] for s in own if s[what] is not None]) for what in TOLD}
-        found["subjects"][name] = {**spreads, "closed": spread(closed)}
+        found["subjects"][name] = {
+            **{what: _spread([success[what] for success in own]) for what in (*SHOWN, *WHOLE)},
+            "closed": {
+                what: _spread([closed_share(raw[what], success[what], right[what]) for success in own])
+                for what in WHOLE
+            },
+        }
     return found
 
 
-def closed_share(raw: float, refined: float, right: float) -> float | None:
+def _spread(values: Sequence[float | None]) -> dict[str, object] | None:
+    return spread([value for value in values if value is not None])
+
+
+def closed_share(raw: float | None, refined: float | None, right: float | None) -> float | None:
     """Return the share of the gap between the raw request and the right caption that is closed; None without a gap."""
-    return (refined - raw) / (right - raw) if right > raw else None
+    if raw is None or refined is None or right is None or right <= raw:
+        return None
+    return (refined - raw) / (right - raw)

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ...refiner.language_model import LanguageModel
 from ...refiner.instructions import find_instructions
+from ...refiner.language_model import LanguageModel
 from ...refiner.opening import Base, open_language_model
 from ...refiner.rows.opening import open_maker
 from ...refiner.tuning.config import TuneConfig

@@ -129,29 +129,39 @@ def draw_gap(data: Data) -> Figure | None:
         return None
     subjects = videos["subjects"]
     names = ["right", *reversed([name for name in subjects if name not in ("raw", "right")]), "raw"]
-    tuned = tuned_names(data)
-    with panels(1, "videos that show colour, shape and direction as asked") as (figure, (axes,)):
-        figure.set_figheight(0.36 * len(names) + 1.2)
-        for place, name in enumerate(names):
-            spread, closed = subjects[name]["all"], subjects[name]["closed"]
-            colour = COLOURS[tuned[name]["method"]] if name in tuned else _RIGHT if name in ("raw", "right") else _PLAIN
-            axes.barh(place, 100 * spread["mean"], color=colour, height=0.7)
-            axes.plot([100 * spread["least"], 100 * spread["most"]], [place, place], color=INK, linewidth=1.2)
-            share = "" if closed is None or name in ("raw", "right") else f", {100 * closed['mean']:.0f} % of the gap"
-            axes.text(
-                100 * spread["most"] + 1,
-                place,
-                f"{100 * spread['mean']:.0f} %{share}",
-                va="center",
-                fontsize=9,
-                color=INK,
-            )
-        axes.set_yticks(range(len(names)), [subject_title(data, name) for name in names])
-        axes.set_xlim(0, 128)
-        axes.set_xticks(range(0, 101, 20))
-        dress(axes, "", f"of {videos['num']} videos, %", whole_steps=False)
-        axes.grid(visible=False, axis="y")
+    num = videos["num_by_hand"]
+    parts = {"by_hand": f"{num} requests written by hand", "drawn": f"{videos['num'] - num} requests in new words"}
+    shown = [part for part in parts if subjects["raw"][part] is not None]
+    title = "videos that show colour, shape and direction as asked"
+    with panels(len(shown), title, num_columns=2) as (figure, drawn):
+        figure.set_figheight(0.36 * len(names) + 1.4)
+        for axes, part in zip(drawn, shown, strict=True):
+            for place, name in enumerate(names):
+                _draw_bar(axes, place, subjects[name], part, _colour(data, name), tells=name not in ("raw", "right"))
+            axes.set_yticks(range(len(names)), [subject_title(data, name) for name in names])
+            axes.set_xlim(0, 148)
+            axes.set_xticks(range(0, 101, 20))
+            axes.set_title(parts[part], fontsize=10, color=QUIET)
+            dress(axes, "", "of the videos, %", whole_steps=False)
+            axes.grid(visible=False, axis="y")
+            if axes is not drawn[0]:
+                axes.tick_params(labelleft=False)
     return figure
+
+
+def _colour(data: Data, name: str) -> str:
+    tuned = tuned_names(data)
+    return COLOURS[tuned[name]["method"]] if name in tuned else _RIGHT if name in ("raw", "right") else _PLAIN
+
+
+def _draw_bar(axes: Axes, place: int, subject: Mapping[str, Any], part: str, colour: str, *, tells: bool) -> None:
+    """Draw one bar, with the least and the most of the seeds, and what of the gap is closed."""
+    spread, closed = subject[part], subject["closed"][part]
+    axes.barh(place, 100 * spread["mean"], color=colour, height=0.7)
+    axes.plot([100 * spread["least"], 100 * spread["most"]], [place, place], color=INK, linewidth=1.2)
+    share = f", {100 * closed['mean']:.0f} % closed" if tells and closed else ""
+    text = f"{100 * spread['mean']:.0f} %{share}"
+    axes.text(100 * spread["most"] + 1.5, place, text, va="center", fontsize=8, color=INK)
 
 
 #: What a picture is called -> how it is drawn; None where there is nothing to draw yet.

@@ -111,12 +111,10 @@ def _not_swept(data: Data) -> Iterator[str]:
         f"Schedule ({common['schedule']}), optimiser ({common['optimizer']}), batch size, number of rows and of steps, "
         "alpha and targets of adapters are the same for all, and may suit one method better than another."
     ]
-    seeds = {cell["lr"]: len(cell["names"]) for cell in data["cells"]}
-    single = [cell for cell in data["cells"] if len(cell["names"]) < ENOUGH]
-    if single and seeds:
+    if single := [cell for cell in data["cells"] if len(cell["names"]) < ENOUGH]:
         text.append(
             f"Of {len(data['cells'])} combinations of method, rank, rate and rehearsal {len(single)} have fewer than "
-            f"{ENOUGH} seeds: {_single(single)}."
+            f"{ENOUGH} seeds: rates that are not the best of their method, and other ranks."
         )
     if few := [TITLES[method] for method, rates in table["rates"].items() if len(rates) < ENOUGH]:
         text.append(f"Of {', '.join(few)} fewer than {ENOUGH} rates were tried, which is no sweep.")
@@ -135,23 +133,6 @@ def _not_swept(data: Data) -> Iterator[str]:
         text.append("No other language model was prompted.")
     yield " ".join(text)
     yield ""
-
-
-def _single(cells: list[Data]) -> str:
-    """Name those that few seeds were spent on, by what they have in common."""
-    kinds = dict.fromkeys(
-        "other ranks" if cell["rank"] and cell["rank"] != _usual(cells) else _kind(cell) for cell in cells
-    )
-    return ", ".join(kinds)
-
-
-def _usual(cells: list[Data]) -> int:
-    ranks = [cell["rank"] for cell in cells if cell["method"] != "lora" and cell["rank"]]
-    return int(ranks[0]) if ranks else 0
-
-
-def _kind(cell: Data) -> str:
-    return cell_title(cell["method"], cell["rehearsal"])
 
 
 def _machine(data: Data) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..plots import TITLES
@@ -100,23 +100,34 @@ def _on_bases(data: Data) -> Iterator[str]:
 
 
 def _videos(data: Data) -> Iterator[str]:
+    """Yield what of the gap in videos the best of tunings and of other ways close."""
     videos = data["videos"]
     if videos is None:
         return
     subjects = videos["subjects"]
-    raw, right = (subjects[name]["all"] for name in ("raw", "right"))
-    tuned = {name: row for name, row in subjects.items() if name in tuned_names(data) and row["closed"]}
-    others = {name: row for name, row in subjects.items() if name in data["baselines"] and row["closed"]}
-    text = (
-        f"- **Videos** ({videos['num']} requests, {videos['num_by_hand']} of them written by hand): colour, shape and "
-        f"direction are all as asked in {share_text(raw)} of those of the raw request, and in {share_text(right)} of "
-        "those of the right caption."
-    )
-    for title, found in (("Of the gap the best tuning closes", tuned), ("the best way without tuning", others)):
-        if found:
-            best = max(found, key=lambda name: found[name]["closed"]["mean"])
-            text += f" {title} {share_text(found[best]['closed'])} ({subject_title(data, best)});"
-    yield text.rstrip(";") + "."
+    numbers = {"by_hand": videos["num_by_hand"], "drawn": videos["num"] - videos["num_by_hand"]}
+    for part, title in (("by_hand", "written by hand"), ("drawn", "in new words")):
+        raw, right = (subjects[name][part] for name in ("raw", "right"))
+        if raw is None or right is None:
+            continue
+        text = (
+            f"- **Videos of {numbers[part]} requests {title}**: colour, shape and direction are all as asked in "
+            f"{share_text(raw)} of those of the raw request, and in {share_text(right)} of those of the right caption."
+        )
+        tuned, others = tuned_names(data), data["baselines"]
+        best = [_most_closed(subjects, part, names) for names in (tuned, others)]
+        told = [f"{share_text(subjects[name]['closed'][part])} ({subject_title(data, name)})" for name in best if name]
+        if len(told) == len(best):
+            text += f" Of the gap the best tuning closes {told[0]}, the best way without tuning {told[1]}."
+        yield text
+
+
+def _most_closed(subjects: Mapping[str, Any], part: str, names: Collection[str]) -> str:
+    """Return who of some closes most of the gap; "" where nobody does, or there is none."""
+    found = {
+        name: row["closed"][part]["mean"] for name, row in subjects.items() if name in names and row["closed"][part]
+    }
+    return max(found, key=found.__getitem__) if found else ""
 
 
 def tuned_names(data: Data) -> dict[str, Cell]:

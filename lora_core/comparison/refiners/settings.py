@@ -39,7 +39,7 @@ class RefinersSettings:
         num_rows: how many rows in new words there are to learn, and as many in known words to rehearse.
         num_questions: of each drawn set of questions.
         handwritten: a file of requests that nobody has drawn; "" for none.
-        num_examples: how many examples a language model is shown that is prompted, not tuned.
+        num_examples: how many examples a language model is shown at most that is prompted, not tuned.
         prompted: a further language model that is prompted alone, a folder or a GGUF; "" for none.
         num_videos: how many requests are made into videos; 0 for none.
         video_steps: of their sampling, with the pocket's LoRA for few steps.

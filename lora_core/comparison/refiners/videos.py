@@ -141,8 +141,11 @@ def successes(
         for one, reading in zip(asked, found, strict=True)
         if reading is not None
     ]
-    num = len(rows)
+    num, whole = len(rows), [all(row) for row in rows]
     shares: dict[str, Any] = {what: sum(row[place] for row in rows) / num for place, what in enumerate(SHOWN)}
-    by_hand = [all(row) for one, row in zip(asked, rows, strict=True) if one.set == HANDWRITTEN]
-    own = {"all": sum(all(row) for row in rows) / num, "num": num, "num_by_hand": len(by_hand)}
-    return {**shares, **own, "all_by_hand": sum(by_hand) / len(by_hand) if by_hand else None}
+    parts = {
+        "by_hand": [right for one, right in zip(asked, whole, strict=True) if one.set == HANDWRITTEN],
+        "drawn": [right for one, right in zip(asked, whole, strict=True) if one.set != HANDWRITTEN],
+    }
+    own = {"all": sum(whole) / num, "num": num, "num_by_hand": len(parts["by_hand"])}
+    return {**shares, **own, **{name: sum(part) / len(part) if part else None for name, part in parts.items()}}
