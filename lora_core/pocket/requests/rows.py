@@ -72,7 +72,8 @@ def request_rows(
     without: prompts that are in other rows already. There may be fewer rows where there are no more to be had.
     """
     rng = np.random.default_rng(seed)
-    seen, rows = set(without), []
+    seen = set(without)
+    rows: list[RequestRow] = []
     for _ in range(num * MAX_TRIES_PER_ROW):
         if len(rows) == num:
             break
@@ -123,11 +124,13 @@ def _row(kind: str, draw: Draw, forms: int) -> RequestRow:
 
 
 def _with_own_words(meaning: Slots, own_words: Sequence[tuple[str, str]]) -> Slots:
-    path = {slot: word for slot, word in own_words if slot in ("motion", "background")}
-    others = [word for slot in ("trigger", "colour", "shape") for place, word in own_words if place == slot]
+    for slot, word in own_words:
+        if slot in ("motion", "background"):
+            meaning = meaning.with_value(slot, word)
+    others = tuple(word for slot in ("trigger", "colour", "shape") for place, word in own_words if place == slot)
     if others and others[-1] in world.OWN_COLOURS:
-        return replace(meaning, shape=others[-1], **path)
-    return replace(meaning, others=tuple(others), **path)
+        return replace(meaning, shape=others[-1])
+    return replace(meaning, others=others)
 
 
 def _sentence(said: Said, language: Language, rng: np.random.Generator, forms: int) -> str:

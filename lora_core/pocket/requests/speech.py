@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001  # people type these characters
 """What all languages of requests share: what is said, the user's own words in it, and the forms it is put into."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,11 @@ class Said:
     backgrounds: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
     joiner: str = " "
+
+    def with_words(self, slot: str, *words: str) -> "Said":
+        """Return the same, but for the words of a slot."""
+        changed: dict[str, Any] = {f"{slot}s": words}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
