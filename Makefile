@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-lengths clean test-comfyui test-lowest prove-kills prove-resume prove-workers prove-refiner-ranks refine-smollm2
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-kills prove-resume prove-workers prove-refiner-ranks refine-smollm2
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -77,6 +77,10 @@ bench: $(VENV)/.dev
 compare: $(VENV)/.dev
 	$(BIN)/python examples/draw_clips.py out/compare-clips 5
 	$(BIN)/python -m lora_core compare benchmarks/compare_pocket.toml -o out/compare --report docs/comparison.md
+
+# docs/refiner.md: full tuning, LoRA and QLoRA of pocket-lm, about an hour of one core; what is done is not done again.
+compare-refiners: $(VENV)/.dev
+	$(BIN)/python -m lora_core refine compare benchmarks/refiner/compare.toml -o out/refiners --report docs/refiner.md
 
 # docs/long-video-compared.md: long video way by way on the pocket model, headless and in a real ComfyUI; some minutes.
 compare-lengths: $(VENV)/.comfyui

@@ -15,6 +15,7 @@ from ..refiner.instructions import instruction_names
 from .console import console
 from .helper_options import server
 from .options import StackOptions, stack_options
+from .refine_compare import compare_command
 from .refine_train import rows_command, train_command
 from .verb import DefaultedGroup, Verb
 
@@ -157,3 +158,4 @@ def _show(refined: Refined, *, as_note: bool) -> None:
 
 command.add_command(train_command)
 command.add_command(rows_command)
+command.add_command(compare_command)

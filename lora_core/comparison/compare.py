@@ -26,6 +26,9 @@ from .report import IMAGES, write_report
 from .sheet import SHEET, save_sheet
 from .subjects import Subject, subjects_of
 
+#: The module that does the jobs; not imported here: a comparison that opens no model takes no memory.
+_WORKER = "lora_core.comparison.worker"
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -68,7 +71,7 @@ def compare(
         TrainingError: the folder holds a comparison with other settings or other clips; no training has come to an end.
     """
     folder = ComparisonFolder(Path(out).absolute())
-    processes = Processes(folder, None if cache is None else Path(cache).absolute(), should_stop)
+    processes = Processes(folder, _WORKER, ("" if cache is None else str(Path(cache).absolute()),), should_stop)
     with folder.locked():
         _begin(config, folder)
         work = _Work(config, folder, processes, progress, tell)

@@ -19,10 +19,19 @@ _LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class ComparisonFolder:
-    """The places in the folder of a comparison."""
+class JobsFolder:
+    """A folder in which processes do jobs."""
 
     path: Path
+
+    def output(self, job: str) -> Path:
+        """Return where what a process printed is kept."""
+        return self.path / "output" / f"{job}.txt"
+
+
+@dataclass(frozen=True)
+class ComparisonFolder(JobsFolder):
+    """The places in the folder of a comparison."""
 
     @property
     def config(self) -> Path:
@@ -62,10 +71,6 @@ class ComparisonFolder:
     def readings(self, subject: str) -> Path:
         """Return the file that says what was read from them."""
         return self.videos(subject) / "readings.json"
-
-    def output(self, job: str) -> Path:
-        """Return where what a process printed is kept."""
-        return self.path / "output" / f"{job}.txt"
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other comparisons out of the folder inside a block; what it holds is never read as clips."""

@@ -12,13 +12,11 @@ from typing import TextIO
 from ..checks import first_line
 from ..errors import LoraCoreError, OutputError, TrainingError, error_from
 from ..training.apart import ask_to_end, started
-from .folder import ComparisonFolder
+from .folder import JobsFolder
+from .job import STOPPED
 
 #: Seconds between two looks at a process.
 _PAUSE = 0.25
-#: As `worker.STOPPED`, which is not imported here: a comparison that opens no model takes no memory.
-_STOPPED = 3
-_MODULE = "lora_core.comparison.worker"
 
 
 class EndedError(Exception):
@@ -30,19 +28,21 @@ class Processes:
     """What starts processes, one after the other.
 
     Attributes:
-        cache: where encoded clips are kept; None for the folder of the clips.
+        worker: the module that does the jobs, as `lora_core.comparison.worker`.
+        told: what every job is told beside the folder.
         should_stop: asked while one is at work; it then ends as soon as nothing is lost.
     """
 
-    folder: ComparisonFolder
-    cache: Path | None
+    folder: JobsFolder
+    worker: str
+    told: tuple[str, ...]
     should_stop: Callable[[], bool]
 
     def do(self, job: str, *names: str, called: str, while_waiting: Callable[[], None] = lambda: None) -> None:
         """Let a process do a job.
 
         Args:
-            job: a row of `worker.JOBS`.
+            job: a row of the worker's `JOBS`.
             names: what the job is about.
             called: what the file is called that keeps what the process prints.
             while_waiting: called a few times a second.
@@ -52,8 +52,8 @@ class Processes:
             LoraCoreError: what the process has raised, of the same class.
         """
         output = self.folder.output(called)
-        arguments = [job, str(self.folder.path), str(self.cache or ""), *names]
-        with _opened(output) as printed, started(_MODULE, arguments, stderr=printed) as process:
+        arguments = [job, str(self.folder.path), *self.told, *names]
+        with _opened(output) as printed, started(self.worker, arguments, stderr=printed) as process:
             assert process.stdout is not None, "a pipe"
             with process.stdout as told:
                 while process.poll() is None:
@@ -62,7 +62,7 @@ class Processes:
                     while_waiting()
                     _wait(process)
                 answer = told.read()
-        if process.returncode == _STOPPED or (process.returncode and self.should_stop()):
+        if process.returncode == STOPPED or (process.returncode and self.should_stop()):
             raise EndedError
         if process.returncode:
             raise _error_in(answer, called, output, process.returncode)

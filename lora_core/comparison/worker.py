@@ -2,8 +2,8 @@
 
     python -m lora_core.comparison.worker JOB FOLDER CACHE [NAME …]
 
-It ends when its standard input does, a training behind its step and with a checkpoint; so a comparison that was killed
-leaves none behind. Exit codes: 0 done, 3 stopped, 1 an error, which is the last line of the standard output as JSON.
+It ends when its standard input does, a training behind its step and with a checkpoint. Exit codes: 0 done, 3 stopped,
+1 an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -20,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.hashes import hashes_of
-from ..checkpoints.quiet import hush
-from ..errors import LoraCoreError, TrainingError
+from ..errors import TrainingError
 from ..families.opened import OpenedModel
-from ..training.apart import when_stdin_ends
 from ..training.batches import MAX_HELD_OUT
 from ..training.clips.cached import ClipCache
 from ..training.clips.prepare import prepare
@@ -38,17 +35,11 @@ from .best import best_rates
 from .config import CompareConfig, Run, read_comparison
 from .folder import ComparisonFolder, read_json, write_json
 from .held_out import held_out_losses
+from .job import StoppedError, do_job
 from .judged_model import judged_model
 from .probe import probe
 from .subjects import BASES, Subject, subjects_of
 from .videos import read_videos
-
-#: How a process ends that was told to stop, and one that could not do its job.
-STOPPED, FAILED = 3, 1
-
-
-class _StoppedError(Exception):
-    """Somebody has asked for an end."""
 
 
 class Bench:
@@ -79,7 +70,7 @@ class Bench:
     def stop_if_asked(self) -> None:
         """Raise where somebody wants an end; nothing is lost by it but what is being done."""
         if self.should_stop():
-            raise _StoppedError
+            raise StoppedError
 
 
 def look_at_base(bench: Bench) -> None:
@@ -123,7 +114,7 @@ def train_one(bench: Bench, method: str, lr: str, seed: str) -> None:
         took = time.perf_counter() - started, time.process_time() - used
         _note_session(bench.folder.sessions(run), *took)
     if not is_over:
-        raise _StoppedError
+        raise StoppedError
     write_json(_judge(bench, config, run), bench.folder.judged(run))
 
 
@@ -195,19 +186,13 @@ JOBS: Mapping[str, Callable[..., None]] = {"base": look_at_base, "train": train_
 
 def main(arguments: list[str]) -> int:
     """Do a job; return how it ended."""
-    hush()
     job, folder, cache, *names = arguments
-    ended = threading.Event()
-    when_stdin_ends(ended.set)
-    try:
-        bench = Bench(ComparisonFolder(Path(folder)), Path(cache) if cache else None, ended.is_set)
+
+    def work(should_stop: Callable[[], bool]) -> None:
+        bench = Bench(ComparisonFolder(Path(folder)), Path(cache) if cache else None, should_stop)
         JOBS[job](bench, *names)
-    except _StoppedError:
-        return STOPPED
-    except LoraCoreError as error:
-        sys.stdout.write(json.dumps(error.to_dict()) + "\n")
-        return FAILED
-    return 0
+
+    return do_job(work)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Letters: B batch, T frames. Frames are float32 (B, T, 64, 64, 3) in [-1, 1].
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -51,11 +51,10 @@ class Sampler:
         num_known: int = 1,
     ) -> np.ndarray:
         """Make a clip of each scene's caption; an image model is given the scene's first frame, or some of them."""
-        spec, (channels, _, *size) = self.model.spec, LATENT_SHAPE
+        spec = self.model.spec
         plan = make_plan(load_stack(stack or LoraStack(), spec), spec, settings)
         length = (num_frames - 1) // spec.vae_stride[0] + 1
-        noise = draw_noise((len(scenes), channels, length, *size), self.seed)
-        clips = []
+        noise, clips = self._noise(len(scenes), length), []
         for start in range(0, len(scenes), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
             few = noise[part]
@@ -63,22 +62,48 @@ class Sampler:
             if is_radial:
                 radial = make_controller(spec, few.shape, plan.num_steps, usual_radial(spec, length))
             latents = sample(self.model, plan, few, self._told(scenes[part], num_known), radial=radial)
-            clips += [self.model.vae_decode(few) for few in latents.split(8)]
-        return torch.cat(clips).clamp(-1.0, 1.0).permute(0, 2, 3, 4, 1).float().numpy()
+            clips.append(self._frames(latents))
+        return np.concatenate(clips)
+
+    def clips_of_texts(
+        self, texts: Sequence[tuple[int, str]], settings: RunSettings, stack: LoraStack | None = None
+    ) -> np.ndarray:
+        """Make a clip of each (number, text), whose noise is that number's whatever the text and the others are.
+
+        A model that needs a picture makes none of them.
+        """
+        spec = self.model.spec
+        plan = make_plan(load_stack(stack or LoraStack(), spec), spec, settings)
+        numbers = [number for number, _ in texts]
+        noise = self._noise(max(numbers) + 1, (world.NUM_FRAMES - 1) // spec.vae_stride[0] + 1)[numbers]
+        told = [text for _, text in texts]
+        parts = [slice(start, start + BATCH_SIZE) for start in range(0, len(texts), BATCH_SIZE)]
+        return np.concatenate([self._frames(sample(self.model, plan, noise[p], self._read(told[p]))) for p in parts])
+
+    def _noise(self, num_clips: int, num_latent_frames: int) -> Tensor:
+        channels, _, *size = LATENT_SHAPE
+        return draw_noise((num_clips, channels, num_latent_frames, *size), self.seed)
+
+    def _frames(self, latents: Tensor) -> np.ndarray:
+        clips = torch.cat([self.model.vae_decode(few) for few in latents.split(8)])
+        return clips.clamp(-1.0, 1.0).permute(0, 2, 3, 4, 1).float().numpy()
+
+    def _read(self, prompts: Sequence[str]) -> Condition:
+        text = self._texts(prompts)
+        return Condition(text, self._texts([""], text.shape[1]).expand_as(text))
 
     def _told(self, scenes: Sequence[world.Scene], num_known: int) -> Condition:
-        text = self._texts([world.caption(scene) for scene in scenes])
-        empty = self._texts([""], text.shape[1]).expand_as(text)
+        read = self._read([world.caption(scene) for scene in scenes])
         if self.model.spec.known_latents:
-            return Condition(text, empty, known_frames=self._known(scenes, num_known))
+            return replace(read, known_frames=self._known(scenes, num_known))
         if not self.model.spec.image_conditioned:
-            return Condition(text, empty)
+            return read
         tell, channels = family_of(self.model.spec).condition, []
         for scene in scenes:
-            told = tell(self.model, (text[:1], None), (first_picture(scene), None), world.NUM_FRAMES)
+            told = tell(self.model, (read.positive[:1], None), (first_picture(scene), None), world.NUM_FRAMES)
             assert told.image_channels is not None
             channels.append(told.image_channels)
-        return Condition(text, empty, image_channels=torch.cat(channels))
+        return replace(read, image_channels=torch.cat(channels))
 
     def _known(self, scenes: Sequence[world.Scene], num_frames: int) -> Tensor:
         """Return the normalised latents (B, C, K, H, W) of the scenes' first frames."""

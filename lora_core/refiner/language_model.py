@@ -17,6 +17,8 @@ from .sources import LanguageSource
 MAX_TOKENS = 512
 #: (tokens written of an answer, how many at most) -> None
 Watch: TypeAlias = "Callable[[int, int], None]"
+#: Requests with their answers.
+Examples = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,20 @@ class LanguageModel:
         """The system prompt that it was trained with; "" for none."""
         return self.source.card.instructions
 
-    def text_of(self, request: str, instructions: str = "") -> str:
+    def text_of(self, request: str, instructions: str = "", examples: Examples = ()) -> str:
         """Return what the network reads: the request in the form of the chat template, up to where the answer begins.
+
+        Args:
+            request: of the user.
+            instructions: the system prompt; "" for none.
+            examples: requests with their answers, which it is shown as if they had gone before.
 
         Raises:
             ModelError: the template cannot say it.
         """
         turns = [{"role": "system", "content": instructions}] if instructions else []
+        for asked, answered in examples:
+            turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         turns.append({"role": "user", "content": request})
         try:
             text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -90,6 +99,7 @@ class LanguageModel:
         max_tokens: int = MAX_TOKENS,
         batch_size: int = 32,
         watch: Watch | None = None,
+        examples: Examples = (),
     ) -> list[Answer]:
         """Return an answer to each request, each as if it were alone but for rounding.
 
@@ -103,7 +113,7 @@ class LanguageModel:
         Raises:
             ModelError: a request leaves no room for an answer.
         """
-        texts = [self.text_of(request, instructions) for request in requests]
+        texts = [self.text_of(request, instructions, examples) for request in requests]
         batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
         return [answer for batch in batches for answer in self._batch(batch, max_tokens, watch)]
 
