@@ -16,7 +16,7 @@ from ..errors import OutputError
 from ..sampling.solvers import SOLVERS
 from .console import console
 from .guide_option import GuideOptions, guide_options
-from .helper_options import GuardOptions, guard_options
+from .helper_options import GuardOptions, RefinerOptions, guard_options, refiner_options
 from .launched import joined_processes, on_own_device, parallel_option
 from .options import (
     RUN_OPTIONS,
@@ -82,6 +82,7 @@ _EXAMPLES = (
     """lora-core generate -p "a zibbo moves right on a plain background" \\
     --lora speed_6steps --lora zibbo_character:1.2 --seed 3 --scale 8 -o zibbo.gif""",
     'lora-core generate -p "a red circle moves up on a plain background" --frames 33 --radial usual -o long.mp4',
+    'lora-core generate -p "crimson ball rising over zebra lines" --refine --lora speed_6steps -o refined.mp4',
 )
 
 
@@ -93,6 +94,7 @@ _EXAMPLES = (
 @guide_options
 @radial_option
 @guard_options
+@refiner_options
 @parallel_option
 @click.option("--size", type=TextValue("size", parse_size), help="WIDTHxHEIGHT in pixels; by default the model's own.")
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, help="Enlarge every pixel.")
@@ -118,6 +120,7 @@ def command(
     allow_partial: bool,
     radial: RadialWishes | None,
     guard_options: GuardOptions,
+    refiner_options: RefinerOptions,
     context_parallel: bool,
     size: tuple[int, int] | None,
     scale: int,
@@ -145,11 +148,12 @@ def command(
         check_record_file(record_file, out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
+    refiner = refiner_options.refiner(model_options)
     with joined_processes(context_parallel) as ranks:
         with ranks.as_one():
             arguments = _opened(model_options, lora_options, guide_options, request, allow_partial, radial, ranks)
         arguments["guardrail"] = guard_options.choose(arguments["model"].spec)
-        video = made(arguments, request)
+        video = made({**arguments, "refiner": refiner}, request)
         if ranks.is_main:
             console().note(f"writing {out}")
             video.save(out, scale=scale)

@@ -174,7 +174,7 @@ def _plan(config: TuneConfig) -> str:
     "--held-out", type=_PATH, metavar="FILE", help="Rows that are only measured, looked at beside the others."
 )
 @click.option("--model", default="pocket-lm", show_default=True, help="Whose tokens and chat template count.")
-@click.option("--system", default="", help="The system prompt before every row.")
+@click.option("--system", default="", help="The system prompt before every row, or its name.")
 @click.option("--max-length", type=click.IntRange(min=1), default=512, show_default=True, help="In tokens.")
 @click.option("--report", type=_PATH, metavar="FILE", help="Write what was found, JSON; - for the standard output.")
 def rows_command(
@@ -184,13 +184,15 @@ def rows_command(
 
     Ends with exit code 1 where nothing could be trained because of it.
     """
+    from ..refiner.instructions import find_instructions
     from ..refiner.rows.doctor import examine_rows
     from ..refiner.rows.opening import open_maker
     from ..refiner.rows.read import read_rows_file
     from ..refiner.tuning.network import find_base
 
+    maker = open_maker(find_base(model), find_instructions(system).text)
     train, measured = read_rows_file(file), None if held_out is None else read_rows_file(held_out)
-    found = examine_rows(train, measured, open_maker(find_base(model), system), max_length)
+    found = examine_rows(train, measured, maker, max_length)
     if report is None:
         console().result(found.text())
     else:

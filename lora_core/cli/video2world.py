@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..engine.guarding import Guardrail
     from ..families.base import ModelSpec
     from ..families.opened import OpenedModel
-    from ..refiner.command import CommandRefiner
+    from ..refiner.refined import Refiner
     from ..stack.loaded import LoadedStack
     from ..stack.stack import LoraStack
 
@@ -157,7 +157,7 @@ def command(
     from ..media.video import check_output
 
     _check_given(jobs_file is not None, {"--input": input_file, "--prompt": prompt}, record_file)
-    refiner, stack = refiner_options.refiner(), lora_options.stack()
+    refiner, stack = refiner_options.refiner(model_options), lora_options.stack()
     if jobs_file is None and not len(stack) and stated != NOTHING_STATED:
         raise StackError("stated LoRA", "there is no LoRA to hold it against", remedy="Give one with --lora")
     out = out or Path("video.mp4" if jobs_file is None else ".")
@@ -206,7 +206,7 @@ class _Shared:
     scale: int
     read: _Reading
     guard_options: GuardOptions
-    refiner: CommandRefiner | None
+    refiner: Refiner | None
 
     def guardrail(self) -> Guardrail:
         return self.guard_options.choose(self.model.spec)

@@ -28,7 +28,7 @@ from ..families.registry import family_of
 from ..media.video import save_video
 from ..plan.length import length_notes
 from ..plan.plan import SamplingPlan
-from ..refiner.refine import check_refiner, refine
+from ..refiner.refine import check_refiner, fitted, refine
 from ..refiner.refined import Refined, Refiner
 from ..sampling.context_parallel import ContextParallel
 from ..sampling.guide import GuideNetworks
@@ -36,6 +36,7 @@ from ..sampling.noise import draw_noise
 from ..sampling.sample import StepCallback, sample
 from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
+from ..stack.trigger_words import trigger_words_of
 from ..training.clips.encode import to_pixels
 from .checked import CheckedRequest, check_request
 from .guarding import Guard, Guardrail
@@ -68,6 +69,11 @@ class Video:
     timings: dict[str, float]
     notes: tuple[str, ...]
     record: dict[str, object]
+
+    @property
+    def prompt(self) -> str:
+        """What it was made of: the prompt as its refiner has written it, where there was one."""
+        return str(self.record["request"]["prompt"])  # type: ignore[index]  # a record has one
 
     @property
     def seconds(self) -> float:
@@ -112,7 +118,8 @@ def generate(
             and gets the same video; without guide, radial attention and refiner.
         guardrail: what may stop the prompt before a network runs, and the video before it is given out; or why there
             is none, for the record. Nothing is looked for where none is given.
-        refiner: what writes the prompt more fully; where it fails, the prompt is used as it was. See `refiner/`.
+        refiner: what writes the prompt more fully; where it fails, or loses a trigger word of the stack, quoted text or
+            a number, the prompt is used as it was. It has left the memory before a network runs. See `refiner/`.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "prompt" where it is refined or checked, "files",
             "text", "picture", "sampling", "decoding", "guardrail" where there is one.
@@ -129,7 +136,7 @@ def generate(
         refiner=refiner,
     )
     guard, watch = Guard.of(guardrail, model), _Stopwatch(on_phase)
-    request, refined = _prompted(request, refiner, guard, watch)
+    request, refined = _prompted(model, request, checked, refiner, guard, watch)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes, guide = hashes_of(model.files), checked.guide
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
@@ -171,7 +178,12 @@ def _notes(model: OpenedModel, request: GenerationRequest, checked: CheckedReque
 
 
 def _prompted(
-    request: GenerationRequest, refiner: Refiner | None, guard: Guard, watch: _Stopwatch
+    model: OpenedModel,
+    request: GenerationRequest,
+    checked: CheckedRequest,
+    refiner: Refiner | None,
+    guard: Guard,
+    watch: _Stopwatch,
 ) -> tuple[GenerationRequest, Refined | None]:
     """Return the request with its prompt refined, both prompts having passed the guardrail."""
     check_refiner(refiner)
@@ -181,7 +193,8 @@ def _prompted(
         guard.check_text(request.prompt, "prompt")
         if refiner is None:
             return request, None
-        refined = refine(request.prompt, refiner)
+        suited = fitted(refiner, model.spec, has_picture=request.has_picture)
+        refined = refine(request.prompt, suited, protected=trigger_words_of(checked.loaded))
         if refined.prompt != request.prompt:
             guard.check_text(refined.prompt, "refined prompt")
     return replace(request, prompt=refined.prompt), refined

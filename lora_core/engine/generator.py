@@ -17,6 +17,7 @@ from ..errors import ModelError, RequestError, StackError
 from ..families.opened import OpenedModel
 from ..families.registry import opener
 from ..plan.routing import route
+from ..refiner.refine import check_refiner
 from ..refiner.refined import Refiner
 from ..sampling.sample import StepCallback
 from ..stack.entry import AppliesTo, LoraEntry, name_of_file
@@ -55,11 +56,13 @@ class WanVideoGenerator:
         offload: Offload | None = None,
         allow_partial: bool = False,
         download: bool = False,
+        refiner: Refiner | None = None,
     ) -> None:
         """Open a model as `open_wan` does, whatever its family, or take one that is open and has all this already.
 
         With `allow_partial`, LoRA files in which some tensors match nothing are let through; with `download`,
-        repositories on Hugging Face that the local cache lacks are fetched.
+        repositories on Hugging Face that the local cache lacks are fetched. `refiner` writes every prompt more fully,
+        where `generate_video` is given no other.
         """
         pieces = {
             "low_noise": low_noise,
@@ -79,7 +82,8 @@ class WanVideoGenerator:
                 what = f"{next(iter(given))} is given for a model that is open already"
                 raise ModelError(source.spec.title, what, remedy="Open the model with it")
             self.model = source
-        self.allow_partial, self.download = allow_partial, download
+        check_refiner(refiner)
+        self.allow_partial, self.download, self.refiner = allow_partial, download, refiner
         self.loaded = load_stack(LoraStack(), self.model.spec)
         self._changing = threading.RLock()
 
@@ -146,7 +150,7 @@ class WanVideoGenerator:
             guide=guide,
             radial=radial,
             guardrail=guardrail,
-            refiner=refiner,
+            refiner=self.refiner if refiner is None else refiner,
             callback=callback,
         )
 

@@ -73,6 +73,11 @@ class GenerationRequest(RunSettings):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture is shown to the model."""
+        return any(given is not None for given in (self.image, self.last_image, self.first_frames))
+
     def __post_init__(self) -> None:
         from ..sampling.noise import MAX_SEED
 

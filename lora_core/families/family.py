@@ -229,6 +229,8 @@ class Customs:
             None for those that LoRAs of its purpose are used at.
         radial: (spec, length of a clip against the model's default one) -> how radial attention is used there.
         guardrail_licence: spec -> the licence of its weights, where that asks for a guardrail, or "".
+        instructions: (spec, whether it is shown a picture) -> what the instructions for writing its prompts are called,
+            a file of `refiner/texts/`; "" where there are none.
     """
 
     distilled_shift: float | None = None
@@ -237,6 +239,7 @@ class Customs:
     strength: Callable[[str, Told, Expert], UsualStrength | None] = lambda purpose, told, expert: None
     radial: Callable[[ModelSpec, float], RadialUse | None] = lambda spec, length: None
     guardrail_licence: Callable[[ModelSpec], str] = lambda spec: ""
+    instructions: Callable[[ModelSpec, bool], str] = lambda spec, has_picture: ""
 
 
 @dataclass(frozen=True, eq=False)

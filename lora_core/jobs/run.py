@@ -49,6 +49,7 @@ def run_jobs(
                 todo.append(item)
         except Exception as error:
             yield fault_of(item, error)
+    maker.refine()
     if todo and uses_ray:
         yield from _on_ray(todo, how, min(num_workers, len(todo)), ray_address)
     else:

@@ -49,13 +49,22 @@ def open_language_model(
     known(base, BASES, "base", ModelError)
     found = find_language_source(source, adapter=adapter, base=on)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    hashes = hashes_of({"base": found.base, **({"adapter": found.adapter} if found.adapter else {})})
+    hashes = _hashes(found)
     _check_base(found, hashes)
     tokenizer = open_tokenizer(found)
     network = open_network(found, base, place)
     if found.adapter is not None:
         network = _with_adapter(network, found)
-    return LanguageModel(found, network.eval(), tokenizer, "-".join([base, *hashes.values()]))
+    return LanguageModel(found, network.eval(), tokenizer, digest_of(found, base))
+
+
+def digest_of(source: LanguageSource, base: Base = "full") -> str:
+    """Return a hash of all files of a language model, its adapter's too, and of how its weights are kept."""
+    return "-".join([base, *_hashes(source).values()])
+
+
+def _hashes(source: LanguageSource) -> dict[str, str]:
+    return hashes_of({"base": source.base, **({"adapter": source.adapter} if source.adapter else {})})
 
 
 def open_tokenizer(source: LanguageSource) -> Any:

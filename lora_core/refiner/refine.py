@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
-from ..checks import first_line, shown
+from ..checks import first_line
 from ..errors import LoraCoreError, RequestError
-from ..wording import said
+from ..wording import joined, said
+from .answer_faults import answer_fault, prompt_fault
 from .command import CommandRefiner
+from .instructions import instructions_for
 from .naming import name_of
 from .refined import Refined, Refiner
+from .spans import Span, protected_spans
 
-#: More than this is no prompt; a text encoder reads 512 tokens.
-MAX_LETTERS = 20_000
+if TYPE_CHECKING:
+    from ..families.base import ModelSpec
 
 
-def refine(prompt: str, refiner: Refiner) -> Refined:
-    """Return a prompt as a refiner writes it; where it fails or gives nothing, as it was, with the reason."""
+def refine(prompt: str, refiner: Refiner, *, protected: Sequence[str] = (), language: str = "") -> Refined:
+    """Return a prompt as a refiner writes it; where it fails, or loses what has to stay, as it was, with the reason.
+
+    Args:
+        prompt: what was asked for.
+        refiner: any callable; `LocalRefiner`, `EndpointRefiner` and `CommandRefiner` are such.
+        protected: words that have to stay where the prompt has them, such as a stack's trigger words. Quoted text and
+            numbers have to anyway.
+        language: what the answer has to be in, such as "en"; "" for what the refiner itself says.
+    """
     started = time.perf_counter()
-    fault: str = ""
-    refined: object = prompt
-    try:
-        refined = refiner(prompt)
-        fault = _fault(refined)
-    except LoraCoreError as error:
-        fault = error.what
-    except Exception as error:  # somebody else's program: whatever it raises, the prompt is still there
-        fault = said("it failed with {kind}: {why}", kind=type(error).__name__, why=first_line(error))
-    better = prompt if fault else str(refined).strip()
-    return Refined(prompt, better, refiner_name(refiner), fault, time.perf_counter() - started)
+    spans = protected_spans(prompt, protected)
+    better, fault = prompt, prompt_fault(prompt)
+    if not fault:
+        better, fault = _asked(prompt, refiner, spans, language)
+    return Refined(
+        given=prompt,
+        prompt=prompt if fault else better,
+        by=refiner_name(refiner),
+        fault=fault,
+        seconds=time.perf_counter() - started,
+        kept=tuple(span.text for span in spans),
+        digest=_told(refiner, "digest"),
+    )
+
+
+def held_open(refiner: Refiner | None) -> AbstractContextManager[object]:
+    """Return a block within which a refiner that has to be opened stays so from prompt to prompt."""
+    return refiner if isinstance(refiner, AbstractContextManager) else nullcontext()
 
 
 def refiner_name(refiner: Refiner) -> str:
     """Return what a record calls a refiner."""
-    return f"`{refiner.command}`" if isinstance(refiner, CommandRefiner) else name_of(refiner)
+    if isinstance(refiner, CommandRefiner):
+        return f"`{refiner.command}`"
+    return _told(refiner, "name") or name_of(refiner)
+
+
+def fitted(refiner: Refiner, spec: ModelSpec, *, has_picture: bool = False) -> Refiner:
+    """Return a refiner that writes for a video model, where it is one that can and nobody has told it how to write."""
+    name = instructions_for(spec, has_picture=has_picture)
+    able: Any = refiner
+    return able.writing_as(name) if name and hasattr(able, "writing_as") else refiner
 
 
 def check_refiner(refiner: Refiner | None) -> None:
@@ -43,11 +73,26 @@ def check_refiner(refiner: Refiner | None) -> None:
         raise RequestError("refiner", what, expected="prompt -> prompt", remedy="Give a callable, or none")
 
 
-def _fault(refined: object) -> str:
-    if not isinstance(refined, str):
-        return said("it gave {kind} and no text", kind=type(refined).__name__)
-    if not refined.strip():
-        return said("it gave nothing")
-    if len(refined) > MAX_LETTERS:
-        return said("it gave {count:,} letters, {start}", count=len(refined), start=shown(refined))
+def _asked(prompt: str, refiner: Refiner, spans: Sequence[Span], language: str) -> tuple[str, str]:
+    """Return what a refiner makes of a prompt, and what is wrong with that."""
+    able: Any = refiner
+    try:
+        if spans and hasattr(able, "protecting"):
+            able = able.protecting([span.text for span in spans])
+        if not language and hasattr(able, "language_for"):
+            language = able.language_for(prompt)
+        answer: object = able(prompt)
+    except LoraCoreError as error:
+        return prompt, error.what if error.where == "refiner" else joined(": ", [error.where, error.what])
+    except Exception as error:  # somebody else's program: whatever it raises, the prompt is still there
+        return prompt, said("it failed with {kind}: {why}", kind=type(error).__name__, why=first_line(error))
+    fault = answer_fault(answer, prompt, spans, language)
+    return str(answer).strip(), fault
+
+
+def _told(refiner: object, what: str) -> str:
+    """Return what a refiner tells of itself, or "" where it does not, or its files cannot be read."""
+    with suppress(LoraCoreError):
+        told = getattr(refiner, what, "")
+        return told if isinstance(told, str) else ""
     return ""

@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 from ..wording import Said, said
 
-#: A prompt -> a fuller one.
+#: A prompt -> a fuller one. One that has them is asked for its `name` and `digest`, is told what it writes for by
+#: `writing_as(instructions)` and what has to stay by `protecting(words)`, and tells by `language_for(prompt)` in which
+#: language it answers.
 Refiner: TypeAlias = "Callable[[str], str]"
 
 
@@ -22,6 +24,8 @@ class Refined:
         by: the refiner, as a record names it.
         fault: why the refiner's word does not count; "" where it does.
         seconds: how long it took.
+        kept: the parts of the prompt that had to stay: trigger words, quoted text, numbers.
+        digest: a hash of the language model's files; "" for a refiner that has none here.
     """
 
     given: str
@@ -29,11 +33,20 @@ class Refined:
     by: str
     fault: str
     seconds: float
+    kept: tuple[str, ...] = ()
+    digest: str = ""
 
     def row(self) -> dict[str, object]:
-        """Return what the record says of it; the request beside it has the prompt that was made."""
-        fault = str(self.fault) or None
-        return {"by": self.by, "given": self.given, "fault": fault, "seconds": round(self.seconds, 4)}
+        """Return what the record says of it."""
+        return {
+            "by": self.by,
+            "given": self.given,
+            "prompt": self.prompt,
+            "kept": list(self.kept),
+            "fault": str(self.fault) or None,
+            **({"digest": self.digest} if self.digest else {}),
+            "seconds": round(self.seconds, 4),
+        }
 
     def note(self) -> Said:
         """Return what is to be said of it."""

@@ -13,6 +13,8 @@ from .card import RefinerCard, read_card
 
 #: What to say instead of a path for the language model that comes with the package.
 POCKET_LM = "pocket-lm"
+#: The instructions of the video models that it was trained for.
+POCKET = "pocket"
 #: Where a training puts what it has made, inside its own folder.
 RESULT = "refiner"
 ADAPTER_FILE = "adapter_config.json"

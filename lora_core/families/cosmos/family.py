@@ -43,7 +43,9 @@ COSMOS = Family(
     infer=infer_cosmos_spec,
     naming=Naming(module_to_diffusers, is_bare=lambda target: False),
     origin=ORIGIN,
-    customs=Customs(guardrail_licence=_licence),
+    customs=Customs(
+        guardrail_licence=_licence, instructions=lambda spec, _: "pocket" if spec.name == POCKET_SPEC else "cosmos"
+    ),
     forward=forward,
     condition=condition,
     condition_shapes=condition_shapes,

@@ -18,4 +18,4 @@ def radial(spec: ModelSpec, length: float) -> RadialUse:
     return _RADIAL_LONG if length >= _LONG_FROM else _RADIAL_USUAL
 
 
-CUSTOMS = Customs(radial=radial)
+CUSTOMS = Customs(radial=radial, instructions=lambda spec, has_picture: "hunyuan")

@@ -72,4 +72,11 @@ def radial(spec: ModelSpec, length: float) -> RadialUse:
     return _RADIAL_21 if spec.name.startswith("wan2.1") else _RADIAL_22
 
 
-CUSTOMS = Customs(5.0, _EVIDENCE, on_base, strength, radial)
+def instructions(spec: ModelSpec, has_picture: bool) -> str:
+    """Return the instructions for prompts: of a model that is shown a picture they ask for its motion alone."""
+    if "pocket" in spec.name:
+        return "pocket"
+    return "wan-i2v" if has_picture or spec.image_conditioned else "wan-t2v"
+
+
+CUSTOMS = Customs(5.0, _EVIDENCE, on_base, strength, radial, instructions=instructions)

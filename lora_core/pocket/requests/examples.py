@@ -8,11 +8,11 @@ from .rows import RequestRow, request_rows, write_rows
 
 def example_rows() -> Mapping[str, list[RequestRow]]:
     """Draw the rows of each file: to learn, to measure by, and of what is known already and is to stay known."""
-    rows = request_rows(101, 400, words="new")
+    rows = request_rows(101, 240, words="new")
     return {
         "rows.jsonl": rows,
-        "held_out.jsonl": request_rows(102, 80, words="new", held_out=True, without={row.prompt for row in rows}),
-        "rehearsal.jsonl": request_rows(103, 160),
+        "held_out.jsonl": request_rows(102, 60, words="new", held_out=True, without={row.prompt for row in rows}),
+        "known.jsonl": request_rows(103, 160),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...checks import counted, first_few
 from ...errors import DatasetError
-from ...wording import Said, joined, said
+from ...wording import Said, joined, plain, said
 from .examples import Example, ExampleMaker
 from .read import RowsFile
 from .row import Row
@@ -76,12 +76,11 @@ class FileReport:
         """Give the report for people, line by line."""
         rows = self.file.rows
         yield said("{file}: {rows}", file=self.file.path, rows=counted(len(rows), "row"))
-        for name, values in (("kinds", [row.kind for row in rows]), ("languages", [row.language for row in rows])):
+        kinds, languages = [row.kind for row in rows], [row.language for row in rows]
+        for name, values in ((said("kinds"), kinds), (said("languages"), languages)):
             if told := Counter(filter(None, values)):
                 counts = joined(", ", [f"{value} {count}" for value, count in told.most_common()])
-                yield said(
-                    "  {name}: {counts}", name=said("kinds") if name == "kinds" else said("languages"), counts=counts
-                )
+                yield said("  {name}: {counts}", name=name, counts=counts)
         if lengths := [len(example.input_ids) for example in self.examples]:
             learnt = sum(example.num_learnt for example in self.examples)
             yield said(
@@ -165,7 +164,7 @@ def _examine(file: RowsFile, maker: ExampleMaker, max_length: int, leaves_out: b
         try:
             example = maker.example(row)
         except DatasetError as error:
-            faults.append((said("{what}", what=error.what), row.line))
+            faults.append((plain(error.what), row.line))
             continue
         if len(example.input_ids) > max_length:
             long.append(row.line)
@@ -195,8 +194,8 @@ def _together(kind: str, faults: Iterable[tuple[Said, int]]) -> Iterator[Finding
 def _of_lines(file: RowsFile) -> Iterator[Finding]:
     """Give what is wrong with the lines of a file, whatever the model."""
     for note in file.notes:
-        yield Finding("note", said("{what}", what=note))
-    yield from _together("no-row", ((said("{what}", what=fault.what), fault.line) for fault in file.faults))
+        yield Finding("note", note)
+    yield from _together("no-row", ((fault.what, fault.line) for fault in file.faults))
     if empty := tuple(row.line for row in file.rows if not all(t.content.strip() for t in row.turns)):
         yield Finding("empty-answer", said("an empty answer"), empty, is_error=True)
     double, seen = [], set()

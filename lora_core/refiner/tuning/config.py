@@ -45,7 +45,7 @@ class TuneConfig:
         rehearsal_rows: a file of rows of what is known already, mixed in so that it stays known; "" for none.
         rehearsal_share: of every batch, as near as whole rows come to it.
         long_rows: what becomes of rows of more than `max_length` tokens; never are they cut.
-        system: the system prompt before every row; "" for none.
+        system: the system prompt before every row: a text, a file, or the name of instructions of ours; "" for none.
         language: of the answers, such as en, for the card of the result.
         alpha: over the rank, the factor of an adapter.
         targets: the linear layers with an adapter, by the ends of their names.

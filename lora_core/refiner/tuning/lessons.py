@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ...errors import TrainingError
 from ...wording import said
+from ..instructions import find_instructions
 from ..rows.doctor import RowsReport, examine_rows
 from ..rows.examples import Example, ExampleMaker
 from ..rows.opening import config_of, open_maker
@@ -66,7 +67,7 @@ def lessons_of(config: TuneConfig, source: LanguageSource) -> Lessons:
         ModelError: the model's tokenizer or chat template does not do.
         TrainingError: the model has no room for so long rows.
     """
-    maker = open_maker(source, config.system)
+    maker = open_maker(source, find_instructions(config.system).text)
     most = getattr(config_of(source), "max_position_embeddings", None) or config.max_length
     if config.max_length > most:
         what = said("{length:,} tokens, and the model has {most:,} places", length=config.max_length, most=most)

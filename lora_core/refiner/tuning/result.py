@@ -67,14 +67,14 @@ class Tuned:
         return told | {"notes": [str(note) for note in self.notes], "stopped": str(self.stopped)}
 
 
-def write_refiner(folder: Path, learner: Learner, config: TuneConfig, num_rows: int) -> None:
+def write_refiner(folder: Path, learner: Learner, config: TuneConfig, system: str, num_rows: int) -> None:
     """Write what a tuning has led to, in the place of what is there: all weights in the base's dtype, or an adapter."""
     card = RefinerCard(
         about=f"{config.name}: {config.method}, {config.steps} steps on {num_rows:,} rows",
         method=config.method,
         base=config.model,
         base_digest=learner.digest,
-        instructions=config.system,
+        instructions=system,
         language=config.language,
         num_steps=config.steps,
         num_rows=num_rows,

@@ -23,6 +23,7 @@ from ...training.checkpoints import (
     restore_random_state,
     write_checkpoint,
 )
+from ...training.ranks import Ranks
 from ...wording import said
 from ..rows.examples import Example
 from .config import TuneConfig
@@ -40,15 +41,20 @@ _OPTIMIZERS = {
 _TRAINER_STATE = "trainer_state.json"
 
 
-def trainer_settings(config: TuneConfig, folder: Path) -> SFTConfig:
+def trainer_settings(config: TuneConfig, folder: Path, ranks: Ranks | None = None) -> SFTConfig:
     """Return a configuration as TRL has it: nothing is cut, packed, reported or sent anywhere.
 
     Raises:
         TrainingError: the batch cannot be shared by the processes that were launched.
     """
+    several = ranks is not None and ranks.num > 1
+    has_gpu = torch.cuda.is_available()
+    if several and has_gpu and config.device == "cpu":
+        raise TrainingError("device", "is the CPU, and each process has a GPU of its own", remedy="Leave it out")
     settings = SFTConfig(
         output_dir=str(folder),
-        use_cpu=config.device == "cpu",
+        use_cpu=config.device == "cpu" or (several and not has_gpu),
+        accelerator_config={"use_configured_state": True} if several else None,
         max_steps=config.steps,
         gradient_accumulation_steps=config.accumulation,
         learning_rate=config.lr,
@@ -71,6 +77,7 @@ def trainer_settings(config: TuneConfig, folder: Path) -> SFTConfig:
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
     )
     if config.batch_size % settings.world_size:
         what = said(

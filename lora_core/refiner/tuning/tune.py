@@ -97,7 +97,7 @@ class _Job:
             told.phase(said("loading the trainer"))
             from .trainer import trainer_settings
 
-            settings = trainer_settings(self.config, self.folder.path)
+            settings = trainer_settings(self.config, self.folder.path, ranks)
             told.phase(said("opening the model"))
             with offline(), ranks.as_one():
                 learner = open_learner(self.config, source, lessons.maker, settings.device)
@@ -173,13 +173,13 @@ class _Job:
         tuned = _tuned(self.folder, learner, lessons, watch, ended, tuple(self.notes))
         with self.ranks.as_one():
             if self.ranks.is_main:
-                self._write(tuned, learner, watch)
+                self._write(tuned, learner, lessons, watch)
         return tuned
 
-    def _write(self, tuned: Tuned, learner: Learner, watch: Watch) -> None:
+    def _write(self, tuned: Tuned, learner: Learner, lessons: Lessons, watch: Watch) -> None:
         self.listener.phase(said("saving"))
         if not watch.stopped:
-            write_refiner(self.folder.refiner, learner, self.config, tuned.num_rows)
+            write_refiner(self.folder.refiner, learner, self.config, lessons.maker.system, tuned.num_rows)
             write_record(tuned, self.folder.record, {"config": self.config.values(), "environment": environment()})
         save_tune_plot(watch.log.rows, self.folder.plot, title=self.config.name)
 
