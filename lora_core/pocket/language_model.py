@@ -17,6 +17,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from ..atomic import write_text
 from ..progress import Progress
 from ..refiner.card import RefinerCard
+from ..refiner.opening import without_bars
 from ..refiner.tuning.config import make_tune_config
 from ..refiner.tuning.listener import TuneListener, TuneStep
 from .requests.rows import request_rows, write_rows
@@ -86,7 +87,8 @@ def train_language_model(config: LanguageModelConfig, rows: Path, folder: Path, 
 
     start, out = folder / "start", folder / "run"
     if not out.exists():
-        build_start(config.seed).save_pretrained(start)
+        with without_bars():
+            build_start(config.seed).save_pretrained(start)
         build_request_tokenizer(config.seed, config.num_rows_read).save_pretrained(start)
     keys = {**config.keys, "model": str(start), "rows": str(rows), "seed": config.seed}
     tuned = tune(make_tune_config(keys), out, resume=out.exists(), listener=_Told(progress))
@@ -96,9 +98,10 @@ def train_language_model(config: LanguageModelConfig, rows: Path, folder: Path, 
 
 def ship_language_model(trained: Path, config: LanguageModelConfig, folder: Path) -> None:
     """Write what a training has left, in float16, into the folder that `pocket-lm` stands for."""
-    network = LlamaForCausalLM.from_pretrained(trained, dtype=torch.float16)
-    network.generation_config = _greedily()
-    network.save_pretrained(folder)
+    with without_bars():
+        network = LlamaForCausalLM.from_pretrained(trained, dtype=torch.float16)
+        network.generation_config = _greedily()
+        network.save_pretrained(folder)
     PreTrainedTokenizerFast.from_pretrained(trained).save_pretrained(folder)
     _name_class(folder / "tokenizer_config.json")
     card = RefinerCard(

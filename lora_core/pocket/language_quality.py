@@ -19,7 +19,8 @@ ABOUT = (
     "background that it lacks; sentences: the same, in sentences that it lacks; handwritten: "
     "benchmarks/refiner/handwritten.jsonl, typed by hand before the lists of words were made. exact: right to the "
     "letter; slots: right there; protected: words of the user's own that stand in the answer; identity: captions that "
-    "stayed as they were; ended: answers that the model ended. dictionary: keywords of the same lists."
+    "stayed as they were; ended: answers that the model ended. dictionary: keywords of the same lists, which copies "
+    "words that it does not know, or leaves them out."
 )
 SEED = 9000
 
@@ -29,13 +30,13 @@ Table = Mapping[str, Mapping[str, RequestQuality]]
 
 
 def measured_sets(num_rows: int, learnt: Sequence[RequestRow] = ()) -> dict[str, list[RequestRow]]:
-    """Draw the rows of each set; none has the prompt of a row that was learnt."""
+    """Draw the rows of each set, as many or fewer; none that is drawn has the prompt of a row that was learnt."""
     without = {row.prompt for row in learnt}
     sets = {
         "known": request_rows(SEED, num_rows, held_out=True, without=without),
         "sentences": request_rows(SEED + 1, num_rows, forms="unseen", held_out=True, without=without),
     }
-    return sets | ({"handwritten": read_request_rows(HANDWRITTEN)} if HANDWRITTEN.exists() else {})
+    return sets | ({"handwritten": read_request_rows(HANDWRITTEN)[:num_rows]} if HANDWRITTEN.exists() else {})
 
 
 def measure_language_model(
@@ -47,7 +48,7 @@ def measure_language_model(
     for name, rows in sets.items():
         answers = model.answers([row.prompt for row in rows], max_tokens=MAX_ANSWER_TOKENS)
         told = measure(rows, [answer.text for answer in answers], [answer.is_ended for answer in answers])
-        table[name] = {"pocket-lm": told, "dictionary": _measure(rows, build_dictionary())}
+        table[name] = {"pocket-lm": told, **{by: _measure(rows, answer) for by, answer in _dictionaries().items()}}
     return table
 
 
@@ -59,14 +60,21 @@ def write_language_quality(table: Table, path: Path) -> None:
 
 def format_language_quality(table: Table) -> str:
     """Put the table into lines of text."""
-    lines = [f"{'set':12} {'by':11} {'rows':>5} {'exact':>6} {'protected':>9} {'identity':>8} {'ended':>6}"]
+    lines = [f"{'set':12} {'by':40} {'rows':>5} {'exact':>6} {'protected':>9} {'identity':>8} {'ended':>6}"]
     for name, each in table.items():
         for by, told in each.items():
             lines.append(
-                f"{name:12} {by:11} {told.num_rows:5} {told.exact:6.3f} {told.protected or 0:9.3f} "
+                f"{name:12} {by:40} {told.num_rows:5} {told.exact:6.3f} {told.protected or 0:9.3f} "
                 f"{told.identity or 0:8.3f} {told.ended:6.3f}"
             )
     return "\n".join(lines)
+
+
+def _dictionaries() -> Mapping[str, Callable[[str], str]]:
+    return {
+        "dictionary": build_dictionary(),
+        "dictionary that leaves unknown words out": build_dictionary(copies_unknown=False),
+    }
 
 
 def _measure(rows: Sequence[RequestRow], answer: Callable[[str], str]) -> RequestQuality:

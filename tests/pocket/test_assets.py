@@ -7,7 +7,7 @@ from typing import Any
 
 from lora_core.families.wan.pocket import POCKET_LORAS, POCKET_MODELS, pocket_lora, pocket_paths
 
-MAX_ASSET_BYTES, MAX_COSMOS_BYTES = 30_000_000, 10_000_000
+MAX_ASSET_BYTES, MAX_COSMOS_BYTES, MAX_LANGUAGE_BYTES = 30_000_000, 10_000_000, 5_000_000
 
 
 def test_every_named_file_is_there() -> None:
@@ -25,8 +25,10 @@ def test_the_assets_stay_small() -> None:
     folder = pocket_paths().quality.parent
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     of_cosmos = sum(size for path, size in sizes.items() if path.name.startswith("cosmos"))
+    of_language = sum(size for path, size in sizes.items() if path.parent.name == "pocket_lm")
     assert of_cosmos <= MAX_COSMOS_BYTES
-    assert sum(sizes.values()) - of_cosmos <= MAX_ASSET_BYTES
+    assert of_language <= MAX_LANGUAGE_BYTES
+    assert sum(sizes.values()) - of_cosmos - of_language <= MAX_ASSET_BYTES
 
 
 def row(name: str, num_steps: int = 30, strength: float | None = None) -> dict[str, Any]:

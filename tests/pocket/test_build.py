@@ -27,6 +27,8 @@ def test_every_stage_runs_and_leaves_files_in_native_naming(tmp_path: Path) -> N
         assert {"blocks.0.self_attn.q_proj.weight", "final_layer.linear.weight"} <= set(file.keys())
         assert json.loads(file.metadata()["config"]) == {"transformer": {"rope_scale": [1.0, 1.0, 1.0]}}
     assert len(json.loads((tmp_path / "assets" / "cosmos_quality.json").read_text())["rows"]) == 7
+    told = json.loads((tmp_path / "assets" / "pocket_lm" / "quality.json").read_text())["rows"]
+    assert {row["by"] for row in told} >= {"pocket-lm", "dictionary"}
     assert read_lora(cosmos_pocket_lora(tmp_path / "assets")).dialect == "nvidia"
     for name, experts in POCKET_LORAS.items():
         for side in experts:

@@ -200,43 +200,43 @@ FORMS = (
 )
 
 
-def phrases(said: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
+def phrases(spoken: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
     """Put what is said into every phrase that a form may ask for; what is not said is empty."""
-    bare = _bare(said, rng, forms)
+    bare = _bare(spoken, rng, forms)
     measure = str(rng.choice(["一个", "一个", "一个", "一只", "这个", ""]))
     return {
         "subject": measure + bare if bare and not bare.startswith("有") else bare,
         "bare": bare,
-        "noun": joined(said.shapes, said.joiner),
-        "colour": joined(said.colours, said.joiner),
-        "moves": _moving(said, chosen(rng, VERBS[forms])),
-        "look": joined(said.backgrounds, said.joiner),
+        "noun": joined(spoken.shapes, spoken.joiner),
+        "colour": joined(spoken.colours, spoken.joiner),
+        "moves": _moving(spoken, chosen(rng, VERBS[forms])),
+        "look": joined(spoken.backgrounds, spoken.joiner),
     }
 
 
-def _bare(said: Said, rng: np.random.Generator, forms: int) -> str:
+def _bare(spoken: Said, rng: np.random.Generator, forms: int) -> str:
     of = str(rng.choice(["的", "的", ""]))
-    colours = [f"{colour}{of if len(colour.strip(END)) > 1 else ''}" for colour in said.colours]
-    shapes = list(said.shapes) or ([str(rng.choice(["东西", "物体"]))] if colours or not said.triggers else [])
-    if not (said.shapes or colours or said.triggers or said.motions):
+    colours = [f"{colour}{of if len(colour.strip(END)) > 1 else ''}" for colour in spoken.colours]
+    shapes = list(spoken.shapes) or ([str(rng.choice(["东西", "物体"]))] if colours or not spoken.triggers else [])
+    if not (spoken.shapes or colours or spoken.triggers or spoken.motions):
         return ""
     if len(colours) > 1 and len(shapes) > 1:
-        return f"{colours[0]}{shapes[0]}{said.joiner}{colours[1]}{shapes[1]}"
-    colour = joined(said.colours, said.joiner) + of if colours else ""
-    if len(said.colours) > 1 and rng.random() < 0.3:
-        colour = "".join(said.colours) + str(rng.choice(["相间的", "双色的", "色的"]))
+        return f"{colours[0]}{shapes[0]}{spoken.joiner}{colours[1]}{shapes[1]}"
+    colour = joined(spoken.colours, spoken.joiner) + of if colours else ""
+    if len(spoken.colours) > 1 and rng.random() < 0.3:
+        colour = "".join(spoken.colours) + str(rng.choice(["相间的", "双色的", "色的"]))
     filler = chosen(rng, FILLERS[forms]) if rng.random() < 0.12 else ""
-    return filler + joined(said.triggers, " ") + colour + joined(shapes, said.joiner)
+    return filler + joined(spoken.triggers, " ") + colour + joined(shapes, spoken.joiner)
 
 
-def _moving(said: Said, verb: str) -> str:
+def _moving(spoken: Said, verb: str) -> str:
     ways = []
-    for motion in said.motions:
+    for motion in spoken.motions:
         if motion.endswith(END):
             ways.append(motion.replace("=", ""))
         else:
             ways.append(motion[1:] if motion.startswith("=") else motion + verb)
-    return joined(ways, said.joiner)
+    return joined(ways, spoken.joiner)
 
 
 CHINESE = Language(

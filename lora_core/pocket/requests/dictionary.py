@@ -2,7 +2,8 @@
 
 It knows the words of its lists in all languages, in all their endings, and which other words stand in sentences and say
 nothing. It takes the longest phrase first, forgives typing errors as difflib measures them, lets what is named first
-count, fills what is left open as the policies say, copies what resembles no word it knows, and leaves captions alone.
+count, fills what is left open as the policies say, and leaves captions alone. What resembles no word that it knows it
+copies, or leaves out: each of the two is better at something.
 """
 
 import re
@@ -37,6 +38,7 @@ class Dictionary:
 
     meanings: Mapping[str, tuple[str, str]]
     fillers: frozenset[str]
+    copies_unknown: bool
 
     def __call__(self, prompt: str) -> str:
         """Answer a request with a caption."""
@@ -79,16 +81,23 @@ class Dictionary:
         if small in self.fillers or len(small) < 2:
             return
         near = get_close_matches(small, [*self.meanings, *self.fillers], 1, CLOSENESS) if len(small) > 3 else []
-        if not near:
+        if not near and self.copies_unknown:
             yield OTHER, word
-        elif near[0] in self.meanings:
+        elif near and near[0] in self.meanings:
             slot, value = self.meanings[near[0]]
             yield slot, value or word
 
 
+def build_dictionary(words: tuple[str, ...] = ("known",), copies_unknown: bool = True) -> Dictionary:
+    """Build the dictionary from some of the lists of words: ("known",), or ("known", "new").
+
+    One that copies what it does not know keeps every trigger word, and takes every new way of speaking for one.
+    """
+    return Dictionary(_meanings(words), _fillers(words), copies_unknown)
+
+
 @cache
-def build_dictionary(words: tuple[str, ...] = ("known",)) -> Dictionary:
-    """Build the dictionary from some of the lists of words: ("known",), or ("known", "new")."""
+def _meanings(words: tuple[str, ...]) -> Mapping[str, tuple[str, str]]:
     meanings: dict[str, tuple[str, str]] = dict.fromkeys(KNOWN_TRIGGERS, (OTHER, ""))
     for language in LANGUAGES.values():
         for slot, values in language.words.items():
@@ -100,10 +109,14 @@ def build_dictionary(words: tuple[str, ...] = ("known",)) -> Dictionary:
             for word in language.unsupported_words(slot, "known"):
                 for phrase in _endings_of(word, slot, language.name):
                     meanings.setdefault(phrase, (slot if slot in ("motion", "background") else OTHER, ""))
+    return meanings
+
+
+@cache
+def _fillers(words: tuple[str, ...]) -> frozenset[str]:
     rows = request_rows(0, NUM_SENTENCES, kinds=("ordinary", "underspecified", "contradictory"))
     seen = Counter(word.lower() for row in rows for word in _WORDS.findall(row.prompt))
-    fillers = {word for word, times in seen.items() if times >= TIMES_SEEN and word not in meanings}
-    return Dictionary(meanings, frozenset(fillers))
+    return frozenset(word for word, times in seen.items() if times >= TIMES_SEEN and word not in _meanings(words))
 
 
 def _endings_of(word: str, slot: str, language: str) -> Iterator[str]:

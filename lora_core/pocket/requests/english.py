@@ -262,23 +262,23 @@ FORMS = (
 )
 
 
-def phrases(said: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
+def phrases(spoken: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
     """Put what is said into every phrase that a form may ask for; what is not said is empty."""
-    bare = _bare(said, rng, forms)
-    background = joined(said.backgrounds, said.joiner)
+    bare = _bare(spoken, rng, forms)
+    background = joined(spoken.backgrounds, spoken.joiner)
     verb = chosen(rng, VERBS[forms])
     behind = _behind(background, rng)
     on = _on(background, behind, rng)
     return {
         "subject": _with_article(bare, rng) if bare else "",
         "bare": bare,
-        "thing": _with_article(joined(said.shapes, said.joiner), rng) if said.shapes else "",
-        "noun": joined(said.shapes, said.joiner),
-        "colour": joined(said.colours, said.joiner),
-        "move": _moving(said, verb, ""),
-        "moves": _moving(said, verb, "s"),
-        "moving": _moving(said, verb, "ing"),
-        "way": _moving(said, "", "ing"),
+        "thing": _with_article(joined(spoken.shapes, spoken.joiner), rng) if spoken.shapes else "",
+        "noun": joined(spoken.shapes, spoken.joiner),
+        "colour": joined(spoken.colours, spoken.joiner),
+        "move": _moving(spoken, verb, ""),
+        "moves": _moving(spoken, verb, "s"),
+        "moving": _moving(spoken, verb, "ing"),
+        "way": _moving(spoken, "", "ing"),
         "look": background.replace("~", ""),
         "behind": behind,
         "on": on,
@@ -302,42 +302,42 @@ def inflected(phrase: str, ending: str) -> str:
     return verb + space + rest
 
 
-def _moving(said: Said, verb: str, ending: str) -> str:
-    ways = [_way(motion, verb, ending) for motion in said.motions[:1]]
-    ways += [_way(motion, "", ending) for motion in said.motions[1:]]
-    return joined(ways, said.joiner)
+def _moving(spoken: Said, verb: str, ending: str) -> str:
+    ways = [_way(motion, verb, ending) for motion in spoken.motions[:1]]
+    ways += [_way(motion, "", ending) for motion in spoken.motions[1:]]
+    return joined(ways, spoken.joiner)
 
 
 def _way(motion: str, verb: str, ending: str) -> str:
-    mark, plain = said_mark(motion)
+    mark, plain = split_mark(motion)
     if plain.startswith("="):
         text = inflected(plain[1:], ending)
         return f"{mark}{text}\ue00f" if mark else text
     return f"{inflected(verb, ending)} {motion}".strip() if verb else motion
 
 
-def said_mark(word: str) -> tuple[str, str]:
+def split_mark(word: str) -> tuple[str, str]:
     """Split a word into the mark of the user's own words, if it has one, and the word."""
     return (word[0], word[1:-1]) if word[-1:] == "\ue00f" else ("", word)
 
 
-def _bare(said: Said, rng: np.random.Generator, forms: int) -> str:
-    if len(said.colours) > 1 and len(said.shapes) > 1:
-        pairs = [f"{colour} {shape}" for colour, shape in zip(said.colours, said.shapes, strict=False)]
-        return f"{pairs[0]}{said.joiner}{_with_article(pairs[1], rng)}"
-    colour = joined(said.colours, said.joiner)
-    if colour and colour[-1] != "\ue00f" and len(said.colours) == 1 and rng.random() < 0.06:
+def _bare(spoken: Said, rng: np.random.Generator, forms: int) -> str:
+    if len(spoken.colours) > 1 and len(spoken.shapes) > 1:
+        pairs = [f"{colour} {shape}" for colour, shape in zip(spoken.colours, spoken.shapes, strict=False)]
+        return f"{pairs[0]}{spoken.joiner}{_with_article(pairs[1], rng)}"
+    colour = joined(spoken.colours, spoken.joiner)
+    if colour and colour[-1] != "\ue00f" and len(spoken.colours) == 1 and rng.random() < 0.06:
         colour += str(rng.choice([" coloured", "-colored", " colored", " color"]))
     filler = chosen(rng, FILLERS[forms]) if rng.random() < 0.2 else ""
-    shape = joined(said.shapes, said.joiner)
-    if not shape and (colour or said.triggers or rng.random() < 0.6):
+    shape = joined(spoken.shapes, spoken.joiner)
+    if not shape and (colour or spoken.triggers or rng.random() < 0.6):
         shape = str(rng.choice(["thing", "one", "object", "shape", "something"]))
         shape = "something" if not colour and rng.random() < 0.5 else shape
-    if not said.shapes and not colour and shape == "":
+    if not spoken.shapes and not colour and shape == "":
         return ""
-    if not said.shapes and shape == "something":
-        return f"something {' '.join(said.triggers)} {colour}".replace("  ", " ").strip()
-    return " ".join(part for part in (filler, *said.triggers, colour, shape) if part)
+    if not spoken.shapes and shape == "something":
+        return f"something {' '.join(spoken.triggers)} {colour}".replace("  ", " ").strip()
+    return " ".join(part for part in (filler, *spoken.triggers, colour, shape) if part)
 
 
 def _with_article(bare: str, rng: np.random.Generator) -> str:

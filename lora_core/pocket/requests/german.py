@@ -259,26 +259,26 @@ _ARTICLES = {
 }
 
 
-def phrases(said: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
+def phrases(spoken: Said, rng: np.random.Generator, forms: int) -> dict[str, str]:
     """Put what is said into every phrase that a form may ask for; what is not said is empty."""
     verb = chosen(rng, VERBS[forms])
     filler = chosen(rng, FILLERS[forms]) if rng.random() < 0.15 else ""
-    ways = [_moving(said, verb, form) for form in range(3)]
-    gender = gender_of(said.shapes[0])[0] if said.shapes else "n"
+    ways = [_moving(spoken, verb, form) for form in range(3)]
+    gender = gender_of(spoken.shapes[0])[0] if spoken.shapes else "n"
     who = {"m": "der", "f": "die", "n": "das"}[gender]
-    look, on = _background(said, rng)
+    look, on = _background(spoken, rng)
     return {
-        "subject": _subject(said, "nominative", filler, rng),
-        "object": _subject(said, "accusative", filler, rng),
-        "dative": _subject(said, "dative", filler, rng),
-        "bare": _bare(said, "nominative", filler),
-        "noun": joined([gender_of(shape)[1] for shape in said.shapes], said.joiner),
-        "colour": joined([colour.replace("!", "") for colour in said.colours], said.joiner),
+        "subject": _subject(spoken, "nominative", filler, rng),
+        "object": _subject(spoken, "accusative", filler, rng),
+        "dative": _subject(spoken, "dative", filler, rng),
+        "bare": _bare(spoken, "nominative", filler),
+        "noun": joined([gender_of(shape)[1] for shape in spoken.shapes], spoken.joiner),
+        "colour": joined([colour.replace("!", "") for colour in spoken.colours], spoken.joiner),
         "moves": ways[0],
         "last": ways[1],
         "relative": f"{who} {ways[1]}" if ways[1] else "",
         "end": ways[2],
-        "way": _moving(said, "", 2),
+        "way": _moving(spoken, "", 2),
         "look": look,
         "on": on,
     }
@@ -291,35 +291,35 @@ def gender_of(shape: str) -> tuple[str, str]:
     return shape[0], shape[2:]
 
 
-def _subject(said: Said, case: str, filler: str, rng: np.random.Generator) -> str:
-    bare = _bare(said, case, filler)
+def _subject(spoken: Said, case: str, filler: str, rng: np.random.Generator) -> str:
+    bare = _bare(spoken, case, filler)
     if not bare or bare.startswith("etwas"):
         return bare
-    gender = gender_of(said.shapes[0])[0] if said.shapes else "n"
+    gender = gender_of(spoken.shapes[0])[0] if spoken.shapes else "n"
     if case == "nominative" and rng.random() < 0.12:
         return bare
     return f"{_ARTICLES[case][gender]} {bare}"
 
 
-def _bare(said: Said, case: str, filler: str) -> str:
-    gender = gender_of(said.shapes[0])[0] if said.shapes else "n"
-    shapes = [gender_of(shape)[1] for shape in said.shapes] or (["Ding"] if said.colours else [])
+def _bare(spoken: Said, case: str, filler: str) -> str:
+    gender = gender_of(spoken.shapes[0])[0] if spoken.shapes else "n"
+    shapes = [gender_of(shape)[1] for shape in spoken.shapes] or (["Ding"] if spoken.colours else [])
     if not shapes:
-        return joined((*said.triggers, "etwas"), " ") if said.triggers else ("etwas" if said.motions else "")
-    if len(said.colours) > 1 and len(shapes) > 1:
-        second = gender_of(said.shapes[1])[0]
-        other = f"{_ARTICLES['nominative'][second]} {_agreed(said.colours[1], case, second)} {shapes[1]}"
-        return f"{_agreed(said.colours[0], case, gender)} {shapes[0]}{said.joiner}{other}"
-    colours = _agreed(_hyphened(said), case, gender) if said.colours else ""
-    if said.joiner != "-":
-        colours = joined([_agreed(colour, case, gender) for colour in said.colours], said.joiner)
+        return joined((*spoken.triggers, "etwas"), " ") if spoken.triggers else ("etwas" if spoken.motions else "")
+    if len(spoken.colours) > 1 and len(shapes) > 1:
+        second = gender_of(spoken.shapes[1])[0]
+        other = f"{_ARTICLES['nominative'][second]} {_agreed(spoken.colours[1], case, second)} {shapes[1]}"
+        return f"{_agreed(spoken.colours[0], case, gender)} {shapes[0]}{spoken.joiner}{other}"
+    colours = _agreed(_hyphened(spoken), case, gender) if spoken.colours else ""
+    if spoken.joiner != "-":
+        colours = joined([_agreed(colour, case, gender) for colour in spoken.colours], spoken.joiner)
     adjective = _agreed(filler, case, gender) if filler else ""
-    return " ".join(part for part in (adjective, *said.triggers, colours, joined(shapes, said.joiner)) if part)
+    return " ".join(part for part in (adjective, *spoken.triggers, colours, joined(shapes, spoken.joiner)) if part)
 
 
-def _hyphened(said: Said) -> str:
+def _hyphened(spoken: Said) -> str:
     """Put colours together as "rot-blau", of which only the last takes an ending."""
-    return "-".join([*(colour.removesuffix("!") for colour in said.colours[:-1]), said.colours[-1]])
+    return "-".join([*(colour.removesuffix("!") for colour in spoken.colours[:-1]), spoken.colours[-1]])
 
 
 def _agreed(stem: str, case: str, gender: str) -> str:
@@ -332,9 +332,9 @@ def _agreed(stem: str, case: str, gender: str) -> str:
     return stem + (ending[1:] if stem.endswith("e") else ending) + end
 
 
-def _moving(said: Said, verb: str, form: int) -> str:
+def _moving(spoken: Said, verb: str, form: int) -> str:
     ways = []
-    for motion in said.motions:
+    for motion in spoken.motions:
         mark = motion[0] if motion.endswith(END) else ""
         plain = motion[1:-1] if mark else motion
         if plain.startswith("="):
@@ -345,25 +345,25 @@ def _moving(said: Said, verb: str, form: int) -> str:
         else:
             told = verb.split("/")[form]
             ways.append(told.replace("*", motion) if "*" in told else f"{told} {motion}")
-    return joined(ways, said.joiner)
+    return joined(ways, spoken.joiner)
 
 
-def _background(said: Said, rng: np.random.Generator) -> tuple[str, str]:
-    if not said.backgrounds:
+def _background(spoken: Said, rng: np.random.Generator) -> tuple[str, str]:
+    if not spoken.backgrounds:
         return "", ""
-    if not said.backgrounds[0].endswith("~"):
-        behind = joined(said.backgrounds, said.joiner)
-        look = joined([_without_article(word) for word in said.backgrounds], said.joiner)
+    if not spoken.backgrounds[0].endswith("~"):
+        behind = joined(spoken.backgrounds, spoken.joiner)
+        look = joined([_without_article(word) for word in spoken.backgrounds], spoken.joiner)
         return look, behind if behind.startswith(
             ("ohne", "uni")
         ) else f"{rng.choice(['vor', 'vor', 'auf', 'über'])} {behind}"
-    stems: Sequence[str] = [stem.removesuffix("~") for stem in said.backgrounds]
+    stems: Sequence[str] = [stem.removesuffix("~") for stem in spoken.backgrounds]
     article, ending = (("", "em"), ("einem ", "en"))[int(rng.integers(2))]
     noun = rng.choice(["Hintergrund", "Hintergrund", "Grund", "Untergrund"])
     adjectives = joined(
-        [stem[:-1] + ending + END if stem.endswith(END) else stem + ending for stem in stems], said.joiner
+        [stem[:-1] + ending + END if stem.endswith(END) else stem + ending for stem in stems], spoken.joiner
     )
-    return joined(stems, said.joiner), f"{rng.choice(['vor', 'auf'])} {article}{adjectives} {noun}"
+    return joined(stems, spoken.joiner), f"{rng.choice(['vor', 'auf'])} {article}{adjectives} {noun}"
 
 
 def _without_article(phrase: str) -> str:

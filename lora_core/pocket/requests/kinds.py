@@ -55,7 +55,7 @@ class Draw:
             if ((scene.colour, scene.shape, scene.motion, scene.background) in held_out) == self.is_held_out:
                 return scene
 
-    def said(self, scene: Slots, left_open: tuple[str, ...] = ()) -> Said:
+    def spoken(self, scene: Slots, left_open: tuple[str, ...] = ()) -> Said:
         """Put a scene into words, but for what is left open."""
         told = Said()
         for slot in SLOTS:
@@ -70,7 +70,7 @@ Plan = tuple[Said, Slots]
 
 def _ordinary(draw: Draw) -> Plan:
     scene = draw.scene()
-    return draw.said(scene), scene
+    return draw.spoken(scene), scene
 
 
 def _underspecified(draw: Draw) -> Plan:
@@ -79,7 +79,7 @@ def _underspecified(draw: Draw) -> Plan:
         left_open = tuple(str(slot) for slot in draw.rng.choice(SLOTS, num_open, replace=False))
         if not draw.is_held_out or any(_agree(mixture, left_open) for mixture in held_out_words()):
             scene = draw.scene(left_open)
-            return draw.said(scene, left_open), scene
+            return draw.spoken(scene, left_open), scene
 
 
 def _agree(mixture: tuple[str, ...], left_open: tuple[str, ...]) -> bool:
@@ -89,40 +89,40 @@ def _agree(mixture: tuple[str, ...], left_open: tuple[str, ...]) -> bool:
 def _protected(draw: Draw) -> Plan:
     left_open = tuple(slot for slot in ("motion", "background") if draw.chance(0.12))
     scene, word = draw.scene(left_open), trigger_word(draw.rng)
-    said = draw.said(scene, left_open)
+    spoken = draw.spoken(scene, left_open)
     if word in world.OWN_COLOURS or draw.chance(0.5):
         has_colour = word not in world.OWN_COLOURS and draw.chance(0.3)
-        said = replace(said, shapes=(own("shape", word),), colours=said.colours if has_colour else ())
-        return said, replace(scene, shape="", colour=scene.colour if has_colour else "")
+        spoken = replace(spoken, shapes=(own("shape", word),), colours=spoken.colours if has_colour else ())
+        return spoken, replace(scene, shape="", colour=scene.colour if has_colour else "")
     if draw.chance(0.2):
-        return replace(said, triggers=(own("trigger", word),), colours=()), replace(scene, colour="")
-    return replace(said, triggers=(own("trigger", word),)), scene
+        return replace(spoken, triggers=(own("trigger", word),), colours=()), replace(scene, colour="")
+    return replace(spoken, triggers=(own("trigger", word),)), scene
 
 
 def _unsupported(draw: Draw) -> Plan:
     left_open = tuple(slot for slot in ("motion", "background") if draw.chance(0.25))
     scene = draw.scene(left_open)
-    said = draw.said(scene, left_open)
+    spoken = draw.spoken(scene, left_open)
     choices = (("colour",), ("shape",), ("colour", "shape"), ("motion",), ("background",), ("colour", "motion"))
     replaced = choices[int(draw.rng.choice(len(choices), p=(0.25, 0.3, 0.2, 0.1, 0.1, 0.05)))]
     for slot in replaced:
         word = str(draw.rng.choice(draw.language.unsupported_words(slot, draw.words)))
         if slot in ("colour", "shape") and draw.chance(0.1):
             word = made_up_word(draw.rng) + ("!" if draw.language.name == "de" and slot == "colour" else "")
-        said = said.with_words(slot, own(slot, word))
+        spoken = spoken.with_words(slot, own(slot, word))
         scene = scene.with_value(slot, "")
     if replaced == ("shape",) and draw.chance(0.25):
-        return replace(said, colours=()), replace(scene, colour="")
-    return said, scene
+        return replace(spoken, colours=()), replace(scene, colour="")
+    return spoken, scene
 
 
 def _contradictory(draw: Draw) -> Plan:
     scene = draw.scene()
-    said = draw.said(scene)
+    spoken = draw.spoken(scene)
     twice = [("colour",), ("shape",), ("motion",), ("background",), ("colour", "shape")][int(draw.rng.integers(5))]
     for slot in twice:
-        said = said.with_words(slot, *_two_words(draw, slot, getattr(scene, slot)))
-    return replace(said, joiner=str(draw.rng.choice(draw.language.joiners))), scene
+        spoken = spoken.with_words(slot, *_two_words(draw, slot, getattr(scene, slot)))
+    return replace(spoken, joiner=str(draw.rng.choice(draw.language.joiners))), scene
 
 
 def _two_words(draw: Draw, slot: str, value: str) -> tuple[str, str]:

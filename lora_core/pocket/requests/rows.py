@@ -112,11 +112,11 @@ def _drawn(rng: np.random.Generator, names: Sequence[str], weights: dict[str, fl
 
 
 def _row(kind: str, draw: Draw, forms: int) -> RequestRow:
-    said, meaning = PLANS[kind](draw)
+    spoken, meaning = PLANS[kind](draw)
     if kind == "good":
         protected = tuple(word for word in (*meaning.others, meaning.shape) if word and word not in world.SHAPES)
         return RequestRow(meaning.caption, meaning.caption, kind, "en", protected, meaning)
-    text = spoiled(_sentence(said, draw.language, draw.rng, forms), draw.rng)
+    text = spoiled(_sentence(spoken, draw.language, draw.rng, forms), draw.rng)
     prompt, own_words = without_marks(text)
     slots = _with_own_words(meaning, own_words)
     protected = tuple(word for _, word in own_words) if kind == "protected" else ()
@@ -133,12 +133,12 @@ def _with_own_words(meaning: Slots, own_words: Sequence[tuple[str, str]]) -> Slo
     return replace(meaning, others=others)
 
 
-def _sentence(said: Said, language: Language, rng: np.random.Generator, forms: int) -> str:
+def _sentence(spoken: Said, language: Language, rng: np.random.Generator, forms: int) -> str:
     """Put what is said into a sentence, with what people say before and after it."""
-    if said == Said():
+    if spoken == Said():
         return str(rng.choice(language.nothing[forms].split("|")))
-    apart = said.triggers if said.triggers and rng.random() < TRIGGER_APART_SHARE else ()
-    body = _body(replace(said, triggers=()) if apart else said, language, rng, forms)
+    apart = spoken.triggers if spoken.triggers and rng.random() < TRIGGER_APART_SHARE else ()
+    body = _body(replace(spoken, triggers=()) if apart else spoken, language, rng, forms)
     if apart and rng.random() < 0.5:
         return f"{apart[0]}, {body}"
     if rng.random() < OPENED_SHARE:
@@ -150,9 +150,9 @@ def _sentence(said: Said, language: Language, rng: np.random.Generator, forms: i
     return body
 
 
-def _body(said: Said, language: Language, rng: np.random.Generator, forms: int) -> str:
-    can_part = len(said.colours) == len(said.shapes) == 1 and not said.triggers
-    phrases = language.phrases(said, rng, forms)
+def _body(spoken: Said, language: Language, rng: np.random.Generator, forms: int) -> str:
+    can_part = len(spoken.colours) == len(spoken.shapes) == 1 and not spoken.triggers
+    phrases = language.phrases(spoken, rng, forms)
     while True:
         is_loose = forms == 0 and rng.random() < LOOSE_SHARE
         form = loose_form(language.loose, language.joints, rng) if is_loose else str(rng.choice(language.forms[forms]))
