@@ -142,7 +142,7 @@ def _trigger_words(lora_options: StackOptions) -> tuple[str, ...]:
         return ()
     from ..files.card import read_card
 
-    words = [word for entry in stack if entry.path for word in read_card(entry.path).trigger_words]
+    words = [word for entry in stack if entry.enabled and entry.path for word in read_card(entry.path).trigger_words]
     return tuple(dict.fromkeys(words))
 
 

@@ -20,7 +20,7 @@ from .language_model import Answer
 #: Raised when the same question would be answered otherwise than by an older version.
 _FORMAT = 1
 #: A table that only grows would slow every run down; the oldest rows go first.
-_MAX_ROWS = 500
+MAX_ROWS = 500
 #: Hash of a question -> [text, whether it was ended, how many tokens].
 Table = dict[str, list[object]]
 
@@ -62,7 +62,7 @@ def keep_answer(question: Question, answer: Answer) -> None:
     with suppress(OSError, OutputError):
         answers_file().parent.mkdir(parents=True, exist_ok=True)
         with replacing(answers_file()) as temporary:
-            temporary.write_text(json.dumps(dict(list(rows.items())[-_MAX_ROWS:]), indent=0), encoding="utf-8")
+            temporary.write_text(json.dumps(dict(list(rows.items())[-MAX_ROWS:]), indent=0), encoding="utf-8")
 
 
 def _read_table() -> Table:

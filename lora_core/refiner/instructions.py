@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import MAX_TEXT_LENGTH, nearest
+from ..checks import MAX_TEXT_LENGTH, known, nearest
 from ..errors import RequestError
 from ..wording import said
+from .languages import LANGUAGES
 
 if TYPE_CHECKING:
     from ..families.base import ModelSpec
@@ -114,6 +115,8 @@ def _parsed(name: str, text: str) -> Instructions:
     if not first.lower().startswith(_LANGUAGES):
         return Instructions(name, text.strip())
     languages = tuple(word.strip() for word in first[len(_LANGUAGES) :].split(",") if word.strip())
+    for language in languages:
+        known(language, LANGUAGES, name or "instructions", RequestError)
     return Instructions(name, rest.strip(), languages)
 
 

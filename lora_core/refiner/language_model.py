@@ -75,7 +75,10 @@ class LanguageModel:
             turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         turns.append({"role": "user", "content": request})
         try:
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            # Models that may think first are asked not to; templates that know no such thing take no notice.
+            text = self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
         except Exception as error:  # a program in Jinja, which may raise what it likes
             what = said("its chat template fails: {why}", why=first_line(error))
             raise ModelError(self.source.name, what, remedy="Leave the instructions out, or mend it") from error

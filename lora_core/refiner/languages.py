@@ -30,6 +30,8 @@ _SMALL_WORDS = {
     "pt": "o a os as um uma de do da dos das e é são em no na com que por para ao sob sobre seu sua se",
     "nl": "de het een en is zijn van in op met naar door over onder voor uit aan die dat zich haar",
 }
+#: Every language that can be told.
+LANGUAGES = (*_SMALL_WORDS, *(sign for sign in dict.fromkeys(_SCRIPTS.values()) if sign != "latin"))
 _WORDS = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
 #: Of the letters, so many have to be of one script.
 _SHARE = 0.6

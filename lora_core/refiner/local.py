@@ -13,7 +13,7 @@ import torch
 
 from ..checks import whole_number
 from ..errors import RequestError
-from .answers import Question, keep_answer, kept_answer
+from .answers import MAX_ROWS, Question, keep_answer, kept_answer
 from .card import RefinerCard
 from .instructions import Instructions, find_instructions, usual_instructions
 from .language_model import MAX_TOKENS, Answer, LanguageModel, Watch
@@ -35,6 +35,12 @@ class Desk:
     def __reduce__(self) -> tuple[Any, ...]:
         """Go to another process without the model."""
         return (Desk, ())
+
+    def remember(self, question: Question, answer: Answer) -> None:
+        """Keep an answer for as long as the refiner is kept, of many the last ones."""
+        self.answers[question] = answer
+        if len(self.answers) > MAX_ROWS:
+            self.answers.pop(next(iter(self.answers)))
 
     def close(self) -> None:
         """Let the model leave the memory, and the device."""
@@ -148,7 +154,7 @@ class LocalRefiner:
             if known is None:
                 known = self._asked(question)
             if self.is_cached:
-                self.desk.answers[question] = known
+                self.desk.remember(question, known)
         return known
 
     def _asked(self, question: Question) -> Answer:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..checks import first_line
+from ..checks import first_line, known, typed
 from ..errors import LoraCoreError, RequestError
 from ..wording import joined, said
 from .answer_faults import answer_fault, prompt_fault
 from .command import CommandRefiner
 from .instructions import instructions_for
+from .languages import LANGUAGES
 from .naming import name_of
 from .refined import Refined, Refiner
 from .spans import Span, protected_spans
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..families.base import ModelSpec
 
 
+@typed(RequestError)
 def refine(prompt: str, refiner: Refiner, *, protected: Sequence[str] = (), language: str = "") -> Refined:
     """Return a prompt as a refiner writes it; where it fails, or loses what has to stay, as it was, with the reason.
 
@@ -30,11 +32,17 @@ def refine(prompt: str, refiner: Refiner, *, protected: Sequence[str] = (), lang
         protected: words that have to stay where the prompt has them, such as a stack's trigger words. Quoted text and
             numbers have to anyway.
         language: what the answer has to be in, such as "en"; "" for what the refiner itself says.
+
+    Raises:
+        RequestError: nobody here can tell that language, or an argument is of another kind.
     """
+    if language:
+        known(language, LANGUAGES, "language", RequestError)
     started = time.perf_counter()
-    spans = protected_spans(prompt, protected)
     better, fault = prompt, prompt_fault(prompt)
+    spans: tuple[Span, ...] = ()
     if not fault:
+        spans = protected_spans(prompt, protected)
         better, fault = _asked(prompt, refiner, spans, language)
     return Refined(
         given=prompt,

@@ -116,7 +116,7 @@ def _quoted(text: str) -> list[str]:
     """Return what stands within quotation marks, in order."""
     patterns = []
     for opening, closing in QUOTES.items():
-        inner = f"[^{re.escape(closing)}\n]+"
+        inner = f"[^{re.escape(opening + closing)}\n]+"
         if opening in APOSTROPHES:
             patterns.append(rf"(?<!{_LETTER}){opening}(?=\S)((?:(?!{opening}).)+?)[{closing}](?!{_LETTER})")
         else:

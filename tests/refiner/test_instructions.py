@@ -57,10 +57,12 @@ def test_words_that_have_to_stay_stand_below_them() -> None:
 
 def test_what_cannot_be_told_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "klingon.txt").write_text("languages: tlh\n\nWrite more.")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
     for given, said in (
         ("cosmo", r"instructions: there are no instructions 'cosmo' \(nearest: 'cosmos'\)\. Name some, or a file"),
         (str(tmp_path / "empty.txt"), r"empty\.txt: 0 letters of instructions"),
+        (str(tmp_path / "klingon.txt"), r"klingon\.txt: unknown value 'tlh'"),
         (str(tmp_path / "bytes.txt"), r"bytes\.txt: cannot be read: .* \(a text in UTF-8\)"),
     ):
         with pytest.raises(RequestError, match=said):

@@ -110,7 +110,7 @@ def test_a_cache_on_a_full_disk_costs_no_answer(opened: list[weakref.ref[Any]]) 
 
 
 def test_the_cache_is_bounded_and_keeps_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_MAX_ROWS", 5)
+    monkeypatch.setattr(answers, "MAX_ROWS", 5)
     for number in range(6):
         keep_answer(Question("digest", "", f"request {number}", 1), Answer(f"answer {number}", True, 2))
     assert kept_answer(Question("digest", "", "request 0", 1)) is None

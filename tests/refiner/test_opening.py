@@ -91,6 +91,14 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path) -> None:
         open_language_model(folder)
 
 
+def test_models_that_may_think_first_are_asked_not_to(tmp_path: Path) -> None:
+    template = (
+        "{% if enable_thinking is defined and not enable_thinking %}at once: {% endif %}{{ messages[0]['content'] }}"
+    )
+    model = open_language_model(make_language_model(tmp_path, template=template))
+    assert model.text_of("a cat") == "at once: a cat"
+
+
 def test_a_request_that_leaves_no_room_is_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"the request has [\d,]+ tokens \(fewer than 256\). Shorten it\."):
         open_language_model(folder).answer("word " * 400)

@@ -87,6 +87,13 @@ def test_an_answer_in_another_language_than_asked_for_does_not_count() -> None:
     assert refine('sign "一只猫在跑步"', lambda _: 'a sign with "一只猫在跑步" on it', language="en").fault == ""
 
 
+def test_arguments_that_cannot_be_meant_are_errors() -> None:
+    with pytest.raises(RequestError, match=r"^language: unknown value 'english' \(nearest|one of"):
+        refine("a cat", str.upper, language="english")
+    with pytest.raises(RequestError, match="protected is 'zibbo'"):
+        refine("a zibbo", str.upper, protected="zibbo")
+
+
 @pytest.mark.parametrize(
     ("prompt", "fault"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from lora_core.refiner.spans import Span, protected_spans, value_of
@@ -50,6 +52,13 @@ def test_what_has_to_stay_is_found(prompt: str, words: tuple[str, ...], found: l
 )
 def test_an_answer_has_it_or_has_lost_it(span: Span, answer: str, is_in: bool) -> None:
     assert span.is_in(answer) is is_in
+
+
+@pytest.mark.parametrize("letters", ["'", " '", '"', "„", "“„«'", "1", "1,", "zibbo "])
+def test_texts_made_of_marks_alone_take_no_time(letters: str) -> None:
+    started = time.process_time()
+    protected_spans(letters * (20_000 // len(letters)), ("zibbo",))
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(("number", "value"), [("007", "7"), ("0.50", "0.5"), ("1,234,567.0", "1234567"), ("0", "0")])
