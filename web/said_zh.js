@@ -1659,7 +1659,6 @@ export const CHINESE_SAID = {
   "opening the model": "正在打开模型",
   "reading the rows": "正在读取行",
   "rehearsal_rows and rehearsal_share do nothing without each other": "rehearsal_rows 与 rehearsal_share 缺一不可",
-  "rows = \"rows.jsonl\"": "rows = \"rows.jsonl\"",
   "saving": "正在保存",
   "somebody has asked for an end": "有人要求结束",
   "step {step}": "第 {step} 步",

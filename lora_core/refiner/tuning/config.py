@@ -114,7 +114,7 @@ class TuneConfig:
 
     def _check_together(self) -> None:
         if not self.rows:
-            raise TrainingError("rows", "there are none", expected='rows = "rows.jsonl"', remedy="Give a file of rows")
+            raise TrainingError("rows", "there are none", expected="a file of JSON lines", remedy="Give a file of rows")
         if not self.targets:
             raise TrainingError("targets", "there are none", expected=ALL_LINEAR, remedy="Name layers")
         if self.precision == "bfloat16" and self.method != "full":
@@ -176,7 +176,7 @@ def make_tune_config(given: Mapping[str, Any], where: str = "tuning") -> TuneCon
     known_keys(given, kinds, where, TrainingError)
     values = {key: valued(key, value, kinds[key]) for key, value in given.items()}
     if not values.get("rows"):
-        raise TrainingError(where, "no rows", expected='rows = "rows.jsonl"', remedy="Give a file of rows")
+        raise TrainingError(where, "no rows", expected="a file of JSON lines", remedy="Give a file of rows")
     config = TuneConfig(**_with_whole_paths(values, Path()))
     defaults = {f.name: f.default for f in fields(TuneConfig)}
     for keys, other, acts in _ACT_WITH:
