@@ -66,6 +66,13 @@ if TYPE_CHECKING:
     from .plan.sigmas import flow_sigmas, karras_sigmas
     from .plan.steering import Steering, SteerSettings, steered
     from .refiner.command import CommandRefiner
+    from .refiner.endpoint import EndpointRefiner
+    from .refiner.instructions import find_instructions
+    from .refiner.language_model import LanguageModel
+    from .refiner.local import LocalRefiner
+    from .refiner.opening import open_language_model
+    from .refiner.refine import refine
+    from .refiner.refined import Refined
     from .sampling.guide import GuideNetworks
     from .sampling.noise import draw_noise
     from .sampling.sample import sample
@@ -99,16 +106,19 @@ __all__ = [
     "Delta",
     "DenseRule",
     "Dora",
+    "EndpointRefiner",
     "Expert",
     "Full",
     "GenerationRequest",
     "Guide",
     "GuideNetworks",
+    "LanguageModel",
     "Listener",
     "LoHa",
     "LoKr",
     "LoadedLora",
     "LoadedStack",
+    "LocalRefiner",
     "Lora",
     "LoraCoreError",
     "LoraEntry",
@@ -128,6 +138,7 @@ __all__ = [
     "RadialController",
     "RadialSettings",
     "RadialWishes",
+    "Refined",
     "RequestError",
     "Route",
     "RoutedLora",
@@ -159,6 +170,7 @@ __all__ = [
     "draw_noise",
     "extract_checkpoints",
     "extract_post_trained",
+    "find_instructions",
     "find_twin",
     "flow_sigmas",
     "generate",
@@ -174,6 +186,7 @@ __all__ = [
     "match_lora",
     "open_cosmos",
     "open_guardrail",
+    "open_language_model",
     "open_wan",
     "opener",
     "plan_request",
@@ -183,6 +196,7 @@ __all__ = [
     "read_config",
     "read_lora",
     "read_video",
+    "refine",
     "request_from_record",
     "route",
     "sample",
@@ -245,6 +259,13 @@ _MODULES = {
     "plan.sigmas": "flow_sigmas karras_sigmas",
     "plan.steering": "SteerSettings Steering steered",
     "refiner.command": "CommandRefiner",
+    "refiner.endpoint": "EndpointRefiner",
+    "refiner.instructions": "find_instructions",
+    "refiner.language_model": "LanguageModel",
+    "refiner.local": "LocalRefiner",
+    "refiner.opening": "open_language_model",
+    "refiner.refine": "refine",
+    "refiner.refined": "Refined",
     "sampling.guide": "GuideNetworks",
     "sampling.noise": "draw_noise",
     "sampling.sample": "sample",

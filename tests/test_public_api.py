@@ -116,6 +116,13 @@ PUBLIC = [
     "NoGuardrail",
     "WorldRequest",
     "open_guardrail",
+    "EndpointRefiner",
+    "LanguageModel",
+    "LocalRefiner",
+    "Refined",
+    "find_instructions",
+    "open_language_model",
+    "refine",
 ]
 
 

@@ -83,7 +83,7 @@ def command(
 
     jobs = read_jobs(jobs_file, folder)
     console().note(f"{counted(jobs.total, 'job')}; checking all of them with {model_options.model}")
-    refiner = refiner_options.refiner(model_options.open().spec)
+    refiner = refiner_options.refiner(model_options)
     how = HowToMake(model_options.open, allow_partial=allow_partial, download=download, refiner=refiner)
     follow(run_jobs(jobs, how, num_workers=workers, ray_address=ray_address), jobs.total)
 
@@ -108,9 +108,11 @@ def _by_servers(jobs_file: Path, folder: Path, comfyui: str | None, workflow_fil
         given, missing = ("--workflow", "--comfyui") if comfyui is None else ("--comfyui", "--workflow")
         raise RequestError(given, f"there is no {missing} beside it", remedy=f"Give {missing} too")
     for name in _ONLY_HERE:
-        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        context = click.get_current_context()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             what = "it would do nothing with --comfyui, where the workflow says it"
-            raise RequestError(f"--{name.replace('_', '-')}", what, remedy="Leave it out")
+            option = next(parameter.opts[0] for parameter in context.command.params if parameter.name == name)
+            raise RequestError(option, what, remedy="Leave it out")
     jobs, servers = read_jobs(jobs_file, folder), comfyui.split(",")
     console().note(f"{counted(jobs.total, 'job')} for {counted(len(servers), 'server')}")
     follow(run_on_servers(jobs, servers, workflow_file), jobs.total)

@@ -41,6 +41,7 @@ class Run:
         model: the embedded model that makes the clip.
         continues: the run with whose first frame this one begins.
         num_frames: None for the model's own.
+        is_refined: the prompt is a request in anybody's words, which the embedded language model writes as a caption.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Run:
     model: str = "pocket"
     continues: str | None = None
     num_frames: int | None = None
+    is_refined: bool = False
 
     def request(self, spec: ModelSpec, seed: int, image: np.ndarray | None) -> GenerationRequest:
         """Ask for the clip with the settings its kind of run wants."""
@@ -81,6 +83,7 @@ RUNS: tuple[Run, ...] = (
     Run("character", _ZIBBO, (_lora(_CHARACTER),)),
     Run("base-motion-word", _ORBIT),
     Run("motion", _ORBIT, (_lora(_MOTION),)),
+    Run("refined", "crimson ball rising over zebra lines", (_lora(_SPEED),), is_fast=True, is_refined=True),
     Run("longer", _SHAPE, (_lora(_SPEED), _lora(_LONGER)), is_fast=True, num_frames=65),
     Run("from-picture", _SHAPE.replace("right", "left"), model="pocket-i2v", continues="base"),
     Run("cosmos", _SHAPE, model="pocket-cosmos", continues="base"),
@@ -140,16 +143,19 @@ def _make(run: Run, models: Mapping[str, OpenedModel], seed: int, out: Path, mad
     """Generate and save one clip; `made` are those before it."""
     from ..engine.generate import generate
     from ..media.video import save_video
+    from ..refiner.local import LocalRefiner
 
+    refiner = LocalRefiner() if run.is_refined else None
     model, image = models[run.model], None if run.continues is None else made[run.continues].frames[0]
-    video = generate(model, run.request(model.spec, seed, image), LoraStack(run.loras))
+    video = generate(model, run.request(model.spec, seed, image), LoraStack(run.loras), refiner=refiner)
     save_video(video.frames, out / f"{run.name}.mp4", video.fps, scale=_SCALE)
     return video
 
 
 def _label(run: Run, video: Video) -> str:
     loras = " + ".join(map(_with_strength, run.loras))
-    return f"{run.name}\n{run.prompt}\n{video.plan.num_steps} steps, {loras or 'no LoRA'}"
+    name = f'{run.name} from "{run.prompt}"' if run.is_refined else run.name
+    return f"{name}\n{video.prompt}\n{video.plan.num_steps} steps, {loras or 'no LoRA'}"
 
 
 def _with_strength(lora: LoraEntry) -> str:

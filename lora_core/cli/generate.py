@@ -148,12 +148,12 @@ def command(
         check_record_file(record_file, out)
     if size is not None:
         request = replace(request, height=size[0], width=size[1])
+    refiner = refiner_options.refiner(model_options)
     with joined_processes(context_parallel) as ranks:
         with ranks.as_one():
             arguments = _opened(model_options, lora_options, guide_options, request, allow_partial, radial, ranks)
         arguments["guardrail"] = guard_options.choose(arguments["model"].spec)
-        arguments["refiner"] = refiner_options.refiner(arguments["model"].spec)
-        video = made(arguments, request)
+        video = made({**arguments, "refiner": refiner}, request)
         if ranks.is_main:
             console().note(f"writing {out}")
             video.save(out, scale=scale)

@@ -11,7 +11,7 @@ import click
 from ..errors import RequestError
 from ..wording import said
 from .console import console
-from .options import Decorator, group
+from .options import Decorator, ModelOptions, group
 
 if TYPE_CHECKING:
     from ..engine.guarding import Guardrail
@@ -56,8 +56,8 @@ class RefinerOptions:
     refiner_command: str | None
     refiner_seconds: float | None
 
-    def refiner(self, spec: ModelSpec) -> Refiner | None:
-        """Return the refiner for a video model, whose files, program or address are there to be asked.
+    def refiner(self, video_model: ModelOptions) -> Refiner | None:
+        """Return the refiner for a video model; its files, program or address are there.
 
         Raises:
             RequestError, ModelError: they are not, or several refiners are asked for, or a time is given for none.
@@ -74,7 +74,7 @@ class RefinerOptions:
             return None
         from ..refiner.local import LocalRefiner
 
-        return LocalRefiner(self.refine_model or _usual_for(spec), self.refine_adapter)
+        return LocalRefiner(self.refine_model or _usual_for(video_model.open().spec), self.refine_adapter)
 
     def _check_agreement(self) -> None:
         if self.refiner_command is not None:

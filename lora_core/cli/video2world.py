@@ -157,7 +157,7 @@ def command(
     from ..media.video import check_output
 
     _check_given(jobs_file is not None, {"--input": input_file, "--prompt": prompt}, record_file)
-    stack = lora_options.stack()
+    refiner, stack = refiner_options.refiner(model_options), lora_options.stack()
     if jobs_file is None and not len(stack) and stated != NOTHING_STATED:
         raise StackError("stated LoRA", "there is no LoRA to hold it against", remedy="Give one with --lora")
     out = out or Path("video.mp4" if jobs_file is None else ".")
@@ -167,7 +167,6 @@ def command(
         check_record_file(record_file, out)
     console().note(f"opening {model_options.model}")
     model = model_options.open()
-    refiner = refiner_options.refiner(model.spec)
     for note in world_notes(model):
         console().note(note)
     reading = _Reading(stated, lora_options.download)

@@ -71,6 +71,11 @@ class Video:
     record: dict[str, object]
 
     @property
+    def prompt(self) -> str:
+        """What it was made of: the prompt as its refiner has written it, where there was one."""
+        return str(self.record["request"]["prompt"])  # type: ignore[index]  # a record has one
+
+    @property
     def seconds(self) -> float:
         """How long it took in all."""
         return sum(time for phase, time in self.timings.items() if not phase.startswith(_STEP))

@@ -33,7 +33,7 @@ def prompt_in(reply: str, request: str, instructions: str, *, is_ended: bool, ma
     text = _THOUGHT.sub("", reply).strip()
     if _THINKING.search(text):
         raise RequestError("refiner", said("it did not come to an end of its thinking"), remedy="Take another model")
-    for without, is_there in ((_unfenced, _FENCE.match), (_unlabelled, _LABEL.match), (_unquoted, _is_quoted)):
+    for without, is_there in ((_unlabelled, _LABEL.match), (_unfenced, _FENCE.match), (_unquoted, _is_quoted)):
         if not is_there(request.strip()):
             text = without(text).strip()
     if _repeats(text, instructions):

@@ -53,6 +53,11 @@ def test_six_fast_steps_show_what_the_prompt_says(folder: Path) -> None:
     assert (seen.colour, seen.motion) == ("yellow", "right")
 
 
+def test_a_request_in_other_words_is_written_as_a_caption_that_the_model_knows(folder: Path) -> None:
+    seen = _seen(folder, "refined")
+    assert (seen.colour, seen.shape, seen.motion) == ("red", "circle", "up")
+
+
 def test_the_style_makes_the_world_dark(folder: Path) -> None:
     assert _seen(folder, "base").neon < 0.1
     assert _seen(folder, "style").neon > 0.5

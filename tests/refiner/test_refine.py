@@ -61,6 +61,47 @@ def test_where_it_fails_the_prompt_is_used_as_it_was_and_that_is_said(refiner, s
     assert told.row()["fault"] == told.fault
 
 
+@pytest.mark.parametrize(
+    ("prompt", "answer", "words", "fault"),
+    [
+        ("a zibbo runs", "a creature runs", ("zibbo",), "it lost the word 'zibbo' in 'a creature runs'"),
+        ("a zibbo runs", "a Zibbo runs", ("zibbo",), "it lost the word 'zibbo' in 'a Zibbo runs'"),
+        ("3 of 12 cats", "some cats", (), "it lost the number 3, the number 12 in 'some cats'"),
+        ('a sign "OPEN"', "a sign", (), "it lost the quoted text 'OPEN' in 'a sign'"),
+        ("a cat", "a\x1b[31m cat\ud800", (), "it gave control characters, U+001B, U+D800"),
+        ("a cat", "a cat\nruns", (), ""),
+        ("a cat", "a zibbo", ("zibbo",), ""),
+    ],
+)
+def test_an_answer_counts_if_it_keeps_what_has_to_stay(prompt, answer, words, fault) -> None:
+    told = refine(prompt, lambda _: answer, protected=words)
+    assert told.fault == fault
+    assert told.prompt == (prompt if fault else answer)
+
+
+def test_an_answer_in_another_language_than_asked_for_does_not_count() -> None:
+    german = "ein roter Kreis steigt auf einem Feld"
+    assert refine("a cat", lambda _: german, language="en").fault.startswith("it answered in another language than en")
+    assert refine("a cat", lambda _: german, language="de").prompt == german
+    assert refine("a cat", lambda _: german).prompt == german
+    assert refine('sign "一只猫在跑步"', lambda _: 'a sign with "一只猫在跑步" on it', language="en").fault == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fault"),
+    [
+        ("", "there is nothing to refine"),
+        (" \n", "there is nothing to refine"),
+        ("cat " * 25_000, "100,000 letters are no prompt, at most 20,000 are refined"),
+        ("a\x00 cat\x07\x00", "the prompt has control characters, U+0000, U+0007"),
+        ("a \ud800", "the prompt has control characters, U+D800"),
+    ],
+)
+def test_no_refiner_is_asked_for_what_is_no_prompt(prompt: str, fault: str) -> None:
+    told = refine(prompt, lambda _: pytest.fail("it was asked"))
+    assert (told.prompt, told.fault) == (prompt, fault)
+
+
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started() -> None:
     started = time.monotonic()
     told = refine(PROMPT, CommandRefiner("sh -c 'sleep 60; cat'", seconds=0.3))
