@@ -43,34 +43,35 @@ class TrainingLines(Listener):
             yield
         except Exception as error:
             told = error if isinstance(error, LoraCoreError) else unforeseen(error)
-            self._line("error", **told.to_dict(), message=str(told))
+            self.tell("error", **told.to_dict(), message=str(told))
             raise
 
     def phase(self, what: str) -> None:
-        self._line("phase", what=what)
+        self.tell("phase", what=what)
 
     def progress(self, done: int, total: int, what: str) -> None:
-        self._line("progress", done=done, total=total, what=what)
+        self.tell("progress", done=done, total=total, what=what)
 
     def step(self, report: StepReport) -> None:
-        self._line("step", **asdict(report))
+        self.tell("step", **asdict(report))
 
     def measured(self, measured: Measured) -> None:
-        self._line("measured", step=measured.step, held_out=measured.held_out, trained=measured.trained)
+        self.tell("measured", step=measured.step, held_out=measured.held_out, trained=measured.trained)
 
     def note(self, text: str) -> None:
-        self._line("note", text=text)
+        self.tell("note", text=text)
 
     def previewed(self, step: int, sheet: Path) -> None:
         """Tell where the previews so far are to be seen."""
-        self._line("preview", step=step, sheet=str(sheet))
+        self.tell("preview", step=step, sheet=str(sheet))
 
     def done(self, trained: Trained) -> None:
         """Tell what a training has led to; one that is not over has no files."""
         files = {expert: str(path) for expert, path in trained.files.items()}
-        self._line("done", step=trained.step, files=files, stopped=trained.stopped)
+        self.tell("done", step=trained.step, files=files, stopped=trained.stopped)
 
-    def _line(self, event: str, **told: Any) -> None:
+    def tell(self, event: str, **told: Any) -> None:
+        """Print a line for something that happens."""
         if self.is_unheard:
             return
         try:

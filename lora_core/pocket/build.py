@@ -1,8 +1,9 @@
 """The build of the pocket world: `python -m lora_core.pocket.build` makes every asset from nothing, stage by stage.
 
-The models and LoRAs are made by the trainer that everybody uses, from clips drawn to files; only the VAE has a training
-of its own. What a stage leaves in the work folder is used by the next ones; a stage whose file is there is not run
-again. It needs torch 2.9, the first with the Muon that it trains with; nothing else in the package does.
+The models and LoRAs are made by the trainer that everybody uses, from clips drawn to files, and the language model by
+the tuning that everybody uses, from requests drawn to a file; only the VAE has a training of its own. What a stage
+leaves in the work folder is used by the next ones; a stage whose file is there is not run again. It needs the extra
+`refine`, and torch 2.9, the first with the Muon that it trains with; nothing else in the package does.
 """
 
 import argparse
@@ -18,10 +19,14 @@ import torch
 from ..families.wan.pocket import POCKET_LORAS
 from .stages import (
     COSMOS_QUALITY,
+    LANGUAGE_MODEL,
+    LANGUAGE_QUALITY,
     build_assets,
     build_cosmos_assets,
     build_cosmos_quality,
     build_decoder,
+    build_language_model,
+    build_language_quality,
     build_parts,
     build_quality,
     build_training,
@@ -52,6 +57,8 @@ def stages_of(config: BuildConfig) -> dict[str, Stage]:
         "quality": Stage(build_quality, "assets/quality.json"),
         "cosmos_assets": Stage(build_cosmos_assets, "assets/cosmos_pocket.safetensors"),
         "cosmos_quality": Stage(build_cosmos_quality, COSMOS_QUALITY),
+        "language_model": Stage(build_language_model, LANGUAGE_MODEL),
+        "language_quality": Stage(build_language_quality, LANGUAGE_QUALITY),
     }
 
 

@@ -17,9 +17,17 @@ from ..training.settings.length import LengthSettings
 from .bars import shown_progress
 from .clips import draw_clips, numbered
 from .export import ship_expert, ship_lora, ship_post_trained, write_text, write_vae
+from .language_model import draw_rows, ship_language_model, train_language_model
+from .language_quality import (
+    format_language_quality,
+    measure_language_model,
+    measured_sets,
+    write_language_quality,
+)
 from .preview_colours import NUM_CLIPS, fit_colours
 from .quality import format_rows, format_table, measure_cosmos, measure_quality
 from .recipes import ABOUT, Training
+from .requests.rows import read_request_rows
 from .scenes import training_scenes
 from .starts import STARTS
 from .text import build_text_encoder, build_tokenizer
@@ -30,6 +38,8 @@ from .workshop import BuildConfig, Workshop
 
 #: The table of the Cosmos, in the work folder.
 COSMOS_QUALITY = "assets/cosmos_quality.json"
+#: The language model and its table, in the work folder.
+LANGUAGE_MODEL, LANGUAGE_QUALITY = "assets/pocket_lm/model.safetensors", "assets/pocket_lm/quality.json"
 #: The embedded models -> the trainings that made their high-noise and low-noise experts.
 SHIPPED: Mapping[str, tuple[str, str]] = {
     "pocket": ("base_high", "base_low"),
@@ -100,6 +110,29 @@ def build_cosmos_quality(shop: Workshop) -> None:
     data = {"about": about, "rows": [asdict(row) for row in rows]}
     (shop.folder / COSMOS_QUALITY).write_text(json.dumps(data, indent=1) + "\n")
     print("\n".join(format_rows(rows)))
+
+
+def build_language_model(shop: Workshop) -> None:
+    """Draw what the language model is trained on, train it, and write it in the precision it is shipped in.
+
+    It takes minutes on a GPU, and most of a day on two cores.
+    """
+    config, rows = shop.config.language_model, shop.folder / "language_model" / "rows.jsonl"
+    if not rows.exists():
+        rows.parent.mkdir(exist_ok=True)
+        draw_rows(config, rows)
+    with shown_progress() as progress:
+        trained = train_language_model(config, rows, rows.parent, progress)
+    ship_language_model(trained, config, (shop.folder / LANGUAGE_MODEL).parent)
+
+
+def build_language_quality(shop: Workshop) -> None:
+    """Measure the language model and the dictionary, and print the table."""
+    learnt = read_request_rows(shop.folder / "language_model" / "rows.jsonl")
+    sets = measured_sets(shop.config.language_model.num_measured, learnt)
+    table = measure_language_model((shop.folder / LANGUAGE_MODEL).parent, sets)
+    write_language_quality(table, shop.folder / LANGUAGE_QUALITY)
+    print(format_language_quality(table))
 
 
 def build_quality(shop: Workshop) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from ..experts import Expert
 from ..families.wan.pocket import PocketPaths, pocket_lora, pocket_paths
+from .language_model import LanguageModelConfig, quick_language_model
 from .quality import QualityConfig
 from .recipes import CLIPS, TRAININGS, Shown, Training, quick
 from .train_vae import Phase, VaeConfig
@@ -31,6 +32,7 @@ class BuildConfig:
     trainings: tuple[Training, ...] = TRAININGS
     quality: QualityConfig = field(default_factory=QualityConfig)
     text_seed: int = 7
+    language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
 
 def quick_config() -> BuildConfig:
@@ -41,6 +43,7 @@ def quick_config() -> BuildConfig:
         clips={name: replace(shown, num_clips=3, num_ordinary=0) for name, shown in CLIPS.items()},
         trainings=tuple(quick(training) for training in TRAININGS),
         quality=QualityConfig(base_steps=4, num_clips=2, num_lora_clips=2, num_vae_clips=2, lengths=(33,)),
+        language_model=quick_language_model(),
     )
 
 

@@ -18,6 +18,7 @@ from ..checks import first_line, known
 from ..errors import LoraCoreError, ModelError
 from ..wording import Said, said
 from .language_model import LanguageModel
+from .packing import pack
 from .sources import LanguageSource, find_language_source
 
 #: How the weights that learn nothing are kept: as they are, or packed in 4 bits with statistics in 8.
@@ -78,19 +79,22 @@ def open_tokenizer(source: LanguageSource) -> Any:
         return AutoTokenizer.from_pretrained(str(source.folder), **_gguf(source))
 
 
-def open_network(source: LanguageSource, base: Base, device: torch.device) -> Any:
-    """Open the network of a language model without its adapter, on a device."""
+def open_network(source: LanguageSource, base: Base, device: torch.device, *, dtype: torch.dtype | None = None) -> Any:
+    """Open the network of a language model without its adapter, on a device; `dtype` in the place of the policy's."""
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, **_gguf(source)}
-    if base == "nf4":
-        settings["quantization_config"] = packing(dtype)
+    packed = packing(dtype) if base == "nf4" else None
+    if packed is not None and source.gguf is None:
+        settings["quantization_config"] = packed
     told = _told(source.name, lambda why: said("its network cannot be opened: {why}", why=why))
-    with offline(), told, _without_bars():
+    with offline(), without_bars(), told:
         network = AutoModelForCausalLM.from_pretrained(str(source.folder), **settings)
     if source.gguf is not None:
         _forget_gguf(network)
+        if packed is not None:
+            pack(network, dtype, device)
     return network
 
 
@@ -143,16 +147,16 @@ def _forget_gguf(network: Any) -> None:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """Let transformers show no bar while it reads weights."""
+def without_bars() -> Iterator[None]:
+    """Let transformers draw no bars of progress inside the block."""
     from transformers.utils import logging
 
-    was_shown = logging.is_progress_bar_enabled()
+    were_drawn = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if was_shown:
+        if were_drawn:
             logging.enable_progress_bar()
 
 

@@ -106,7 +106,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
     """
     keys = all_keys()
     known_keys(given, keys, where, TrainingError)
-    values = {key: _valued(key, value, keys[key][1]) for key, value in given.items()}
+    values = {key: valued(key, value, keys[key][1]) for key, value in given.items()}
     for key in ("clips", "name"):
         if not values.get(key):
             raise TrainingError(where, said("no {key}", key=key), expected=f"{key} = …", remedy="Add it")
@@ -124,7 +124,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
         preset=values.get("preset", ""),
         **{group: cls(**grouped[group]) for group, cls in GROUPS.items()},
     )
-    _check_name(config.name)
+    check_name(config.name)
     changed = [key for key, value in values.items() if value != usual.get(key, _default(key))]
     if (fault := unused_key(config, changed)) is not None:
         raise TrainingError(
@@ -158,8 +158,13 @@ def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {key: whole(key, value) for key, value in values.items()}
 
 
-def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Return key -> value of texts `key=value`, each value as TOML has it; texts need no quotation marks."""
+def parse_settings(settings: Iterable[str], kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return key -> value of texts `key=value`, each value as TOML has it; texts need no quotation marks.
+
+    `kinds` says of which type a key's value is; by default those of a training.
+    """
+    if kinds is None:
+        kinds = {key: kind for key, (_, kind) in all_keys().items()}
     values: dict[str, Any] = {}
     for text in settings:
         name, equals, value = text.partition("=")
@@ -170,7 +175,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             )
         if key in values:
             raise TrainingError("--set", said("{key!r:.60} is set twice", key=key), remedy="Leave one out")
-        values[key] = _shell_value(value.strip(), all_keys().get(key, ("", None))[1])
+        values[key] = _shell_value(value.strip(), kinds.get(key))
     return values
 
 
@@ -189,10 +194,11 @@ def clip_settings(settings: Iterable[str]) -> ClipSettings:
     kinds = typing.get_type_hints(ClipSettings)
     values = parse_settings(settings)
     known_keys(values, kinds, "--set", TrainingError)
-    return ClipSettings(**{key: _valued(key, value, kinds[key]) for key, value in values.items()})
+    return ClipSettings(**{key: valued(key, value, kinds[key]) for key, value in values.items()})
 
 
 def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -206,7 +212,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _valued(key: str, value: Any, kind: Any) -> Any:
+def valued(key: str, value: Any, kind: Any) -> Any:
     """Return a value as the type of its key has it, or refuse it."""
     if typing.get_origin(kind) is tuple:
         items = [value] if isinstance(value, str) else value
@@ -226,7 +232,8 @@ def _valued(key: str, value: Any, kind: Any) -> Any:
     return kind(value)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise unless files can be called so."""
     if not name or name != Path(name).name or name.startswith("."):
         raise TrainingError(
             "name",

@@ -11,6 +11,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from ..atomic import replacing_all
 from ..checks import first_line, known, known_keys, whole_number
@@ -18,6 +19,25 @@ from ..errors import OutputError, TrainingError
 from ..experts import EXPERTS, Expert
 
 JSON_NAME, CSV_NAME = "log.jsonl", "log.csv"
+
+
+class AnyRow(Protocol):
+    """A dataclass of numbers that are logged of a step; those with a default may be missing in a file."""
+
+    @property
+    def step(self) -> int:
+        """Of the run, from 1; 0 for what was measured before the first."""
+
+    @property
+    def loss(self) -> float | None:
+        """NaN where it was not finite, None where nothing was trained."""
+
+    @property
+    def learning_rate(self) -> float | None:
+        """What the step was taken with."""
+
+
+Row = TypeVar("Row", bound=AnyRow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,28 +74,39 @@ class LogRow:
         return self.held_out_high_noise if expert == "high_noise" else self.held_out_low_noise
 
     def entries(self) -> dict[str, str | int | float | None]:
-        """Return the row as it is written: numbers that are not finite are None."""
-        return {key: None if _is_wild(value) else value for key, value in asdict(self).items()}
+        """Return the row as it is written."""
+        return entries_of(self)
 
 
-COLUMNS = tuple(field.name for field in fields(LogRow))
+def entries_of(row: AnyRow) -> dict[str, str | int | float | None]:
+    """Return a row as it is written: numbers that are not finite are None."""
+    told = asdict(row)  # type: ignore[call-overload]  # a dataclass
+    return {key: None if _is_wild(value) else value for key, value in told.items()}
 
 
-class RunLog:
-    """The log in a run's folder, to which rows are added.
+def columns_of(kind: type) -> tuple[str, ...]:
+    """Return what the columns of a log of such rows are called."""
+    return tuple(field.name for field in fields(kind))
+
+
+COLUMNS = columns_of(LogRow)
+
+
+class RowLog(Generic[Row]):
+    """The log in a run's folder, to which rows are added, all of one kind.
 
     A last line that a crash left half-written is dropped when the log is opened. One that does not write knows what
     is in the log of a process that trains beside this one, for it is told the same.
     """
 
-    def __init__(self, folder: str | Path, *, writes: bool = True) -> None:
+    def __init__(self, folder: str | Path, kind: type[Row], *, writes: bool = True) -> None:
         self.folder = Path(folder)
-        self._writes = writes
-        self._rows = list(read_log(self.folder))
+        self._kind, self._writes = kind, writes
+        self._rows = list(read_row_log(self.folder, kind))
         self._rewrite()
 
     @property
-    def rows(self) -> tuple[LogRow, ...]:
+    def rows(self) -> tuple[Row, ...]:
         """All rows, those of earlier sessions too."""
         return tuple(self._rows)
 
@@ -84,7 +115,7 @@ class RunLog:
         """The step of the last row; 0 for an empty log."""
         return self._rows[-1].step if self._rows else 0
 
-    def append(self, row: LogRow) -> None:
+    def append(self, row: Row) -> None:
         """Add the row of the next step; it is with the system when this returns, whatever becomes of the program."""
         if self._rows and row.step <= self.last_step:
             what = f"step {row.step} is logged behind step {self.last_step}"
@@ -109,39 +140,54 @@ class RunLog:
         """Write both files from the rows, where they are not so already."""
         if not self._writes:
             return
-        wanted = (b"".join(map(_json_line, self._rows)), _CSV_HEADER + b"".join(map(_csv_line, self._rows)))
+        header = _csv_text(list(columns_of(self._kind)))
+        wanted = (b"".join(map(_json_line, self._rows)), header + b"".join(map(_csv_line, self._rows)))
         if any(_content(path) != content for path, content in zip(self._paths, wanted, strict=True)):
             with replacing_all(self._paths) as new:
                 for file, content in zip(new, wanted, strict=True):
                     file.write_bytes(content)
 
 
+class RunLog(RowLog[LogRow]):
+    """The log of a training of LoRAs for videos."""
+
+    def __init__(self, folder: str | Path, *, writes: bool = True) -> None:
+        super().__init__(folder, LogRow, writes=writes)
+
+
 def read_log(folder: str | Path) -> tuple[LogRow, ...]:
     """Read the rows of a run's log; without one there are none, and a half-written last line is none."""
+    return read_row_log(folder, LogRow)
+
+
+def read_row_log(folder: str | Path, kind: type[Row]) -> tuple[Row, ...]:
+    """Read the rows of a log, all of one kind, as `read_log` does."""
     path = Path(folder) / JSON_NAME
     *whole, _ = (_content(path) or b"").split(b"\n")  # what stands behind the last line break was cut short
-    rows: list[LogRow] = []
+    rows: list[Row] = []
     for number, line in enumerate(whole, start=1):
-        row = _row(line, f"{path} line {number}")
+        row = _row(line, f"{path} line {number}", kind)
         if rows and row.step <= rows[-1].step:
             raise _damaged(f"{path} line {number}", f"step {row.step} stands behind step {rows[-1].step}")
         rows.append(row)
     return tuple(rows)
 
 
-def _row(line: bytes, where: str) -> LogRow:
+def _row(line: bytes, where: str, kind: type[Row]) -> Row:
     try:
         entries = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise _damaged(where, f"is no JSON: {first_line(error)}") from error
     if not isinstance(entries, dict) or not isinstance(entries.get("step"), int):
         raise _damaged(where, "is no row of a log")
-    known_keys(entries, COLUMNS, where, TrainingError)
-    if missing := [key for key in ("expert", "loss", "learning_rate") if key not in entries]:
+    columns = columns_of(kind)
+    known_keys(entries, columns, where, TrainingError)
+    always = ("expert", "loss", "learning_rate")
+    if missing := [key for key in always if key in columns and key not in entries]:
         raise _damaged(where, f"has no {missing[0]}")
     if entries["loss"] is None and entries["learning_rate"] is not None:
         entries["loss"] = math.nan
-    return LogRow(**entries)
+    return kind(**entries)
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -167,8 +213,8 @@ def _content(path: Path) -> bytes | None:
         raise OutputError(path, f"cannot be read: {error}", remedy="Choose another folder") from error
 
 
-def _json_line(row: LogRow) -> bytes:
-    return json.dumps(row.entries(), allow_nan=False).encode() + b"\n"
+def _json_line(row: AnyRow) -> bytes:
+    return json.dumps(entries_of(row), allow_nan=False).encode() + b"\n"
 
 
 def _csv_text(cells: list[object]) -> bytes:
@@ -177,12 +223,9 @@ def _csv_text(cells: list[object]) -> bytes:
     return text.getvalue().encode()
 
 
-def _csv_line(row: LogRow) -> bytes:
-    return _csv_text(["" if value is None else value for value in row.entries().values()])
+def _csv_line(row: AnyRow) -> bytes:
+    return _csv_text(["" if value is None else value for value in entries_of(row).values()])
 
 
 def _is_wild(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-_CSV_HEADER = _csv_text(list(COLUMNS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,22 +30,42 @@ _MIN_SMOOTHED = 5
 _SHOWN = (0.5, 99.0)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The losses in one panel.
+
+    Attributes:
+        trained: (step, loss), not finite where it was not.
+        held_out: the same of what was measured.
+    """
+
+    label: str
+    colour: str
+    trained: Sequence[tuple[int, float]]
+    held_out: Sequence[tuple[int, float]]
+
+
 def draw_losses(rows: Sequence[LogRow], *, title: str = "", width: float = 10.0) -> Figure:
-    """Draw the losses of a log into a new figure, one panel for each expert that was trained.
+    """Draw the losses of a log into a new figure, one panel for each expert that was trained."""
+    experts = [e for e in EXPERTS if any(row.expert == e or row.held_out(e) is not None for row in rows)]
+    return draw_curves([_curve(rows, expert, is_only=len(experts) == 1) for expert in experts], title, width)
+
+
+def draw_curves(curves: Sequence[Curve], title: str = "", width: float = 10.0) -> Figure:
+    """Draw losses into a new figure, a panel each.
 
     Each loss is a faint dot; the line is their running mean, and the marks are the held-out losses, the best ringed.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    experts = [e for e in EXPERTS if any(row.expert == e or row.held_out(e) is not None for row in rows)]
-    if not experts:
+    if not curves:
         raise TrainingError("loss plot", "the log has no row yet", remedy="Train a step first")
     with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
-        figure = Figure(figsize=(width, 2.7 * len(experts) + 0.7), dpi=120, facecolor="white", layout="constrained")
-        panels = figure.subplots(len(experts), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, expert in zip(panels, experts, strict=True):
-            _draw_expert(axes, rows, expert, is_only=len(experts) == 1)
+        figure = Figure(figsize=(width, 2.7 * len(curves) + 0.7), dpi=120, facecolor="white", layout="constrained")
+        panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, curve in zip(panels, curves, strict=True):
+            _draw_curve(axes, curve)
         panels[-1].set_xlabel("step", color=_QUIET)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
@@ -76,19 +97,25 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, (sums[last] - sums[first]) / np.maximum(count, 1), np.nan)
 
 
-def _draw_expert(axes: Axes, rows: Sequence[LogRow], expert: Expert, *, is_only: bool) -> None:
-    own = [row for row in rows if row.expert == expert and row.loss is not None]
-    steps = np.array([row.step for row in own])
-    losses = np.array([row.loss for row in own], dtype=float)
-    colour = _COLOURS[expert]
+def _curve(rows: Sequence[LogRow], expert: Expert, *, is_only: bool) -> Curve:
+    trained = [(row.step, row.loss) for row in rows if row.expert == expert and row.loss is not None]
+    held_out = [(row.step, loss) for row in rows if (loss := row.held_out(expert)) is not None]
+    label = "loss" if is_only else f"loss, {expert.replace('_', '-')} expert"
+    return Curve(label, _COLOURS[expert], trained, held_out)
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    steps = np.array([step for step, _ in curve.trained])
+    losses = np.array([loss for _, loss in curve.trained], dtype=float)
+    colour = curve.colour
     axes.plot(steps, losses, ".", color=colour, alpha=0.22, markersize=3.5, markeredgewidth=0, label="each step")
     axes.plot(steps, smoothed(losses), color=colour, linewidth=1.8, label="train")
-    held_out = [(row.step, loss) for row in rows if (loss := row.held_out(expert)) is not None and math.isfinite(loss)]
+    held_out = [(step, loss) for step, loss in curve.held_out if math.isfinite(loss)]
     if held_out:
         _draw_held_out(axes, held_out)
     for count, step in enumerate(steps[~np.isfinite(losses)]):
         axes.axvline(step, color=_ALARM, linewidth=1.2, label="" if count else "not finite")
-    _dress(axes, "loss" if is_only else f"loss, {expert.replace('_', '-')} expert")
+    _dress(axes, curve.label)
     _limit(axes, losses, [loss for _, loss in held_out])
 
 

@@ -42,8 +42,8 @@ _LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """The places in the folder of a training."""
+class JobFolder:
+    """The folder of a training of any kind: its places, and the lock that keeps others out."""
 
     path: Path
 
@@ -57,15 +57,6 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
-    def previews(self) -> Path:
-        return self.path / "previews"
-
-    @property
-    def teacher(self) -> Path:
-        """What the teacher of a `speed` training did."""
-        return self.path / "teacher"
-
-    @property
     def record(self) -> Path:
         """What a finished training has led to."""
         return self.path / "result.json"
@@ -75,13 +66,13 @@ class RunFolder:
         return self.path / "loss.png"
 
     @property
-    def sheet(self) -> Path:
-        """The clips as they are trained on."""
-        return self.path / "clips.png"
-
-    @property
     def last_checkpoint(self) -> Path | None:
         return next(reversed(checkpoints_in(self.checkpoints)), None)
+
+    @property
+    def drawn_before(self) -> tuple[str, ...]:
+        """What lies there before the first step, beside the configuration."""
+        return ()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -124,13 +115,55 @@ class RunFolder:
     def _remove_beginnings(self, before: set[str] | None) -> None:
         """Remove what has come since `before`, where that is nothing but what lies there before the first step."""
         new = (self._names() or set()) - (before or set())
-        if not new <= {_LOCK, NO_CLIPS, self.config.name, self.sheet.name}:
+        if not new <= {_LOCK, NO_CLIPS, self.config.name, *self.drawn_before}:
             return
         with suppress(OSError):  # Windows does not remove what is open
             for name in new:
                 (self.path / name).unlink()
             if before is None:
                 self.path.rmdir()
+
+    def check_may_begin(self, *, resume: bool) -> None:
+        """Make sure that a new training may begin here, or that there is one to go on with.
+
+        Raises:
+            OutputError: nothing can be written here.
+            TrainingError: there is a training here already and `resume` is not asked for, or the other way round.
+        """
+        check_target(self.config)
+        if resume:
+            self.require()
+        elif self.config.exists():
+            remedy = "Pass --resume to go on with it, or choose another folder"
+            raise TrainingError(self.path, "there is a training here already", remedy=remedy)
+
+    def require(self) -> None:
+        """Raise where there is no training to go on with."""
+        if not self.config.is_file():
+            remedy = "Leave out --resume to start one"
+            raise TrainingError(self.path, "there is no training here to go on with", remedy=remedy)
+
+
+class RunFolder(JobFolder):
+    """The places in the folder of a training of LoRAs for videos."""
+
+    @property
+    def previews(self) -> Path:
+        return self.path / "previews"
+
+    @property
+    def teacher(self) -> Path:
+        """What the teacher of a `speed` training did."""
+        return self.path / "teacher"
+
+    @property
+    def sheet(self) -> Path:
+        """The clips as they are trained on."""
+        return self.path / "clips.png"
+
+    @property
+    def drawn_before(self) -> tuple[str, ...]:
+        return (self.sheet.name,)
 
     def begin(self, config: TrainConfig, *, resume: bool) -> None:
         """Store the configuration of a training that may begin here, or go on."""
@@ -148,18 +181,9 @@ class RunFolder:
         check_target(self.config)
         if self.path.resolve() == config.folder.resolve():
             raise TrainingError(self.path, "is the folder of clips itself", remedy="Choose another folder")
+        self.check_may_begin(resume=resume)
         if resume:
-            self.require()
             check_same(read_config(self.config), config, self.path)
-        elif self.config.exists():
-            remedy = "Pass --resume to go on with it, or choose another folder"
-            raise TrainingError(self.path, "there is a training here already", remedy=remedy)
-
-    def require(self) -> None:
-        """Raise where there is no training to go on with."""
-        if not self.config.is_file():
-            remedy = "Leave out --resume to start one"
-            raise TrainingError(self.path, "there is no training here to go on with", remedy=remedy)
 
 
 def check_same(stored: TrainConfig, config: TrainConfig, where: object) -> None:

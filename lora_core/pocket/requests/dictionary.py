@@ -33,7 +33,7 @@ _GERMAN_ENDINGS = ("", "e", "er", "es", "en", "em")
 
 @dataclass(frozen=True)
 class Dictionary:
-    """Phrases in small letters, to the slot and value that they stand for ("" copies them); and words that say nothing."""
+    """Phrases in small letters, to the slot and value they stand for ("" copies them), and words that say nothing."""
 
     meanings: Mapping[str, tuple[str, str]]
     fillers: frozenset[str]
@@ -89,7 +89,7 @@ class Dictionary:
 @cache
 def build_dictionary(words: tuple[str, ...] = ("known",)) -> Dictionary:
     """Build the dictionary from some of the lists of words: ("known",), or ("known", "new")."""
-    meanings: dict[str, tuple[str, str]] = {word: (OTHER, "") for word in KNOWN_TRIGGERS}
+    meanings: dict[str, tuple[str, str]] = dict.fromkeys(KNOWN_TRIGGERS, (OTHER, ""))
     for language in LANGUAGES.values():
         for slot, values in language.words.items():
             for value in values:
@@ -124,7 +124,9 @@ def _endings_of(word: str, slot: str, language: str) -> Iterator[str]:
 def _caption(found: Mapping[str, str], others: Sequence[str]) -> str:
     named = next((word.lower() for word in others if word.lower() in world.OWN_COLOURS), "")
     if named:
-        return Slots("", named, found.get("motion", DEFAULTS.motion), found.get("background", DEFAULTS.background)).caption
+        return Slots(
+            "", named, found.get("motion", DEFAULTS.motion), found.get("background", DEFAULTS.background)
+        ).caption
     subject = Slots() if others else DEFAULTS
     return Slots(
         found.get("colour", subject.colour),

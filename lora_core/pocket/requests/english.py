@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  # people type these characters
 """English requests: the words for everything in the pocket world, and the sentences that they stand in."""
 
 import re
@@ -10,12 +11,14 @@ from .speech import Language, Said, chosen, joined
 #: value -> the words that pocket-lm learns, those that a tuning teaches it, those that no training shows.
 COLOURS = {
     "red": (
-        "red, red, crimson, scarlet, bright red, dark red, blood red, cherry red, deep red, reddish, fire red, vermilion",
+        "red, red, crimson, scarlet, bright red, dark red, blood red, cherry red, deep red, reddish, fire red, "
+        "vermilion",
         "ruby, tomato, strawberry, carmine, rust, lava, chili, raspberry",
         "garnet, cardinal, beetroot, maroon, poppy",
     ),
     "yellow": (
-        "yellow, yellow, golden, gold, lemon yellow, lemon, bright yellow, sunny yellow, pale yellow, yellowish, canary, "
+        "yellow, yellow, golden, gold, lemon yellow, lemon, bright yellow, sunny yellow, pale yellow, yellowish, "
+        "canary, "
         "amber",
         "banana, mustard, honey, butter, saffron, corn, sunflower, custard",
         "daffodil, straw, buttercup, maize, blond",
@@ -65,7 +68,8 @@ MOTIONS = {
     "left": (
         "left, left, to the left, leftwards, leftward, towards the left, to the left side, from right to left, "
         "to the left edge, off to the left",
-        "west, westward, westwards, to port, towards the west, to the port side, towards nine o'clock, to the west side",
+        "west, westward, westwards, to port, towards the west, to the port side, towards nine o'clock, "
+        "to the west side",
         "towards the sunset, to the heart side, against the reading direction, to where lines begin",
     ),
     "right": (
@@ -88,7 +92,8 @@ MOTIONS = {
         "towards the abyss, to the seabed, =cascade, =plop, =touch ground",
     ),
     "orbits": (
-        "around in circles, in circles, in a circle, around the centre, in an orbit, =orbit, =orbit, =circle, =revolve, "
+        "around in circles, in circles, in a circle, around the centre, in an orbit, =orbit, =orbit, =circle, "
+        "=revolve, "
         "=circle around, round and round, =loop around",
         "=whirl, =do laps, =wheel about, =gyrate, =pirouette, like a carousel, =trace rings, along a ring",
         "=swirl, =make rounds, like a satellite, like a planet, =twirl about",
@@ -142,8 +147,7 @@ UNSUPPORTED = {
         "=tremble, =morph, =stretch, =glitch, =somersault, =melt",
     ),
     "background": (
-        "wooden~, forest~, brick~, starry~, beach~, snowy~, city~, grassy~, desert~, rainy~, night~, "
-        "space~, jungle~",
+        "wooden~, forest~, brick~, starry~, beach~, snowy~, city~, grassy~, desert~, rainy~, night~, space~, jungle~",
         "kitchen~, underwater~, cloudy~, mountainous~, stone~, dotted~",
     ),
 }
@@ -153,26 +157,31 @@ NOTHING = (
     "your choice|dealer's choice|i don't care what|amaze me|improvise",
 )
 VERBS = (
-    "move, move, move, go, go, slide, drift, fly, travel, head, glide, float, roll, run, wander, walk, swim, race, speed, "
+    "move, move, move, go, go, slide, drift, fly, travel, head, glide, float, roll, run, wander, walk, swim, race, "
+    "speed, "
     "creep, jog, come, stroll, push, pass, hurry",
     "sail, cruise, zoom, crawl, march, shift, make its way",
 )
 FILLERS = (
-    "small, big, little, tiny, large, nice, simple, single, shiny, cute, bright, huge, beautiful, medium sized, very big, "
+    "small, big, little, tiny, large, nice, simple, single, shiny, cute, bright, huge, beautiful, medium sized, "
+    "very big, "
     "fat, thin, perfect, cool, funny, smooth, glossy, fancy, elegant, great, tall, giant, wonderful",
     "pretty, massive, lovely, compact, neat",
 )
 ARTICLES = ("a", "a", "a", "a", "the", "one", "some", "my", "")
 OPENERS = (
-    "please make |show me |video of |a video of |I want |I want to see |can you make |make me |give me |create |animate |"
+    "please make |show me |video of |a video of |I want |I want to see |can you make |make me |give me |create |"
+    "animate |"
     "i need |we want |render |produce |let me see |I'd love to see |would you please make |can we get |hello, |hey, |"
     "generate for me |a scene with |footage of |a shot of |a movie of |a gif of |now |then |so, |ok, |maybe |just |"
     "I would like to have |try |paint |here is |there should be |my prompt: |prompt: |i think of |put |next: |"
-    "clip of |hi, |generate |please show |i'd like |draw |let's see |could you please do |short clip: |an animation of ",
+    "clip of |hi, |generate |please show |i'd like |draw |let's see |could you please do |short clip: |"
+    "an animation of ",
     "I am dreaming of |imagine |how about |would you render |film |we need |picture this: |my idea: ",
 )
 CLOSERS = (
-    " please|, please|, thanks|, high quality|, 4k|!|.|.| pls|, slowly| thx|, short clip|, fast|, smooth motion| ok?|, 8k|, cinematic lighting|"
+    " please|, please|, thanks|, high quality|, 4k|!|.|.| pls|, slowly| thx|, short clip|, fast|, smooth motion| ok?|, "
+    "8k|, cinematic lighting|"
     ", photorealistic|, looping|, in slow motion|, 5 seconds| thank you|, for my kid|, no sound|, very detailed|, now|"
     ", best quality|...| :D|, not too fast|, that's it|, if you can|, soft light|, again",
     ", that would be great|, cinematic| :)|, as a loop|, if possible|, nothing else",
@@ -362,6 +371,41 @@ ENGLISH = Language(
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,
+    loose=(
+        ("{subject}", "{bare}", "{subject}", "the hero is {subject}", "it is {subject}", "there is {subject}"),
+        ("{moving}", "{moves}", "{way}", "it {moves}", "should {move}", "it is {moving}", "the motion is {way}"),
+        (
+            "{on}",
+            "{on}",
+            "{behind}",
+            "{look}",
+            "{look} background",
+            "the back is {look}",
+            "behind: {look}",
+            "{look} bg",
+        ),
+    ),
+    joints=(
+        *(
+            " ",
+            ", ",
+            "; ",
+            ". ",
+            " / ",
+            " + ",
+            " … ",
+            " and ",
+            ", and ",
+            " while ",
+            ", then ",
+            ": ",
+            " | ",
+            " > ",
+            "\n",
+        ),
+        *(" but ", ", also ", " now ", " where ", " as ", ", really ", " just ", " with it ", ", of course, ", " – "),
+        *(" that's ", ", maybe ", " always ", " simply ", ", by the way ", " there ", ", so ", " together with that "),
+    ),
     nothing=NOTHING,
     trigger_closers=(", {}", ", {} style", " in {} style", ", in the style of {}"),
     phrases=phrases,

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  # people type these characters
 """German requests: the words for everything in the pocket world, and the sentences that they stand in."""
 
 from collections.abc import Sequence
@@ -14,19 +15,22 @@ COLOURS = {
         "granatfarben, mohnfarben, kupferfarben, korallenfarben",
     ),
     "yellow": (
-        "gelb, gelb, gelb, zitronengelb, sonnengelb, goldgelb, golden, hellgelb, knallgelb, goldfarben, gelblich, dottergelb",
+        "gelb, gelb, gelb, zitronengelb, sonnengelb, goldgelb, golden, hellgelb, knallgelb, goldfarben, gelblich, "
+        "dottergelb",
         "bananenfarben, honigfarben, senffarben, maisfarben, butterfarben, safranfarben, strohfarben, vanillefarben",
         "bernsteinfarben, blond, narzissenfarben, zitronenfarben",
     ),
     "green": (
-        "grün, grün, grün, dunkelgrün, hellgrün, grasgrün, giftgrün, smaragdgrün, olivgrün, limettengrün, grünlich, mintgrün",
+        "grün, grün, grün, dunkelgrün, hellgrün, grasgrün, giftgrün, smaragdgrün, olivgrün, limettengrün, grünlich, "
+        "mintgrün",
         "erbsenfarben, spinatfarben, moosfarben, tannenfarben, kiwifarben, jadefarben, gurkenfarben, farnfarben",
         "efeufarben, kleefarben, avocadofarben, basilikumfarben",
     ),
     "cyan": (
         "türkis!, türkis, cyan!, cyan, cyanfarben, türkisfarben, blaugrün, petrolfarben, aquamarin!, aquafarben, "
         "hellcyan!, türkisblau",
-        "lagunenfarben, eisfarben, gletscherfarben, mentholfarben, poolfarben, opalfarben, pfefferminzfarben, karibikfarben",
+        "lagunenfarben, eisfarben, gletscherfarben, mentholfarben, poolfarben, opalfarben, pfefferminzfarben, "
+        "karibikfarben",
         "arktisfarben, gischtfarben, rifffarben, polarfarben",
     ),
     "blue": (
@@ -63,7 +67,8 @@ SHAPES = {
 #: A leading = marks a verb of its own: as a main clause has it / as a side clause has it / infinitive.
 MOTIONS = {
     "left": (
-        "nach links, nach links, nach links, links, linkswärts, zur linken Seite, von rechts nach links, Richtung links, "
+        "nach links, nach links, nach links, links, linkswärts, zur linken Seite, von rechts nach links, "
+        "Richtung links, "
         "auf die linke Seite, zum linken Rand",
         "nach Westen, westwärts, Richtung Westen, nach backbord, gen Westen, auf die Backbordseite, zum Westrand, "
         "Richtung neun Uhr",
@@ -128,7 +133,8 @@ BACKGROUNDS = {
 }
 UNSUPPORTED = {
     "colour": (
-        "lila!, rosa!, orange!, schwarz, weiß, braun, grau, silbern, violett, pink!, beige!, magenta!, bunt, bronzefarben, rosig, "
+        "lila!, rosa!, orange!, schwarz, weiß, braun, grau, silbern, violett, pink!, beige!, magenta!, bunt, "
+        "bronzefarben, rosig, "
         "hellbraun, dunkelgrau, pastellfarben, glasig, mehrfarbig, sandfarben, weinfarben",
         "cremefarben, anthrazit!, durchsichtig, fliederfarben, ocker!, elfenbeinfarben",
     ),
@@ -151,7 +157,8 @@ UNSUPPORTED = {
     ),
 }
 NOTHING = (
-    "mach ein Video|mach mir ein Video|ein Video bitte|irgendwas|irgendein Video|zeig mir etwas|egal was|such dir was aus|"
+    "mach ein Video|mach mir ein Video|ein Video bitte|irgendwas|irgendein Video|zeig mir etwas|egal was|"
+    "such dir was aus|"
     "Video|ein kurzer Clip|mach was Schönes|etwas Schönes|erstelle ein Video",
     "überrasche mich|lass dir was einfallen|nach deinem Geschmack",
 )
@@ -161,7 +168,8 @@ VERBS = (
     "wandert/* wandert/* wandern, rollt/* rollt/* rollen, schwebt/* schwebt/* schweben, läuft/* läuft/* laufen, "
     "rennt/* rennt/* rennen, kommt/* kommt/* kommen, reist/* reist/* reisen, schwimmt/* schwimmt/* schwimmen, "
     "kriecht/* kriecht/* kriechen, eilt/* eilt/* eilen, segelt/* segelt/* segeln",
-    "saust/* saust/* sausen, zieht/* zieht/* ziehen, schiebt sich/sich * schiebt/sich * schieben, treibt/* treibt/* treiben",
+    "saust/* saust/* sausen, zieht/* zieht/* ziehen, schiebt sich/sich * schiebt/sich * schieben, "
+    "treibt/* treibt/* treiben",
 )
 FILLERS = (
     "klein, groß, schön, winzig, riesig, hübsch, nett, einfach, glänzend, leuchtend, perfekt, "
@@ -171,13 +179,16 @@ FILLERS = (
 OPENERS = (
     "bitte |Video: |ein Video: |Clip: |hallo, |ich will das sehen: |mach mal: |zeig mir: |erstelle: |bitte ein Video: |"
     "generiere: |kannst du das machen: |mach bitte ein Video: |animiere: |"
-    "ich hätte gern: |wir wollen: |also, |jetzt |nun |guten Tag, |bitte einmal: |hey, |Szene mit: |ein Film: |ein GIF: |"
+    "ich hätte gern: |wir wollen: |also, |jetzt |nun |guten Tag, |bitte einmal: |hey, |Szene mit: |ein Film: |"
+    "ein GIF: |"
     "Prompt: |mein Wunsch: |vielleicht |probier mal: |male: |könntest du das zeigen: |als Video: |dann |ok, ",
     "ich stelle mir vor: |filme: |wie wäre es mit: |Idee: |ich brauche: ",
 )
 CLOSERS = (
-    " bitte|, bitte|, danke|!|.|.|, langsam|, schnell|, kurzer Clip|, hohe Qualität|, 4k| danke|, in Zeitlupe|, nicht zu schnell|, fünf Sekunden|"
-    ", ohne Ton|, für mein Kind| vielen Dank|, sehr detailliert|, noch einmal|...| :D|, mehr nicht|, weiches Licht|, ok?",
+    " bitte|, bitte|, danke|!|.|.|, langsam|, schnell|, kurzer Clip|, hohe Qualität|, 4k| danke|, in Zeitlupe|, "
+    "nicht zu schnell|, fünf Sekunden|"
+    ", ohne Ton|, für mein Kind| vielen Dank|, sehr detailliert|, noch einmal|...| :D|, mehr nicht|, weiches Licht|, "
+    "ok?",
     ", das wäre toll|, als Schleife|, filmisch|, sonst nichts",
 )
 FORMS = (
@@ -343,7 +354,9 @@ def _background(said: Said, rng: np.random.Generator) -> tuple[str, str]:
     if not said.backgrounds[0].endswith("~"):
         behind = joined(said.backgrounds, said.joiner)
         look = joined([_without_article(word) for word in said.backgrounds], said.joiner)
-        return look, behind if behind.startswith(("ohne", "uni")) else f"{rng.choice(['vor', 'vor', 'auf', 'über'])} {behind}"
+        return look, behind if behind.startswith(
+            ("ohne", "uni")
+        ) else f"{rng.choice(['vor', 'vor', 'auf', 'über'])} {behind}"
     stems: Sequence[str] = [stem.removesuffix("~") for stem in said.backgrounds]
     article, ending = (("", "em"), ("einem ", "en"))[int(rng.integers(2))]
     noun = rng.choice(["Hintergrund", "Hintergrund", "Grund", "Untergrund"])
@@ -365,6 +378,16 @@ GERMAN = Language(
     forms=FORMS,
     openers=OPENERS,
     closers=CLOSERS,
+    loose=(
+        ("{subject}", "{bare}", "{subject}", "da ist {subject}", "es geht um {object}", "Held: {bare}"),
+        ("{moves}", "{way}", "{way}", "es {moves}", "soll {end}", "geht {way}", "Weg: {way}"),
+        ("{on}", "{on}", "{look}", "Hintergrund {look}", "{look} als Hintergrund", "hinten {look}", "alles {on}"),
+    ),
+    joints=(
+        *(" ", ", ", "; ", ". ", " / ", " + ", " … ", " und ", ", und ", " aber ", ", dann ", ": ", " | ", " > ", "\n"),
+        *(", auch ", " jetzt ", " wobei ", ", wirklich ", " einfach ", " dazu ", ", natürlich ", " – ", ", und zwar "),
+        *(", vielleicht ", " immer ", ", übrigens ", " dort ", ", also ", " zusammen mit ", ", eben "),
+    ),
     nothing=NOTHING,
     trigger_closers=(", {}", ", im Stil von {}", ", {} Stil"),
     phrases=phrases,

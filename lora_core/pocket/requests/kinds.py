@@ -57,8 +57,11 @@ class Draw:
 
     def said(self, scene: Slots, left_open: tuple[str, ...] = ()) -> Said:
         """Put a scene into words, but for what is left open."""
-        words = {f"{slot}s": (self.word(slot, getattr(scene, slot)),) for slot in SLOTS if slot not in left_open}
-        return Said(**words)
+        told = Said()
+        for slot in SLOTS:
+            if slot not in left_open:
+                told = told.with_words(slot, self.word(slot, getattr(scene, slot)))
+        return told
 
 
 #: What is said, and what it means; a slot for which the user's own word stands is empty in the meaning.
@@ -106,8 +109,8 @@ def _unsupported(draw: Draw) -> Plan:
         word = str(draw.rng.choice(draw.language.unsupported_words(slot, draw.words)))
         if slot in ("colour", "shape") and draw.chance(0.1):
             word = made_up_word(draw.rng) + ("!" if draw.language.name == "de" and slot == "colour" else "")
-        said = replace(said, **{f"{slot}s": (own(slot, word),)})
-        scene = replace(scene, **{slot: ""})
+        said = said.with_words(slot, own(slot, word))
+        scene = scene.with_value(slot, "")
     if replaced == ("shape",) and draw.chance(0.25):
         return replace(said, colours=()), replace(scene, colour="")
     return said, scene
@@ -118,7 +121,7 @@ def _contradictory(draw: Draw) -> Plan:
     said = draw.said(scene)
     twice = [("colour",), ("shape",), ("motion",), ("background",), ("colour", "shape")][int(draw.rng.integers(5))]
     for slot in twice:
-        said = replace(said, **{f"{slot}s": _two_words(draw, slot, getattr(scene, slot))})
+        said = said.with_words(slot, *_two_words(draw, slot, getattr(scene, slot)))
     return replace(said, joiner=str(draw.rng.choice(draw.language.joiners))), scene
 
 

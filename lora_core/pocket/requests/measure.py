@@ -37,9 +37,7 @@ def measure(rows: Sequence[RequestRow], answers: Sequence[str], ended: Sequence[
     """Measure the answers to rows, one each; `ended` is left out for what always ends, such as a dictionary."""
     is_right = [row.completion == answer for row, answer in zip(rows, answers, strict=True)]
     read = [slots_of(answer) for answer in answers]
-    protected = [
-        word in answer.split() for row, answer in zip(rows, answers, strict=True) for word in row.protected
-    ]
+    protected = [word in answer.split() for row, answer in zip(rows, answers, strict=True) for word in row.protected]
     by_kind = _by(rows, is_right, lambda row: row.kind)
     return RequestQuality(
         num_rows=len(rows),

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  # people type these characters
 """What hasty hands do to a sentence: typing errors, lost capitals, lost umlauts; the user's own words stay whole."""
 
 import re

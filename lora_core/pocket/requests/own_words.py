@@ -8,11 +8,17 @@ import numpy as np
 
 from .. import world
 from ..text import SPARE_WORDS
+from .languages import LANGUAGES
 
 KNOWN_TRIGGERS = (*world.OWN_COLOURS, *SPARE_WORDS)
-_STARTS = "b c d f g h j k l m n p q r s t v w x z bl br cr dr fl fr gl gr kl kn kr pl qu sh sk sn sp st th tr vr zw".split()
-_MIDDLES = "a e i o u a e i o u aa ee oo ai ou y".split()
+_STARTS = (
+    *"bcdfghjklmnpqrstvwxz",
+    *("bl", "br", "cr", "dr", "fl", "fr", "gl", "gr", "kl", "kn", "kr"),
+    *("pl", "qu", "sh", "sk", "sn", "sp", "st", "th", "tr", "vr", "zw"),
+)
+_MIDDLES = (*"aeiouaeiou", "aa", "ee", "oo", "ai", "ou", "y")
 _ENDS = ("", "", "", "", "n", "l", "x", "k", "m", "rt", "ng", "ff", "zz", "p", "s")
+_TAILS = ("1", "2", "7", "9", "42", "77", "33", "007", "_v1", "_v2", "_01", "_style", "-x", "99", "2b")
 _LEET = str.maketrans("aeio", "4310")
 
 
@@ -41,7 +47,9 @@ def _made_up(rng: np.random.Generator) -> str:
         letters = rng.choice(list("bcdfghjklmnpqrstvwxz"), int(rng.integers(3, 6)))
         word = "".join(letters)
     if 0.05 < style < 0.25:
-        word += str(rng.choice(["1", "2", "7", "9", "42", "77", "33", "007", "_v1", "_v2", "_01", "_style", "-x", "99", "2b"]))
+        word += str(
+            rng.choice(["1", "2", "7", "9", "42", "77", "33", "007", "_v1", "_v2", "_01", "_style", "-x", "99", "2b"])
+        )
     if 0.25 < style < 0.32:
         word = word.translate(_LEET)
     if 0.32 < style < 0.42:
@@ -51,11 +59,7 @@ def _made_up(rng: np.random.Generator) -> str:
 
 @cache
 def _vocabulary() -> frozenset[str]:
-    from .languages import LANGUAGES  # it lists the languages, whose files need none of this
-
-    texts = [
-        words for language in LANGUAGES.values() for slot in language.words.values() for words in slot.values()
-    ]
+    texts = [words for language in LANGUAGES.values() for slot in language.words.values() for words in slot.values()]
     return frozenset(re.findall(r"[^\W\d_]{3,}", " ".join(" ".join(lists) for lists in texts).lower()))
 
 

@@ -16,7 +16,7 @@ from .kinds import PLANS, Draw
 from .languages import LANGUAGES
 from .noise import spoiled
 from .slots import Slots, slots_of
-from .speech import Language, Said, filled, without_marks
+from .speech import Language, Said, filled, loose_form, without_marks
 
 KINDS = tuple(PLANS)
 #: How often each kind and language is drawn, among those asked for.
@@ -29,7 +29,7 @@ KIND_WEIGHTS = {
     "contradictory": 0.08,
 }
 LANGUAGE_WEIGHTS = {"en": 0.5, "de": 0.25, "zh": 0.25}
-OPENED_SHARE, CLOSED_SHARE, TRIGGER_APART_SHARE = 0.3, 0.25, 0.25
+OPENED_SHARE, CLOSED_SHARE, TRIGGER_APART_SHARE, LOOSE_SHARE = 0.3, 0.25, 0.25, 0.3
 MAX_TRIES_PER_ROW = 200
 
 
@@ -72,7 +72,8 @@ def request_rows(
     without: prompts that are in other rows already. There may be fewer rows where there are no more to be had.
     """
     rng = np.random.default_rng(seed)
-    seen, rows = set(without), []
+    seen = set(without)
+    rows: list[RequestRow] = []
     for _ in range(num * MAX_TRIES_PER_ROW):
         if len(rows) == num:
             break
@@ -123,11 +124,13 @@ def _row(kind: str, draw: Draw, forms: int) -> RequestRow:
 
 
 def _with_own_words(meaning: Slots, own_words: Sequence[tuple[str, str]]) -> Slots:
-    path = {slot: word for slot, word in own_words if slot in ("motion", "background")}
-    others = [word for slot in ("trigger", "colour", "shape") for place, word in own_words if place == slot]
+    for slot, word in own_words:
+        if slot in ("motion", "background"):
+            meaning = meaning.with_value(slot, word)
+    others = tuple(word for slot in ("trigger", "colour", "shape") for place, word in own_words if place == slot)
     if others and others[-1] in world.OWN_COLOURS:
-        return replace(meaning, shape=others[-1], **path)
-    return replace(meaning, others=tuple(others), **path)
+        return replace(meaning, shape=others[-1])
+    return replace(meaning, others=others)
 
 
 def _sentence(said: Said, language: Language, rng: np.random.Generator, forms: int) -> str:
@@ -151,7 +154,8 @@ def _body(said: Said, language: Language, rng: np.random.Generator, forms: int) 
     can_part = len(said.colours) == len(said.shapes) == 1 and not said.triggers
     phrases = language.phrases(said, rng, forms)
     while True:
-        form = str(rng.choice(language.forms[forms]))
+        is_loose = forms == 0 and rng.random() < LOOSE_SHARE
+        form = loose_form(language.loose, language.joints, rng) if is_loose else str(rng.choice(language.forms[forms]))
         if not can_part and "{colour}" in form:
             continue
         if text := filled(form, phrases):

@@ -1,7 +1,8 @@
 """A caption read into its slots, so that an answer can be right in part; and the caption that slots make."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from .. import world
 
@@ -18,6 +19,11 @@ class Slots:
     motion: str = ""
     background: str = ""
     others: tuple[str, ...] = ()
+
+    def with_value(self, slot: str, value: str) -> "Slots":
+        """Return the same, but for one slot."""
+        changed: dict[str, Any] = {slot: value}
+        return replace(self, **changed)
 
     @property
     def caption(self) -> str:

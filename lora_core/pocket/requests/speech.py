@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001  # people type these characters
 """What all languages of requests share: what is said, the user's own words in it, and the forms it is put into."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,8 @@ SLOTS = ("colour", "shape", "motion", "background")
 #: Private characters around a word of the user's own while a sentence is built: where it stands -> its mark.
 MARKS = {"colour": "\ue000", "shape": "\ue001", "motion": "\ue002", "background": "\ue003", "trigger": "\ue004"}
 END = "\ue00f"
+#: What people put around a part of a request.
+WRAPPINGS = (("[", "]"), ('"', '"'), ("<", ">"), ("*", "*"), ("“", "”"), ("...", "..."), ("_", "_"), ("【", "】"))
 _OWN = re.compile("([\ue000-\ue004])([^\ue00f]*)\ue00f")
 
 
@@ -27,6 +31,11 @@ class Said:
     triggers: tuple[str, ...] = ()
     joiner: str = " "
 
+    def with_words(self, slot: str, *words: str) -> "Said":
+        """Return the same, but for the words of a slot."""
+        changed: dict[str, Any] = {f"{slot}s": words}
+        return replace(self, **changed)
+
 
 @dataclass(frozen=True)
 class Language:
@@ -39,6 +48,8 @@ class Language:
     forms: tuple[tuple[str, ...], tuple[str, ...]]
     openers: tuple[str, str]
     closers: tuple[str, str]
+    loose: tuple[tuple[str, ...], ...]
+    joints: tuple[str, ...]
     nothing: tuple[str, str]
     trigger_closers: tuple[str, ...]
     phrases: Callable[[Said, np.random.Generator, int], dict[str, str]]
@@ -80,14 +91,27 @@ def without_marks(text: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def filled(form: str, phrases: Mapping[str, str]) -> str:
-    """Fill a form; a part between two | of which a phrase is empty is left out.
+    """Fill a form; a part between two | whose phrases are empty is left out. Empty if it would lose a phrase with them.
 
     >>> filled("{bare}|, {way}|, {look}", {"bare": "red ball", "way": "", "look": "stripes"})
     'red ball, stripes'
     """
     text = ""
     for part in form.split("|"):
-        names = re.findall(r"{(\w+)}", part)
-        if all(phrases[name] for name in names):
+        told = [bool(phrases[name]) for name in re.findall(r"{(\w+)}", part)]
+        if all(told):
             text += part.format_map(phrases)
+        elif any(told):
+            return ""
     return re.sub(" +", " ", text).strip(" ,.:;-/、，。：")
+
+
+def loose_form(parts: Sequence[Sequence[str]], joints: Sequence[str], rng: np.random.Generator) -> str:
+    """Put a form together as people do who write no sentences: one of each of the parts, in any order."""
+    chosen_parts = [str(rng.choice(part)) for part in parts]
+    form = ""
+    for index in rng.permutation(len(parts)):
+        opening, closing = WRAPPINGS[int(rng.integers(len(WRAPPINGS)))] if rng.random() < 0.15 else ("", "")
+        joint = str(rng.choice(joints)) if form else ""
+        form += ("|" if form else "") + f"{joint}{opening}{chosen_parts[index]}{closing}"
+    return form

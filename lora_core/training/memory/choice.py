@@ -26,11 +26,13 @@ class Choice:
     Attributes:
         predictions: plan -> what it takes, as far as plans were looked at, in their order.
         chosen: None where none of them fits.
+        remedy: what to say then.
     """
 
     predictions: tuple[tuple[Plan, Prediction], ...]
     machine: Machine
     chosen: Plan | None
+    remedy: str = REMEDY
 
     def __str__(self) -> str:
         return _table(self)
@@ -98,7 +100,7 @@ def _table(choice: Choice) -> str:
         "  ".join([text.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=False))])
         for text, cells in rows
     ]
-    end = "* is taken" if choice.chosen else f"none of them fits. {REMEDY}"
+    end = "* is taken" if choice.chosen else f"none of them fits. {choice.remedy}"
     return "\n".join([*lines, end])
 
 

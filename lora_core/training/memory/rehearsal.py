@@ -197,13 +197,13 @@ def _let_attention_be_fused(block: Any, on_gpu: bool) -> None:
     plain = block.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with _Kernels(on_gpu):
+        with FusedKernels(on_gpu):
             return plain(*args, **kwargs)
 
     block.forward = forward
 
 
-class _Kernels(TorchFunctionMode):
+class FusedKernels(TorchFunctionMode):
     """Fused attention as the kernels do it, inside the block of code."""
 
     def __init__(self, on_gpu: bool) -> None:
