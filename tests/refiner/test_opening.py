@@ -118,3 +118,17 @@ def make_adapter(base: Path, folder: Path, *, scale: float = 0.0) -> Path:
     adapted.save_pretrained(str(folder))
     RefinerCard(method="lora", base=str(base), base_digest=model.digest.removeprefix("full-")).write(folder)
     return folder
+
+
+def test_what_watches_an_answer_is_told_of_every_token_and_may_end_it(tmp_path: Path) -> None:
+    model = open_language_model(make_language_model(tmp_path), device="cpu")
+    seen: list[tuple[int, int]] = []
+    answer = model.answer("a ball", max_tokens=5, watch=lambda done, most: seen.append((done, most)))
+    assert seen[-1] == (answer.num_tokens + answer.is_ended, 5)
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+
+    def end(done: int, most: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.answer("a ball", watch=end)

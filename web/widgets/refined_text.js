@@ -32,7 +32,8 @@ export function showRefinedText(node) {
 /** Show the text that a run came to, unless something else has been written since. */
 export function takeRefinedText(node, output) {
   const text = output.refined?.[0]
-  if (text === undefined || !node.refined) return
+  // What was never queued from here is of another graph, of which the host still knows an output under the same id.
+  if (text === undefined || !node.refined || !node.properties[PROPERTY]) return
   const { box } = node.refined
   const edit = sent(node, { isQueued: false })
   const state = stateOf(node)
