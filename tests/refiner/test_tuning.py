@@ -35,6 +35,8 @@ from lora_core.refiner.tuning.tune import tune
 from lora_core.training.guard import DivergedError
 from lora_core.training.log import read_row_log
 
+pytest.importorskip("trl")
+
 METHODS = ("full", "lora", "qlora")
 WORDS = {"crimson": "red", "azure": "blue", "lime": "green"}
 CPU = torch.device("cpu")
