@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from comfy.model_patcher import ModelPatcher
 
 from ..lora_core import LoraStack
-from ..lora_core.files.card import read_card
 from ..lora_core.stack.trigger_words import trigger_words_of, words_of_files
 from .bridge import stack_on
 from .folders import lora_folders
@@ -41,6 +40,8 @@ def _words_on(model: WanModelHandle | ModelPatcher | None) -> tuple[str, ...]:
 
 
 def _words_in(stack: LoraStack) -> Iterator[str]:
+    from ..lora_core.files.card import read_card  # which a start of the host does not wait for
+
     for entry in stack.resolved(lora_folders()):
         for file in (entry.path, entry.low_noise_path) if entry.enabled else ():
             if file is not None:
