@@ -1,132 +1,11 @@
 # ruff: noqa: RUF001  # people type these characters
-"""Chinese requests: the words for everything in the pocket world, and the sentences that they stand in."""
+"""Chinese requests: the sentences that the words of `chinese_words` stand in."""
 
 import numpy as np
 
-from .speech import END, Language, Said, chosen, joined
+from .chinese_words import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, UNSUPPORTED
+from .speech import END, Language, Said, chosen, listed
 
-COLOURS = {
-    "red": (
-        "红色, 红色, 红, 大红色, 鲜红色, 深红色, 赤色, 朱红色, 暗红色, 大红, 血红色, 正红色",
-        "番茄色, 草莓色, 绯色, 丹色, 宝石红, 枣色, 胭脂色, 辣椒色",
-        "石榴色, 砖色, 玫瑰色, 山楂色",
-    ),
-    "yellow": (
-        "黄色, 黄色, 黄, 金黄色, 柠檬黄, 淡黄色, 明黄色, 金色, 浅黄色, 亮黄色, 鹅黄色",
-        "香蕉色, 蜂蜜色, 芥末色, 玉米色, 琥珀色, 奶油色, 向日葵色, 藏红花色",
-        "稻草色, 菊花色, 蛋黄, 麦色",
-    ),
-    "green": (
-        "绿色, 绿色, 绿, 草绿色, 翠绿色, 墨绿色, 深绿色, 浅绿色, 嫩绿色, 碧绿色, 橄榄绿",
-        "豌豆色, 菠菜色, 苔藓色, 牛油果色, 翡翠色, 黄瓜色, 猕猴桃色, 竹子色",
-        "松树色, 三叶草色, 常春藤色, 芦荟色",
-    ),
-    "cyan": (
-        "青色, 青色, 青, 青绿色, 蓝绿色, 湖蓝色, 绿松石色, 浅青色, 水绿色, 亮青色",
-        "冰川色, 薄荷色, 泳池色, 泻湖色, 冰色, 欧泊色, 北极色, 孔雀色",
-        "海沫色, 极光色, 珊瑚礁色, 碧玺色",
-    ),
-    "blue": (
-        "蓝色, 蓝色, 蓝, 天蓝色, 深蓝色, 海蓝色, 浅蓝色, 宝蓝色, 湛蓝色, 藏蓝色, 钴蓝色",
-        "蓝莓色, 牛仔色, 海洋色, 矢车菊色, 青金石色, 靛色, 墨水色, 藏青色",
-        "午夜色, 深海色, 青花瓷色, 晴空色",
-    ),
-}
-SHAPES = {
-    "circle": (
-        "圆形, 圆形, 圆, 球, 圆圈, 圆球, 圆点, 圆盘, 小球, 球体, 圆片, 皮球",
-        "硬币, 弹珠, 盘子, 月亮, 纽扣, 车轮, 气球, 地球仪",
-        "珍珠, 行星, 奖牌, 冰球",
-    ),
-    "square": (
-        "正方形, 正方形, 方块, 方形, 方框, 盒子, 立方体, 四边形, 矩形, 小方块, 长方形",
-        "包裹, 箱子, 窗户, 邮票, 枕头, 纸箱, 信封, 吐司",
-        "书, 像素, 饼干, 宝箱",
-    ),
-    "triangle": (
-        "三角形, 三角形, 三角, 金字塔, 锥形, 三角块, 三角体, 小三角, 圆锥",
-        "箭头尖, 帐篷, 山, 披萨块, 屋顶, 船帆, 粽子, 饭团",
-        "冰山, 山峰, 尖塔, 玉米片",
-    ),
-    "cross": (
-        "十字, 十字, 十字形, 加号, 叉, 叉号, 十字架, 叉叉, X形, 交叉形",
-        "风车, 螺旋桨, 路口, 创可贴, 剪刀, 剑, 乘号, 转子",
-        "海星, 匕首, 旋转门, 绷带",
-    ),
-}
-#: A leading = marks a verb of its own; the others stand before a verb such as 移动.
-MOTIONS = {
-    "left": (
-        "向左, 向左, 往左, 朝左, 向左边, 往左边, 从右往左, 朝左边, 往左侧, =左移, 从右向左",
-        "向西, 往西, 朝西边, 往西边, 朝九点钟方向, 向西侧, 向港口侧, 朝西方",
-        "朝日落方向, 向左手那侧, 向行首, 逆着阅读方向",
-    ),
-    "right": (
-        "向右, 向右, 往右, 朝右, 向右边, 往右边, 从左往右, 朝右边, 往右侧, =右移, 从左向右",
-        "向东, 往东, 朝东边, 往东边, 朝三点钟方向, 向东侧, 向码头侧, 朝东方",
-        "朝日出方向, 向右手那侧, 向行末, 顺着阅读方向",
-    ),
-    "up": (
-        "向上, 向上, 往上, 朝上, 向上方, =上升, =升起来, =升起, 往高处, 从下往上, =往上升, =上移, =往上飞",
-        "向北, 往北, 朝天花板, =腾空, =起飞, =爬高, 朝云端, 向穹顶",
-        "朝星星, =长高, =拔起, 向天顶",
-    ),
-    "down": (
-        "向下, 向下, 往下, 朝下, 向下方, =下降, =落下, =掉下来, =往下掉, =下落, 从上往下, =下沉, =下移, =掉下去",
-        "向南, 往南, 朝地板, =坠落, =俯冲, =跌入谷底, 朝地面, 向深处",
-        "朝深渊, =着陆, =滴落, 向海底",
-    ),
-    "orbits": (
-        "=绕圈, =转圈, =绕圈转, =环绕, =绕着中心转, =打转, =绕圈移动, =转圈圈, =绕着转圈, =沿圆圈移动, =绕着圈飞",
-        "=盘旋, =兜圈子, =回旋, =公转, =像旋转木马一样走, =画圈, =沿环形走, =巡回",
-        "=像卫星一样飞, =像行星一样走, =周而复始, =旋舞",
-    ),
-}
-BACKGROUNDS = {
-    "plain": (
-        "纯色, 纯色, 单色, 简单, 空白, 素色, 干净, 没有图案, 单一颜色, 无图案, 普通",
-        "光秃秃, 朴素, 空无一物, 素净, 单调, 无花纹, 清一色, 空荡荡",
-        "无装饰, 空旷, 平淡, 素面",
-    ),
-    "striped": (
-        "条纹, 条纹, 斑马纹, 线条, 竖条, 竖条纹, 条状, 横条, 斑马条纹, 条纹图案",
-        "栅栏, 条形码, 虎纹, 灯芯绒, 带状, 百叶窗, 琴键, 肋纹",
-        "缎带, 囚服, 木栅, 雨丝",
-    ),
-    "checkered": (
-        "棋盘, 棋盘格, 格子, 方格, 国际象棋盘, 格纹, 黑白格, 棋盘格子, 方格子, 格子图案",
-        "苏格兰呢, 野餐布, 赛车旗, 瓷砖, 马赛克, 跳棋盘, 厨房地板, 菱格",
-        "桌布, 围棋盘, 填字游戏, 终点旗",
-    ),
-    "gradient": (
-        "渐变, 渐变, 渐变色, 颜色渐变, 过渡色, 色彩渐变, 渐层, 柔和渐变, 由浅到深, 由深到浅",
-        "晚霞, 黄昏天空, 晕染, 暮色, 晨光, 褪色, 暗角, 水墨晕开",
-        "朦胧, 薄暮, 微光, 融化般",
-    ),
-}
-UNSUPPORTED = {
-    "colour": (
-        "粉色, 紫色, 橙色, 黑色, 白色, 棕色, 灰色, 银色, 粉红色, 橘色, 褐色, 彩色, 米色, 透明, 杏色, 酒红, 荧光, 沙色, "
-        "玫红, 灰白色",
-        "咖啡色, 古铜色, 肉色, 象牙色, 彩虹色",
-    ),
-    "shape": (
-        "星星, 心形, 猫, 狗, 汽车, 房子, 树, 花, 鱼, 小鸟, 火箭, 机器人, 六边形, 五角星, 箭头, 飞机, 船, 龙, 马, "
-        "苹果, 云, 人, 兔子, 火车, 鸭子, 叶子, 菱形, 爱心, "
-        "狐狸, 椅子, 瓶子, 杯子, 手机, 熊, 猴子, 狮子, 老虎, 蛇, 蜜蜂, 卡车, 公交车, 帽子, 鞋子, 灯, 玫瑰, 蛋糕, 雨伞, "
-        "乌龟, "
-        "海豚, 外星人, 女孩, 男孩, 椭圆形, 圆柱, 恐龙, 小狗, 小猫, 花朵",
-        "八边形, 蜗牛, 自行车, 蝴蝶, 吉他, 茶壶, 企鹅, 幽灵",
-    ),
-    "motion": (
-        "=跳动, =摇晃, =跳舞, =爆炸, =闪烁, =消失, =弹跳, =变大, =变小, =抖动",
-        "=融化, =伸展, =翻跟头",
-    ),
-    "background": (
-        "木头, 森林, 砖墙, 星空, 沙滩, 雪地, 城市, 草地, 夜晚, 沙漠",
-        "厨房, 水下, 石头, 波点",
-    ),
-}
 NOTHING = (
     "做一个视频|生成视频|来个视频|随便|随便什么都行|给我看点什么|做个视频吧|视频|短视频|你来决定|生成一段视频|"
     "帮我做个视频",
@@ -207,10 +86,10 @@ def phrases(spoken: Said, rng: np.random.Generator, forms: int) -> dict[str, str
     return {
         "subject": measure + bare if bare and not bare.startswith("有") else bare,
         "bare": bare,
-        "noun": joined(spoken.shapes, spoken.joiner),
-        "colour": joined(spoken.colours, spoken.joiner),
+        "noun": listed(spoken.shapes, spoken.joiner),
+        "colour": listed(spoken.colours, spoken.joiner),
         "moves": _moving(spoken, chosen(rng, VERBS[forms])),
-        "look": joined(spoken.backgrounds, spoken.joiner),
+        "look": listed(spoken.backgrounds, spoken.joiner),
     }
 
 
@@ -222,11 +101,11 @@ def _bare(spoken: Said, rng: np.random.Generator, forms: int) -> str:
         return ""
     if len(colours) > 1 and len(shapes) > 1:
         return f"{colours[0]}{shapes[0]}{spoken.joiner}{colours[1]}{shapes[1]}"
-    colour = joined(spoken.colours, spoken.joiner) + of if colours else ""
+    colour = listed(spoken.colours, spoken.joiner) + of if colours else ""
     if len(spoken.colours) > 1 and rng.random() < 0.3:
         colour = "".join(spoken.colours) + str(rng.choice(["相间的", "双色的", "色的"]))
     filler = chosen(rng, FILLERS[forms]) if rng.random() < 0.12 else ""
-    return filler + joined(spoken.triggers, " ") + colour + joined(shapes, spoken.joiner)
+    return filler + listed(spoken.triggers, " ") + colour + listed(shapes, spoken.joiner)
 
 
 def _moving(spoken: Said, verb: str) -> str:
@@ -236,7 +115,7 @@ def _moving(spoken: Said, verb: str) -> str:
             ways.append(motion.replace("=", ""))
         else:
             ways.append(motion[1:] if motion.startswith("=") else motion + verb)
-    return joined(ways, spoken.joiner)
+    return listed(ways, spoken.joiner)
 
 
 CHINESE = Language(

@@ -73,7 +73,7 @@ def chosen(rng: np.random.Generator, words: str) -> str:
     return str(rng.choice(split(words)))
 
 
-def joined(words: Sequence[str], joiner: str) -> str:
+def listed(words: Sequence[str], joiner: str) -> str:
     """Say the words one after another."""
     return joiner.join(words)
 
