@@ -112,6 +112,7 @@ class LanguageModel:
             max_tokens: how long an answer may be.
             batch_size: how many are written at a time.
             watch: called behind every token; what it raises ends the writing.
+            examples: requests with their answers, shown before each request.
 
         Raises:
             ModelError: a request leaves no room for an answer.
