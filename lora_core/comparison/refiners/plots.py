@@ -39,7 +39,7 @@ def draw_kept(data: Data) -> Figure | None:
             dress(axes, _LEARNT, _KEPT, whole_steps=False, outer=False)
             axes.set(xlim=(-3, 103), ylim=(-3, 103))
             axes.set_title(f"{100 * share:.0f} % rehearsed" if share else "no rehearsal", fontsize=10, color=QUIET)
-            _label(axes, "lower left")
+            _label(axes, "upper left")
     return figure
 
 
@@ -85,7 +85,7 @@ def draw_rates(data: Data) -> Figure | None:
             axes.set_ylim(-3, 103)
             axes.set_title(data["sets"][name]["title"], fontsize=10, color=QUIET)
             dress(axes, "right, %", "learning rate", whole_steps=False)
-        _label(drawn[0], "lower right")
+        _label(drawn[0], "upper right")
     return figure
 
 
