@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from comparison.refiners.small_refiners import row, table
 
 from lora_core.comparison.refiners.gap import closed_share
-from lora_core.comparison.refiners.report import report_text, write_report
+from lora_core.comparison.refiners.report import PICTURES, report_text, write_report
 
+DOCS = Path(__file__).parents[3] / "docs"
 BASELINES = {"raw": 0.1, "dictionary": 0.5, "dictionary-new": 0.9, "untuned": 0.4}
 
 
@@ -82,3 +84,11 @@ def test_the_share_of_a_gap_may_be_negative_or_missing(
     raw: float, refined: float, right: float, closed: float | None
 ) -> None:
     assert closed_share(raw, refined, right) == (None if closed is None else pytest.approx(closed))
+
+
+def test_the_shipped_report_is_what_its_table_says() -> None:
+    data = json.loads((DOCS / "refiner.json").read_text(encoding="utf-8"))
+    pictures = [name for name in PICTURES if (DOCS / "images" / f"refiner-{name}.png").is_file()]
+    assert report_text(data, pictures) == (DOCS / "refiner.md").read_text(encoding="utf-8")
+    assert data["is_over"]
+    assert len(pictures) == len(PICTURES)
