@@ -31,7 +31,8 @@ def check_list(name: str, values: Sequence[Any], *, may_be_empty: bool) -> None:
     if not values and not may_be_empty:
         remedy = "Give one, or leave the key out for the usual ones"
         raise TrainingError(name, "none are given", expected="at least one", remedy=remedy)
-    if twice := next((value for value in values if values.count(value) > 1), None):
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
         raise TrainingError(name, f"{twice!r:.60} is given twice", remedy="Leave one out")
 
 

@@ -53,7 +53,7 @@ def collect(config: RefinersConfig, folder: RefinersFolder, failed: Mapping[Run,
 
 def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration whose files and folders are named without where they lie: reports are shown around."""
-    named = {key: Path(value).name if key in _PATHS and value else value for key, value in values.items()}
+    named: dict[str, Any] = {key: Path(v).name if key in _PATHS and v else v for key, v in values.items()}
     return {key: _without_places(value) if key == TABLE else value for key, value in named.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...media.figures import save_figure
 from ...media.panels import INK, QUIET, dress, panels
@@ -39,7 +39,7 @@ def draw_kept(data: Data) -> Figure | None:
             dress(axes, _LEARNT, _KEPT, whole_steps=False, outer=False)
             axes.set(xlim=(-3, 103), ylim=(-3, 103))
             axes.set_title(f"{100 * share:.0f} % rehearsed" if share else "no rehearsal", fontsize=10, color=QUIET)
-            _label(axes, "lower left")
+            _label(axes, "upper left")
     return figure
 
 
@@ -62,11 +62,11 @@ def _draw_levels(axes: Axes, data: Data) -> None:
             axes.plot(*place, mark, color=_RIGHT, markersize=7, label=row["title"])
 
 
-def _label(axes: Axes, where: str) -> None:
+def _label(axes: Axes, where: Literal["upper left", "upper right"]) -> None:
     """Add a legend in which each name stands once."""
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    axes.legend(once.values(), once.keys(), loc=where, frameon=False, fontsize=8, labelcolor=INK)
+    axes.legend(list(once.values()), list(once), loc=where, frameon=False, fontsize=8, labelcolor=INK)
 
 
 def draw_rates(data: Data) -> Figure | None:
@@ -85,7 +85,7 @@ def draw_rates(data: Data) -> Figure | None:
             axes.set_ylim(-3, 103)
             axes.set_title(data["sets"][name]["title"], fontsize=10, color=QUIET)
             dress(axes, "right, %", "learning rate", whole_steps=False)
-        _label(drawn[0], "lower right")
+        _label(drawn[0], "upper right")
     return figure
 
 
@@ -108,7 +108,9 @@ def draw_ranks(data: Data) -> Figure | None:
     ranks = list(dict.fromkeys(cell["rank"] for cell in cells))
     if len(ranks) < 2:
         return None
-    best = [max((c for c in cells if c["rank"] == rank), key=lambda c: float(c["score"]["mean"])) for rank in ranks]
+    # By the first seed, which is the only one that other ranks have.
+    by_rank = [[cell for cell in cells if cell["rank"] == rank] for rank in ranks]
+    best = [max(own, key=lambda cell: float(cell["score"]["values"][0])) for own in by_rank]
     colours = {NEW: "#0072b2", KNOWN: "#d55e00", HANDWRITTEN: "#7a5195"}
     with panels(1, "LoRA's rank, at the best of its rates, without rehearsal") as (figure, (axes,)):
         for name in [name for name in colours if name in data["sets"]]:

@@ -64,7 +64,15 @@ def write_questions(settings: RefinersSettings, folder: RefinersFolder) -> None:
     files = {folder.questions(name): (drawn, nums[name]) for name, drawn in DRAWN.items()}
     files |= {folder.rows: (ROWS, settings.num_rows), folder.rehearsal: (REHEARSAL, settings.num_rows)}
     for file, (drawn, num) in files.items():
-        rows = request_rows(drawn.seed, num, drawn.words, kinds=drawn.kinds, held_out=drawn.is_held_out, without=used)
+        rows = request_rows(
+            drawn.seed,
+            num,
+            drawn.words,
+            kinds=drawn.kinds,
+            languages=settings.languages,
+            held_out=drawn.is_held_out,
+            without=used,
+        )
         used |= {row.prompt for row in rows}
         write_rows(file, rows)
 

@@ -88,7 +88,8 @@ def _opening(data: Data) -> Iterator[str]:
     model = data["config"].get("model", "pocket-lm")
     yield (
         f"{model} turns requests into captions of the pocket's world; here it learns words that it was never shown, "
-        f"from {counts['rows']} rows, in {common['steps']} steps of {common['batch_size']} rows. All methods see the "
+        f"from {counts['rows']} rows, in {common['steps']} steps of {common['batch_size']} rows: without rehearsal "
+        f"each row is seen {common['steps'] * common['batch_size'] / counts['rows']:.1f} times. All methods see the "
         "same rows in the same order with one seed; adapters are on all linear layers, of rank "
         f"{common.get('rank', 0)} with alpha {common.get('alpha', 0):g} where no other is named, and in float32. Where "
         "rows are rehearsed, they take the place of rows in new words: of the same steps fewer teach those. No request "

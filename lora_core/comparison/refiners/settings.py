@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ...checks import finite_number, known, known_keys, whole_number
 from ...errors import TrainingError
+from ...pocket.requests.languages import LANGUAGES
 from ...training.settings.adapter import METHODS, Method
 from ..lists import check_list, check_rates, listed, listed_rates
 from ..settings import ALL_METHODS
@@ -15,7 +16,7 @@ from ..settings import ALL_METHODS
 #: Which rates have all seeds: the best of each method, or every one.
 Repeated = Literal["best", "all"]
 REPEATED: tuple[Repeated, ...] = ("best", "all")
-_LISTS = ("methods", "seeds", "ranks")
+_LISTS = ("methods", "seeds", "ranks", "languages")
 _WHOLE: Mapping[str, int] = {
     "num_rows": 1,
     "num_questions": 1,
@@ -36,6 +37,7 @@ class RefinersSettings:
         repeated: whether the other seeds repeat the best rate of each method, or every rate that has no rehearsal.
         ranks: of LoRA, beside the common `rank`; the least and the most of them sweep the rates, others take the best.
         rehearsal: the share of rows in known words among those that are trained on, tried beside none; 0 for never.
+        languages: of the requests that are drawn.
         num_rows: how many rows in new words there are to learn, and as many in known words to rehearse.
         num_questions: of each drawn set of questions.
         handwritten: a file of requests that nobody has drawn; "" for none.
@@ -51,6 +53,7 @@ class RefinersSettings:
     repeated: Repeated = "best"
     ranks: tuple[int, ...] = ()
     rehearsal: float = 0.5
+    languages: tuple[str, ...] = tuple(LANGUAGES)
     num_rows: int = 400
     num_questions: int = 96
     handwritten: str = ""
@@ -69,7 +72,9 @@ class RefinersSettings:
             whole_number(rank, "ranks", TrainingError, low=1)
         for name, low in _WHOLE.items():
             whole_number(getattr(self, name), name, TrainingError, low=low)
-        for name in ("methods", "seeds"):
+        for language in self.languages:
+            known(language, LANGUAGES, "languages", TrainingError)
+        for name in ("methods", "seeds", "languages"):
             check_list(name, getattr(self, name), may_be_empty=False)
         check_list("ranks", self.ranks, may_be_empty=True)
         if not 0 <= finite_number(self.rehearsal, "rehearsal", TrainingError) < 1:

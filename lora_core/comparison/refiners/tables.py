@@ -234,7 +234,7 @@ def trainings_table(data: Data) -> Iterator[str]:
     yield ""
     rows = []
     for row in data["runs"]:
-        measured = next(iter((row["measured"] or {}).values()), {})
+        measured: Mapping[str, Any] = next(iter((row["measured"] or {}).values()), {})
         shares = [percent(measured[name]["exact"]) if name in measured else "" for name in (NEW, KNOWN, HANDWRITTEN)]
         loss = "" if row["tuned"] is None else fixed(row["tuned"]["loss"], 3)
         rows.append([row["name"], row["state"], fixed(row["seconds_per_step"], 2), loss, *shares])

@@ -122,7 +122,7 @@ def read_missing(
 def known_readings(config: RefinersConfig, folder: RefinersFolder) -> dict[str, dict[str, list[str | None]]]:
     """Return number of the request -> text -> colour, shape and motion that its video shows."""
     found = read_json(folder.videos) or {}
-    return found["readings"] if found.get("steps") == config.settings.video_steps else {}  # type: ignore[no-any-return]
+    return found["readings"] if found.get("steps") == config.settings.video_steps else {}
 
 
 def _shown(reading: Reading) -> list[str | None]:
