@@ -79,13 +79,18 @@ def shipped_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shutil.copytree(Path(lora_core.__file__).parents[1] / "examples", tmp_path_factory.mktemp("x") / "examples")
 
 
-# The demo's example is run by test_demo.py, which looks at what it makes.
-@pytest.mark.parametrize("path", sorted(EXAMPLES.keys() - {("demo",)}), ids=" ".join)
+#: The demo's example is run by test_demo.py, which looks at what it makes; that of `refine compare` takes an hour, and
+#: tests/comparison/refiners runs a smaller one.
+ELSEWHERE = {("demo",), ("refine", "compare")}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.keys() - ELSEWHERE), ids=" ".join)
 def test_the_examples_run_as_they_are_pasted(
     path: tuple[str, ...], shipped_examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(shipped_examples, target_is_directory=True)
+    (tmp_path / "configs").symlink_to(Path(lora_core.__file__).parents[1] / "configs", target_is_directory=True)
     for example in EXAMPLES[path]:
         program, *arguments = shlex.split(example.replace("\\\n", ""))
         ended = CliRunner().invoke(cli, arguments, catch_exceptions=False)
