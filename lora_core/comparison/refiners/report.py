@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ...atomic import write_text
 from ...checks import counted
-from ..folder import write_json
 from ..plots import TITLES
 from ..report import IMAGES, check_report
 from ..settings import ENOUGH
@@ -41,7 +41,7 @@ def write_report(data: Data, path: str | Path) -> Path:
     path = Path(path)
     check_report(path)
     pictures = save_pictures(data, path.parent / IMAGES)
-    write_json(data, path.with_suffix(".json"))
+    write_text(json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")), path.with_suffix(".json"))
     write_text(report_text(data, pictures), path)
     return path
 
