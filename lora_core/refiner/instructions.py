@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import MAX_TEXT_LENGTH, known, nearest
+from ..checks import MAX_TEXT_LENGTH, known, nearest, typed
 from ..errors import RequestError
 from ..wording import said
 from .languages import LANGUAGES
@@ -68,6 +68,7 @@ def instruction_names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _TEXTS.glob("*.txt")))
 
 
+@typed(RequestError)
 def find_instructions(given: str) -> Instructions:
     """Return instructions by the name of ours, by a file, or as the text that they are.
 

@@ -14,7 +14,7 @@ import torch
 
 from ..checkpoints.hashes import hashes_of
 from ..checkpoints.residency import offline
-from ..checks import first_line, known
+from ..checks import first_line, known, typed
 from ..errors import LoraCoreError, ModelError
 from ..wording import Said, said
 from .language_model import LanguageModel
@@ -26,6 +26,7 @@ Base = Literal["full", "nf4"]
 BASES: tuple[Base, ...] = ("full", "nf4")
 
 
+@typed(ModelError)
 def open_language_model(
     source: str | Path,
     *,
