@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-kills prove-resume prove-workers prove-refiner-ranks refine-smollm2
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks refine-smollm2
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -51,6 +51,10 @@ prove-kills: $(VENV)/.dev
 # A stop in the middle changes no bit, for every method, adapter and optimiser; the suite does it for half of them.
 prove-resume: $(VENV)/.dev
 	EVERY_METHOD=1 $(BIN)/python -m pytest tests/training/test_resume.py
+
+# Every stage of the pocket's build, with few steps; the suite runs some of them.
+prove-build: $(VENV)/.dev
+	WHOLE_BUILD=1 $(BIN)/python -m pytest tests/pocket/test_build.py
 
 # Two processes of Ray make what one makes, each with a model of its own; the suite lets them do jobs without a model.
 prove-workers: $(VENV)/.dev
