@@ -101,6 +101,11 @@ def shown(text: str, length: int = 60) -> str:
     return repr(text) if len(text) <= length else f"{text[:length]!r}…"
 
 
+def one_line(text: str, length: int = 300) -> str:
+    """Return the beginning of a text from outside as a terminal can show it: what no letter is, is spelt out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text.strip()[:length])
+
+
 def shape_text(shape: Sequence[int], empty: str = "") -> str:
     """Write a shape as `128x64`; `empty` is what to call one without axes."""
     return "x".join(map(str, shape)) or empty

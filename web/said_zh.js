@@ -1698,5 +1698,9 @@ export const CHINESE_SAID = {
   "pocket-lm, or a folder or .gguf below models/LLM or models/text_encoders": "pocket-lm，或 models/LLM、models/text_encoders 下的文件夹或 .gguf 文件",
   "refused: {fault}; the text is used as it was": "未采用：{fault}；文本原样使用",
   "there is no text to refine": "没有可润色的文本",
-  "{by}, {seconds} s": "{by}，{seconds} 秒"
+  "{by}, {seconds} s": "{by}，{seconds} 秒",
+  "it gave more than {most} bytes, and was ended": "它给出了超过 {most} 字节，已被终止",
+  "it says nothing of why": "它没有说明原因",
+  "the key in {name} has letters that no key can have": "{name} 中的密钥含有密钥不可能有的字符",
+  "Copy it anew": "请重新复制"
 }

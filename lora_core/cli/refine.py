@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..atomic import check_target, is_stdout, write_text
+from ..checks import one_line
 from ..errors import RequestError
 from ..refiner.instructions import instruction_names
 from .console import console
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ..refiner.refined import Refined, Refiner
 
 _PATH = click.Path(path_type=Path)
+#: How much of a prompt a terminal is shown, in letters.
+_SHOWN = 2000
 #: What the shell calls each of the settings of a refiner that not all kinds of them have.
 _OPTIONS = {
     "model": "--model",
@@ -148,12 +151,18 @@ def _trigger_words(lora_options: StackOptions) -> tuple[str, ...]:
 
 def _show(refined: Refined, *, as_note: bool) -> None:
     tell = console().note if as_note else console().result
-    tell(f"before: {refined.given}")
-    tell(f"after:  {refined.prompt}")
+    tell(f"before: {_printable(refined.given)}")
+    tell(f"after:  {_printable(refined.prompt)}")
     if refined.kept:
         tell(f"kept:   {', '.join(refined.kept)}")
     if refined.fault:
         console().fault(refined.note())
+
+
+def _printable(text: str) -> str:
+    """Return a prompt as a terminal can show it, only the beginning of one that is too long for any model."""
+    shown = text[:_SHOWN]
+    return "\n".join(one_line(line, _SHOWN) for line in shown.splitlines()) + "…" * (len(shown) < len(text))
 
 
 command.add_command(train_command)

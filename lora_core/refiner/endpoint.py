@@ -18,7 +18,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from ..checks import finite_number, first_line, shown, whole_number
+from ..checks import finite_number, first_line, one_line, shown, whole_number
 from ..errors import RequestError
 from ..wording import said
 from .command import SECONDS
@@ -121,8 +121,7 @@ class EndpointRefiner:
         """Return the status and the body that the server answers with."""
         url = _checked(self.url)
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-        key = os.environ.get(KEY, "")
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+        headers = {"Content-Type": "application/json", **_authorization()}
         end = time.monotonic() + self.seconds
         connection = kind(url.hostname or "", url.port, timeout=self.seconds)
         try:
@@ -164,6 +163,15 @@ def _ended_at(end: float, connected: socket.socket) -> Iterator[threading.Event]
         yield late
     finally:
         timer.cancel()
+
+
+def _authorization() -> dict[str, str]:
+    """Return the header with the key, where the environment has one; no message ever repeats it."""
+    key = os.environ.get(KEY, "").strip()  # one that was read from a file has the end of its line
+    if not (key.isascii() and key.isprintable()):
+        what = said("the key in {name} has letters that no key can have", name=KEY)
+        raise RequestError("refiner", what, remedy="Copy it anew")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _checked(url: str) -> SplitResult:
@@ -220,6 +228,6 @@ def _fault_in(told: object) -> str:
             return (
                 _fault_in(inner) or shown(json.dumps(inner, ensure_ascii=False))
                 if isinstance(inner, dict)
-                else (str(inner)[:300])
+                else one_line(str(inner))
             )
     return ""

@@ -71,9 +71,8 @@ def protected_spans(prompt: str, words: Sequence[str] = ()) -> tuple[Span, ...]:
     for word in sorted(filter(None, map(str.strip, words)), key=len, reverse=True):
         spans += [Span("word", found) for found in re.findall(_whole(word), prompt, re.IGNORECASE)]
         rest = re.sub(_whole(word), " ", rest, flags=re.IGNORECASE)
-    for quoted in _quoted(prompt):
-        spans.append(Span("quote", quoted))
-        rest = rest.replace(quoted, " ")
+    spans += [Span("quote", quoted) for quoted in _quoted(prompt)]
+    rest = _QUOTE.sub(" ", rest)
     spans += [Span("number", number) for number in _NUMBER.findall(_plain(rest))]
     return tuple(dict.fromkeys(spans))
 
@@ -114,13 +113,16 @@ def _whole(word: str) -> str:
 
 def _quoted(text: str) -> list[str]:
     """Return what stands within quotation marks, in order."""
-    patterns = []
-    for opening, closing in QUOTES.items():
-        inner = f"[^{re.escape(opening + closing)}\n]+"
-        if opening in APOSTROPHES:
-            patterns.append(rf"(?<!{_LETTER}){opening}(?=\S)((?:(?!{opening}).)+?)[{closing}](?!{_LETTER})")
-        else:
-            patterns.append(rf"{re.escape(opening)}({inner})[{re.escape(closing)}]")
-    found = re.finditer("|".join(patterns), text)
+    found = _QUOTE.finditer(text)
     texts = (next(group for group in match.groups() if group is not None).strip() for match in found)
     return [quoted for quoted in texts if quoted]
+
+
+def _quote(opening: str, closing: str) -> str:
+    """Return the pattern of a text within one kind of marks, the text as a group."""
+    if opening in APOSTROPHES:
+        return rf"(?<!{_LETTER}){opening}(?=\S)((?:(?!{opening}).)+?)[{closing}](?!{_LETTER})"
+    return rf"{re.escape(opening)}([^{re.escape(opening + closing)}\n]+)[{re.escape(closing)}]"
+
+
+_QUOTE = re.compile("|".join(_quote(opening, closing) for opening, closing in QUOTES.items()))

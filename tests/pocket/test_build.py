@@ -13,7 +13,6 @@ from lora_core.families.wan.pocket import POCKET_LORAS, pocket_paths
 from lora_core.files.read import read_lora
 from lora_core.pocket import build
 
-
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.optim, "Muon"), reason="the build trains with torch.optim.Muon, of torch 2.9"
 )

@@ -198,3 +198,11 @@ def test_what_is_no_address_is_an_error_before_anything_runs(address: str, said:
 def test_settings_out_of_range_are_errors(settings: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="refiner"):
         EndpointRefiner("http://127.0.0.1", **settings)
+
+
+def test_a_key_stands_in_no_message(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "sk-sec\nret")
+    told = refine("a cat", EndpointRefiner(url))
+    assert told.fault == f"the key in {KEY} has letters that no key can have"
+    monkeypatch.setenv(KEY, "sk-secret\n")  # as a file has it
+    assert refine("a cat", EndpointRefiner(url)).fault == ""

@@ -44,7 +44,7 @@ def fuller(prompt: str) -> str:
 @pytest.mark.parametrize(
     ("refiner", "said"),
     [
-        (CommandRefiner("false"), "it ended with 1: -"),
+        (CommandRefiner("false"), "it ended with 1: it says nothing of why"),
         (CommandRefiner(python("raise SystemExit('no key')")), "it ended with 1: no key"),
         (CommandRefiner("true"), "it gave nothing"),
         (lambda prompt: " \n", "it gave nothing"),
@@ -129,3 +129,20 @@ def test_a_command_that_is_not_there_is_an_error_before_anything_runs(command: s
     with pytest.raises(RequestError) as error:
         CommandRefiner(command, seconds)
     assert str(error.value).startswith(said)
+
+
+def test_a_command_that_never_ends_its_answer_is_ended_and_takes_no_memory_for_it() -> None:
+    started = time.monotonic()
+    told = refine(PROMPT, CommandRefiner("yes", seconds=60))
+    assert time.monotonic() - started < 30
+    assert told.fault == "it gave more than 1,048,576 bytes, and was ended"
+    assert told.prompt == PROMPT
+
+
+def test_what_a_command_complains_of_is_one_line_that_a_terminal_can_show() -> None:
+    told = refine(PROMPT, CommandRefiner(python(r"raise SystemExit(chr(27) + '[31mred')")))
+    assert told.fault == r"it ended with 1: \x1b[31mred"
+
+
+def test_a_command_that_does_not_read_its_prompt_is_not_waited_for() -> None:
+    assert refine("a" * 19_000, CommandRefiner("echo better")).prompt == "better"

@@ -27,6 +27,7 @@ from lora_core.refiner.spans import Span, protected_spans, value_of
         ("sks123 runs, ohwx  woman", ("sks123", "ohwx woman"), [("word", "ohwx  woman"), ("word", "sks123")]),
         ("zibbos and 16:9, 1,000 cats", ("zibbo",), [("number", "16"), ("number", "9"), ("number", "1,000")]),
         ("a cat", ("",), []),
+        ('a "7" sign and 17 balls', (), [("quote", "7"), ("number", "17")]),
     ],
 )
 def test_what_has_to_stay_is_found(prompt: str, words: tuple[str, ...], found: list[tuple[str, str]]) -> None:
