@@ -9,6 +9,7 @@ import pytest
 from language_models import TEMPLATE, make_language_model
 
 from lora_core.errors import DatasetError, ModelError
+from lora_core.refiner.opening import open_language_model
 from lora_core.refiner.rows.doctor import RowsReport, examine_rows
 from lora_core.refiner.rows.examples import IGNORED, ExampleMaker
 from lora_core.refiner.rows.opening import open_maker
@@ -160,6 +161,16 @@ def test_the_labels_are_the_answer_and_its_end(tmp_path: Path, template: str) ->
     assert maker.tokenizer.decode(learnt) == "say</s>"
     assert maker.tokenizer.decode(example.asked) == "<s>ask<sep>"
     assert example.input_ids == example.asked + learnt
+
+
+def test_a_model_that_may_think_learns_behind_what_it_is_asked_with(tmp_path: Path) -> None:
+    thought = "{% if add_generation_prompt and enable_thinking is false %}<think></think>{% endif %}"
+    maker = maker_of(tmp_path / "lm", TEMPLATE + thought)
+    (row,) = read_rows(written(tmp_path / "rows.jsonl", pair("ask", "say")))
+    example = maker.example(row)
+    asked = open_language_model(tmp_path / "lm").text_of("ask")
+    assert maker.tokenizer.decode(example.asked) == asked == "<s>ask<sep><think></think>"
+    assert maker.tokenizer.decode(example.input_ids) == f"{asked}say</s>"
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, END_OUTSIDE])

@@ -71,6 +71,9 @@ class ExampleMaker:
         if row.num_answers > 1:
             return self._of_several(row)
         asked, whole = self._text(self._turns(row.asked), ends=True), self._text(self._turns(row.turns))
+        unthought = self._text(self._turns(row.asked), ends=True, thinks=True)
+        if not whole.startswith(asked) and whole.startswith(unthought):
+            whole = asked + whole[len(unthought) :]  # an empty thought stands in what is asked alone
         if not whole.startswith(asked):
             what = "its chat template writes a request otherwise once it is answered"
             raise ModelError(self.name, what, remedy="Mend it, so that the answer only comes behind the request")
@@ -117,9 +120,14 @@ class ExampleMaker:
             raise DatasetError("system", what, remedy=remedy)
         return [Turn("system", self.system).message(), *(turn.message() for turn in turns)]
 
-    def _text(self, turns: list[dict[str, str]], *, ends: bool = False) -> str:
+    def _text(self, turns: list[dict[str, str]], *, ends: bool = False, thinks: bool = False) -> str:
+        """Return turns as the template writes them; models that may think are asked not to, as when used."""
         try:
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ends))
+            return str(
+                self.tokenizer.apply_chat_template(
+                    turns, tokenize=False, add_generation_prompt=ends, enable_thinking=thinks
+                )
+            )
         except Exception as error:  # a program in Jinja, which may raise what it likes
             what = said("its chat template fails: {why}", why=first_line(error))
             raise ModelError(self.name, what, remedy="Leave the system prompt out, or mend it") from error
