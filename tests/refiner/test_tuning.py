@@ -6,6 +6,7 @@ All that imports TRL's trainer, which takes seconds, stands in this file.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,11 @@ def test_a_tuning_that_is_gone_on_with_leads_to_the_same_weights_and_log(
     assert (card.method, card.base, card.num_steps, card.num_rows) == (method, config.model, 6, 3)
     with pytest.raises(TrainingError, match=r"6 steps are done already\. Raise steps, or start anew"):
         tune(config, tmp_path / "half", resume=True)
+
+    shutil.rmtree(tmp_path / "half" / "refiner")  # as a disk that was full at the very end leaves it
+    tune(config, tmp_path / "half", resume=True)
+    again = load_file(tmp_path / "half" / "refiner" / file)
+    assert all(torch.equal(one[name], again[name]) for name in one)
 
 
 def learnt(rows: tuple[TuneRow, ...]) -> list[tuple[object, ...]]:

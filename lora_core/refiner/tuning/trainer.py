@@ -21,6 +21,7 @@ from ...training.checkpoints import (
     random_state,
     read_checkpoint,
     restore_random_state,
+    step_of,
     write_checkpoint,
 )
 from ...training.ranks import Ranks
@@ -129,7 +130,10 @@ class TuneTrainer(SFTTrainer):
             self.train()
         else:
             self._state = read_checkpoint(checkpoint)
-            self.train(resume_from_checkpoint=str(checkpoint))
+            if step_of(checkpoint) < self.args.max_steps:
+                self.train(resume_from_checkpoint=str(checkpoint))
+            else:  # all is learnt, and what came of it could not be written
+                self._load_from_checkpoint(str(checkpoint))
 
     def _send_telemetry(self) -> None:
         """Tell nobody that something is trained here."""

@@ -114,7 +114,8 @@ class _Job:
 
         checkpoint = self.folder.last_checkpoint if self.resume else None
         done = 0 if checkpoint is None else step_of(checkpoint)
-        _check_last(done, last, self.config.steps)
+        if done < self.config.steps or self.folder.refiner.exists():
+            _check_last(done, last, self.config.steps)
         log = RowLog(self.folder.path, TuneRow, writes=self.ranks.is_main)
         log.truncate_after(done)
         watch = Watch(
