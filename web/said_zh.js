@@ -1702,5 +1702,9 @@ export const CHINESE_SAID = {
   "it gave more than {most} bytes, and was ended": "它给出了超过 {most} 字节，已被终止",
   "it says nothing of why": "它没有说明原因",
   "the key in {name} has letters that no key can have": "{name} 中的密钥含有密钥不可能有的字符",
-  "Copy it anew": "请重新复制"
+  "Copy it anew": "请重新复制",
+  "what the training here began with has changed: {names}": "此处训练开始时所用的内容已改变：{names}",
+  "Put it back, or start anew in another folder": "请放回原内容，或在另一文件夹中重新开始",
+  "Start anew in another folder": "请在另一文件夹中重新开始",
+  "is missing": "缺失"
 }

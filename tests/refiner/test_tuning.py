@@ -197,6 +197,14 @@ def test_an_end_that_is_asked_for_leaves_a_checkpoint_to_go_on_from(config: Tune
         tune(replace(config, lr=0.5), tmp_path / "out", resume=True)
     with pytest.raises(TrainingError, match=r"2 steps are done already\. Raise stop_after"):
         tune(config, tmp_path / "out", resume=True, stop_after=2)
+    rows = Path(config.rows).read_text()
+    other = write_rows(tmp_path / "rows.jsonl", [{"prompt": "other", "completion": "rows"}])
+    Path(config.rows).write_text(other.read_text())
+    try:
+        with pytest.raises(TrainingError, match=r"what the training here began with has changed: rows\. Put it back"):
+            tune(config, tmp_path / "out", resume=True)
+    finally:
+        Path(config.rows).write_text(rows)
 
 
 def test_a_full_disk_is_one_error_and_leaves_the_last_checkpoint(config: TuneConfig, tmp_path: Path) -> None:

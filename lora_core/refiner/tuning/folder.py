@@ -27,6 +27,15 @@ class TuneFolder(JobFolder):
         """What came of it: a model's folder, or an adapter's."""
         return self.path / RESULT
 
+    @property
+    def drawn_before(self) -> tuple[str, ...]:
+        return (self.inputs.name,)
+
+    @property
+    def inputs(self) -> Path:
+        """The hashes of what it was begun with."""
+        return self.path / "inputs.json"
+
     def check(self, config: TuneConfig, *, resume: bool) -> None:
         """Make sure that a new tuning may begin here, or that one to go on with is the same.
 

@@ -21,6 +21,7 @@ from .ending import FIRST_LOOK, ended_share
 from .extra import check_installed
 from .folder import TuneFolder
 from .held_out import held_out_loss
+from .inputs import check_inputs, inputs_of, write_inputs
 from .lessons import Lessons, lessons_of
 from .listener import TuneListener
 from .log import TuneRow
@@ -90,10 +91,14 @@ class _Job:
             lessons = lessons_of(self.config, source)
             for note in lessons.report.notes():
                 self._note(note)
+            inputs = inputs_of(self.config, source)
+            if self.resume:
+                check_inputs(inputs, self.folder.inputs)
         with self._locked():
             with ranks.as_one():
                 if ranks.is_main:
                     self.folder.begin(self.config)
+                    write_inputs(inputs, self.folder.inputs)
             told.phase(said("loading the trainer"))
             from .trainer import trainer_settings
 
