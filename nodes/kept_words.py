@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from comfy.model_patcher import ModelPatcher
 
 from ..lora_core import LoraStack
-from ..lora_core.stack.trigger_words import trigger_words_of, words_of_files
+from ..lora_core.stack.trigger_words import trigger_words_of, words_of_files, words_of_stack
 from .bridge import stack_on
 from .folders import lora_folders
 from .sockets import WanModelHandle
@@ -26,7 +25,7 @@ def words_to_keep(
         model: with LoRAs on it, ours or a MODEL of Split Wan Model or LoRA Stack On Models.
         stack: LoRAs that are on no model yet.
     """
-    words = [*map(str.strip, _BETWEEN.split(typed)), *_words_on(model), *_words_in(stack or LoraStack())]
+    words = [*map(str.strip, _BETWEEN.split(typed)), *_words_on(model), *_words_in(stack)]
     return tuple({word.lower(): word for word in reversed(words) if word}.values())[::-1]
 
 
@@ -39,10 +38,5 @@ def _words_on(model: WanModelHandle | ModelPatcher | None) -> tuple[str, ...]:
     return () if at_work is None else words_of_files(at_work.stack.sources)
 
 
-def _words_in(stack: LoraStack) -> Iterator[str]:
-    from ..lora_core.files.card import read_card  # which a start of the host does not wait for
-
-    for entry in stack.resolved(lora_folders()):
-        for file in (entry.path, entry.low_noise_path) if entry.enabled else ():
-            if file is not None:
-                yield from read_card(file).trigger_words
+def _words_in(stack: LoraStack | None) -> tuple[str, ...]:
+    return () if stack is None else words_of_stack(stack.resolved(lora_folders()))

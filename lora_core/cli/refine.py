@@ -143,10 +143,9 @@ def _trigger_words(lora_options: StackOptions) -> tuple[str, ...]:
     stack = lora_options.stack()
     if not len(stack):
         return ()
-    from ..files.card import read_card
+    from ..stack.trigger_words import words_of_stack
 
-    words = [word for entry in stack if entry.enabled and entry.path for word in read_card(entry.path).trigger_words]
-    return tuple(dict.fromkeys(words))
+    return words_of_stack(stack)
 
 
 def _show(refined: Refined, *, as_note: bool) -> None:
