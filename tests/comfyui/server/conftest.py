@@ -19,6 +19,10 @@ from harness.client import Client, connected
 from harness.finding import Host, NoHostError, find_host
 from harness.overlay import with_requirements
 from harness.server import Server, started
+from playwright.sync_api import expect
+
+#: What a page says at once; what a run has to reach first names its own time where it waits.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

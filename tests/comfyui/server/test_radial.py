@@ -27,7 +27,7 @@ def test_the_node_shows_what_ran(canvas: Canvas, tmp_path: Path) -> None:
     canvas.go_to("RadialAttention")
     canvas.queue()
     ran = canvas.page.get_by_role("log").filter(has_text="15 of 36 self-attentions were radial")
-    expect(ran.first).to_contain_text("of the pairs of 9 latent frames are kept")
+    expect(ran.first).to_contain_text("of the pairs of 9 latent frames are kept", timeout=180_000)
     expect(ran).to_have_count(2)  # at the node, and at the sampler behind its plan
 
 
