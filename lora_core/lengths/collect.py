@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..comparison.folder import read_json
+from ..media.measures import MEASURES
 from .cells import VARIANTS
 from .folder import LengthsFolder
 from .meaning import MEANINGS
-from .measures import MEASURES
 
 #: What is read of a video beside its measures.
 _COSTS = ("seconds", "processor_seconds", "step_seconds")

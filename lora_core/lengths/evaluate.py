@@ -22,6 +22,7 @@ from ..engine.record import lora_row, picture_sha256
 from ..engine.request import GenerationRequest
 from ..errors import RequestError
 from ..families.opened import OpenedModel
+from ..media.measures import MEASURES
 from ..media.video import save_video
 from ..plan.planning import make_plan
 from ..progress import Progress, unheard
@@ -35,7 +36,6 @@ from .collect import collect
 from .cost import tensor_peak
 from .folder import LengthsFolder
 from .meaning import is_embedded, read_meaning
-from .measures import MEASURES
 from .report import write_report
 
 #: Small clips are enlarged to about this height.

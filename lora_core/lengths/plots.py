@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..media.figures import save_figure
+from ..media.measures import MEASURES
 from ..media.panels import INK, dress, panels
 from .meaning import MEANINGS
-from .measures import MEASURES
 from .tables import Data, cell_of, mean_of, meanings_in
 
 if TYPE_CHECKING:

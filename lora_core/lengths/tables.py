@@ -8,8 +8,8 @@ from typing import Any
 
 from ..checks import counted
 from ..comparison.cells import fixed, mib, percent, rows_of
+from ..media.measures import MEASURES
 from .meaning import MEANINGS
-from .measures import MEASURES
 
 Data = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from lora_core.families.opened import OpenedModel
 from lora_core.families.wan.pocket import pocket_lora
 from lora_core.lengths.asked import LengthsAsked
 from lora_core.lengths.evaluate import Evaluated, evaluate_lengths
-from lora_core.lengths.measures import MEASURES
+from lora_core.media.measures import MEASURES
 
 ASKED = LengthsAsked(
     frames=(9, 5), prompts=("a red circle moves right on a plain background",), num_steps=4, cfg=1.0, seed=3

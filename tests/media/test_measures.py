@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lora_core.lengths.looks import subject_of
-from lora_core.lengths.measures import (
+from lora_core.media.looks import subject_of
+from lora_core.media.measures import (
     MEASURES,
     background_consistency,
     colour_drift,
     flicker,
     motion,
     repetition,
+    similarity,
     subject_consistency,
 )
 from lora_core.pocket import world
@@ -178,3 +179,13 @@ def test_clips_of_the_pocket_world_are_consistent_in_every_shape_and_on_every_gr
             assert values["background"] > 0.94, (shape, ground)
             assert values["repetition"] == pytest.approx(0.0, abs=0.05)
             assert values["flicker"] < 0.1
+
+
+def test_similarity_is_one_for_a_copy_and_falls_with_what_differs() -> None:
+    moving, noise = clip(5), np.random.default_rng(0).integers(0, 8, (5, HEIGHT, WIDTH, 3), np.uint8)
+    grainy, other = moving + noise, clip(5, speed=9.0)
+    assert similarity(moving, moving) == pytest.approx(1.0)
+    assert 1 > similarity(moving, grainy) > 0
+    assert similarity(moving, other) < 0.95
+    assert similarity(moving, 255 - moving) < similarity(moving, other)
+    assert similarity(moving, other) == pytest.approx(similarity(other, moving))

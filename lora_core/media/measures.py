@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from .looks import Look, background_looks, subject_looks, subject_of
 
@@ -21,6 +24,10 @@ _MOVED = 12
 _STILL = 1.0
 #: Which part of a clip is its beginning, where a copy of it is looked for; at least two frames.
 _BEGINNING = 8
+#: Of structural similarity: the window's side, and the constants that its authors use for 255 levels.
+_WINDOW = 7
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,33 @@ def repetition(frames: np.ndarray) -> float | None:
         return None
     farthest = np.maximum.accumulate(distances)
     return float((1 - distances / np.maximum(farthest, 1e-6)).max())
+
+
+def similarity(frames: np.ndarray, reference: np.ndarray) -> float:
+    """Return how much alike two clips of one size and length are, 1 where they are equal.
+
+    It is the structural similarity (Wang et al. 2004, doi 10.1109/TIP.2003.819861) of their brightness, over windows of
+    7 pixels, the mean of all frames.
+    """
+    return float(np.mean([_likeness(*pair) for pair in zip(frames, reference, strict=True)]))
+
+
+def _likeness(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the same of two frames (H, W, 3)."""
+    one, two = (_brightness(frame) for frame in (first, second))
+    mean, other = _window_means(one), _window_means(two)
+    shared = _window_means(one * two) - mean * other
+    spread = _window_means(one * one) - mean**2 + _window_means(two * two) - other**2
+    light = (2 * mean * other + _C1) / (mean**2 + other**2 + _C1)
+    return float((light * (2 * shared + _C2) / (spread + _C2)).mean())
+
+
+def _brightness(frame: np.ndarray) -> Tensor:
+    return torch.from_numpy(frame.astype(np.float64) @ _LUMA)[None, None]
+
+
+def _window_means(values: Tensor) -> Tensor:
+    return F.avg_pool2d(values, [min(_WINDOW, size) for size in values.shape[2:]], stride=1)
 
 
 def _areas(frames: np.ndarray) -> np.ndarray:
