@@ -9,8 +9,9 @@ import click
 
 from ..atomic import write_text
 from ..errors import TrainingError
-from .console import Console, console
-from .ending import asked_to_end, end_with_stdin
+from .console import console
+from .ending import asked_to_end
+from .running_options import Running, running_options
 from .set_option import set_option
 from .verb import Verb
 
@@ -38,18 +39,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--steps", type=int, help="Steps in all.")
 @set_option
 @click.option("--resume", is_flag=True, help="Go on with the tuning in OUT.")
-@click.option("--stop-after", type=click.IntRange(min=1), metavar="STEP", help="End behind a step, to go on later.")
-@click.option(
-    "--progress",
-    "told_as",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help="For people, or for a program: lines of JSON on the standard output.",
-)
-@click.option(
-    "--end-with-stdin", "ends_with_stdin", is_flag=True, help="End with a checkpoint when the standard input closes."
-)
+@running_options
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Print every key and the memory each method takes; train nothing."
 )
@@ -58,9 +48,7 @@ def train_command(
     out: Path,
     settings: tuple[str, ...],
     resume: bool,
-    stop_after: int | None,
-    told_as: str,
-    ends_with_stdin: bool,
+    running: Running,
     only_plan: bool,
     **given: Any,
 ) -> None:
@@ -68,31 +56,17 @@ def train_command(
 
     Keys come from CONFIG.toml and --set, the later before the earlier; --resume alone takes those of OUT.
     """
-    from ..training.ranks import FailedElsewhere, find_ranks
-
-    if ends_with_stdin:
-        end_with_stdin()
     given = {key: value for key, value in given.items() if value is not None}
-    is_ended = False
-    try:
-        ranks = find_ranks()
-        if not ranks.is_main or told_as == "json":
-            click.get_current_context().obj = Console(quiet=True)
-        status = _status(told_as if ranks.is_main else "text")
-        with ranks.in_touch(), status.errors_told():
-            with ranks.as_one():
-                config = _config(config_file, settings, given, out, resume=resume)
-            console().note(config.to_toml())
-            if only_plan:
-                if ranks.is_main:
-                    console().result(_plan(config))
-            else:
-                is_ended = _tune(config, out, resume, stop_after, ranks, status)
-        ranks.leave()
-    except FailedElsewhere:
-        click.get_current_context().exit(1)
-    if is_ended:
-        click.get_current_context().exit(130)
+
+    def do(ranks: Ranks, status: TuningStatus | TuningLines) -> bool:
+        with ranks.as_one():
+            config = _config(config_file, settings, given, out, resume=resume)
+        console().note(config.to_toml())
+        if only_plan and ranks.is_main:
+            console().result(_plan(config))
+        return not only_plan and _tune(config, out, resume, running.stop_after, ranks, status)
+
+    running.run(_status, do)
 
 
 def _tune(
