@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import parse_json
 from ..errors import ModelError
 from ..families.pieces.pocket import ASSETS
 from ..wording import said
-from .card import RefinerCard, read_card
+from .card import RefinerCard, json_in, read_card
 from .gguf_kind import ENCODERS, kind_in_gguf
 
 #: What to say instead of a path for the language model that comes with the package.
@@ -138,11 +137,7 @@ def _no_causal(place: Path, name: str) -> ModelError:
 
 
 def _object(file: Path) -> dict[str, object]:
-    try:
-        told = parse_json(file.read_bytes(), str(file), "an object of JSON", ModelError)
-    except OSError as error:
-        what = said("cannot be read: {error}", error=error.strerror or error)
-        raise ModelError(file, what, remedy="Check its permissions") from error
+    told = json_in(file, "an object of JSON")
     if not isinstance(told, dict):
         raise ModelError(file, "holds no object", expected="an object of JSON", remedy="Fetch the model anew")
     return told
