@@ -103,7 +103,7 @@ def shipped_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 #: The demo's example is run by test_demo.py, which looks at what it makes; that of `refine compare` takes an hour, and
 #: tests/comparison/refiners runs a smaller one.
 ELSEWHERE = {("demo",), ("refine", "compare")}
-#: That of `compare` takes three processes; tests/comparison stops one like it, goes on with it, and looks at what it makes.
+#: That of `compare` takes three processes; tests/comparison stops one like it, and goes on with it by the command.
 SLOW = set() if os.environ.get("EVERY_EXAMPLE") else {("compare",)}
 
 
