@@ -56,11 +56,15 @@ def train_command(
 
     Keys come from CONFIG.toml and --set, the later before the earlier; --resume alone takes those of OUT.
     """
+    from ..refiner.tuning.tune import check_tuning
+
     given = {key: value for key, value in given.items() if value is not None}
 
     def do(ranks: Ranks, status: TuningStatus | TuningLines) -> bool:
         with ranks.as_one():
             config = _config(config_file, settings, given, out, resume=resume)
+            if ranks.is_main and not only_plan:
+                check_tuning(config, out, resume=resume)
         console().note(config.to_toml())
         if only_plan and ranks.is_main:
             console().result(_plan(config))
@@ -147,12 +151,21 @@ def _plan(config: TuneConfig) -> str:
 @click.option(
     "--held-out", type=_PATH, metavar="FILE", help="Rows that are only measured, looked at beside the others."
 )
+@click.option(
+    "--rehearsal", type=_PATH, metavar="FILE", help="Rows of what is known already, learnt beside the others."
+)
 @click.option("--model", default="pocket-lm", show_default=True, help="Whose tokens and chat template count.")
 @click.option("--system", default="", help="The system prompt before every row, or its name.")
 @click.option("--max-length", type=click.IntRange(min=1), default=512, show_default=True, help="In tokens.")
 @click.option("--report", type=_PATH, metavar="FILE", help="Write what was found, JSON; - for the standard output.")
 def rows_command(
-    file: Path, held_out: Path | None, model: str, system: str, max_length: int, report: Path | None
+    file: Path,
+    held_out: Path | None,
+    rehearsal: Path | None,
+    model: str,
+    system: str,
+    max_length: int,
+    report: Path | None,
 ) -> None:
     """Look at the rows of a file: what is no row, empty, double, too long, contradictory, or held out in vain.
 
@@ -165,8 +178,8 @@ def rows_command(
     from ..refiner.tuning.network import find_base
 
     maker = open_maker(find_base(model), find_instructions(system).text)
-    train, measured = read_rows_file(file), None if held_out is None else read_rows_file(held_out)
-    found = examine_rows(train, measured, maker, max_length)
+    measured, known = (None if path is None else read_rows_file(path) for path in (held_out, rehearsal))
+    found = examine_rows(read_rows_file(file), measured, maker, max_length, rehearsal=known)
     if report is None:
         console().result(found.text())
     else:

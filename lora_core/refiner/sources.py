@@ -104,7 +104,7 @@ def _base_of(adapter: Path) -> str:
     if isinstance(named, str) and (named == POCKET_LM or Path(named).expanduser().exists()):
         return named
     what = said("it is an adapter on {base!r:.200}, which is not here", base=named or "")
-    raise ModelError(adapter, what, remedy="Say where its base lies; nothing is fetched")
+    raise ModelError(adapter, what, remedy="Give its base as the model, and it as the adapter; nothing is fetched")
 
 
 def _check_causal(folder: Path) -> None:

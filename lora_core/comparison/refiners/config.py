@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...checks import typed
+from ...checks import typed, whole_path
 from ...errors import TrainingError
-from ...refiner.instructions import find_instructions
+from ...refiner.instructions import find_instructions, seen_from
 from ...refiner.sources import POCKET_LM
 from ...refiner.tuning.config import TuneConfig, key_kinds, make_tune_config
 from ...training.config import parse_settings, read_toml
@@ -196,8 +196,9 @@ def read_refiners_config(path: str | Path, settings: Iterable[str] = ()) -> Refi
 def _with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def whole(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
         named = {key: table[key] for key in keys if isinstance(table.get(key), str) and table[key]}
-        return {key: str((folder / value).absolute()) for key, value in named.items() if value != POCKET_LM}
+        return {key: whole_path(value, folder) for key, value in named.items() if value != POCKET_LM}
 
     table = values.get(TABLE, {})
     inner = {**table, **whole(table, "handwritten", "prompted")} if isinstance(table, Mapping) else table
-    return {**values, **whole(values, "model"), **({TABLE: inner} if TABLE in values else {})}
+    system = {"system": seen_from(values["system"], folder)} if isinstance(values.get("system"), str) else {}
+    return {**values, **system, **whole(values, "model"), **({TABLE: inner} if TABLE in values else {})}
