@@ -26,6 +26,20 @@ def test_no_requirement_names_an_exact_or_highest_version() -> None:
     assert [line for line in STATED if not LOWEST.fullmatch(line)] == []
 
 
+def test_what_tunes_refiners_is_bounded_to_what_it_was_run_with() -> None:
+    extra = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["refine"]
+    bounded = [re.fullmatch(r"([a-z]+)(==[\d.]+|>=[\d.]+,<\d+)", line) for line in extra]
+    assert [found and found[1] for found in bounded] == [
+        "trl",
+        "transformers",
+        "peft",
+        "accelerate",
+        "datasets",
+        "bitsandbytes",
+        "gguf",
+    ]
+
+
 def test_the_lowest_versions_of_what_the_tests_use_are_the_ones_that_are_tried() -> None:
     extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     used = [*STATED, *extras["gguf"], *extras["train"], extras["trackers"][0]]

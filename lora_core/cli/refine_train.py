@@ -64,10 +64,11 @@ def train_command(
         with ranks.as_one():
             config = _config(config_file, settings, given, out, resume=resume)
             if ranks.is_main and not only_plan:
-                check_tuning(config, out, resume=resume)
+                check_tuning(config, out, resume=resume, stop_after=running.stop_after)
+        plan = _plan(config) if only_plan and ranks.is_main else ""
         console().note(config.to_toml())
-        if only_plan and ranks.is_main:
-            console().result(_plan(config))
+        if plan:
+            console().result(plan)
         return not only_plan and _tune(config, out, resume, running.stop_after, ranks, status)
 
     running.run(_status, do)

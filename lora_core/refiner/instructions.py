@@ -6,6 +6,7 @@ Ours lie in `texts/`, one for each kind of video model, and begin with the langu
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _TEXTS = Path(__file__).parent / "texts"
 _LANGUAGES = "languages:"
 #: A line that ends so names a file, also where there are spaces in it.
 _FILES = (".txt", ".md")
+#: A line that ends so is something to tell, whatever stands in it.
+_SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,11 @@ def find_instructions(given: str) -> Instructions:
     if not _is_file(given) and not _names_file(given):
         return _parsed("", given)
     if not _is_file(given):
-        what = said("there are no instructions {name!r:.200}", name=given)
+        file = whole_path(given, Path())
+        what = said("there are no instructions {name!r:.200}, and no file {file:.400}", name=given, file=file)
         expected = nearest(Path(given).name, instruction_names())
-        raise RequestError("instructions", what, expected=expected, remedy="Name some, or a file with a text")
+        remedy = "Name some, or a file with a text; a text in one line ends as a sentence does"
+        raise RequestError("instructions", what, expected=expected, remedy=remedy)
     try:
         text = Path(given).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -133,8 +138,10 @@ def _parsed(name: str, text: str) -> Instructions:
 
 def _names_file(given: str) -> bool:
     """Say whether a text looks like a file, and not like something to tell a model."""
-    is_line = "\n" not in given.strip()
-    return is_line and (len(given.split()) == 1 or given.lower().endswith(_FILES) or Path(given).is_absolute())
+    line = given.strip()
+    if "\n" in line or line.endswith(_SENTENCE_ENDS):
+        return False
+    return len(line.split()) == 1 or "/" in line or os.sep in line or line.lower().endswith(_FILES)
 
 
 def _is_file(given: str) -> bool:

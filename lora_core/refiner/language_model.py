@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -159,12 +159,9 @@ class LanguageModel:
         Raises:
             ModelError: nothing says which.
         """
-        stated = self.network.generation_config.eos_token_id
-        stated = self.tokenizer.eos_token_id if stated is None else stated
-        if stated is None:
-            remedy = "State eos_token_id in its generation_config.json"
-            raise ModelError(self.source.name, "nothing says which token ends an answer", remedy=remedy)
-        return tuple(stated) if isinstance(stated, (list, tuple)) else (stated,)
+        return end_tokens_in(
+            (self.network.generation_config.eos_token_id, self.tokenizer.eos_token_id), self.source.name
+        )
 
     def _greedily(self, max_tokens: int) -> Any:
         """Return how to generate, whatever the model's own settings say of chance."""
@@ -177,6 +174,19 @@ class LanguageModel:
             eos_token_id=list(self.end_tokens),
             pad_token_id=self.end_tokens[0] if pad is None else pad,
         )
+
+
+def end_tokens_in(stated: Iterable[int | Sequence[int] | None], name: str) -> tuple[int, ...]:
+    """Return the tokens that end an answer, of whoever states some first.
+
+    Raises:
+        ModelError: nobody does, for the model of that name.
+    """
+    for tokens in stated:
+        if some := (tokens,) if isinstance(tokens, int) else tuple(tokens or ()):
+            return some
+    remedy = "State eos_token_id in its generation_config.json"
+    raise ModelError(name, "nothing says which token ends an answer", remedy=remedy)
 
 
 def _told_each(watch: Watch, length: int, most: int) -> Any:

@@ -120,7 +120,7 @@ def make_config(given: Mapping[str, Any], where: str = "training") -> TrainConfi
         if group := keys[key][0]:
             grouped[group][key] = value
     config = TrainConfig(
-        folder=Path(values["clips"]).absolute(),
+        folder=Path(whole_path(values["clips"], Path())),
         name=values["name"],
         preset=values.get("preset", ""),
         **{group: cls(**grouped[group]) for group, cls in GROUPS.items()},

@@ -14,6 +14,7 @@ from lora_core.engine.generator import WanVideoGenerator
 from lora_core.engine.record import request_from_record
 from lora_core.families.registry import opener
 from lora_core.refiner import local
+from lora_core.refiner.card import RefinerCard
 
 Run = Callable[..., tuple[int, str, str]]
 REQUEST = "crimson ball rising over zebra lines"
@@ -50,7 +51,7 @@ def test_a_refiner_that_fails_is_told_of_and_the_prompt_stays(run: Run) -> None:
     ("arguments", "said"),
     [
         (("--model", "none"), "Error: none: does not exist (pocket-lm, the folder of a language model"),
-        (("--instructions", "cosmo"), "Error: instructions: there are no instructions 'cosmo' (nearest: 'cosmos')."),
+        (("--instructions", "cosmo"), "Error: instructions: there are no instructions 'cosmo', and no file "),
         (("--refiner", "no-such-thing"), "Error: refiner: there is no command 'no-such-thing'"),
         (("--refine-url", "127.0.0.1"), "Error: refiner url: '127.0.0.1' is no address of a server"),
         (("--refiner", SHOUT, "--model", "x"), "Error: --model: it would do nothing with --refiner. Leave it out."),
@@ -63,6 +64,18 @@ def test_what_names_no_refiner_is_an_error_at_once(run: Run, arguments: tuple[st
     code, out, err = run("refine", "a cat", *arguments)
     assert (code, out) == (1, "")
     assert err.startswith(said)
+
+
+def test_an_adapter_whose_base_has_moved_is_given_beside_it(run: Run, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    adapter, pocket = tmp_path / "adapter", local.open_language_model("pocket-lm", device="cpu").network
+    get_peft_model(pocket, LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(adapter)
+    RefinerCard(method="lora", base="/has/moved").write(adapter)
+    code, _, err = run("refine", REQUEST, "--model", adapter)
+    assert (code, "it is an adapter on '/has/moved', which is not here. Give its base as the model" in err) == (1, True)
+    code, out, err = run("refine", REQUEST, "--model", "pocket-lm", "--adapter", adapter)
+    assert (code, out.splitlines()[1], err) == (0, f"after:  {CAPTION}", "")
 
 
 def test_a_prompt_that_leaves_the_machine_is_told_of(run: Run) -> None:

@@ -50,6 +50,11 @@ def test_a_file_or_a_text_may_stand_for_them(tmp_path: Path) -> None:
     assert find_instructions("").language_for("en") == "en"
 
 
+@pytest.mark.parametrize("text", ["Write more.", "Write a/b, or c/d.", "写得更多。", "Look:\n- light/colour"])
+def test_a_sentence_is_told_as_it_is(text: str) -> None:
+    assert find_instructions(text).text == text
+
+
 def test_words_that_have_to_stay_stand_below_them() -> None:
     assert find_instructions("Write more.").keeping(("zibbo", "3")).endswith("as often as you need it: zibbo, 3")
     assert find_instructions("").keeping(("zibbo",)) == ""
@@ -60,8 +65,13 @@ def test_what_cannot_be_told_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "klingon.txt").write_text("languages: tlh\n\nWrite more.")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
     for given, said in (
-        ("my own words.txt", r"there are no instructions 'my own words\.txt'"),
-        ("cosmo", r"instructions: there are no instructions 'cosmo' \(nearest: 'cosmos'\)\. Name some, or a file"),
+        (
+            "my own words.txt",
+            rf"there are no instructions 'my own words\.txt', and no file {Path.cwd()}/my own words\.txt",
+        ),
+        ("my own/how to", rf"and no file {Path.cwd()}/my own/how to \(.*\)\. .*a text in one line ends as a sentence"),
+        ("~/gone", rf"and no file {Path.home()}/gone \("),
+        ("cosmo", rf"'cosmo', and no file {Path.cwd()}/cosmo \(nearest: 'cosmos'\)\. Name some, or a file"),
         (str(tmp_path / "empty.txt"), r"empty\.txt: 0 letters of instructions"),
         (str(tmp_path / "klingon.txt"), r"klingon\.txt: unknown value 'tlh'"),
         (str(tmp_path / "bytes.txt"), r"bytes\.txt: cannot be read: .* \(a text in UTF-8\)"),

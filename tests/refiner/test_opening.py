@@ -76,9 +76,13 @@ def test_a_gpu_that_bitsandbytes_has_no_library_for_is_told_of() -> None:
 
 def test_a_model_that_never_ends_an_answer_is_refused(folder: Path) -> None:
     model = open_language_model(folder)
-    model.network.generation_config.eos_token_id = model.tokenizer.eos_token = None
-    with pytest.raises(ModelError, match="nothing says which token ends an answer"):
-        model.answers(["a cat"])
+    model.tokenizer.eos_token = None
+    for none in (None, []):
+        model.network.generation_config.eos_token_id = none
+        with pytest.raises(ModelError, match="nothing says which token ends an answer"):
+            model.answers(["a cat"])
+    model.network.generation_config.eos_token_id = [0, 2]
+    assert model.end_tokens == (0, 2)
 
 
 @pytest.mark.parametrize("name", ["BertModel", "T5ForConditionalGeneration", "UMT5EncoderModel"])

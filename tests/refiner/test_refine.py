@@ -32,6 +32,15 @@ def test_a_command_reads_the_prompt_and_prints_the_refined_one() -> None:
     }
 
 
+@pytest.mark.parametrize(("written", "usual"), [("Zibbo", "zibbo"), ("zibbo", "Zibbo")])
+def test_a_trigger_word_stays_as_the_prompt_or_the_lora_writes_it(written: str, usual: str) -> None:
+    for kept in (written, usual):
+        told = refine(f"a {written} runs", lambda prompt, kept=kept: f"a red {kept} runs", protected=[usual])
+        assert (told.prompt, told.fault, told.kept) == (f"a red {kept} runs", "", (written,))
+    lost = refine(f"a {written} runs", lambda prompt: "a red ZIBBO runs", protected=[usual])
+    assert lost.fault.startswith(f"it lost the word '{written}'")
+
+
 def test_a_callable_is_named_by_where_it_is_defined() -> None:
     told = refine("a", fuller)
     assert (told.prompt, told.by) == ("a, in the evening", f"{__name__}.fuller")

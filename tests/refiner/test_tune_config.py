@@ -13,8 +13,16 @@ from lora_core.refiner.tuning.folder import TuneFolder
 from lora_core.refiner.tuning.inputs import check_inputs, inputs_of, write_inputs
 
 
-def test_a_configuration_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    config = make_tune_config({"rows": "rows.jsonl", "method": "qlora", "targets": ["q_proj"], "lr": 1e-4})
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"method": "qlora", "targets": ["q_proj"], "lr": 1e-4},
+        {"method": "full"},
+        {"held_out_rows": "h.jsonl", "validate_every": 0, "checkpoint_every": 5, "keep_checkpoints": 2},
+    ],
+)
+def test_a_configuration_reads_back_as_it_was_written(tmp_path: Path, given: dict[str, object]) -> None:
+    config = make_tune_config({"rows": "rows.jsonl", **given})
     (tmp_path / "config.toml").write_text(config.to_toml())
     assert read_tune_config(tmp_path / "config.toml") == config
 
@@ -35,8 +43,27 @@ def test_a_system_prompt_is_a_file_beside_the_configuration_a_name_or_a_text(tmp
 
     assert system("how to.txt") == str(tmp_path / "how to.txt")
     assert system("gone.txt") == str(tmp_path / "gone.txt")
+    assert system("texts/how to") == str(tmp_path / "texts" / "how to")
     assert system("cosmos") == "cosmos"
     assert system("Write more.") == "Write more."
+    assert system("Answer in one and/or two sentences.") == "Answer in one and/or two sentences."
+
+
+def test_what_is_stored_finds_the_same_system_prompt_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "how.txt").write_text(f"Write as {place}.")
+    (tmp_path / "rows.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path / "here")
+    config, source = make_tune_config({"rows": "../rows.jsonl", "system": "how.txt"}), find_language_source("pocket-lm")
+    begun, folder = inputs_of(config, source), TuneFolder(tmp_path / "out")
+    folder.begin(config)
+    monkeypatch.chdir(tmp_path / "there")
+    stored = read_tune_config(folder.config)
+    assert (stored, inputs_of(stored, source)) == (config, begun)
+    assert stored.system == str(tmp_path / "here" / "how.txt")
 
 
 def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +79,9 @@ def test_other_words_under_the_same_name_are_another_tuning(tmp_path: Path) -> N
     write_inputs(inputs_of(config, source), tmp_path / "inputs.json")
     check_inputs(inputs_of(config, source), tmp_path / "inputs.json")
     (tmp_path / "system.txt").write_text("Write less.")
-    with pytest.raises(TrainingError, match="what the training here began with has changed: system"):
-        check_inputs(inputs_of(config, source), tmp_path / "inputs.json")
+    for now in (config, make_tune_config({"rows": str(tmp_path / "rows.jsonl")})):
+        with pytest.raises(TrainingError, match="what the training here began with has changed: system"):
+            check_inputs(inputs_of(now, source), tmp_path / "inputs.json")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +95,9 @@ def test_other_words_under_the_same_name_are_another_tuning(tmp_path: Path) -> N
         ({"dropout": 1.0}, "1 is out of range"),
         ({"weight_decay": -1.0}, "-1 is negative"),
         ({"method": "full", "rank": 8}, r"rank: would do nothing without method = lora\. Leave it out, or give"),
+        ({"method": "full", "rank": 16}, r"rank: would do nothing without method = lora"),
+        ({"validate_every": 0}, "validate_every: would do nothing without held_out_rows"),
+        ({"keep_checkpoints": 2}, "keep_checkpoints: would do nothing without checkpoint_every"),
         ({"validate_every": 5}, "validate_every: would do nothing without held_out_rows"),
         ({"keep_checkpoints": 5}, "keep_checkpoints: would do nothing without checkpoint_every"),
         ({"rehearsal_share": 0.5}, "do nothing without each other"),

@@ -25,7 +25,8 @@ from lora_core.refiner.card import read_card
 from lora_core.refiner.opening import open_language_model
 from lora_core.refiner.sources import find_language_source
 from lora_core.refiner.tuning import extra
-from lora_core.refiner.tuning.config import TuneConfig
+from lora_core.refiner.tuning.config import TuneConfig, read_tune_config
+from lora_core.refiner.tuning.folder import TuneFolder
 from lora_core.refiner.tuning.held_out import held_out_loss
 from lora_core.refiner.tuning.lessons import lessons_of
 from lora_core.refiner.tuning.listener import TuneListener, TuneStep
@@ -207,6 +208,20 @@ def test_an_end_that_is_asked_for_leaves_a_checkpoint_to_go_on_from(config: Tune
         Path(config.rows).write_text(rows)
 
 
+def test_of_two_that_begin_at_once_in_a_folder_one_is_refused(config: TuneConfig, tmp_path: Path) -> None:
+    config = without_checkpoints(config, steps=1)
+
+    class Other(TuneListener):
+        def phase(self, name: str) -> None:
+            if name == "reading the rows":  # the folder was looked at, and is not locked yet
+                tune(replace(config, lr=0.5), tmp_path / "out")
+
+    with pytest.raises(TrainingError, match="there is a training here already"):
+        tune(config, tmp_path / "out", listener=Other())
+    assert TuneFolder(tmp_path / "out").refiner.is_dir()
+    assert read_tune_config(tmp_path / "out" / "config.toml").lr == 0.5
+
+
 def test_a_full_disk_is_one_error_and_leaves_the_last_checkpoint(config: TuneConfig, tmp_path: Path) -> None:
     config, out = replace(config, method="full"), tmp_path / "out"
     tune(config, out, stop_after=2)
@@ -323,9 +338,10 @@ def test_on_the_command_line_it_is_planned_trained_and_gone_on_with(config: Tune
         assert done.exception is None or isinstance(done.exception, (SystemExit, LoraCoreError)), done.exception
         return done.exit_code, done.stdout or str(done.exception)
 
-    code, told = run("train", "--rows", file, "-o", out)
-    assert (code, out.exists()) == (1, False)
-    assert "Correct these rows" in told
+    for more in ((), ("--plan",)):
+        refused = CliRunner().invoke(cli, ["refine", "train", "--rows", str(file), "-o", str(out), *more])
+        assert (refused.output, out.exists()) == ("", False)
+        assert '({"prompt": …, "completion": …} or {"messages": […]}). Correct these rows.' in str(refused.exception)
     code, told = run("train", file, "-o", out, "--plan")
     assert (code, out.exists()) == (0, False)
     assert "lora *" in told
@@ -335,11 +351,17 @@ def test_on_the_command_line_it_is_planned_trained_and_gone_on_with(config: Tune
     assert [event["step"] for event in events if event["event"] == "step"] == [3, 4, 5, 6]
     assert events[-1]["event"] == "done"
     assert Path(events[-1]["refiner"]) == out / "refiner"
+    over = CliRunner().invoke(cli, ["refine", "train", "-o", str(out), "--resume"])
+    assert (over.output, str(over.exception)[:36]) == ("", "training: 6 steps are done already. ")
     code, told = run("train", file, "--rows", "other.jsonl", "--set", "rows=this.jsonl", "-o", tmp_path / "other")
     assert (code, told) == (1, "--rows: --set rows is given too. Leave one out.")
     code, told = run("rows", config.rows, "--held-out", config.held_out_rows, "--model", config.model)
     assert code == 0
     assert "rows.jsonl: 3 rows" in told
+    code, told = run("rows", config.held_out_rows, "--rehearsal", config.rows, "--model", config.model)
+    assert (code, "rows.jsonl: 3 rows" in told) == (0, True)
+    code, told = run("rows", config.rows, "--rehearsal", config.rows, "--model", config.model)
+    assert (code, "is among the rows as well: line 1, 2, 3" in told) == (0, True)
     code, told = run("rows", config.rows, "--model", config.model, "--max-length", 5, "--report", "-")
     assert code == 1
     assert '"kind": "too-long"' in told

@@ -66,6 +66,14 @@ def test_paths_in_a_file_are_taken_from_where_it_lies(tmp_path: Path) -> None:
     assert read_config(tmp_path / "c.toml").folder == tmp_path / "clips"
 
 
+def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "c.toml").write_text('clips = "~/clips"\nname = "n"\nmodel = "~/model"\n')
+    config = read_config(tmp_path / "c.toml")
+    assert (config.folder, config.model.model) == (tmp_path / "clips", str(tmp_path / "model"))
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"rnak": 3}, "training: unknown key 'rnak' (nearest: 'rank')."),
     ({"lr": 0}, "lr: 0 teaches nothing (above 0, usually 1e-5 to 1e-3)."),

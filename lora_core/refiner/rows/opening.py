@@ -7,6 +7,7 @@ from typing import Any
 
 from ...checkpoints.residency import offline
 from ...errors import ModelError
+from ..language_model import end_tokens_in
 from ..opening import open_tokenizer
 from ..sources import LanguageSource
 from .examples import ExampleMaker
@@ -16,7 +17,7 @@ def open_maker(source: LanguageSource, system: str = "") -> ExampleMaker:
     """Open what makes examples for a model.
 
     Raises:
-        ModelError: its tokenizer cannot be opened, or has no chat template.
+        ModelError: its tokenizer cannot be opened, or has no chat template, or nothing says what ends an answer.
     """
     tokenizer = open_tokenizer(source)
     if not tokenizer.chat_template:
@@ -38,14 +39,9 @@ def _end_tokens(source: LanguageSource, tokenizer: Any) -> tuple[int, ...]:
     """Return the tokens that end an answer, by the file that says it first."""
     from transformers import GenerationConfig
 
-    stated = None
+    stated = []
     if source.gguf is None and (Path(source.folder) / "generation_config.json").is_file():
         with offline():
-            stated = GenerationConfig.from_pretrained(str(source.folder)).eos_token_id
-    if stated is None:
-        stated = getattr(config_of(source), "eos_token_id", None)
-    stated = tokenizer.eos_token_id if stated is None else stated
-    if stated is None:
-        remedy = "State eos_token_id in its generation_config.json"
-        raise ModelError(source.name, "nothing says which token ends an answer", remedy=remedy)
-    return tuple(stated) if isinstance(stated, (list, tuple)) else (int(stated),)
+            stated.append(GenerationConfig.from_pretrained(str(source.folder)).eos_token_id)
+    stated += [getattr(config_of(source), "eos_token_id", None), tokenizer.eos_token_id]
+    return end_tokens_in(stated, source.name)

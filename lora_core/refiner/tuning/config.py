@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -133,10 +133,11 @@ class TuneConfig:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def to_toml(self) -> str:
-        """Return the configuration as a file that reads back to it."""
+        """Return the configuration as a file that reads back to it, without keys that do nothing beside the others."""
         import tomli_w
 
-        return tomli_w.dumps(self.values())
+        idle = {key for key, _ in _idle_keys(self)}
+        return tomli_w.dumps({key: value for key, value in self.values().items() if key not in idle})
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -159,6 +160,11 @@ _ACT_WITH: tuple[tuple[tuple[str, ...], str, Any], ...] = (
 )
 
 
+def _idle_keys(config: TuneConfig) -> Iterator[tuple[str, str]]:
+    """Give the keys that do nothing in a configuration, and without what."""
+    return ((key, other) for keys, other, acts in _ACT_WITH if not acts(config) for key in keys)
+
+
 @cache
 def key_kinds() -> dict[str, Any]:
     """Return key -> the type of its values."""
@@ -179,12 +185,10 @@ def make_tune_config(given: Mapping[str, Any], where: str = "tuning") -> TuneCon
     if not values.get("rows"):
         raise TrainingError(where, "no rows", expected="a file of JSON lines", remedy="Give a file of rows")
     config = TuneConfig(**_with_whole_paths(values, Path()))
-    defaults = {f.name: f.default for f in fields(TuneConfig)}
-    for keys, other, acts in _ACT_WITH:
-        for key in keys:
-            if not acts(config) and values.get(key, defaults[key]) != defaults[key]:
-                what = said("would do nothing without {other}", other=other)
-                raise TrainingError(key, what, remedy=said("Leave it out, or give {other}", other=other))
+    for key, other in _idle_keys(config):
+        if key in values:  # its default does nothing either
+            what = said("would do nothing without {other}", other=other)
+            raise TrainingError(key, what, remedy=said("Leave it out, or give {other}", other=other))
     return config
 
 

@@ -33,7 +33,7 @@ def write_inputs(inputs: dict[str, str], path: Path) -> None:
 
 
 def check_inputs(inputs: dict[str, str], path: Path) -> None:
-    """Raise where a tuning began with other rows, or on another base.
+    """Raise where a tuning began with other rows, under another system prompt, or on another base.
 
     Raises:
         TrainingError: which of them have changed.
@@ -42,6 +42,6 @@ def check_inputs(inputs: dict[str, str], path: Path) -> None:
         raise TrainingError(path, "is missing", remedy="Start anew in another folder")
     stored = parse_json(path.read_bytes(), str(path), "what a training wrote", TrainingError)
     known = stored if isinstance(stored, dict) else {}
-    if changed := [key for key in inputs if known.get(key) != inputs[key]]:
+    if changed := [key for key in {**inputs, **known} if known.get(key) != inputs.get(key)]:
         what = said("what the training here began with has changed: {names}", names=", ".join(changed))
         raise TrainingError(path.parent, what, remedy="Put it back, or start anew in another folder")

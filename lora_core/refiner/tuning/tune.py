@@ -68,11 +68,14 @@ def tune(
         return job.run(config.steps if stop_after is None else stop_after)
 
 
-def check_tuning(config: TuneConfig, out: str | Path, *, resume: bool = False) -> None:
-    """Raise where it is known before any weight is read that a tuning cannot begin, or go on; errors as of `tune`."""
+def check_tuning(config: TuneConfig, out: str | Path, *, resume: bool = False, stop_after: int | None = None) -> None:
+    """Raise where it is known before any weight is read that a tuning cannot begin, or go on; as `tune` would."""
     check_installed(config)
-    TuneFolder(Path(out)).check(config, resume=resume)
-    lessons_of(config, find_base(config.model))
+    folder, source = TuneFolder(Path(out)), find_base(config.model)
+    _check_may(config, folder, config.steps if stop_after is None else stop_after, resume=resume)
+    lessons_of(config, source)
+    if resume:
+        check_inputs(inputs_of(config, source), folder.inputs)
 
 
 @dataclass
@@ -92,7 +95,7 @@ class _Job:
         ranks, told = self.ranks, self.listener
         with ranks.as_one():
             if ranks.is_main:
-                self.folder.check(self.config, resume=self.resume)
+                _check_may(self.config, self.folder, last, resume=self.resume)
             source = find_base(self.config.model)
             told.phase(said("reading the rows"))
             lessons = lessons_of(self.config, source)
@@ -104,7 +107,7 @@ class _Job:
         with self._locked():
             with ranks.as_one():
                 if ranks.is_main:
-                    self.folder.check(self.config, resume=self.resume)  # again, now that nobody else can begin here
+                    _check_may(self.config, self.folder, last, resume=self.resume)  # again: nobody else may begin now
                     self.folder.begin(self.config)
                     write_inputs(inputs, self.folder.inputs)
             told.phase(said("loading the trainer"))
@@ -126,11 +129,8 @@ class _Job:
         from .watch import Watch
 
         checkpoint = self.folder.last_checkpoint if self.resume else None
-        done = 0 if checkpoint is None else step_of(checkpoint)
-        if done < self.config.steps or self.folder.refiner.exists():
-            _check_last(done, last, self.config.steps)
         log = RowLog(self.folder.path, TuneRow, writes=self.ranks.is_main)
-        log.truncate_after(done)
+        log.truncate_after(_steps_done(checkpoint))
         watch = Watch(
             config=self.config,
             log=log,
@@ -198,12 +198,19 @@ class _Job:
         save_tune_plot(watch.log.rows, self.folder.plot, title=self.config.name)
 
 
-def _check_last(done: int, last: int, steps: int) -> None:
-    """Raise where there is no step left to take."""
-    if done >= min(last, steps):
+def _check_may(config: TuneConfig, folder: TuneFolder, last: int, *, resume: bool) -> None:
+    """Raise where a tuning may not begin or go on in a folder, or has nothing left to do up to a step."""
+    folder.check(config, resume=resume)
+    done = _steps_done(folder.last_checkpoint) if resume else 0
+    is_over = done >= config.steps
+    if folder.refiner.exists() if is_over else done >= last:
         what = said("{done} steps are done already", done=done)
-        remedy = said("Raise {key}, or start anew in another folder", key="steps" if done >= steps else "stop_after")
+        remedy = said("Raise {key}, or start anew in another folder", key="steps" if is_over else "stop_after")
         raise TrainingError("training", what, remedy=remedy)
+
+
+def _steps_done(checkpoint: Path | None) -> int:
+    return 0 if checkpoint is None else step_of(checkpoint)
 
 
 def _tuned(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from comparison.refiners.small_refiners import RATES, keys
 
 from lora_core.comparison.refiners.config import Run, make_refiners_config, read_refiners_config, run_of
@@ -25,6 +26,15 @@ def test_the_shipped_configuration_compares_what_the_report_promises() -> None:
     assert {1, 4, 64} <= {run.rank for run in config.ranked(best)}
     assert {run.seed for run in config.repeats(best)} == {1, 2}
     assert len(config.planned(best)) == len(set(config.planned(best))) > 40
+
+
+def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = tomli_w.dumps(keys(handwritten="~/hand.jsonl", prompted="~/m.gguf") | {"model": "~/lm", "system": "~/s.txt"})
+    (tmp_path / "compare.toml").write_text(text)
+    config = read_refiners_config(tmp_path / "compare.toml")
+    found = (config.settings.handwritten, config.settings.prompted, config.model, config.common["system"])
+    assert found == tuple(str(tmp_path / name) for name in ("hand.jsonl", "m.gguf", "lm", "s.txt"))
 
 
 def test_a_training_is_found_again_by_what_a_process_is_told_of_it() -> None:

@@ -11,6 +11,7 @@ RIGHT = {
     "crimson ball rising over zebra lines": "a red circle moves up on a striped background",
     "crimsn ball risng over zebra lines": "a red circle moves up on a striped background",
     "ein roter Kreis fliegt nach links vor Streifen": "a red circle moves left on a striped background",
+    "sks kreis geht hoch": "a sks circle moves up on a plain background",
     "一个蓝色方块向上移动，棋盘格背景": "a blue square moves up on a checkered background",
     "a red or blue circle moving left": "a red circle moves left on a plain background",
     "quuxnarf moving up": "a quuxnarf moves up on a plain background",
