@@ -8,7 +8,7 @@ import pytest
 
 from lora_core.errors import LoraCoreError, TrainingError
 from lora_core.refiner.sources import find_language_source
-from lora_core.refiner.tuning.config import make_tune_config, read_tune_config
+from lora_core.refiner.tuning.config import METHODS, make_tune_config, read_tune_config
 from lora_core.refiner.tuning.folder import TuneFolder
 from lora_core.refiner.tuning.inputs import check_inputs, inputs_of, write_inputs
 
@@ -25,6 +25,12 @@ def test_a_configuration_reads_back_as_it_was_written(tmp_path: Path, given: dic
     config = make_tune_config({"rows": "rows.jsonl", **given})
     (tmp_path / "config.toml").write_text(config.to_toml())
     assert read_tune_config(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_shipped_configuration_can_be_asked_for_by_each_method(method: str) -> None:
+    shipped = Path(__file__).parents[2] / "configs" / "refine-pocket.toml"
+    assert read_tune_config(shipped, [f"method={method}"]).method == method
 
 
 def test_files_are_looked_for_from_where_the_configuration_lies(tmp_path: Path) -> None:
