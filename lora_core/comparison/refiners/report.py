@@ -127,8 +127,8 @@ def _not_swept(data: Data) -> Iterator[str]:
         text.append(f"Of rehearsal one share was tried, {100 * table['rehearsal']:.0f} %.")
     if table["ranks"]:
         text.append("Ranks were tried of LoRA alone, without rehearsal and with the first seed.")
-    if not table["prompted"]:
-        text.append("No other language model was prompted.")
+    other = f"The other language model that was prompted is {table['prompted']}" if table["prompted"] else ""
+    text.append(f"{other or 'No other language model was prompted'}.")
     yield " ".join(text)
     yield ""
 
