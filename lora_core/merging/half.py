@@ -17,8 +17,8 @@ from ..files.weights import LazyDeltas, outlines_of
 from ..progress import Progress, unheard
 from ..wording import said
 from .changes import Change, widest_dtype
-from .layer import cut, merged_in_full, side_by_side, spectrum_of
-from .recipe import Recipe
+from .layer import as_it_is, cut, merged_in_full, side_by_side, spectrum_of
+from .recipe import MergeRecipe
 from .sizes import Cost, ranks_within
 
 #: Returns the base weight of a target.
@@ -55,7 +55,7 @@ class Half:
 
 
 def merge_half(
-    addends: Sequence[Addend], recipe: Recipe, read_base: ReadBase | None, progress: Progress = unheard
+    addends: Sequence[Addend], recipe: MergeRecipe, read_base: ReadBase | None, progress: Progress = unheard
 ) -> Half:
     """Make one change of all changes of each parameter."""
     _refuse_unreadable(addends, recipe, read_base)
@@ -80,7 +80,7 @@ class _Work:
     """The merging of any one target."""
 
     addends: Sequence[Addend]
-    recipe: Recipe
+    recipe: MergeRecipe
     read_base: ReadBase | None
     family: Family | None
 
@@ -97,6 +97,9 @@ class _Work:
             return merged_in_full(target, changes, recipe)
         if recipe.method == "concat":
             return side_by_side(target, changes, recipe)
+        limit = rank if rank is not None else recipe.rank
+        if limit is not None and (kept := as_it_is(target, changes, limit, recipe)) is not None:
+            return kept
         spectrum = spectrum_of(target, changes, recipe)
         if rank is None:
             rank = spectrum.rank_for(recipe.energy or 1.0)
@@ -128,7 +131,7 @@ def _count(shape: Sequence[int]) -> int:
     return count
 
 
-def _refuse_unreadable(addends: Sequence[Addend], recipe: Recipe, read_base: ReadBase | None) -> None:
+def _refuse_unreadable(addends: Sequence[Addend], recipe: MergeRecipe, read_base: ReadBase | None) -> None:
     """Refuse by name what depends on a base that is not given, or that concat cannot hold."""
     for kind, addend, targets in _on_base(addends):
         named = said(

@@ -19,7 +19,7 @@ from ..files.extract import Fit
 from .changes import Change, nearest_pair, whole_of, widest_dtype
 from .core import Core
 from .methods import MERGES
-from .recipe import Recipe
+from .recipe import MergeRecipe
 
 #: Of what is smaller than the largest singular value by this, float32 keeps nothing.
 _NOTHING = 1e-7
@@ -70,7 +70,7 @@ class Spectrum:
         return float((self.total - (self.left[:, :rank] * self.values[:rank]) @ self.right[:rank]).norm())
 
 
-def merged_in_full(target: str, changes: Sequence[Change], recipe: Recipe) -> tuple[Delta | None, Fit]:
+def merged_in_full(target: str, changes: Sequence[Change], recipe: MergeRecipe) -> tuple[Delta | None, Fit]:
     """Return the sum of changes of a bias, norm or table, or of such as `concat` cannot hold side by side."""
     whole = whole_of(changes)
     stored = exact(whole, recipe.dtype or widest_dtype(changes)) if recipe.dtype is None else whole.to(recipe.dtype)
@@ -78,7 +78,17 @@ def merged_in_full(target: str, changes: Sequence[Change], recipe: Recipe) -> tu
     return (Full(stored) if fit.norm else None), fit
 
 
-def side_by_side(target: str, changes: Sequence[Change], recipe: Recipe) -> tuple[Delta | None, Fit]:
+def as_it_is(target: str, changes: Sequence[Change], rank: int, recipe: MergeRecipe) -> tuple[Delta, Fit] | None:
+    """Return a change alone of no more ranks than asked for, untouched; None where there is something to do."""
+    first = changes[0]
+    is_whole = len(changes) == 1 and first.factor == 1 and recipe.dtype in (None, widest_dtype(changes))
+    if not is_whole or not isinstance(first.delta, Lora) or first.delta.rank > rank:
+        return None
+    norm = first.delta.norm()
+    return (first.delta, Fit(target, first.delta.rank, norm, 0.0)) if norm else None
+
+
+def side_by_side(target: str, changes: Sequence[Change], recipe: MergeRecipe) -> tuple[Delta | None, Fit]:
     """Return the ranks of all changes beside each other, which is their sum exactly."""
     pairs = [pair for change in changes if (pair := change.thin()) is not None]
     if len(pairs) < len(changes):
@@ -91,7 +101,7 @@ def side_by_side(target: str, changes: Sequence[Change], recipe: Recipe) -> tupl
     return (_lora(kept[0], kept[1], changes[0].delta.shape) if norm else None), fit
 
 
-def spectrum_of(target: str, changes: Sequence[Change], recipe: Recipe) -> Spectrum:
+def spectrum_of(target: str, changes: Sequence[Change], recipe: MergeRecipe) -> Spectrum:
     """Merge changes of a matrix by the recipe's method."""
     pairs = [change.thin() for change in changes]
     whole = whole_of(changes).flatten(1) if None in pairs else None
@@ -106,7 +116,7 @@ def spectrum_of(target: str, changes: Sequence[Change], recipe: Recipe) -> Spect
 
 
 def cut(
-    target: str, spectrum: Spectrum, rank: int, changes: Sequence[Change], recipe: Recipe
+    target: str, spectrum: Spectrum, rank: int, changes: Sequence[Change], recipe: MergeRecipe
 ) -> tuple[Delta | None, Fit]:
     """Keep the first ranks of a merged change."""
     if rank == 0 or not spectrum.norm:

@@ -16,7 +16,7 @@ from ..stack.stack import LoraStack
 from .bases import ReadBaseOf
 from .half import ReadBase, merge_half
 from .merged import Merged, MergedFile, merged_file
-from .recipe import Recipe
+from .recipe import MergeRecipe
 from .sources import acting, addends, not_held, sources, words_of
 
 #: What becomes of a row whose effect changes over the run or the picture.
@@ -27,7 +27,7 @@ OverNoise = Literal["strength", "refuse"]
 def merge_loras(
     stack: LoadedStack | LoraStack,
     spec: ModelSpec | None = None,
-    recipe: Recipe | None = None,
+    recipe: MergeRecipe | None = None,
     *,
     schedules: OverNoise = "strength",
     base: ReadBaseOf | None = None,
@@ -51,7 +51,7 @@ def merge_loras(
     """
     loaded = _loaded(stack, spec)
     known(schedules, ("strength", "refuse"), "schedules", StackError)
-    recipe = recipe or Recipe()
+    recipe = recipe or MergeRecipe()
     notes = tuple(not_held(loaded, refuse=schedules == "refuse"))
     parts = acting(loaded)
     if not parts:

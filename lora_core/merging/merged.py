@@ -15,7 +15,7 @@ from ..files.weights import LoraWeights
 from ..files.write import write_lora
 from ..wording import expert_named, joined, said
 from .half import Half
-from .recipe import Recipe
+from .recipe import MergeRecipe
 from .sources import Source
 
 _NUM_WORST = 3
@@ -50,7 +50,7 @@ class Merged:
     """
 
     files: Mapping[Expert | None, MergedFile]
-    recipe: Recipe
+    recipe: MergeRecipe
     notes: tuple[str, ...] = ()
 
     def text(self, *, layers: bool = False) -> str:
@@ -89,7 +89,7 @@ def output_paths(path: str | Path, experts: Iterable[Expert | None]) -> tuple[Pa
 
 
 def merged_file(
-    half: Half, sources: Sequence[Source], recipe: Recipe, expert: Expert | None, words: Mapping[str, str]
+    half: Half, sources: Sequence[Source], recipe: MergeRecipe, expert: Expert | None, words: Mapping[str, str]
 ) -> MergedFile:
     """Return a file of merged changes, with metadata that tell where they are from and what they lost."""
     layers = {fit.target: [fit.rank, round(fit.error, 7)] for fit in half.fits}
@@ -126,10 +126,11 @@ def _file_lines(expert: Expert | None, file: MergedFile, *, layers: bool) -> Ite
         yield said("  {name} at {strength}", name=source.name, strength=f"{source.strength:g}")
     left_out = sum(not fit.rank and fit.residual == fit.norm for fit in file.fits)
     if in_full := len(file.fits) - len(ranks) - left_out:
-        yield said("  in full: {count} biases, norms, tables and whole differences", count=in_full)
+        yield said("  biases, norms, tables and differences in full: {count}", count=in_full)
     if left_out:
-        yield said("  left out, as too small for the size: {count} layers", count=left_out)
-    shown = file.fits if layers else sorted(file.fits, key=lambda fit: -fit.error)[:_NUM_WORST]
+        yield said("  layers left out, as nothing of them fits the size: {count}", count=left_out)
+    worst = sorted((fit for fit in file.fits if fit.residual), key=lambda fit: -fit.error)[:_NUM_WORST]
+    shown = file.fits if layers else worst
     for fit in shown:
         yield said("  {target}: rank {rank}, error {error}", target=fit.target, rank=fit.rank, error=f"{fit.error:.2e}")
 

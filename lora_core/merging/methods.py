@@ -12,24 +12,24 @@ from torch import Tensor
 
 from ..deltas.thin import Pair
 from .core import Core
-from .recipe import Method, Recipe
+from .recipe import MergeRecipe, Method
 
 #: Changes -> the core that holds them and what they are merged to, and that, (K, J).
-Merge = Callable[[Sequence[Pair], Recipe, str], tuple[Core, Tensor, Tensor]]
+Merge = Callable[[Sequence[Pair], MergeRecipe, str], tuple[Core, Tensor, Tensor]]
 
 
-def summed(pairs: Sequence[Pair], recipe: Recipe, target: str) -> tuple[Core, Tensor, Tensor]:
+def summed(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     """Return the core, the sum, and the sum once more."""
     core = Core.of(pairs)
     return core, core.total, core.total
 
 
-def _ties(pairs: Sequence[Pair], recipe: Recipe, target: str) -> tuple[Core, Tensor, Tensor]:
+def _ties(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     core = Core.of(pairs).turned()
     return core, core.total, elected(core.parts, recipe.density)
 
 
-def _dare(pairs: Sequence[Pair], recipe: Recipe, target: str) -> tuple[Core, Tensor, Tensor]:
+def _dare(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     """Drop values at random and enlarge the others by as much (Yu et al. 2023, arXiv 2311.03099, section 3.2)."""
     core = Core.of(pairs).turned()
     generator = torch.Generator().manual_seed(_seed_of(recipe.seed, target))
@@ -38,7 +38,7 @@ def _dare(pairs: Sequence[Pair], recipe: Recipe, target: str) -> tuple[Core, Ten
     return core, core.total, total / recipe.density
 
 
-def _knots(pairs: Sequence[Pair], recipe: Recipe, target: str) -> tuple[Core, Tensor, Tensor]:
+def _knots(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     """Elect values by TIES over all inputs, in the left basis alone (Stoica et al. 2024, arXiv 2410.19735, eq. 3)."""
     core = Core.of(pairs).turned()
     rows = [part.float() @ core.right for part in core.parts]

@@ -21,7 +21,7 @@ _EXACT = "Leave it out, or choose the method svd"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MergeRecipe:
     """How changes become one; valid when built.
 
     Attributes:

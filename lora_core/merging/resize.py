@@ -20,7 +20,7 @@ from ..wording import joined, said
 from .bases import ReadBaseOf
 from .half import Addend, Half, merge_half
 from .merged import Merged, MergedFile, merged_file, named
-from .recipe import Recipe
+from .recipe import MergeRecipe
 from .sources import Source
 
 
@@ -65,7 +65,7 @@ class Resized:
 @typed(StackError)
 def resize_lora(
     lora: str | Path | LoraWeights,
-    recipe: Recipe,
+    recipe: MergeRecipe,
     *,
     base: ReadBaseOf | None = None,
     progress: Progress | None = None,
@@ -110,7 +110,7 @@ def _resized(
     weights: LoraWeights,
     half: Expert | None,
     deltas: Mapping[str, Delta],
-    recipe: Recipe,
+    recipe: MergeRecipe,
     base: ReadBaseOf | None,
     progress: Progress,
 ) -> Half:

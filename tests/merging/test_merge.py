@@ -19,7 +19,7 @@ from lora_core.families.base import ModelSpec
 from lora_core.families.registry import spec_named, spec_of_module
 from lora_core.merging.merge import merge_loras
 from lora_core.merging.merged import Merged
-from lora_core.merging.recipe import SPARSE, Recipe
+from lora_core.merging.recipe import SPARSE, MergeRecipe
 
 Q, K, FFN = "blocks.0.self_attn.q", "blocks.0.self_attn.k", "blocks.1.ffn.0"
 SHAPES = {Q: (64, 64), K: (64, 64), FFN: (128, 64)}
@@ -88,7 +88,7 @@ def test_bfloat16_sources_stay_exact_where_a_strength_would_round_them(spec: Mod
     assert isinstance(delta, Lora)
     assert (delta.down.dtype, delta.up.dtype) == (torch.bfloat16, torch.float32)
     assert random_deltas.relative_error(delta.dense(), sum_of(stack, Q)) < 1e-6
-    rounded = merge_loras(stack, spec, Recipe(dtype=torch.bfloat16)).files[None]
+    rounded = merge_loras(stack, spec, MergeRecipe(dtype=torch.bfloat16)).files[None]
     error = random_deltas.relative_error(rounded.weights.deltas[Q].dense(), sum_of(stack, Q))
     assert rounded.error == pytest.approx(error, rel=1e-3)
 
@@ -96,7 +96,7 @@ def test_bfloat16_sources_stay_exact_where_a_strength_would_round_them(spec: Mod
 @pytest.mark.parametrize("rank", [1, 4, 8])
 def test_the_error_of_fewer_ranks_is_the_energy_left_out(spec: ModelSpec, rank: int) -> None:
     stack = three()
-    merged = merge_loras(stack, spec, Recipe(rank=rank))
+    merged = merge_loras(stack, spec, MergeRecipe(rank=rank))
     for fit in merged.files[None].fits:
         whole = sum_of(stack, fit.target)
         values = torch.linalg.svdvals(whole)
@@ -107,28 +107,28 @@ def test_the_error_of_fewer_ranks_is_the_energy_left_out(spec: ModelSpec, rank: 
 
 
 def test_no_more_ranks_are_kept_than_there_are(spec: ModelSpec) -> None:
-    file = merge_loras(three(), spec, Recipe(rank=60)).files[None]
+    file = merge_loras(three(), spec, MergeRecipe(rank=60)).files[None]
     assert {fit.rank for fit in file.fits} == {9}
     assert file.error < 1e-6
 
 
 def test_energy_keeps_the_fewest_ranks_that_hold_it(spec: ModelSpec) -> None:
     stack = three()
-    for fit in merge_loras(stack, spec, Recipe(energy=0.8)).files[None].fits:
+    for fit in merge_loras(stack, spec, MergeRecipe(energy=0.8)).files[None].fits:
         squares = torch.linalg.svdvals(sum_of(stack, fit.target)).square().cumsum(0)
         assert squares[fit.rank - 1] >= 0.8 * squares[-1] > squares[fit.rank - 2]
 
 
 def test_a_file_of_a_size_holds_the_ranks_that_matter_most(spec: ModelSpec, tmp_path: Path) -> None:
     stack = three()
-    merged = merge_loras(stack, spec, Recipe(num_bytes=14_000))
+    merged = merge_loras(stack, spec, MergeRecipe(num_bytes=14_000))
     file = merged.write(tmp_path / "small.safetensors")[0]
     assert 9_000 < file.stat().st_size <= 14_000
     taken = {fit.target: fit.rank for fit in merged.files[None].fits}
-    equal = merge_loras(stack, spec, Recipe(rank=max(1, sum(taken.values()) // 3))).files[None]
+    equal = merge_loras(stack, spec, MergeRecipe(rank=max(1, sum(taken.values()) // 3))).files[None]
     assert merged.files[None].error < equal.error + 0.05
     with pytest.raises(StackError, match="5,000 bytes hold nothing of 3 layers"):
-        merge_loras(stack, spec, Recipe(num_bytes=5_000))
+        merge_loras(stack, spec, MergeRecipe(num_bytes=5_000))
 
 
 @pytest.mark.parametrize("make", [random_deltas.dora, random_deltas.full, random_deltas.lokr, random_deltas.glora])
@@ -136,7 +136,7 @@ def test_what_is_not_thin_becomes_the_nearest_of_a_rank(spec: ModelSpec, make: C
     torch.manual_seed(3)
     bases = {target: torch.randn(shape) for target, shape in SHAPES.items()}
     stack = stack_of(lora("first"), lora("second", make))
-    merged = merge_loras(stack, spec, Recipe(rank=6), base=lambda expert, target: bases[target])
+    merged = merge_loras(stack, spec, MergeRecipe(rank=6), base=lambda expert, target: bases[target])
     for fit in list(merged.files.values())[-1].fits:
         whole = sum_of(stack, fit.target, bases[fit.target])
         tail = torch.linalg.svdvals(whole)[6:].norm() / whole.norm()
@@ -149,7 +149,7 @@ def test_differences_in_full_stay_in_full_side_by_side(spec: ModelSpec) -> None:
     merged = merge_loras(stack, spec)
     for target in SHAPES:
         assert random_deltas.relative_error(only(merged)[target].dense(), sum_of(stack, target)) < 1e-6
-    assert "in full: 3 biases, norms, tables and whole differences" in merged.text()
+    assert "biases, norms, tables and differences in full: 3" in merged.text()
 
 
 def test_biases_norms_and_tables_add_in_full(spec: ModelSpec) -> None:
@@ -160,7 +160,7 @@ def test_biases_norms_and_tables_add_in_full(spec: ModelSpec) -> None:
         "blocks.0.modulation": (1, 6, 64),
     }
     stack = stack_of(*(lora(name, **{t: Full(torch.randn(s)) for t, s in extras.items()}) for name in ("a", "b")))
-    for recipe in (Recipe(), Recipe(rank=2), Recipe(method="ties")):
+    for recipe in (MergeRecipe(), MergeRecipe(rank=2), MergeRecipe(method="ties")):
         deltas = only(merge_loras(stack, spec, recipe))
         for target in extras:
             assert isinstance(deltas[target], Full)
@@ -170,7 +170,7 @@ def test_biases_norms_and_tables_add_in_full(spec: ModelSpec) -> None:
 def test_what_depends_on_a_base_is_refused_by_name(spec: ModelSpec) -> None:
     stack = stack_of(lora("first"), lora("weighted", random_deltas.dora))
     with pytest.raises(StackError, match=rf"weighted: 3 of its changes, such as {Q}, are DoRA, and how"):
-        merge_loras(stack, spec, Recipe(rank=2))
+        merge_loras(stack, spec, MergeRecipe(rank=2))
     with pytest.raises(StackError, match=r"weighted: 3 of its .*, are DoRA, which is no sum of ranks\. Give a rank"):
         merge_loras(stack, spec, base=lambda expert, target: torch.zeros(SHAPES[target]))
 
@@ -179,7 +179,7 @@ def test_what_depends_on_a_base_is_refused_by_name(spec: ModelSpec) -> None:
 def test_a_sparse_merge_does_not_depend_on_the_order(spec: ModelSpec, method: str) -> None:
     torch.manual_seed(6)
     rows = list(stack_of(lora("first"), lora("second"), lora("third")))
-    recipe = Recipe(method=method, density=0.6)  # type: ignore[arg-type]  # one of SPARSE
+    recipe = MergeRecipe(method=method, density=0.6)  # type: ignore[arg-type]  # one of SPARSE
     one, other = (only(merge_loras(LoraStack(tuple(order)), spec, recipe)) for order in (rows, rows[::-1]))
     same = [random_deltas.relative_error(one[target].dense(), other[target].dense()) < 1e-3 for target in SHAPES]
     assert all(same) is (method != "dare")  # which draws for each LoRA by its place
@@ -187,10 +187,12 @@ def test_a_sparse_merge_does_not_depend_on_the_order(spec: ModelSpec, method: st
 
 def test_dare_is_seeded_and_keeps_the_sum_where_nothing_is_dropped(spec: ModelSpec) -> None:
     stack = three()
-    first, again, other = (only(merge_loras(stack, spec, Recipe(method="dare", seed=s)))[Q].dense() for s in (1, 1, 2))
+    first, again, other = (
+        only(merge_loras(stack, spec, MergeRecipe(method="dare", seed=s)))[Q].dense() for s in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert random_deltas.relative_error(other, first) > 0.1
-    assert merge_loras(stack, spec, Recipe(method="dare", density=1.0)).files[None].error < 1e-6
+    assert merge_loras(stack, spec, MergeRecipe(method="dare", density=1.0)).files[None].error < 1e-6
 
 
 @pytest.mark.parametrize("method", ["ties", "knots"])
@@ -198,7 +200,7 @@ def test_ties_of_one_and_the_same_change_is_that_change(spec: ModelSpec, method:
     torch.manual_seed(7)
     weights = lora("twin")
     stack = LoraStack().add(weights).add(weights, name="other twin")
-    deltas = only(merge_loras(stack, spec, Recipe(method=method, density=1.0)))  # type: ignore[arg-type]
+    deltas = only(merge_loras(stack, spec, MergeRecipe(method=method, density=1.0)))  # type: ignore[arg-type]
     for target in SHAPES:
         assert random_deltas.relative_error(deltas[target].dense(), weights.deltas[target].dense()) < 1e-5
 
@@ -206,7 +208,7 @@ def test_ties_of_one_and_the_same_change_is_that_change(spec: ModelSpec, method:
 @pytest.mark.parametrize("method", SPARSE)
 def test_the_error_told_of_a_sparse_merge_is_its_distance_from_the_stack(spec: ModelSpec, method: str) -> None:
     stack = three()
-    merged = merge_loras(stack, spec, Recipe(method=method, rank=5))  # type: ignore[arg-type]
+    merged = merge_loras(stack, spec, MergeRecipe(method=method, rank=5))  # type: ignore[arg-type]
     for fit in merged.files[None].fits:
         distance = random_deltas.relative_error(only(merged)[fit.target].dense(), sum_of(stack, fit.target))
         assert fit.error == pytest.approx(distance, abs=1e-5)
@@ -216,7 +218,7 @@ def test_a_stack_that_differs_by_expert_gives_a_pair_of_twins(tmp_path: Path) ->
     stack = LoraStack().add("neon_style", 0.5).add("zibbo_character", 0.7)
     pocket = spec_named("pocket")
     loaded = load_stack(stack, pocket)
-    merged = merge_loras(loaded, recipe=Recipe(rank=8))
+    merged = merge_loras(loaded, recipe=MergeRecipe(rank=8))
     files = merged.write(tmp_path / "both.safetensors")
     assert [file.name for file in files] == ["both_high_noise.safetensors", "both_low_noise.safetensors"]
     high, low = (read_lora(file) for file in files)
@@ -257,7 +259,7 @@ def test_one_file_serves_both_experts_where_they_get_the_same() -> None:
     shape = pocket.shapes[Q]
     weighted = LoraStack().add(LoraWeights(None, "dora", {Q: Dora(random_deltas.lora(shape), torch.ones(shape[0]))}))
     bases = {"high_noise": torch.ones(shape), "low_noise": torch.full(shape, 2.0)}
-    on_bases = merge_loras(weighted, pocket, Recipe(rank=2), base=lambda expert, target: bases[expert])
+    on_bases = merge_loras(weighted, pocket, MergeRecipe(rank=2), base=lambda expert, target: bases[expert])
     assert set(on_bases.files) == set(bases)
 
 
@@ -284,7 +286,7 @@ def test_what_adds_up_to_nothing_is_refused(spec: ModelSpec) -> None:
         merge_loras(LoraStack().add(weights, 0.0), spec)
     with pytest.raises(StackError, match="merge_loras: a stack without a model"):
         merge_loras(opposed)
-    assert merge_loras(opposed, spec, Recipe(rank=2)).text()
+    assert merge_loras(opposed, spec, MergeRecipe(rank=2)).text()
 
 
 @pytest.mark.parametrize(
@@ -301,4 +303,4 @@ def test_what_adds_up_to_nothing_is_refused(spec: ModelSpec) -> None:
 )
 def test_a_recipe_that_makes_no_sense_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(StackError, match=message):
-        Recipe(**settings)  # type: ignore[arg-type]
+        MergeRecipe(**settings)  # type: ignore[arg-type]
