@@ -4,8 +4,8 @@
     python benchmarks/merging.py --blocks 4       a tenth of it, to see that it runs
 
 Prints a table and, last, one line of JSON. Wall and CPU time are both of one process with as many threads as torch
-takes; where other work shares the cores, the CPU time is what tells. Reading the files and writing the merged one, which
-is read back and compared, count.
+takes; where other work shares the cores, the CPU time is what tells. Reading the files counts, and so does the writing
+of the merged one, which is read back and compared.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import click
 from ..atomic import check_target
 from ..errors import OutputError, StackError
 from ..files.dialects import DIALECTS, WriteDialect
-from .options import Decorator, TextValue, group
+from .options import TextValue, group
 
 if TYPE_CHECKING:
     from ..merging.bases import ReadBaseOf
@@ -87,7 +88,7 @@ merge_options = group(
 )
 
 
-def method_options(command: Decorator) -> Decorator:
+def method_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of how changes become one."""
     options = (
         click.option(
