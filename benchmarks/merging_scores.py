@@ -3,7 +3,8 @@
     python benchmarks/merging_scores.py --clips 24
 
 Three LoRAs (speed, style, character) in six steps without guidance, on held-out captions that ask for the character. A
-score is the mean of `pocket.measure` over the clips; speed's is the share of x. Prints a table and, last, one line of JSON.
+score is the mean of `pocket.measure` over the clips; speed's is the share of clips whose shape can be told.
+Prints a table and, last, one line of JSON.
 """
 
 from __future__ import annotations
