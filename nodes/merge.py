@@ -13,10 +13,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..lora_core import LoraStack, MergeRecipe, OutputError, merge_loras
-from ..lora_core.files.containers.opening import open_tensor_file
-from ..lora_core.merging.merge import output_experts
-from ..lora_core.merging.merged import output_paths
+from ..lora_core import LoraStack, MergeRecipe, OutputError
 from ..lora_core.merging.recipe import METHODS
 from ..lora_core.wording import joined, said
 from .base import Node, schema, shown
@@ -106,6 +103,9 @@ class MergeLoras(Node):
         dtype: str = AUTO,
         refuse_schedules: bool = False,
     ) -> io.NodeOutput:
+        from ..lora_core.merging.merge import merge_loras, output_experts
+        from ..lora_core.merging.merged import output_paths
+
         recipe = _recipe(rank, energy, megabytes, method, density, dare_seed, dtype)
         loaded = with_more(model, stack or LoraStack())
         path = _path(name)
@@ -217,6 +217,8 @@ def _path(name: str) -> Path:
 
 def _check_replaceable(file: Path) -> None:
     """Raise where a file is there that no merge has written."""
+    from ..lora_core.files.containers.opening import open_tensor_file
+
     if file.exists() and "merged_from" not in open_tensor_file(file).metadata:
         raise OutputError(file, "is there already, and is no merge", remedy="Choose another name, or remove the file")
 
