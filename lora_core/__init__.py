@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from .files.write import write_lora
     from .media.contact_sheet import contact_sheet
     from .media.video import read_video, save_video
+    from .merging.merge import merge_loras
+    from .merging.merged import Merged
+    from .merging.recipe import MergeRecipe
+    from .merging.resize import Resized, resize_lora
     from .plan.advice import Advice
     from .plan.plan import SamplingPlan, StepPlan
     from .plan.planning import make_plan
@@ -128,6 +132,8 @@ __all__ = [
     "LoraReport",
     "LoraStack",
     "LoraWeights",
+    "MergeRecipe",
+    "Merged",
     "ModelError",
     "ModelSpec",
     "NoGuardrail",
@@ -140,6 +146,7 @@ __all__ = [
     "RadialWishes",
     "Refined",
     "RequestError",
+    "Resized",
     "Route",
     "RoutedLora",
     "RunSettings",
@@ -184,6 +191,7 @@ __all__ = [
     "make_controller",
     "make_plan",
     "match_lora",
+    "merge_loras",
     "open_cosmos",
     "open_guardrail",
     "open_language_model",
@@ -198,6 +206,7 @@ __all__ = [
     "read_video",
     "refine",
     "request_from_record",
+    "resize_lora",
     "route",
     "sample",
     "save_video",
@@ -250,6 +259,10 @@ _MODULES = {
     "files.write": "write_lora",
     "media.contact_sheet": "contact_sheet",
     "media.video": "read_video save_video",
+    "merging.merge": "merge_loras",
+    "merging.merged": "Merged",
+    "merging.recipe": "MergeRecipe",
+    "merging.resize": "Resized resize_lora",
     "plan.advice": "Advice",
     "plan.plan": "SamplingPlan StepPlan",
     "plan.planning": "make_plan",

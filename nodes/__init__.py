@@ -10,6 +10,7 @@ from .check_clips import CheckClips
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
+from .merge import MergeLoras
 from .presets import LoadLoraStack, SaveLoraStack
 from .radial import RadialAttention
 from .refine_prompt import RefinePrompt
@@ -29,6 +30,7 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyLoraStack,
     LoraStackOnModels,
     BakeLoraStack,
+    MergeLoras,
     LoraRouteByNoise,
     Sampler6Step,
     SteerByModel,

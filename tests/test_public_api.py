@@ -123,6 +123,11 @@ PUBLIC = [
     "find_instructions",
     "open_language_model",
     "refine",
+    "MergeRecipe",
+    "Merged",
+    "Resized",
+    "merge_loras",
+    "resize_lora",
 ]
 
 

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "plan": {"families", "files", "media", "stack"},
     "sampling": {"families", "apply", "attention", "plan"},
     "training": {"attention", "checkpoints", "families", "files", "media"},
+    "merging": {"families", "files", "plan", "stack"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "refiner": {"checkpoints", "families", "media", "training"},
     "engine": {"attention", "checkpoints", "families", "media", "refiner", "sampling", "stack", "plan", "training"},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "jobs", "lengths", "refiner", "transfer"),
+        *("training", "comparison", "jobs", "lengths", "merging", "refiner", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

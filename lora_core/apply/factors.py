@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..deltas import Delta, Dora, Full, GLora, Lora, Placed
+from ..deltas import Delta, Dora, GLora, Lora, Placed, stored_factors
 
 #: Which rows of a batch a stack acts on.
 Rows = Literal["all", "second_half", "none"]
@@ -172,7 +172,7 @@ def gather(
         if (found := _with_gain_of(delta, base, num_outputs)) is not None:
             delta, gain = found
             gains.append((term, gain - 1))
-        if (pair := _low_rank(delta, num_outputs, base)) is None:
+        if (pair := stored_factors(delta, num_outputs, base)) is None:
             dense.append((Term(term.index, delta, term.factor), gain))
             continue
         down, up = _with_gain(*pair, gain)
@@ -201,25 +201,6 @@ def is_thin(delta: Delta, num_outputs: int) -> bool:
     if isinstance(delta, Dora):
         return is_thin(delta.inner, num_outputs) and not delta.on_inputs
     return isinstance(delta, (Lora, GLora)) and delta.shape[0] == num_outputs
-
-
-def _low_rank(delta: Delta, num_outputs: int, base: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    """Return `down` and `up`; None for a change that has none. A difference of a single row is of rank one.
-
-    A LoRA whose outputs are not the matrix's rows (of a (1, 6, D) table, stored as (6, D)) has none that fit it.
-    """
-    if isinstance(delta, Placed) and delta.shape[0] == num_outputs:
-        own = None if base is None else base.reshape(delta.shape)[delta.rows]
-        pair = _low_rank(delta.inner, delta.inner.shape[0], own)
-        return None if pair is None else (pair[0], delta.spread(pair[1]))
-    if isinstance(delta, Lora) and delta.shape[0] == num_outputs:
-        return delta.factors()
-    if isinstance(delta, GLora) and len(delta.shape) == 2 and delta.shape[0] == num_outputs and base is not None:
-        return delta.factors(base.reshape(delta.shape))
-    if num_outputs == 1 and not delta.needs_base and isinstance(delta, (Full, Placed)):
-        whole = delta.dense()
-        return whole.reshape(1, -1), whole.new_ones(1, 1)
-    return None
 
 
 def _with_gain_of(delta: Delta, base: Tensor | None, num_outputs: int) -> tuple[Delta, Tensor] | None:

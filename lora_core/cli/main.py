@@ -28,6 +28,8 @@ COMMANDS = {
     "convert": "Write a LoRA file in another dialect.",
     "extract": "Write the difference of two checkpoints as a LoRA.",
     "extract-cosmos": "Take the LoRA out of a checkpoint of NVIDIA's post-training.",
+    "merge": "Write a stack of LoRAs as one file.",
+    "resize": "Write a LoRA with fewer ranks.",
     "transfer": "Put a LoRA on another base of the same shapes.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
     "prepare": "Examine a folder of clips and encode it for training; create, validate or convert one.",

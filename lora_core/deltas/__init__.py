@@ -8,6 +8,7 @@ from .additive import Delta, Full, LoHa, LoKr, Lora, fits
 from .of_base import Boft, Dora, GLora, Oft, Replacement
 from .placed import Placed
 from .stacked import Stacked, stacked
+from .thin import stored_factors, thin_factors
 
 __all__ = [
     "Boft",
@@ -24,4 +25,6 @@ __all__ = [
     "Stacked",
     "fits",
     "stacked",
+    "stored_factors",
+    "thin_factors",
 ]

@@ -162,7 +162,7 @@ def extract_lora(
         norm = _norm_of(difference, target, where)
         if norm == 0:
             pass
-        elif _is_matrix(target, difference, family):
+        elif is_matrix(target, difference.ndim, family):
             deltas[target], residual = _low_rank(difference.to(onto), rank, dtype)
             fits.append(Fit(target, deltas[target].rank, norm, residual))
         elif with_biases:
@@ -193,10 +193,10 @@ def _low_rank(difference: Tensor, rank: int, dtype: torch.dtype) -> tuple[Lora, 
     return Lora(down.reshape(rank, *difference.shape[1:]), up.reshape(-1, rank, *ones)), residual
 
 
-def _is_matrix(target: str, difference: Tensor, family: Family | None) -> bool:
+def is_matrix(target: str, num_axes: int, family: Family | None) -> bool:
     """Say whether a parameter multiplies, as a layer's weight does, and so can have a LoRA."""
     is_bare = family is not None and family.naming.is_bare(target)
-    return difference.ndim > 1 and not target.endswith(".bias") and not is_bare
+    return num_axes > 1 and not target.endswith(".bias") and not is_bare
 
 
 def _each(changes: Mapping[str, Delta]) -> Iterable[tuple[str, Delta]]:

@@ -99,7 +99,11 @@ class LazyDeltas(Mapping[str, Delta]):
     def stream(self) -> Iterator[tuple[str, Delta]]:
         """Yield each target and its delta, and keep none: a look at all of a big file in the memory of one."""
         for target in self.outlines:
-            yield target, self._built[target] if target in self._built else self._build(target)
+            yield target, self.once(target)
+
+    def once(self, target: str) -> Delta:
+        """Return the delta of a target without keeping it."""
+        return self._built[target] if target in self._built else self._build(target)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.outlines)

@@ -72,4 +72,5 @@ def _acting_deltas(
     factors = {target: factor for target, factor in factors.items() if factor != 0}
     if len(factors) == len(outlines):
         return deltas, factors
-    return LazyDeltas({target: outlines[target] for target in factors}, deltas.__getitem__), factors
+    build = deltas.once if isinstance(deltas, LazyDeltas) else deltas.__getitem__
+    return LazyDeltas({target: outlines[target] for target in factors}, build), factors

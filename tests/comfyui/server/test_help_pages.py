@@ -331,6 +331,15 @@ def bake_lora_stack(comfy: Client) -> list[Workflow]:
     ]
 
 
+def merge_loras(comfy: Client) -> list[Workflow]:
+    usual = {"name": "two", "rank": 0, "energy": 0.0, "megabytes": 0.0, "method": "auto"}
+
+    def merge(**inputs: Any) -> Workflow:
+        return loader() | {"merge": node("MergeLoras", model=[LOADER, 0], **{**usual, **inputs})}
+
+    return [merge(rank=4, energy=0.5), merge()]
+
+
 def radial_attention(comfy: Client) -> list[Workflow]:
     usual = {"decay": "usual", "first_steps": "usual", "last_steps": "usual", "first_blocks": "usual"}
 
@@ -380,6 +389,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "ApplyLoraStack": apply_lora_stack,
     "LoraStackOnModels": lora_stack_on_models,
     "BakeLoraStack": bake_lora_stack,
+    "MergeLoras": merge_loras,
     "LoraRouteByNoise": lora_route_by_noise,
     "Sampler6Step": sampler_6_step,
     "SaveLoraStack": save_lora_stack,

@@ -46,6 +46,14 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"model": "WAN_MODEL,MODEL", "stack": "WAN_LORA_STACK", "expert": "COMBO", "allow_partial": "BOOLEAN"},
         ["MODEL", "MODEL", "STRING"],
     ),
+    "MergeLoras": (
+        {
+            **{"model": "WAN_MODEL", "stack": "WAN_LORA_STACK", "name": "STRING", "rank": "INT", "energy": "FLOAT"},
+            **{"megabytes": "FLOAT", "method": "COMBO", "density": "FLOAT", "dare_seed": "INT", "dtype": "COMBO"},
+            "refuse_schedules": "BOOLEAN",
+        },
+        ["WAN_LORA_STACK", "STRING"],
+    ),
     "LoraRouteByNoise": (
         {"model": "WAN_MODEL", "boundary": "STRING", "steps": "INT", "shift": "FLOAT", "overrides": "STRING"},
         ["WAN_MODEL", "IMAGE", "STRING"],

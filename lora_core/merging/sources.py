@@ -1,0 +1,118 @@
+"""The LoRAs that go into a merge, on which expert each of them acts, and what of a row no file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import StackError
+from ..experts import EXPERTS, Expert
+from ..files.purpose import KIND_KEY
+from ..files.weights import LoraWeights, outlines_of
+from ..plan.route import RoutedLora
+from ..plan.routing import route
+from ..stack.hashes import sha256_of
+from ..stack.loaded import LoadedStack
+from ..wording import said
+from .half import Addend
+
+#: What of a row changes over a run or a picture -> how it is called. A file acts alike everywhere.
+_NOT_HELD = {"schedule": "the schedule", "region": "the region", "over_time": "the time span"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One LoRA of a merged file: its file, what that hashes to, and how strongly it was taken."""
+
+    name: str
+    file: str | None
+    sha256: str | None
+    strength: float
+    targets: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as plain data, without what is not there."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+def acting(loaded: LoadedStack) -> dict[Expert | None, tuple[RoutedLora, ...]]:
+    """Return what acts on each expert; None stands for both, where the same acts on the two, and for a single one."""
+    routed = route(loaded, loaded.spec)
+    on = {expert: _with_strength(routed.for_expert(expert)) for expert in EXPERTS}
+    if loaded.spec.num_experts == 1 or _are_alike(*on.values()):
+        return {None: on["low_noise"]} if on["low_noise"] else {}
+    return {expert: loras for expert, loras in on.items() if loras}
+
+
+def addends(loras: Sequence[RoutedLora]) -> list[Addend]:
+    """Return the LoRAs of one expert as they are added, their strengths in the factors."""
+    return [
+        Addend(lora.name, lora.deltas, {target: lora.strength * own for target, own in lora.factors.items()})
+        for lora in loras
+    ]
+
+
+def sources(loaded: LoadedStack, loras: Sequence[RoutedLora]) -> tuple[Source, ...]:
+    """Return what the metadata shall tell of the LoRAs of one expert."""
+    return tuple(_source(loaded, lora) for lora in loras)
+
+
+def not_held(loaded: LoadedStack, *, refuse: bool) -> Iterator[str]:
+    """Say what of the rows a file cannot hold, or refuse them."""
+    for lora in loaded.loras:
+        for field, named in _NOT_HELD.items():
+            value = getattr(lora.entry, field, None)
+            if value is None:
+                continue
+            what = said("no file can hold {named} {value}", named=named, value=str(value))
+            if refuse:
+                raise StackError(f"LoRA {lora.name!r}", what, remedy="Take it away, or let its strength stand for it")
+            yield said(
+                "note: {name}: {what}; merged at {strength} throughout",
+                name=lora.name,
+                what=what,
+                strength=f"{lora.entry.strength:g}",
+            )
+    for entry in loaded.stack:
+        if not entry.enabled:
+            yield said("note: {name} is off and left out", name=entry.name)
+
+
+def _with_strength(loras: Sequence[RoutedLora]) -> tuple[RoutedLora, ...]:
+    return tuple(lora for lora in loras if lora.strength != 0)
+
+
+def _are_alike(high: Sequence[RoutedLora], low: Sequence[RoutedLora]) -> bool:
+    """Say whether the two experts get the same changes at the same strengths, so that one file serves both.
+
+    What depends on the base becomes another change on each of the two bases.
+    """
+    pairs = zip(high, low, strict=False)
+    return len(high) == len(low) and all(
+        one.weights is other.weights
+        and one.weights.low_noise_deltas is None
+        and not any(delta.needs_base for delta in outlines_of(one.deltas).values())
+        and (one.index, one.strength, one.factors) == (other.index, other.strength, other.factors)
+        for one, other in pairs
+    )
+
+
+def _source(loaded: LoadedStack, lora: RoutedLora) -> Source:
+    entry, path = loaded.stack.entries[lora.index], lora.weights.path
+    chosen = None if entry.target_filter is None else str(entry.target_filter)
+    known = path is not None and path.is_file()
+    return Source(
+        lora.name, path.name if path else None, sha256_of(path) if known and path else None, lora.strength, chosen
+    )
+
+
+def words_of(files: Sequence[LoraWeights]) -> Mapping[str, str]:
+    """Return the metadata that a merged file takes over: all trigger words, and the purpose if one is told.
+
+    A file with a speed LoRA in it is one; of the others all must have the same purpose.
+    """
+    words = dict.fromkeys(word for weights in files for word in weights.trigger_words)
+    purposes = {weights.purpose for weights in files}
+    purpose = "speed" if "speed" in purposes else purposes.pop() if len(purposes) == 1 else ""
+    told = {"trigger_words": ", ".join(words), KIND_KEY: purpose}
+    return {key: value for key, value in told.items() if value}

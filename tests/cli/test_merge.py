@@ -1,0 +1,66 @@
+"""The commands `merge` and `resize`: files and reports come out, and what makes no sense is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lora_core import LoraStack, read_lora
+from lora_core.cli.merge_options import parse_bytes
+from lora_core.errors import StackError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_a_stack_file_and_single_loras_become_a_pair_with_a_report(run: Run, tmp_path: Path) -> None:
+    preset = LoraStack().add("neon_style", 0.8).resolved(()).write_preset(tmp_path / "neon.json")
+    out, report = tmp_path / "fast.safetensors", tmp_path / "report.json"
+    arguments = (preset, "speed_6steps:0.9", "--model", "pocket", "-o", out, "--rank", 8, "--report", report)
+    code, printed, _ = run("merge", *arguments)
+    high, low = (tmp_path / f"fast_{expert}.safetensors" for expert in ("high_noise", "low_noise"))
+    assert code == 0
+    assert printed.splitlines()[:2] == [str(high), str(low)]
+    assert "speed_6steps at 0.9" in printed
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert told["recipe"] == {"method": "svd", "rank": 8}
+    assert [file["expert"] for file in told["files"]] == ["high_noise", "low_noise"]
+    assert read_lora(high).ranks == (8,)
+    assert read_lora(high).purpose == "speed"
+    assert run("merge", *arguments)[0] == 1
+    assert run("merge", *arguments, "--force")[0] == 0
+
+
+def test_every_layer_is_printed_where_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run("resize", "neon_style", "-o", tmp_path / "small.safetensors", "--rank", 2, "--layers")
+    assert code == 0
+    assert printed.count(": rank 2, error ") == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("merge", "neon_style", "--size", "lots"), "--size: 'lots' is no size (such as 200MB or 1.5GiB). Correct it."),
+        (("merge", "neon_style", "--rank", "4", "--energy", "0.5"), "rank and energy are both given"),
+        (("merge", "neon_styl"), "nearest: 'neon_style'"),
+        (("resize", "neon_style"), "resize: nothing says how small"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(run: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    model = ("--model", "pocket") if arguments[0] == "merge" else ()
+    code, _, told = run(*arguments, *model, "-o", tmp_path / "out.safetensors")
+    assert code == 1
+    assert message in told.replace("\n", " ")
+
+
+def test_a_size_is_read_with_its_unit() -> None:
+    assert [parse_bytes(text) for text in ("120000", "200MB", "1.5 GiB", "4kb")] == [
+        120_000,
+        200_000_000,
+        3 * 2**29,
+        4000,
+    ]
+    with pytest.raises(StackError, match="is no size"):
+        parse_bytes("-4MB")
