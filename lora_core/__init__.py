@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .attention.dense import DenseRule
     from .attention.settings import RadialSettings, usual_radial
     from .attention.wishes import RadialWishes
+    from .balance.balance import StackBalance, balance_stack
     from .comparison.compare import Compared, compare
     from .comparison.config import CompareConfig, make_comparison, read_comparison
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
@@ -144,6 +145,7 @@ __all__ = [
     "RoutedLora",
     "RunSettings",
     "SamplingPlan",
+    "StackBalance",
     "StackError",
     "StatedLora",
     "SteerSettings",
@@ -162,6 +164,7 @@ __all__ = [
     "WanVideoGenerator",
     "WorldRequest",
     "attach",
+    "balance_stack",
     "blend",
     "clips_judge",
     "compare",
@@ -217,6 +220,7 @@ _MODULES = {
     "attention.dense": "DenseRule",
     "attention.settings": "RadialSettings usual_radial",
     "attention.wishes": "RadialWishes",
+    "balance.balance": "StackBalance balance_stack",
     "comparison.compare": "Compared compare",
     "comparison.config": "CompareConfig make_comparison read_comparison",
     "deltas": "Delta Dora Full LoHa LoKr Lora",

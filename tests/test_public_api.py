@@ -123,6 +123,8 @@ PUBLIC = [
     "find_instructions",
     "open_language_model",
     "refine",
+    "StackBalance",
+    "balance_stack",
 ]
 
 

@@ -38,9 +38,12 @@ MAY_IMPORT = {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
         *("stack", "training"),
     },
+    "balance": {
+        *("apply", "comparison", "engine", "families", "files", "media", "plan", "pocket", "sampling", "stack"),
+    },
     "cli": {
-        *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "jobs", "lengths", "refiner", "transfer"),
+        *("attention", "balance", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine"),
+        *("pocket", "training", "comparison", "jobs", "lengths", "refiner", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.
