@@ -123,7 +123,9 @@ PUBLIC = [
     "find_instructions",
     "open_language_model",
     "refine",
+    "Ablation",
     "StackBalance",
+    "ablate",
     "balance_stack",
 ]
 

@@ -39,7 +39,7 @@ MAY_IMPORT = {
         *("stack", "training"),
     },
     "balance": {
-        *("apply", "comparison", "engine", "families", "files", "media", "plan", "pocket", "sampling", "stack"),
+        *("apply", "checkpoints", "comparison", "engine", "families", "files", "media", "plan", "sampling", "stack"),
     },
     "cli": {
         *("attention", "balance", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine"),

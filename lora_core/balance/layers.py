@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from ..apply.base_weights import base_form
 from ..apply.factors import Term, gather, matrix_shape
 from ..apply.layers import multiplies
-from ..deltas import Delta, Dora, Placed
+from ..checks import shape_text
+from ..deltas import Delta, Dora, Placed, fits
+from ..errors import LoraMismatchError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import outlines_of
 from ..plan.route import RoutedLora
+from ..wording import said
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,10 @@ def layers_of(loras: Sequence[RoutedLora], spec: ModelSpec, network: nn.Module |
                 continue
             section = spec.sections.get(target)
             whole = target if section is None else section.whole
-            shapes.setdefault(whole, spec.shapes.get(whole, UNKNOWN_SHAPE) or outline.shape)
+            shape = spec.shapes.get(whole, UNKNOWN_SHAPE) or shapes.get(whole, outline.shape)
+            if section is None and not fits(outline.shape, shape):
+                raise _of_another_size(lora.name, target, outline.shape, shape)
+            shapes[whole] = shape
             read = partial(_read, lora.deltas, target, spec)
             found.setdefault(whole, {}).setdefault(index, []).append((read, factor))
     return [
@@ -92,6 +98,16 @@ def layers_of(loras: Sequence[RoutedLora], spec: ModelSpec, network: nn.Module |
         for target, terms in found.items()
         if min(matrix_shape(shapes[target])) > 1 and not target.endswith(".bias")
     ]
+
+
+def _of_another_size(name: str, target: str, shape: Sequence[int], other: Sequence[int]) -> LoraMismatchError:
+    what = said(
+        "its change of {target} is {shape}, and another LoRA of the stack has {other} there",
+        target=target,
+        shape=shape_text(shape),
+        other=shape_text(other),
+    )
+    return LoraMismatchError(name, what, remedy="Put LoRAs of one model into a stack")
 
 
 def num_left_out(loras: Sequence[RoutedLora], layers: Sequence[Layer]) -> int:
