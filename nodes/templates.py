@@ -22,6 +22,7 @@ _ORDER = (
     "pocket-i2v-6-step",
     "strength-schedule",
     "blend-two-styles",
+    "lora-balance",
     "scenes",
     "take-apart-for-ksampler",
     "longer-video",

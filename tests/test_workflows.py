@@ -20,6 +20,7 @@ POCKET = (
     "pocket-quickstart",
     "strength-schedule",
     "blend-two-styles",
+    "lora-balance",
     "scenes",
     "take-apart-for-ksampler",
     "pocket-i2v-6-step",
@@ -59,6 +60,7 @@ AFTER_A_RUN = {
     "CheckClips": 620,
     "KSamplerAdvanced": 546,
     "LoadWanModel": 306,
+    "LoraBalance": 470,
     "PreviewImage": 246,
     "RefinePrompt": 520,
     "Sampler6Step": 810,
@@ -118,7 +120,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_eleven_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_twelve_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 

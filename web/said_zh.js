@@ -1717,7 +1717,7 @@ export const CHINESE_SAID = {
   "Open one, or leave it out": "请打开一个模型，或省略它",
   "Put LoRAs of one model into a stack": "一个堆栈里请只放同一模型的 LoRA",
   "all LoRAs": "全部 LoRA",
-  "at {sigma}": "σ={sigma}",
+  "at {sigma}": "σ＝{sigma}",
   "drift": "偏色",
   "flicker": "闪烁",
   "holds an ablation with other settings: {names}": "其中是设置不同的消融：{names}",
@@ -1752,5 +1752,5 @@ export const CHINESE_SAID = {
   "{sigma} is no noise level of the {expert} expert": "{sigma} 不是 {expert} 专家的噪声水平",
   "{where}stays at {before}": "{where}保持 {before}",
   "{where}stays at {before} ({purpose})": "{where}保持 {before}（{purpose}）",
-  "{where}{before} to {after}": "{where}{before} → {after}"
+  "{where}{before} to {after}": "{where}由 {before} 到 {after}"
 }

@@ -15,6 +15,7 @@ SHIPPED_NAMES = {
     "i2v-6-step",
     "strength-schedule",
     "blend-two-styles",
+    "lora-balance",
     "scenes",
     "take-apart-for-ksampler",
     "pocket-i2v-6-step",
