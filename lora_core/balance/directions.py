@@ -1,4 +1,4 @@
-"""The layers in which two LoRAs are most alike or most opposed, and the angles between what they act on there.
+"""The layer in which two LoRAs are most alike or most opposed, and the angles between what they act on there.
 
 Letters: O outputs, I inputs, R ranks. The cosines of the principal angles between two subspaces are the singular values
 of Q_1' Q_2, with Q an orthonormal basis of each (Bjorck and Golub 1973, doi 10.1090/S0025-5718-1973-0348991-3).
@@ -20,7 +20,7 @@ from .layers import Layer, Thin
 
 @dataclass(frozen=True)
 class Closest:
-    """One layer in which two LoRAs are more aligned, or more opposed, than any two are in most others.
+    """The layer in which two LoRAs are most aligned, or most opposed.
 
     Attributes:
         first, second: places of the LoRAs among those of the expert.
@@ -37,23 +37,22 @@ class Closest:
     inputs: tuple[float, ...] = ()
 
 
-def closest_layers(gram: Gram, layers: Sequence[Layer], num_layers: int) -> tuple[Closest, ...]:
-    """Return the pairs and layers with the largest alignment of either sign, with their principal angles."""
+def closest_layers(gram: Gram, layers: Sequence[Layer], num_pairs: int) -> tuple[Closest, ...]:
+    """Return the pairs with the largest alignment of either sign in any layer, each in that layer, with its angles."""
     alignment = gram.layer_alignment()
-    num_loras = alignment.shape[1] if len(alignment) else 0
+    num_loras = alignment.shape[1]
     rows, columns = torch.triu_indices(num_loras, num_loras, offset=1)
     if not len(alignment) or not len(rows):
         return ()
     by_target = {layer.target: layer for layer in layers}
-    flat = alignment[:, rows, columns].flatten()
+    of_pairs = alignment[:, rows, columns]  # (L, pairs)
+    most, places = of_pairs.abs().max(dim=0)
     found = []
-    for place in flat.abs().argsort(descending=True)[:num_layers].tolist():
-        layer, pair = divmod(place, len(rows))
-        if flat[place] == 0:
+    for pair in most.argsort(descending=True)[:num_pairs].tolist():
+        if most[pair] == 0:
             break
-        first, second = int(rows[pair]), int(columns[pair])
-        target = gram.targets[layer]
-        found.append(_closest(by_target[target], first, second, float(flat[place])))
+        layer = by_target[gram.targets[int(places[pair])]]
+        found.append(_closest(layer, int(rows[pair]), int(columns[pair]), float(of_pairs[places[pair], pair])))
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ from .gram import Gram, weights_gram
 from .layers import layers_of, num_left_out
 from .proposal import content_strengths
 
-#: How many of the most aligned layers are named.
+#: Of how many pairs the most aligned layer is named.
 _NUM_CLOSEST = 5
 
 
@@ -32,7 +32,7 @@ class ExpertBalance:
         has_base: whether sizes are by the base's weights.
         is_single: whether the model has this expert alone.
         blocks: block number -> the places of its layers among those of `weights`; None for what is in no block.
-        closest: the layers in which two LoRAs are most aligned.
+        closest: the pairs that are most aligned in any layer, each with that layer.
         num_left_out: changes of biases, norms and tables, which are not counted.
         outputs: what a dry step has shown, or None.
     """
@@ -60,6 +60,10 @@ class ExpertBalance:
     def gram(self) -> Gram:
         """What advice goes by: outputs where there was a dry step, else weights."""
         return self.weights if self.outputs is None else self.outputs.gram
+
+    def sign(self, first: int, second: int) -> int:
+        """Return -1 for two LoRAs whose strengths differ in sign, so that what is alike takes itself away."""
+        return -1 if self.strengths[first] * self.strengths[second] < 0 else 1
 
     def alignment(self, gram: Gram | None = None) -> Tensor:
         """Return (N, N): the cosine between changes as they act, a negative strength turning one round."""

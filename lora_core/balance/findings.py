@@ -126,8 +126,7 @@ def _pairs(balance: ExpertBalance) -> Iterator[tuple[int, int, float]]:
 
 
 def _most_opposed(balance: ExpertBalance, first: int, second: int) -> str:
-    signs = -1 if balance.strengths[first] * balance.strengths[second] < 0 else 1
-    cosines = balance.weights.layer_alignment()[:, first, second] * signs
+    cosines = balance.weights.layer_alignment()[:, first, second] * balance.sign(first, second)
     return balance.weights.targets[int(cosines.argmin())]
 
 

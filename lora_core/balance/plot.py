@@ -98,7 +98,7 @@ def _draw_sizes(axes: Axes, expert: ExpertBalance, balance: StackBalance) -> Non
     axes.set_xlim(0, float(now.max() or 1.0) * 1.45)
     axes.set_ylim(len(now) - 0.5, -0.5)
     _rows(axes, [str(place) for place in range(1, len(now) + 1)])
-    _dress(axes, "size, strength → proposed")
+    _dress(axes, "size and strength")
 
 
 def _rows(axes: Axes, names: list[str]) -> None:
@@ -125,7 +125,8 @@ def _title(balance: StackBalance) -> str:
 
 
 def _cosine(cosine: Any) -> str:
-    return f"{cosine:+.2f}".replace("+0.00", "0").replace("-0.00", "0")
+    text = f"{cosine:+.2f}"
+    return "0" if text[1:] == "0.00" else text.replace("1.00", "1")
 
 
 def _short(name: str) -> str:

@@ -23,6 +23,8 @@ from .gram import Gram
 LEFT_ALONE: tuple[Purpose, ...] = ("speed", "length")
 #: The budget by what one content LoRA does at strength 1; see benchmarks/balance.py.
 BUDGET = 1.1
+#: What is smaller than this part of the largest content LoRA takes no room in the budget, and is not lowered.
+_SMALL = 0.1
 #: Strengths are proposed in these steps, and lowered by less than one of them not at all.
 _STEP = 0.01
 #: Two strengths nearer to each other than this are proposed as one.
@@ -100,23 +102,31 @@ class Proposal:
 
 def propose(grams: Mapping[Expert, Gram], loras: Mapping[Expert, Sequence[RoutedLora]]) -> Proposal:
     """Propose strengths for the LoRAs routed to each expert, by what they change in weights or in outputs."""
-    factors, budgets = {}, {}
+    rows, budgets = [], {}
     for expert, gram in grams.items():
-        strengths = content_strengths(loras[expert])
-        if sum(strength != 0 for strength in strengths) > 1:
-            most = _budget(gram, strengths)
-            before = gram.together(strengths, relief=False)
-            factors[expert] = min(1.0, most / before) if before > 0 else 1.0
-            budgets[expert] = Budget(most, before, before * factors[expert])
-    rows = [
-        _proposed(lora, factors.get(expert, 1.0)) for expert in grams for lora in loras[expert] if lora.strength != 0
-    ]
+        counted, factor = _counted(gram, content_strengths(loras[expert])), 1.0
+        if sum(strength != 0 for strength in counted) > 1:
+            most, before = _budget(gram, counted), gram.together(counted, relief=False)
+            factor = min(1.0, most / before)
+            budgets[expert] = Budget(most, before, before * factor)
+        rows += [
+            _proposed(lora, factor if strength else 1.0)
+            for lora, strength in zip(loras[expert], counted, strict=True)
+            if lora.strength != 0
+        ]
     return Proposal(tuple(_alike(rows)), budgets)
 
 
 def content_strengths(loras: Sequence[RoutedLora]) -> list[float]:
     """Return the strongest that each LoRA gets, 0 for those that are left alone."""
     return [0.0 if lora.weights.purpose in LEFT_ALONE else lora.peak for lora in loras]
+
+
+def _counted(gram: Gram, strengths: Sequence[float]) -> list[float]:
+    """Return the same strengths, 0 for what is too small to take room in the budget."""
+    sizes = gram.sizes([float(strength != 0) for strength in strengths]).tolist()
+    least = _SMALL * max(sizes, default=0.0)
+    return [strength if size > 0 and size >= least else 0.0 for strength, size in zip(strengths, sizes, strict=True)]
 
 
 def _budget(gram: Gram, strengths: Sequence[float]) -> float:
@@ -127,7 +137,7 @@ def _budget(gram: Gram, strengths: Sequence[float]) -> float:
 
 def _proposed(lora: RoutedLora, factor: float) -> ProposedStrength:
     purpose, after = lora.weights.purpose, lora.strength
-    if purpose not in LEFT_ALONE and factor < 1:
+    if factor < 1:
         after = math.copysign(math.floor(abs(lora.strength) * factor / _STEP + 1e-9) * _STEP, lora.strength)
     return ProposedStrength(lora.name, lora.expert, lora.made_for, lora.strength, round(after, 4), purpose)
 

@@ -74,7 +74,7 @@ def _closest(balance: ExpertBalance, closest: Closest) -> Said:
         "layer": closest.target,
         "first": balance.names[closest.first],
         "second": balance.names[closest.second],
-        "cosine": f"{closest.alignment:+.3f}",
+        "cosine": f"{closest.alignment * balance.sign(closest.first, closest.second):+.3f}",
     }
     if not closest.outputs:
         return said("  {layer}: {first} and {second} {cosine}", **values)

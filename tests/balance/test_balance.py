@@ -96,6 +96,15 @@ def test_independent_loras_of_one_size_are_lowered_to_the_budget_and_no_further(
     assert (None, "overload") not in rules(again)
 
 
+def test_one_that_is_too_small_to_count_is_neither_lowered_nor_makes_room():
+    small = weights("detail", lora(7, 0.05))
+    alone, three = loaded(weights("a", lora(0)), small), [weights(f"l{i}", lora(i)) for i in range(3)]
+    assert not balance_stack(alone).proposal.changes_anything
+    proposed = balance_stack(loaded(*three, small)).proposed.stack
+    assert proposed["detail"].strength == 1
+    assert proposed["l0"].strength == balance_stack(loaded(*three)).proposed.stack["l0"].strength < 1
+
+
 def test_one_content_lora_is_left_as_it_is_however_strong():
     balance = balance_stack(loaded((weights("alone", lora(0)), 3.0), weights("speed_4steps", lora(1))))
     assert not balance.proposal.changes_anything
