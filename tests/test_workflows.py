@@ -60,7 +60,7 @@ AFTER_A_RUN = {
     "CheckClips": 620,
     "KSamplerAdvanced": 546,
     "LoadWanModel": 306,
-    "LoraBalance": 470,
+    "LoraBalance": 482,
     "PreviewImage": 246,
     "RefinePrompt": 520,
     "Sampler6Step": 810,

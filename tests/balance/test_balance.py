@@ -4,8 +4,10 @@ import re
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from made_stacks import PAIR, TARGETS, loaded, lora, weights
+from tiny_loras import save_lora
 
 import lora_core
 from lora_core import GenerationRequest, LoraStack, balance_stack, load_stack, open_wan, wan_spec
@@ -195,3 +197,19 @@ def test_the_conflict_map_is_drawn_for_few_and_many(count, tmp_path):
 def test_the_verb_is_public():
     assert lora_core.balance_stack is balance_stack
     assert wan_spec("wan-pocket").num_experts == 2
+
+
+@pytest.mark.parametrize("form", ["fp8", "gguf"])
+def test_sizes_are_by_the_weights_of_a_packed_base_too(form, tmp_path):
+    save = {"fp8": lambda path: tiny.save_fp8(tiny.transformer(), path, "scaled"), "gguf": save_gguf}[form]
+    model = open_wan(save(tmp_path / f"base.{'gguf' if form == 'gguf' else 'safetensors'}"))
+    stack = load_stack(LoraStack().add(save_lora(tmp_path / "lora.safetensors")), model.spec)
+    packed, plain = balance_stack(stack, model), balance_stack(stack, {"low_noise": tiny.transformer()})
+    sizes = [b.experts["low_noise"].weights.layer_sizes([1.0])[:, 0].tolist() for b in (packed, plain)]
+    assert len(sizes[0]) == 3
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+
+
+def save_gguf(path):
+    pytest.importorskip("gguf")
+    return tiny.save_gguf(tiny.transformer(), path)
