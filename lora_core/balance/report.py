@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..checks import number_text
 from ..experts import Expert
+from ..files.purpose import Purpose
 from ..wording import Said, expert_named, expert_of, joined, padded, said
 from .directions import Closest
 from .expert_balance import ExpertBalance
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .balance import StackBalance
 
 _NAME, _NUMBER = 26, 10
+_LEFT_ALONE: Mapping[Purpose, str] = {"speed": said("speed"), "length": said("length")}
 #: How many principal angles of a layer are told.
 _NUM_ANGLES = 3
 
@@ -101,7 +103,8 @@ def _change(row: ProposedStrength, proposal: Proposal) -> Said:
     before, after = number_text(round(row.before, 4)), number_text(row.after)
     where = "" if _is_single(proposal) else joined("", [expert_named(row.expert), " "])
     if row.is_left_alone:
-        return said("{where}stays at {before} ({purpose})", where=where, before=before, purpose=row.purpose)
+        purpose = _LEFT_ALONE[row.purpose]
+        return said("{where}stays at {before} ({purpose})", where=where, before=before, purpose=purpose)
     if row.after == row.before:
         return said("{where}stays at {before}", where=where, before=before)
     return said("{where}{before} to {after}", where=where, before=before, after=after)

@@ -11,9 +11,10 @@ from tiny_loras import save_lora
 
 import lora_core
 from lora_core import GenerationRequest, LoraStack, balance_stack, load_stack, open_wan, wan_spec
+from lora_core.balance.alone import load_alone
 from lora_core.balance.proposal import BUDGET
 from lora_core.deltas import Lora
-from lora_core.errors import PlanError, StackError
+from lora_core.errors import LoraMismatchError, PlanError, StackError
 from lora_core.families.wan.pocket import pocket_lora
 
 SINGLE = dataclasses.replace(PAIR, name="wan2.1-t2v-14b", title="Wan 2.1 T2V 14B", boundary=None)
@@ -142,6 +143,21 @@ def test_a_lora_that_is_off_or_at_zero_is_no_part_of_it():
     balance = balance_stack(load_stack(stack, PAIR))
     assert [row.name for row in balance.proposal.strengths] == ["a", "a"]
     assert balance.proposed.stack["b"].strength == 0
+
+
+def test_files_alone_tell_experts_apart_or_count_as_for_one_network(tmp_path):
+    pair = load_alone(LoraStack().add(pocket_lora("neon_style")))
+    assert balance_stack(pair).experts.keys() == {"high_noise", "low_noise"}
+    one = load_alone(
+        LoraStack().add(save_lora(tmp_path / "one.safetensors")).add(save_lora(tmp_path / "two.safetensors", 1))
+    )
+    assert balance_stack(one).experts.keys() == {"low_noise"}
+
+
+def test_loras_of_models_of_different_sizes_are_refused_by_name(tmp_path):
+    stack = LoraStack().add(save_lora(tmp_path / "small.safetensors")).add(pocket_lora("neon_style"), name="neon")
+    with pytest.raises(LoraMismatchError, match=r"neon: its change of blocks.* is 128x128, and another LoRA .* 64x64"):
+        balance_stack(load_alone(stack))
 
 
 def test_a_stack_of_nothing_is_refused():
