@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-examples refine-smollm2
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-examples refine-smollm2 prove-balance
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -93,6 +93,10 @@ compare-refiners: $(VENV)/.dev
 # docs/long-video-compared.md: long video way by way on the pocket model, headless and in a real ComfyUI; some minutes.
 compare-lengths: $(VENV)/.comfyui
 	$(BIN)/python benchmarks/long_video.py out/long-video $(if $(LORA),--lora $(LORA)) --report docs/long-video-compared.md
+
+# Whether proposed strengths help where LoRAs overload the pocket model, and do no harm where they do not; some minutes.
+prove-balance: $(VENV)/.dev
+	$(BIN)/python benchmarks/balance.py --clips 12
 
 clean:
 	rm -rf $(VENV) .venv-comfyui .venv-lowest .venv-refine out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .attention.dense import DenseRule
     from .attention.settings import RadialSettings, usual_radial
     from .attention.wishes import RadialWishes
+    from .balance.ablate import Ablation, ablate
+    from .balance.balance import StackBalance, balance_stack
     from .comparison.compare import Compared, compare
     from .comparison.config import CompareConfig, make_comparison, read_comparison
     from .deltas import Delta, Dora, Full, LoHa, LoKr, Lora
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SOLVERS",
     "WAN_SPEC_NAMES",
+    "Ablation",
     "Account",
     "Advice",
     "Attachment",
@@ -151,6 +154,7 @@ __all__ = [
     "RoutedLora",
     "RunSettings",
     "SamplingPlan",
+    "StackBalance",
     "StackError",
     "StatedLora",
     "SteerSettings",
@@ -168,7 +172,9 @@ __all__ = [
     "WanModel",
     "WanVideoGenerator",
     "WorldRequest",
+    "ablate",
     "attach",
+    "balance_stack",
     "blend",
     "clips_judge",
     "compare",
@@ -226,6 +232,8 @@ _MODULES = {
     "attention.dense": "DenseRule",
     "attention.settings": "RadialSettings usual_radial",
     "attention.wishes": "RadialWishes",
+    "balance.ablate": "Ablation ablate",
+    "balance.balance": "StackBalance balance_stack",
     "comparison.compare": "Compared compare",
     "comparison.config": "CompareConfig make_comparison read_comparison",
     "deltas": "Delta Dora Full LoHa LoKr Lora",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .bake import BakeLoraStack
+from .balance import LoraBalance
 from .blend import BlendLoras
 from .check_clips import CheckClips
 from .inspect import InspectLora
@@ -38,6 +39,7 @@ NODES: list[type[io.ComfyNode]] = [
     SaveLoraStack,
     LoadLoraStack,
     InspectLora,
+    LoraBalance,
     BlendLoras,
     SceneLoras,
     RefinePrompt,

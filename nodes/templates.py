@@ -23,6 +23,7 @@ _ORDER = (
     "strength-schedule",
     "blend-two-styles",
     "merge-loras",
+    "lora-balance",
     "scenes",
     "take-apart-for-ksampler",
     "longer-video",

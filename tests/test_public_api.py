@@ -128,6 +128,10 @@ PUBLIC = [
     "Resized",
     "merge_loras",
     "resize_lora",
+    "Ablation",
+    "StackBalance",
+    "ablate",
+    "balance_stack",
 ]
 
 

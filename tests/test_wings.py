@@ -39,9 +39,30 @@ MAY_IMPORT = {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
         *("stack", "training"),
     },
+    "balance": {
+        *("apply", "checkpoints", "comparison", "engine", "families", "files", "media", "plan", "sampling", "stack"),
+    },
     "cli": {
-        *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "jobs", "lengths", "merging", "refiner", "transfer"),
+        *(
+            "attention",
+            "balance",
+            "checkpoints",
+            "comparison",
+            "engine",
+            "families",
+            "files",
+            "jobs",
+            "lengths",
+            "media",
+            "merging",
+            "plan",
+            "pocket",
+            "refiner",
+            "sampling",
+            "stack",
+            "training",
+            "transfer",
+        ),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

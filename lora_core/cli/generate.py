@@ -47,7 +47,7 @@ seed_option: Decorator = click.option(
 )
 
 #: The fields of GenerationRequest but for the size, each under the name that the shell has for it.
-_REQUEST_OPTIONS: tuple[Decorator, ...] = (
+REQUEST_OPTIONS: tuple[Decorator, ...] = (
     click.option("--prompt", "-p", required=True, help="What to show."),
     click.option("--negative", "negative_prompt", default="", help="What not to show; read where guidance is not 1."),
     *RUN_OPTIONS,
@@ -87,7 +87,7 @@ _EXAMPLES = (
 
 
 @click.command("generate", cls=Verb, examples=_EXAMPLES)
-@group("request", GenerationRequest, *_REQUEST_OPTIONS, check=check_levels)
+@group("request", GenerationRequest, *REQUEST_OPTIONS, check=check_levels)
 @model_options
 @stack_options
 @partial_option

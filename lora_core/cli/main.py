@@ -32,6 +32,8 @@ COMMANDS = {
     "resize": "Write a LoRA with fewer ranks.",
     "transfer": "Put a LoRA on another base of the same shapes.",
     "plan": "Show which expert and which strengths act at each step, without running a model.",
+    "balance": "Measure how the LoRAs of a stack go together, and propose strengths.",
+    "ablate": "Make a clip without each LoRA of a stack, to see which one spoils it.",
     "prepare": "Examine a folder of clips and encode it for training; create, validate or convert one.",
     "stack": "Check a stack file or preset.",
     "train": "Train LoRAs, or whole weights, of both experts from a folder of clips.",

@@ -263,6 +263,15 @@ model_options = _model_options(
         help="pocket, pocket-i2v, pocket-small, pocket-cosmos, a diffusers folder, or the high expert's file.",
     )
 )
+#: Of commands that say something without a model, too.
+optional_model_options = _model_options(
+    click.option(
+        "--model",
+        default="none",
+        show_default=True,
+        help="pocket, a diffusers folder, the high expert's file, a model's name, or none.",
+    )
+)
 #: Of commands that no text alone makes a video for.
 going_on_model_options = _model_options(
     click.option(

@@ -16,6 +16,7 @@ SHIPPED_NAMES = {
     "strength-schedule",
     "blend-two-styles",
     "merge-loras",
+    "lora-balance",
     "scenes",
     "take-apart-for-ksampler",
     "pocket-i2v-6-step",

@@ -204,6 +204,10 @@ def inspect_lora(comfy: Client) -> list[Workflow]:
     ]
 
 
+def lora_balance(comfy: Client) -> list[Workflow]:
+    return [stack([]) | {"balance": node("LoraBalance", model=[STACK, 0])}]
+
+
 def blend_loras(comfy: Client) -> list[Workflow]:
     names = {"first": NEON.removesuffix(".safetensors"), "second": ORBIT.removesuffix(".safetensors")}
     whole = {"model": [STACK, 0], **names, "mode": "cross-fade", "amount": 0.5, "schedule": "fade_in"}
@@ -395,6 +399,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "SaveLoraStack": save_lora_stack,
     "LoadLoraStack": load_lora_stack,
     "InspectLora": inspect_lora,
+    "LoraBalance": lora_balance,
     "BlendLoras": blend_loras,
     "SceneLoras": scene_loras,
     "TrainLoraFromClips": train_lora_from_clips,
