@@ -22,7 +22,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..lora_core import SOLVERS, RequestError, SamplingPlan, StepPlan
-from ..lora_core.sampling.noise import noise_stream
+from ..lora_core.sampling.noise import NoiseStream
 from ..lora_core.sampling.sample import spans
 from ..lora_core.sampling.solvers import Solver
 from ..lora_core.wording import said
@@ -80,7 +80,7 @@ def walk(
     samples = comfy.sample.fix_empty_latent_channels(first, latent["samples"], **ratios)
     noise = _noise(samples, request)
     progress = Progress(first, num_total or request.plan.num_steps)
-    sampler = SpanSampler(SOLVERS[request.solver], noise_stream(tuple(samples.shape), request.seed))
+    sampler = SpanSampler(SOLVERS[request.solver], NoiseStream(tuple(samples.shape), request.seed))
     for expert, steps in spans(request.plan):
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
         patcher = with_shift(patcher, request.shift)
