@@ -38,9 +38,13 @@ MAY_IMPORT = {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
         *("stack", "training"),
     },
+    "grids": {
+        *("attention", "checkpoints", "comparison", "engine", "families", "files", "jobs", "lengths", "media", "plan"),
+        *("refiner", "sampling", "stack", "training"),
+    },
     "cli": {
         *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "jobs", "lengths", "refiner", "transfer"),
+        *("training", "comparison", "grids", "jobs", "lengths", "refiner", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

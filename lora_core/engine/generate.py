@@ -123,8 +123,8 @@ def generate(
             is none, for the record. Nothing is looked for where none is given.
         refiner: what writes the prompt more fully; where it fails, or loses a trigger word of the stack, quoted text or
             a number, the prompt is used as it was. It has left the memory before a network runs. See `refiner/`.
-        shared: what is kept from one video to the next: a prompt that was embedded is not embedded again, and a run that
-            begins as the last one did goes on from its switch, and makes the bits that it makes alone.
+        shared: what is kept from one video to the next: a prompt that was embedded is not embedded again, and a run
+            that begins as the last one did goes on from its switch, and makes the bits that it makes alone.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "prompt" where it is refined or checked, "files",
             "text", "picture", "sampling", "decoding", "guardrail" where there is one.

@@ -61,7 +61,9 @@ class Axis:
             raise RequestError("axis", what, expected="at least two", remedy="Add one, or leave the axis out")
         if len(self.values) > _MOST_VALUES:
             what = said("{kind} has {count:,} values", kind=self.kind, count=len(self.values))
-            raise RequestError("axis", what, expected=said("at most {most:,}", most=_MOST_VALUES), remedy="Choose fewer")
+            raise RequestError(
+                "axis", what, expected=said("at most {most:,}", most=_MOST_VALUES), remedy="Choose fewer"
+            )
         labels = self.labels or tuple(kind.labels(self.values))
         if len(labels) != len(self.values) or not all(isinstance(label, str) for label in labels):
             what = said("{count} labels for {values} values", count=len(labels), values=len(self.values))

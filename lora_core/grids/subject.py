@@ -84,17 +84,18 @@ def _taken_apart(stack: LoraStack, name: str, side: Side, load: Load) -> LoraSta
         raise _acts_elsewhere(name, side)
     if len(acts_on) == 1:
         return stack
-    alone = {"low_noise_path": None, "low_noise_strength": None, "low_noise_sha256": None, "found_twin": False}
-    high = replace(entry, applies_to="high_noise", **alone)
+    alone = replace(
+        entry, applies_to="both", low_noise_path=None, low_noise_strength=None, low_noise_sha256=None, found_twin=False
+    )
+    high = replace(alone, applies_to="high_noise")
     has_second = entry.low_noise_path is not None
     low = replace(
-        entry,
+        alone,
         name=_name_of_half(name),
         path=entry.low_noise_path or entry.path,
         applies_to="low_noise",
         strength=entry.strength_on("low_noise"),
         sha256=entry.low_noise_sha256 if has_second else entry.sha256,
-        **alone,
     )
     return stack.replace(name, high, low)
 
