@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .bake import BakeLoraStack
 from .blend import BlendLoras
 from .check_clips import CheckClips
+from .grid import LoraGrid
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
@@ -31,6 +32,7 @@ NODES: list[type[io.ComfyNode]] = [
     BakeLoraStack,
     LoraRouteByNoise,
     Sampler6Step,
+    LoraGrid,
     SteerByModel,
     RadialAttention,
     SaveLoraStack,

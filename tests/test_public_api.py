@@ -123,6 +123,12 @@ PUBLIC = [
     "find_instructions",
     "open_language_model",
     "refine",
+    "Axis",
+    "Grid",
+    "MadeGrid",
+    "make_grid",
+    "plan_grid",
+    "read_grid",
 ]
 
 

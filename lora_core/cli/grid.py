@@ -76,7 +76,8 @@ def command(
     is not made again: after Ctrl-C, or to add a value, run the line again.
     """
     from ..errors import RequestError
-    from ..grids.make import USUAL_LIMIT, make_grid, plan_grid
+    from ..grids.make import make_grid, plan_grid
+    from ..grids.planned import USUAL_LIMIT
 
     if out is None and not dry_run:
         raise RequestError("--out", "no folder is given", remedy="Give one with -o, or pass --dry-run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import sha256
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..families.base import ModelSpec
 from ..families.opened import OpenedModel
-from ..plan.plan import StepPlan
+from ..plan.plan import SamplingPlan, StepPlan
 from ..plan.route import RoutedLora
 from ..plan.settings import RunSettings
 from ..sampling.sample import AtSwitch, spans
@@ -68,15 +69,28 @@ def whole_of(spec: ModelSpec, request: GenerationRequest, checked: CheckedReques
 
 def _key(spec: ModelSpec, request: GenerationRequest, checked: CheckedRequest, num_spans: int) -> str:
     """Hash what the first spans of a run depend on."""
-    plan, radial, runs = checked.plan, checked.radial, spans(checked.plan)[:num_spans]
     row = request_row(request, checked.clip, spec)
+    radial = None if checked.radial is None else checked.radial.to_dict()
+    asked = {name: value for name, value in row.items() if name not in _IN_THE_PLAN}
+    return key_of(checked.plan, num_spans, {**asked, "radial": radial}, request.negative_prompt)
+
+
+def key_of(plan: SamplingPlan, num_spans: int, asked: Mapping[str, object], negative: object) -> str:
+    """Hash what the first spans of a plan depend on.
+
+    Args:
+        plan: of the whole run.
+        num_spans: how many of its spans count.
+        asked: what else there is, as plain data.
+        negative: what stands for the negative prompt, where a step of these spans reads it.
+    """
+    runs = spans(plan)[:num_spans]
     reads_negative = any(step.cfg != 1 for _, steps in runs for step in steps)
     told = {
-        "request": {name: value for name, value in row.items() if name not in _IN_THE_PLAN},
-        "negative": request.negative_prompt if reads_negative else None,
+        "asked": asked,
+        "negative": negative if reads_negative else None,
         "steps": [[_step_row(step) for step in steps] for _, steps in runs],
         "loras": [[_lora_row(lora) for lora in plan.route.for_expert(expert)] for expert, _ in runs],
-        "radial": None if radial is None else radial.to_dict(),
     }
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -24,13 +24,11 @@ from ..wording import Said
 from .estimate import Pace
 from .folder import CellFiles, GridFolder
 from .grid import Grid
-from .planned import Cost, PlannedCell, check_limit, cost_of, in_order, plan_cells
+from .planned import USUAL_LIMIT, Cost, PlannedCell, check_limit, cost_of, in_order, plan_cells
 from .reading import reader
 from .sheet import write_results
 from .subject import Load
 
-#: More cells than this are meant only by whoever says so.
-USUAL_LIMIT = 48
 #: Small clips are enlarged to about this height.
 _HEIGHT_PX = 256
 
@@ -68,8 +66,8 @@ def plan_grid(
 ) -> Cost:
     """Check a grid and return what it costs, without a folder and without running a network; errors as `make_grid`."""
     load = reader(model.spec, allow_partial=allow_partial, download=download)
+    check_limit(grid, limit)
     planned = plan_cells(model, grid, load, {})
-    check_limit(planned, limit)
     return cost_of(in_order(planned))
 
 
@@ -113,8 +111,8 @@ def make_grid(
     checker = Guard.of(guardrail, model).checker
     scale = grid.scale or max(1, _HEIGHT_PX // grid.request.clip(model.spec).height)
     beside: dict[str, object] = {"scale": scale, "guardrail": None if checker is None else name_of(checker)}
+    check_limit(grid, limit)
     planned = plan_cells(model, grid, load, beside)
-    check_limit(planned, limit)
     work = _Work(model, grid, GridFolder(Path(out).absolute()), load, guardrail, scale, progress, should_stop)
     with work.folder.locked():
         todo = [one for one in in_order(planned) if not work.is_done(one)]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..families.opened import OpenedModel
-from ..lengths.meaning import MEANINGS, is_embedded, read_meaning
 from ..media.measures import MEASURES, similarity
 from ..media.video import read_video
 from .folder import CellFiles
@@ -28,25 +27,28 @@ def read_clip(files: CellFiles, scale: int) -> np.ndarray:
     return frames[:, scale // 2 :: scale, scale // 2 :: scale]
 
 
-def measures_of(frames: np.ndarray, first: np.ndarray | None, prompt: str, model: OpenedModel) -> dict[str, float]:
-    """Return what is measured of a clip, name -> value.
-
-    Args:
-        frames: the clip's, (T, H, W, 3) uint8.
-        first: those of the grid's first cell; None where there are none yet.
-        prompt: what it should show, which is read from clips of the embedded model that have its own size.
-        model: what made it.
-    """
-    found = {name: value for name, measure in MEASURES.items() if (value := measure.read(frames)) is not None}
+def measures_of(frames: np.ndarray, first: np.ndarray | None) -> dict[str, float]:
+    """Return what is measured of a clip (T, H, W, 3) uint8 and of its likeness to the grid's first one, by name."""
+    measures = MEASURES.items() if len(frames) > 1 else ()  # a picture stands still
+    found = {name: value for name, measure in measures if (value := measure.read(frames)) is not None}
     if first is not None and first.shape == frames.shape:
         found[SIMILARITY] = similarity(frames, first)
+    return found
+
+
+def meaning_of(frames: np.ndarray, prompt: str, model: OpenedModel) -> dict[str, float]:
+    """Return how much of its prompt a clip shows, where it is one of the embedded model and of its own size."""
+    from ..lengths.meaning import is_embedded, read_meaning
+
     default = model.spec.default_clip
     is_readable = is_embedded(model) and frames.shape[1:3] == (default.height, default.width)
-    return found | (read_meaning(frames, prompt) if is_readable else {})
+    return read_meaning(frames, prompt) if is_readable else {}
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of cells as comma-separated values; a column for each thing that any of them has."""
+    from ..lengths.meaning import MEANINGS
+
     measures = [*MEASURES, SIMILARITY, *MEANINGS]
     found = [name for name in measures if any(name in row["measures"] for row in rows)]
     out = io.StringIO()

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
 
 from ..checkpoints.hashes import hashes_of
 from ..engine.checked import check_request
@@ -20,6 +19,9 @@ from ..jobs.finished import without_places
 from ..wording import Said, joined, said
 from .grid import Cell, Grid
 from .subject import Load
+
+#: More cells than this are meant only by whoever says so.
+USUAL_LIMIT = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,7 @@ def plan_cells(model: OpenedModel, grid: Grid, load: Load, beside: dict[str, obj
     """
     hashes = hashes_of(model.files)
     planned = [_planned(model, cell, grid, load, hashes, beside) for cell in grid.cells(load)]
-    _check_every_value_changes_something(grid, planned)
+    check_values(grid, planned)
     return planned
 
 
@@ -111,8 +113,8 @@ def _planned(
     return PlannedCell(cell, asked | beside, begins, whole_of(model.spec, cell.request, checked), guidance)
 
 
-def _check_every_value_changes_something(grid: Grid, planned: Sequence[PlannedCell]) -> None:
-    """Refuse two values of an axis at which all clips are the same."""
+def check_values(grid: Grid, planned: Sequence[PlannedCell]) -> None:
+    """Refuse two values of an axis at which all clips are the same: every value has to change something."""
     for name, axis in grid.axes:
         lines: dict[tuple[str, ...], str] = {}
         for place, label in enumerate(axis.labels):
@@ -156,9 +158,10 @@ def num_steps_left(one: PlannedCell, *, is_shared: bool) -> dict[Expert, int]:
     return {expert: 0 if expert == skipped else len(steps) for expert, steps in one.steps.items()}
 
 
-def check_limit(planned: Sequence[Any], limit: int | None) -> None:
+def check_limit(grid: Grid, limit: int | None, remedy: str = "Choose fewer values, or pass --yes") -> None:
     """Raise where there are more cells than were thought of."""
-    if limit is not None and len(planned) > limit:
-        what = said("{count} cells", count=len(planned))
+    num_cells = grid.shape[0] * grid.shape[1]
+    if limit is not None and num_cells > limit:
+        what = said("{count} cells", count=num_cells)
         expected = said("at most {most} unless more are wanted", most=limit)
-        raise RequestError("grid", what, expected=expected, remedy="Choose fewer values, or pass --yes")
+        raise RequestError("grid", what, expected=expected, remedy=remedy)

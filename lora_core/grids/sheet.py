@@ -11,13 +11,14 @@ import numpy as np
 from ..atomic import replacing, write_text
 from ..comparison.folder import read_json
 from ..families.opened import OpenedModel
-from ..media.mosaic import Titles, mosaic_frames, mosaic_picture
+from ..media.mosaic import mosaic_frames, mosaic_picture
 from ..media.video import save_video
 from .folder import GridFolder
 from .grid import Grid
-from .measured import measures_of, read_clip, table_of
+from .measured import meaning_of, measures_of, read_clip, table_of
 from .planned import PlannedCell
 from .recipe import command_of, model_words
+from .titles import titles_of
 
 _FORMAT = 1
 
@@ -70,7 +71,7 @@ def _rows(
                 "record": files.record.relative_to(folder.path).as_posix(),
                 "recipe_sha256": one.recipe,
                 "command": command_of(record, files.stack, again, words),
-                "measures": measures_of(frames, first, cell.request.prompt, model),
+                "measures": measures_of(frames, first) | meaning_of(frames, cell.request.prompt, model),
                 "steps_run": sum(name.startswith("step ") for name in timings),
                 "seconds": round(sum(took for name, took in timings.items() if not name.startswith("step ")), 3),
                 "latents_sha256": record["latents_sha256"],
@@ -98,26 +99,3 @@ def _draw(
     save_video(mosaic_frames(tile, titles, size, clip.num_frames), folder.sheet, clip.fps)
     with replacing(folder.picture) as temporary:
         mosaic_picture(tile, titles, size).save(temporary)
-
-
-def titles_of(grid: Grid, model: str) -> Titles:
-    """Return what is written on a grid: its axes, and what all cells have in common."""
-    request, rows = grid.request, grid.rows
-    kinds = {axis.kind for _, axis in grid.axes}
-    common = {
-        "seed": f"seed {request.seed}",
-        "steps": f"{request.num_steps} steps",
-        "shift": f"shift {request.shift:g}",
-        "solver": request.solver,
-    }
-    if request.sigmas is not None:
-        common |= {"steps": f"{len(request.sigmas) - 1} steps", "shift": "own sigmas"}
-    told = [text for kind, text in common.items() if kind not in kinds]
-    heading = "" if "prompt" in kinds else request.prompt
-    return Titles(
-        heading="\n".join(filter(None, [heading, ", ".join([*told, model])])),
-        columns=grid.columns.labels,
-        rows=[""] if rows is None else rows.labels,
-        of_columns=str(grid.columns.title),
-        of_rows="" if rows is None else str(rows.title),
-    )

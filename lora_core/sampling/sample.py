@@ -108,7 +108,7 @@ def sample(
         walk = _Walk(experts, plan, condition, chosen, fresh, beside, radial, parallel, callback)
         if at_switch is not None:
             x = at_switch.x.to(experts.device)
-        for expert, steps in _left(plan, at_switch):
+        for expert, steps in left_from(plan, at_switch):
             if on_switch is not None and steps[0].index not in (plan.steps[0].index, at_switch and at_switch.index):
                 on_switch(AtSwitch(steps[0].index, x.cpu(), fresh.num_drawn))
             x = walk.span(expert, steps, x)
@@ -120,8 +120,8 @@ def spans(plan: SamplingPlan) -> list[tuple[Expert, list[StepPlan]]]:
     return [(expert, list(steps)) for expert, steps in groupby(plan.steps, key=lambda step: step.expert)]
 
 
-def _left(plan: SamplingPlan, at_switch: AtSwitch | None) -> list[tuple[Expert, list[StepPlan]]]:
-    """Return the spans that are still to be run."""
+def left_from(plan: SamplingPlan, at_switch: AtSwitch | None) -> list[tuple[Expert, list[StepPlan]]]:
+    """Return the spans that are still to be run, all of them where nobody stands at a switch."""
     if at_switch is None:
         return spans(plan)
     left = [span for span in spans(plan)[1:] if span[1][0].index >= at_switch.index]
