@@ -17,8 +17,8 @@ from .sockets import WanModelHandle, WanModelType
 from .widgets import boundary_widget, guidance_widgets, parse_boundary, schedule_widgets, seed_widgets
 
 _KINDS = (
-    "KIND is strength, file, schedule or targets of a LoRA of the stack, by its name, on both experts or on high_noise or "
-    "low_noise alone; or seed, steps, cfg, shift, solver, prompt, negative_prompt"
+    "KIND is strength, file, schedule or targets of a LoRA of the stack, by its name, on both experts or on high_noise "
+    "or low_noise alone; or seed, steps, cfg, shift, solver, prompt, negative_prompt"
 )
 
 
@@ -153,7 +153,7 @@ def _grid(request: Any, model: WanModelHandle, columns: str, rows: str) -> Any:
     across = read_axis(columns)
     assert across is not None, "it was checked"
     grid = Grid(request, model.loaded.stack, across, read_axis(rows))
-    check_limit(grid, USUAL_LIMIT, "Choose fewer values")
+    check_limit(grid, USUAL_LIMIT, remedy=said("Choose fewer values"))
     return grid
 
 

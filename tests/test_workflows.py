@@ -26,6 +26,7 @@ POCKET = (
     "longer-video",
     "train-lora-from-clips",
     "refine-prompt",
+    "lora-grid",
 )
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
 #: ComfyUI's own nodes that the workflows use.
@@ -59,6 +60,7 @@ AFTER_A_RUN = {
     "CheckClips": 620,
     "KSamplerAdvanced": 546,
     "LoadWanModel": 306,
+    "LoraGrid": 820,
     "PreviewImage": 246,
     "RefinePrompt": 520,
     "Sampler6Step": 810,
@@ -118,7 +120,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_eleven_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_twelve_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 

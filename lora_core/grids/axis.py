@@ -11,13 +11,13 @@ from typing import Any, get_args
 
 from ..checks import known, known_keys, shown, typed
 from ..errors import RequestError
-from ..wording import Said, said
+from ..wording import said
 from .kinds import KINDS, Kind
 from .subject import Load, Side, Subject
 
 #: How an axis is written as a text.
 AXIS_FORM = "KIND [LORA] [EXPERT] = VALUE | VALUE | …"
-_EXAMPLE = "strength zibbo_character low_noise = 0 | 0.5 | 1"
+_AXIS_EXAMPLE = "strength zibbo_character low_noise = 0 | 0.5 | 1"
 _KEYS = ("axis", "lora", "expert", "values", "labels")
 #: What people call the experts, and both of them.
 _SIDES: Mapping[str, Side] = {
@@ -52,7 +52,7 @@ class Axis:
         kind = self._kind
         if kind.of_row and not self.lora:
             what = said("{kind} is of a LoRA and none is named", kind=self.kind)
-            raise RequestError("axis", what, expected=_EXAMPLE, remedy="Name a LoRA of the stack")
+            raise RequestError("axis", what, expected=_AXIS_EXAMPLE, remedy="Name a LoRA of the stack")
         if not kind.of_row and (self.lora or self.expert != "both"):
             what = said("{kind} is of no LoRA and no expert", kind=self.kind)
             raise RequestError("axis", what, expected=f"{self.kind} = … | …", remedy="Leave the name out")
@@ -74,10 +74,10 @@ class Axis:
             raise RequestError(self.title, what, remedy="Leave one out")
 
     @property
-    def title(self) -> Said:
+    def title(self) -> str:
         """What it is called, such as `strength of zibbo_character, low_noise`."""
         if not self.lora:
-            return said("{kind}", kind=self.kind)
+            return self.kind
         if self.expert == "both":
             return said("{kind} of {lora}", kind=self.kind, lora=self.lora)
         return said("{kind} of {lora}, {expert}", kind=self.kind, lora=self.lora, expert=self.expert)
@@ -126,7 +126,7 @@ class Axis:
             return cls.parse(form, folder)
         if not isinstance(form, Mapping):
             raise RequestError(
-                "axis", said("{form!r:.60} is none", form=form), expected=_EXAMPLE, remedy="Correct the axis"
+                "axis", said("{form!r:.60} is none", form=form), expected=_AXIS_EXAMPLE, remedy="Correct the axis"
             )
         known_keys(map(str, form), _KEYS, "axis", RequestError)
         kind, values, expert = form.get("axis"), form.get("values"), form.get("expert", "both")

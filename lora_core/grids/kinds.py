@@ -134,7 +134,7 @@ def _with_file(row: LoraEntry, file: LoraFile) -> LoraEntry:
         file = LoraFile(file.low_noise_path if row.applies_to == "low_noise" else file.path)
     if row.weights is not None or row.low_noise_weights is not None:
         what = "it was made in memory"
-        raise StackError(said("LoRA {name!r}", name=row.name), what, remedy="Write its weights to a file first")
+        raise StackError(f"LoRA {row.name!r}", what, remedy="Write its weights to a file first")
     return replace(
         row,
         path=file.path,

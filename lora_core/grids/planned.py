@@ -65,7 +65,7 @@ class Cost:
     def text(self) -> Said:
         """Say what is to be done, and what sharing saves."""
         saved = sum(self.alone.values()) - sum(self.shared.values())
-        steps = joined(" + ", [_COUNTED[expert](self.shared[expert]) for expert in EXPERTS if self.alone[expert]])
+        steps = joined(" and ", [_COUNTED[expert](self.shared[expert]) for expert in EXPERTS if self.alone[expert]])
         cells = said("{count} cells" if self.num_cells > 1 else "{count} cell", count=self.num_cells)
         if not saved:
             return said("{cells} to make: {steps} steps", cells=cells, steps=steps)
@@ -103,7 +103,7 @@ def _planned(
     for entry in cell.stack:
         if entry.path is None:
             what = "it was made in memory"
-            raise StackError(said("LoRA {name!r}", name=entry.name), what, remedy="Write its weights to a file first")
+            raise StackError(f"LoRA {entry.name!r}", what, remedy="Write its weights to a file first")
     with located(f"cell {cell.title!r:.80}"):
         checked = check_request(model, cell.request, load(cell.stack), radial=grid.radial)
     asked = asked_rows(model, cell.request, checked.clip, checked.loaded, hashes, radial=checked.radial)

@@ -102,7 +102,7 @@ def _taken_apart(stack: LoraStack, name: str, side: Side, load: Load) -> LoraSta
 
 def _acts_elsewhere(name: str, side: Side) -> StackError:
     return StackError(
-        said("LoRA {name!r}", name=name),
+        f"LoRA {name!r}",
         said("it does not act on the expert {side}", side=side),
         expected="an expert that it acts on",
         remedy="Leave the expert out, or choose another LoRA",

@@ -81,7 +81,7 @@ def test_what_cells_share_is_counted_before_anything_is_made(model, stack):
         {"high_noise": 12, "low_noise": 12},
         {"high_noise": 6, "low_noise": 12},
     )
-    told = "4 cells to make: 6 high-noise + 12 low-noise steps, 75% of what they take one by one; 6 are shared"
+    told = "4 cells to make: 6 high-noise and 12 low-noise steps, 75% of what they take one by one; 6 are shared"
     assert cost.text() == told
 
 
@@ -112,7 +112,7 @@ def test_a_grid_that_was_stopped_goes_on_to_the_same_sheet(model, stack, made, t
     assert (stopped.is_over, len(stopped.cells)) == (False, 2)
     told: list[str] = []
     gone_on = make_grid(model, grid_of(stack, LOW, HIGH), tmp_path, tell=told.append)
-    assert told[0].startswith("2 cells to make: 3 high-noise + 6 low-noise steps")
+    assert told[0].startswith("2 cells to make: 3 high-noise and 6 low-noise steps")
     assert gone_on.is_over
     assert [cell["latents_sha256"] for cell in gone_on.cells] == [cell["latents_sha256"] for cell in made.cells]
     for name in ("sheet.mp4", "sheet.png"):

@@ -76,7 +76,7 @@ def test_a_cell_is_bit_for_bit_what_the_sampler_makes(
     assert images.shape == (10, 32, 32, 3)
     assert sheet.shape[0] == 5
     assert sheet.shape[2] > 2 * 192
-    assert report.startswith("2 cells to make: 3 high-noise + 6 low-noise steps, 75% of what they take one by one")
+    assert report.startswith("2 cells to make: 3 high-noise and 6 low-noise steps, 75% of what they take one by one")
 
 
 def test_axes_change_what_the_widgets_say(pocket: SimpleNamespace) -> None:
