@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from .files.stated import StatedLora
     from .files.weights import LoraWeights
     from .files.write import write_lora
+    from .grids.axis import Axis
+    from .grids.grid import Grid
+    from .grids.make import MadeGrid, make_grid, plan_grid
+    from .grids.read import read_grid
     from .media.contact_sheet import contact_sheet
     from .media.video import read_video, save_video
     from .merging.merge import merge_loras
@@ -105,6 +109,7 @@ __all__ = [
     "Account",
     "Advice",
     "Attachment",
+    "Axis",
     "CommandRefiner",
     "CompareConfig",
     "Compared",
@@ -117,6 +122,7 @@ __all__ = [
     "Expert",
     "Full",
     "GenerationRequest",
+    "Grid",
     "Guide",
     "GuideNetworks",
     "LanguageModel",
@@ -135,6 +141,7 @@ __all__ = [
     "LoraReport",
     "LoraStack",
     "LoraWeights",
+    "MadeGrid",
     "MergeRecipe",
     "Merged",
     "ModelError",
@@ -195,6 +202,7 @@ __all__ = [
     "make_comparison",
     "make_config",
     "make_controller",
+    "make_grid",
     "make_plan",
     "match_lora",
     "merge_loras",
@@ -203,11 +211,13 @@ __all__ = [
     "open_language_model",
     "open_wan",
     "opener",
+    "plan_grid",
     "plan_request",
     "prepare",
     "radial_from_record",
     "read_comparison",
     "read_config",
+    "read_grid",
     "read_lora",
     "read_video",
     "refine",
@@ -265,6 +275,10 @@ _MODULES = {
     "files.stated": "StatedLora",
     "files.weights": "LoraWeights",
     "files.write": "write_lora",
+    "grids.axis": "Axis",
+    "grids.grid": "Grid",
+    "grids.make": "MadeGrid make_grid plan_grid",
+    "grids.read": "read_grid",
     "media.contact_sheet": "contact_sheet",
     "media.video": "read_video save_video",
     "merging.merge": "merge_loras",

@@ -8,6 +8,7 @@ from .bake import BakeLoraStack
 from .balance import LoraBalance
 from .blend import BlendLoras
 from .check_clips import CheckClips
+from .grid import LoraGrid
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
@@ -34,6 +35,7 @@ NODES: list[type[io.ComfyNode]] = [
     MergeLoras,
     LoraRouteByNoise,
     Sampler6Step,
+    LoraGrid,
     SteerByModel,
     RadialAttention,
     SaveLoraStack,

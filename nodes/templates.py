@@ -27,6 +27,7 @@ _ORDER = (
     "scenes",
     "take-apart-for-ksampler",
     "longer-video",
+    "lora-grid",
     "train-lora-from-clips",
 )
 _WORKFLOWS = _PACK / "workflows"

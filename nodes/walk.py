@@ -22,8 +22,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..lora_core import SOLVERS, RequestError, SamplingPlan, StepPlan
-from ..lora_core.sampling.noise import noise_stream
-from ..lora_core.sampling.sample import spans
+from ..lora_core.sampling.noise import NoiseStream
+from ..lora_core.sampling.sample import AtSwitch, left_from
 from ..lora_core.sampling.solvers import Solver
 from ..lora_core.wording import said
 from .bridge import bind, with_shift
@@ -66,11 +66,18 @@ class Request:
 
 
 def walk(
-    model: WanModelHandle, request: Request, *, num_done: int = 0, num_total: int | None = None
+    model: WanModelHandle,
+    request: Request,
+    *,
+    num_done: int = 0,
+    num_total: int | None = None,
+    at_switch: AtSwitch | None = None,
+    on_switch: Callable[[AtSwitch], None] = lambda at_switch: None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sample, and return the LATENT and the LATENT last predicted to be free of noise.
 
     Of several walks in a row, `num_done` steps came before this one and `num_total` make the whole, for its progress.
+    One whose beginning is another's goes on from where that stood `at_switch`, as `on_switch` was told.
     """
     _check(request)
     first = model.expert(request.plan.steps[0].expert)
@@ -80,8 +87,12 @@ def walk(
     samples = comfy.sample.fix_empty_latent_channels(first, latent["samples"], **ratios)
     noise = _noise(samples, request)
     progress = Progress(first, num_total or request.plan.num_steps)
-    sampler = SpanSampler(SOLVERS[request.solver], noise_stream(tuple(samples.shape), request.seed))
-    for expert, steps in spans(request.plan):
+    left = left_from(request.plan, at_switch)
+    fresh = NoiseStream(tuple(samples.shape), request.seed, 0 if at_switch is None else at_switch.num_drawn)
+    sampler = SpanSampler(SOLVERS[request.solver], fresh, None if at_switch is None else at_switch.x)
+    for expert, steps in left:
+        if steps[0].index > left[0][1][0].index and sampler.x is not None:
+            on_switch(AtSwitch(steps[0].index, sampler.x.cpu(), fresh.num_drawn))
         patcher = bind(model.expert(expert), request.plan.route.for_expert(expert), model.spec, request.sigmas)
         patcher = with_shift(patcher, request.shift)
         if request.radial is not None:
@@ -93,7 +104,7 @@ def walk(
             comfy.samplers.KSAMPLER(sampler.run),
             _levels(steps, request),
             denoise_mask=latent.get("noise_mask"),
-            callback=progress.callback(num_done + steps[0].index - request.plan.steps[0].index),
+            callback=progress.callback(num_done + steps[0].index - left[0][1][0].index),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=request.seed,
         )
@@ -183,13 +194,14 @@ class SpanSampler:
 
     Args:
         fresh_noise: draws the noise that a solver adds on its way.
+        x: where another run stands that this one goes on from, or None.
     """
 
-    def __init__(self, solver: Solver, fresh_noise: Callable[[], Tensor]) -> None:
+    def __init__(self, solver: Solver, fresh_noise: Callable[[], Tensor], x: Tensor | None = None) -> None:
         self._solver = solver
         self._fresh_noise = fresh_noise
         self.guide: GuideChange | None = None
-        self._x: Tensor | None = None
+        self.x = x
 
     def run(
         self,
@@ -214,9 +226,9 @@ class SpanSampler:
         def report(i: int, x0: Tensor) -> None:
             callback({"x": last["x"], "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": last["x0"]})
 
-        start = x if self._x is None else self._x.to(x)
-        self._x = self._solver.run(velocity, start, sigmas.tolist(), report, self._fresh_noise)
-        return self._x
+        start = x if self.x is None else self.x.to(x)
+        self.x = self._solver.run(velocity, start, sigmas.tolist(), report, self._fresh_noise)
+        return self.x
 
 
 def _levels(steps: Sequence[StepPlan], request: Request) -> Tensor:

@@ -132,6 +132,12 @@ PUBLIC = [
     "StackBalance",
     "ablate",
     "balance_stack",
+    "Axis",
+    "Grid",
+    "MadeGrid",
+    "make_grid",
+    "plan_grid",
+    "read_grid",
 ]
 
 

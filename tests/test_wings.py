@@ -39,30 +39,7 @@ MAY_IMPORT = {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
         *("stack", "training"),
     },
-    "balance": {
-        *("apply", "checkpoints", "comparison", "engine", "families", "files", "media", "plan", "sampling", "stack"),
-    },
-    "cli": {
-        *(
-            "attention",
-            "balance",
-            "checkpoints",
-            "comparison",
-            "engine",
-            "families",
-            "files",
-            "jobs",
-            "lengths",
-            "media",
-            "merging",
-            "plan",
-            "pocket",
-            "refiner",
-            "sampling",
-            "stack",
-            "training",
-            "transfer",
-        ),
+        *("apply", "attention", "balance", "checkpoints", "cli", "comparison", "engine", "families", "files", "grids", "jobs", "lengths", "media", "merging", "plan", "pocket", "refiner", "sampling", "stack", "training", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

@@ -28,6 +28,7 @@ POCKET = (
     "longer-video",
     "train-lora-from-clips",
     "refine-prompt",
+    "lora-grid",
 )
 NAMES = sorted((*POCKET, "t2v-6-step-stack", "i2v-6-step"))
 #: ComfyUI's own nodes that the workflows use.
@@ -63,6 +64,7 @@ AFTER_A_RUN = {
     "LoadWanModel": 306,
     "MergeLoras": 480,
     "LoraBalance": 482,
+    "LoraGrid": 820,
     "PreviewImage": 246,
     "RefinePrompt": 520,
     "Sampler6Step": 810,

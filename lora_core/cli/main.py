@@ -23,6 +23,7 @@ COMMANDS = {
     "generate": "Make a video from a prompt, a model and a stack of LoRAs.",
     "batch": "Make the videos of a list of jobs, here, by many workers, or by ComfyUI servers.",
     "video2world": "Go on from a picture, or from the end of a video.",
+    "grid": "Make clips over one or two axes, side by side, what they share made once.",
     "refine": "Write a prompt more fully, by a language model.",
     "inspect": "Show what is in a LoRA file and what of it fits a model.",
     "convert": "Write a LoRA file in another dialect.",

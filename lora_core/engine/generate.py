@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ from .guide import Guide
 from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
 from .request import Clip, GenerationRequest
+from .shared import Shared, beginning_of
 
 _log = logging.getLogger(__name__)
 #: How the steps' own timings are named.
@@ -98,6 +100,7 @@ def generate(
     parallel: ContextParallel | None = None,
     guardrail: Guardrail = None,
     refiner: Refiner | None = None,
+    shared: Shared | None = None,
     callback: StepCallback | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Video:
@@ -120,6 +123,8 @@ def generate(
             is none, for the record. Nothing is looked for where none is given.
         refiner: what writes the prompt more fully; where it fails, or loses a trigger word of the stack, quoted text or
             a number, the prompt is used as it was. It has left the memory before a network runs. See `refiner/`.
+        shared: what is kept from one video to the next: a prompt that was embedded is not embedded again, and a run
+            that begins as the last one did goes on from its switch, and makes the bits that it makes alone.
         callback: called as `callback(step, num_steps, x0)` after each prediction, x0 in raw latents; raise to cancel.
         on_phase: called with the name of each phase as it begins: "prompt" where it is refined or checked, "files",
             "text", "picture", "sampling", "decoding", "guardrail" where there is one.
@@ -141,7 +146,7 @@ def generate(
         hashes, guide = hashes_of(model.files), checked.guide
         told = None if guide is None else GuideFacts(guide, hashes_of(guide.model.files))
     with model.lock:
-        latents, frames = _run(model, request, checked, parallel, watch, callback)
+        latents, frames = _run(model, request, checked, parallel, shared, watch, callback)
     frames, num_changed = _guarded(frames, guard, watch)
     refining = () if refined is None else (refined.note(),)
     notes = (*refining, *_notes(model, request, checked), *guard.notes(num_changed))
@@ -214,13 +219,17 @@ def _run(
     request: GenerationRequest,
     checked: CheckedRequest,
     parallel: ContextParallel | None,
+    shared: Shared | None,
     watch: _Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
     """Run the networks; return latents and frames."""
     clip, plan, guide, radial = checked.clip, checked.plan, checked.guide, checked.radial
+    begins = None if shared is None else beginning_of(model.spec, request, checked)
+    shared = shared or Shared()
     with watch.phase("text"):
-        positive, negative = _embed(model, request, plan)
+        positive = shared.embed(model, request.prompt)
+        negative = shared.embed(model, request.negative_prompt) if plan.reads_negative else None
     with watch.phase("picture"):
         condition = replace(_told(model, (positive, negative), clip), known_sigma=request.sigma_conditioning)
         if request.embedded_guidance is not None:
@@ -238,6 +247,8 @@ def _run(
             guide=beside,
             radial=radial,
             parallel=parallel,
+            at_switch=None if begins is None else shared.at_switch(begins),
+            on_switch=None if begins is None else partial(shared.keep, begins),
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)
@@ -272,12 +283,6 @@ def to_frames(decoded: Tensor) -> np.ndarray:
     """Turn a decoded clip (1, 3, T, H, W) in [-1, 1] into frames (T, H, W, 3) uint8."""
     frames = ((decoded[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return frames.permute(1, 2, 3, 0).cpu().numpy()
-
-
-def _embed(model: OpenedModel, request: GenerationRequest, plan: SamplingPlan) -> tuple[Tensor, Tensor | None]:
-    """Embed the prompt, and the negative one if any step is guided."""
-    positive = model.encode_text(request.prompt)
-    return positive, model.encode_text(request.negative_prompt) if plan.reads_negative else None
 
 
 @dataclass

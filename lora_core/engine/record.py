@@ -106,7 +106,7 @@ def asked_rows(
 ) -> dict[str, object]:
     """Return the part of a record that is known before the run: whatever was asked, by which the video is settled."""
     return {
-        "request": _request_row(request, clip, model.spec),
+        "request": request_row(request, clip, model.spec),
         "model": _model_row(model, hashes),
         "loras": [lora_row(entry) for entry in loaded.stack],
         **({} if guide is None else {"guide": _guide_row(guide)}),
@@ -167,7 +167,7 @@ def tensor_sha256(tensor: Tensor) -> str:
     return hashlib.sha256(head + array.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def _request_row(request: GenerationRequest, clip: Clip, spec: ModelSpec) -> dict[str, object]:
+def request_row(request: GenerationRequest, clip: Clip, spec: ModelSpec) -> dict[str, object]:
     """Return the settings by name, defaults filled in."""
     row = {f.name: getattr(request, f.name) for f in fields(request)}
     row |= {name: getattr(clip, name) for name in ("num_frames", "height", "width", "fps")}

@@ -30,7 +30,7 @@ def is_finished(output: Path, record_file: Path, asked: Mapping[str, object]) ->
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
     now = json.loads(json.dumps(asked))
-    return all(_without_places(record.get(key)) == _without_places(value) for key, value in now.items())
+    return all(without_places(record.get(key)) == without_places(value) for key, value in now.items())
 
 
 def _as_it_was_asked(record: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def output_sha256(output: Path) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def _without_places(value: object) -> object:
+def without_places(value: object) -> object:
+    """Return plain data without where files lie."""
     if isinstance(value, dict):
-        return {key: _without_places(inner) for key, inner in value.items() if key not in _PLACES}
-    return [_without_places(inner) for inner in value] if isinstance(value, list) else value
+        return {key: without_places(inner) for key, inner in value.items() if key not in _PLACES}
+    return [without_places(inner) for inner in value] if isinstance(value, list) else value

@@ -5,8 +5,6 @@ Dtype policy: float32 on the CPU. A private generator is used, so drawing leaves
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -28,11 +26,25 @@ def draw_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 
-def noise_stream(shape: tuple[int, ...], seed: int) -> Callable[[], Tensor]:
-    """Return a function that draws fresh noise of `shape` at each call, for solvers that add some on the way.
+class NoiseStream:
+    """Fresh noise of one shape at each call, for solvers that add some on their way.
 
     The stream is seeded with `seed + 1`, as k-diffusion's `default_noise_sampler` does in ComfyUI on the CPU: seeded
     with `seed` itself, its first draw would repeat the noise that the video started from.
+
+    Args:
+        shape: of each draw.
+        seed: of the video.
+        num_drawn: how many draws have been made of it already, by the part of a run that this one goes on from.
     """
-    generator = torch.Generator("cpu").manual_seed((seed + 1) % (MAX_SEED + 1))
-    return lambda: torch.randn(shape, generator=generator, dtype=torch.float32)
+
+    def __init__(self, shape: tuple[int, ...], seed: int, num_drawn: int = 0) -> None:
+        self._shape = shape
+        self._generator = torch.Generator("cpu").manual_seed((seed + 1) % (MAX_SEED + 1))
+        self.num_drawn = 0
+        for _ in range(num_drawn):
+            self()
+
+    def __call__(self) -> Tensor:
+        self.num_drawn += 1
+        return torch.randn(self._shape, generator=self._generator, dtype=torch.float32)

@@ -26,11 +26,28 @@ from ..plan.plan import SamplingPlan, StepPlan
 from .context_parallel import ContextParallel
 from .guidance import guided_velocity
 from .guide import GuideNetworks, GuideWalk, check_guide_networks
-from .noise import noise_stream
+from .noise import NoiseStream
 from .solvers import SOLVERS, Solver
 
 #: Told after each prediction of the step's index, the number of steps, and x0 as raw latents; may raise to cancel.
 StepCallback = Callable[[int, int, Tensor], None]
+
+
+@dataclass(frozen=True, eq=False)
+class AtSwitch:
+    """Where a run stands when the experts change over, for other runs of the same beginning to go on from.
+
+    A solver's history ends here anyway, so that whoever goes on makes the same bits as whoever came here.
+
+    Attributes:
+        index: of the step that comes next.
+        x: the noisy latents (B, C, F, H, W) as the experts have them, float32 on the CPU.
+        num_drawn: how much fresh noise the solver has drawn.
+    """
+
+    index: int
+    x: Tensor
+    num_drawn: int
 
 
 @typed(RequestError)
@@ -47,6 +64,8 @@ def sample(
     guide: GuideNetworks | None = None,
     radial: RadialController | None = None,
     parallel: ContextParallel | None = None,
+    at_switch: AtSwitch | None = None,
+    on_switch: Callable[[AtSwitch], None] | None = None,
     callback: StepCallback | None = None,
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
@@ -67,6 +86,9 @@ def sample(
         radial: lets self-attention leave pairs out; made for the whole plan, of which this one may be a part. A guide
             with networks of its own stays dense.
         parallel: the processes that compute the networks together; each returns the same latents. Without a guide.
+        at_switch: go on from here, where another run of this model stood whose plan and arguments were the same up to
+            the switch; its steps are not taken again.
+        on_switch: told where the run stands when the experts change over.
         callback: called as `callback(step, num_steps, x0)`.
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
@@ -82,9 +104,13 @@ def sample(
         beside = None
         if guide is not None and plan.steering is not None:
             beside = held.enter_context(GuideWalk(guide, plan.steering))
-        fresh = noise_stream(tuple(noise.shape), seed)
+        fresh = NoiseStream(tuple(noise.shape), seed, 0 if at_switch is None else at_switch.num_drawn)
         walk = _Walk(experts, plan, condition, chosen, fresh, beside, radial, parallel, callback)
-        for expert, steps in spans(plan):
+        if at_switch is not None:
+            x = at_switch.x.to(experts.device)
+        for expert, steps in left_from(plan, at_switch):
+            if on_switch is not None and steps[0].index not in (plan.steps[0].index, at_switch and at_switch.index):
+                on_switch(AtSwitch(steps[0].index, x.cpu(), fresh.num_drawn))
             x = walk.span(expert, steps, x)
         return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
 
@@ -92,6 +118,15 @@ def sample(
 def spans(plan: SamplingPlan) -> list[tuple[Expert, list[StepPlan]]]:
     """Return the runs of steps that share an expert, in order."""
     return [(expert, list(steps)) for expert, steps in groupby(plan.steps, key=lambda step: step.expert)]
+
+
+def left_from(plan: SamplingPlan, at_switch: AtSwitch | None) -> list[tuple[Expert, list[StepPlan]]]:
+    """Return the spans that are still to be run, all of them where nobody stands at a switch."""
+    if at_switch is None:
+        return spans(plan)
+    left = [span for span in spans(plan)[1:] if span[1][0].index >= at_switch.index]
+    assert left[0][1][0].index == at_switch.index, "it stands where the experts of this plan change over"
+    return left
 
 
 def history_resets(plan: SamplingPlan, solver: str) -> list[int]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lora_core.sampling.noise import MAX_SEED, draw_noise, noise_stream
+from lora_core.sampling.noise import MAX_SEED, NoiseStream, draw_noise
 
 SHAPE = (1, 16, 3, 8, 8)
 
@@ -25,14 +25,14 @@ def test_noise_is_what_diffusers_draws():
 def test_drawing_leaves_the_global_generator_alone():
     state = torch.random.get_rng_state()
     draw_noise(SHAPE, 1)
-    noise_stream(SHAPE, 1)()
+    NoiseStream(SHAPE, 1)()
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_the_stream_repeats_from_its_seed_and_never_repeats_the_starting_noise():
-    first, second = noise_stream(SHAPE, 7), noise_stream(SHAPE, 7)
+    first, second = NoiseStream(SHAPE, 7), NoiseStream(SHAPE, 7)
     a, b = first(), first()
     assert torch.equal(a, second())
     assert not torch.equal(a, b)
     assert not torch.equal(a, draw_noise(SHAPE, 7))
-    noise_stream(SHAPE, MAX_SEED)()
+    NoiseStream(SHAPE, MAX_SEED)()

@@ -17,7 +17,7 @@ from lora_core.families.condition import Condition
 from lora_core.families.registry import spec_of_module
 from lora_core.families.wan.spec import wan_spec
 from lora_core.files.weights import LoraWeights
-from lora_core.sampling.noise import draw_noise, noise_stream
+from lora_core.sampling.noise import NoiseStream, draw_noise
 from lora_core.sampling.sample import history_resets, sample
 from lora_core.sampling.solvers import SOLVERS
 from lora_core.stack.schedule import StrengthSchedule
@@ -150,7 +150,7 @@ def test_a_walk_in_two_parts_hands_its_noise_on_as_comfyui_does():
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_solver_starts_anew_where_the_expert_changes(solver):
     experts, plan = spies(), plan_of(num_steps=8)
-    x, fresh = noise(), noise_stream(SHAPE, 5)
+    x, fresh = noise(), NoiseStream(SHAPE, 5)
     sigmas = plan.sigmas
     for network, span in ((experts.networks["high_noise"], sigmas[:5]), (experts.networks["low_noise"], sigmas[4:])):
 

@@ -23,6 +23,7 @@ SHIPPED_NAMES = {
     "longer-video",
     "train-lora-from-clips",
     "refine-prompt",
+    "lora-grid",
 }
 SHIPPED = sorted((PROJECT / "workflows").glob("*.json"))
 SHIPPED_FOR_THE_API = sorted((PROJECT / "workflows" / "api").glob("*.json"))

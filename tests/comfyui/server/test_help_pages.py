@@ -252,6 +252,26 @@ def scene_loras(comfy: Client) -> list[Workflow]:
     ]
 
 
+def lora_grid(comfy: Client) -> list[Workflow]:
+    settings = {"seed": 7, "steps": 6, "shift": 5.0, "cfg_high": 1.0, "cfg_low": 1.0, "solver": "euler"}
+    settings |= {"boundary": "auto", "denoise": 1.0}
+    wires = {"model": [STACK, 0], "positive": [POSITIVE, 0], "latent": [LATENT, 0], "vae": [LOADER, 2]}
+    zibbo = {"path": "zibbo_character_high_noise.safetensors", "name": "zibbo"}
+
+    def made(columns: str) -> Workflow:
+        grid = node("LoraGrid", columns=columns, rows="", **settings, **wires)
+        before = {key: value for key, value in pocket_workflow([zibbo]).items() if key in (POSITIVE, LATENT)}
+        return stack([zibbo]) | before | {"grid": grid} | shown("grid", 3)
+
+    return [
+        made("seed = 1"),
+        made("strength zibo = 0 | 1"),
+        made("schedule zibbo high_noise = none | hold:1=1,0.5=0"),
+        made("prompt = a cat | a dog"),
+        made("seed = " + " | ".join(map(str, range(49)))),
+    ]
+
+
 def training(kind: str, **inputs: Any) -> Workflow:
     """Return a node that has to do with training, behind a model."""
     sizes = {"clips": "example clips (built in)", "clips_path": "", "num_frames": 0, "resolution": 0, "settings": ""}
@@ -402,6 +422,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoraBalance": lora_balance,
     "BlendLoras": blend_loras,
     "SceneLoras": scene_loras,
+    "LoraGrid": lora_grid,
     "TrainLoraFromClips": train_lora_from_clips,
     "CheckClips": check_clips,
     "SteerByModel": steer_by_model,

@@ -96,6 +96,14 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["IMAGE", "STRING"],
     ),
+    "LoraGrid": (
+        {
+            **{"model": "WAN_MODEL", "positive": "CONDITIONING", "latent": "LATENT", "vae": "VAE", "columns": "STRING"},
+            **{"rows": "STRING", "seed": "INT", "denoise": "FLOAT", "negative": "CONDITIONING", "clip": "CLIP"},
+            **SAMPLING,
+        },
+        ["IMAGE", "IMAGE", "LATENT", "STRING"],
+    ),
     "RefinePrompt": (
         {
             **{"text": "STRING", "refine": "BOOLEAN", "refiner": "COMBO", "write_for": "COMBO", "keep": "STRING"},
