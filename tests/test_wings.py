@@ -39,7 +39,16 @@ MAY_IMPORT = {
         *("attention", "checkpoints", "comparison", "engine", "families", "media", "plan", "pocket", "sampling"),
         *("stack", "training"),
     },
-        *("apply", "attention", "balance", "checkpoints", "cli", "comparison", "engine", "families", "files", "grids", "jobs", "lengths", "media", "merging", "plan", "pocket", "refiner", "sampling", "stack", "training", "transfer"),
+    "balance": {
+        *("apply", "checkpoints", "comparison", "engine", "families", "files", "media", "plan", "sampling", "stack"),
+    },
+    "grids": {
+        *("attention", "checkpoints", "comparison", "engine", "families", "files", "jobs", "lengths", "media", "plan"),
+        *("refiner", "sampling", "stack", "training"),
+    },
+    "cli": {
+        *("attention", "balance", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine"),
+        *("pocket", "training", "comparison", "grids", "jobs", "lengths", "merging", "refiner", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.
