@@ -89,6 +89,8 @@ def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Pa
         if path is not None and (entry.enabled or path.is_file()):
             row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
             row[f"{key}sha256"] = sha256_of(path)
+    if (region := entry.region) is not None and region.path is not None:
+        row["region"] = region.at(Path(relative_to_folders(region.path, lora_folders or [beside]))).to_json()
     return row
 
 
