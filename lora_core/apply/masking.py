@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..errors import LoraMismatchError, ModelError
+from ..errors import LoraMismatchError
 from ..families.base import ModelSpec, logical_shape
 from ..families.region_rules import Met, RegionRules
-from ..families.registry import family_of
-from ..wording import said
+from ..families.registry import region_rules
 from .crossing import Crossing, Output, Query
 from .factors import Term
 from .fused import FusedDelta
@@ -25,15 +24,6 @@ from .strengths import Strengths
 Changes = Mapping[str, Sequence[Term]]
 #: How a module is patched that no mask divides.
 Patch = Callable[[nn.Module, Mapping[str, FusedDelta], Strengths], PatchedModule]
-
-
-def region_rules(spec: ModelSpec) -> RegionRules:
-    """Return which tokens a model's modules meet, or say that no LoRA can act in a part of its clips."""
-    rules = family_of(spec).regions if spec.family else None
-    if rules is None:
-        what = said("nobody knows which part of a clip its modules see, so no LoRA has a region or a time in it")
-        raise ModelError(spec.title, what, remedy="Take regions and times off the stack")
-    return rules
 
 
 def everywhere(mask: Tensor) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from ..attention.controller import RadialController, make_controller
 from ..attention.executors import choose_executor
 from ..attention.settings import RadialSettings
@@ -17,10 +19,12 @@ from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
 from ..plan.steering import steered
 from ..refiner.refined import Refiner
+from ..regions.clip_mask import ClipSize, clip_masks
 from ..sampling.context_parallel import ContextParallel, check_processes
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
+from ..wording import said
 from .guide import Guide
 from .request import Clip, GenerationRequest
 
@@ -34,6 +38,7 @@ class CheckedRequest:
         loaded: its LoRAs, read for the model.
         guide: with its own stack read.
         radial: what lets self-attention leave pairs out; None for dense attention.
+        masks: name -> mask over the clip's tokens, of LoRAs that have a region or a time.
     """
 
     clip: Clip
@@ -41,6 +46,7 @@ class CheckedRequest:
     plan: SamplingPlan
     guide: Guide | None
     radial: RadialController | None
+    masks: Mapping[str, Tensor]
 
 
 def check_request(
@@ -58,17 +64,25 @@ def check_request(
     """Read what a request names and plan its run, or say what is wrong with it; arguments as those of `generate`."""
     clip = request.clip(model.spec)
     loaded = _loaded(stack, model.spec, allow_partial=allow_partial, download=download)
-    plan = make_plan(loaded, model.spec, request)
+    plan = make_plan(loaded, model.spec, request).over(clip.num_frames, clip.fps)
+    masks = clip_masks(plan.route.all, size_of(clip), model.spec)
     if guide is not None:
         own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
+        _refuse_masked(own)
         guide = replace(guide, stack=own)
         plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
     controller = None if radial is None else _controller(model, clip, plan, radial)
     _check_latents_act(request, plan)
     _require_pieces(model, guide, clip)
     if parallel is not None:
-        _check_parallel(model, clip, plan, parallel, beside={"guide": guide, "radial": radial, "refiner": refiner})
-    return CheckedRequest(clip, loaded, plan, guide, controller)
+        beside = {"guide": guide, "radial": radial, "refiner": refiner, "region": masks or None}
+        _check_parallel(model, clip, plan, parallel, beside=beside)
+    return CheckedRequest(clip, loaded, plan, guide, controller, masks)
+
+
+def size_of(clip: Clip) -> ClipSize:
+    """Return the numbers of a clip that masks are made for."""
+    return ClipSize(clip.num_frames, clip.height, clip.width, clip.fps)
 
 
 @typed(RequestError)
@@ -86,6 +100,13 @@ def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, **reading: b
     if (asked := next((name for name, wanted in reading.items() if wanted), None)) is not None:
         raise StackError(asked, "the stack is loaded already", remedy="Give it to load_stack")
     return stack
+
+
+def _refuse_masked(stack: LoadedStack) -> None:
+    """Raise where a LoRA of a guide has a region or a time."""
+    if masked := [lora.name for lora in stack.loras if lora.entry.is_masked]:
+        what = said("{name} has a region or a time, and LoRAs of a guide act on the whole clip", name=masked[0])
+        raise StackError("guide", what, remedy="Take it off the LoRA, or put the LoRA on the model itself")
 
 
 def _controller(

@@ -50,7 +50,8 @@ class LoraEntry:
         enabled: False keeps the row and lets it do nothing.
         find_twin: let an "auto" high-noise file bring the low-noise file beside it along.
         found_twin: `low_noise_path` was found beside the file, not given.
-        sha256, low_noise_sha256: what the files must hash to, from a preset.
+        sha256, low_noise_sha256, mask_sha256: what the files must hash to, from a preset or a record; the last is
+            that of its region's mask.
         weights, low_noise_weights: a LoRA that is given in memory instead of, or read already from, a file.
     """
 
@@ -69,6 +70,7 @@ class LoraEntry:
     found_twin: bool = False
     sha256: str | None = None
     low_noise_sha256: str | None = None
+    mask_sha256: str | None = None
     weights: LoraWeights | None = field(default=None, repr=False, compare=False)
     low_noise_weights: LoraWeights | None = field(default=None, repr=False, compare=False)
 
@@ -208,6 +210,7 @@ class LoraEntry:
                 find_twin=_flag(row, "find_twin"),
                 sha256=_sha256(row, "sha256"),
                 low_noise_sha256=_sha256(row, "low_noise_sha256"),
+                mask_sha256=_sha256(row, "mask_sha256"),
             )
 
 
@@ -244,6 +247,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("find_twin", "find_twin", bool),
     ("sha256", "sha256", str),
     ("low_noise_sha256", "low_noise_sha256", str),
+    ("mask_sha256", "mask_sha256", str),
 )
 
 
