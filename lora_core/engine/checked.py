@@ -24,7 +24,6 @@ from ..sampling.context_parallel import ContextParallel, check_processes
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
 from ..stack.stack import LoraStack
-from ..wording import said
 from .guide import Guide
 from .request import Clip, GenerationRequest
 
@@ -68,7 +67,6 @@ def check_request(
     masks = clip_masks(plan.route.all, size_of(clip), model.spec)
     if guide is not None:
         own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
-        _refuse_masked(own)
         guide = replace(guide, stack=own)
         plan = steered(plan, model.spec, guide.model.spec, own, request, guide.settings)
     controller = None if radial is None else _controller(model, clip, plan, radial)
@@ -100,13 +98,6 @@ def _loaded(stack: LoraStack | LoadedStack | None, spec: ModelSpec, **reading: b
     if (asked := next((name for name, wanted in reading.items() if wanted), None)) is not None:
         raise StackError(asked, "the stack is loaded already", remedy="Give it to load_stack")
     return stack
-
-
-def _refuse_masked(stack: LoadedStack) -> None:
-    """Raise where a LoRA of a guide has a region or a time."""
-    if masked := [lora.name for lora in stack.loras if lora.entry.is_masked]:
-        what = said("{name} has a region or a time, and LoRAs of a guide act on the whole clip", name=masked[0])
-        raise StackError("guide", what, remedy="Take it off the LoRA, or put the LoRA on the model itself")
 
 
 def _controller(

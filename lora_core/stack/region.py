@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..checks import finite_number, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import StackError
 from ..wording import Said, said
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Left, top, right and bottom, each a fraction of the picture.
 Box = tuple[float, float, float, float]
@@ -230,6 +232,8 @@ def _checked_soft(soft: float) -> float:
 
 
 def _checked_pixels(pixels: np.ndarray) -> np.ndarray:
+    import numpy as np  # the shell parses regions, and its pages of help wait for no arrays
+
     mask = np.asarray(pixels)
     mask = mask[None] if mask.ndim == 2 else mask
     is_sound = mask.ndim == 3 and mask.size and mask.dtype.kind in "fiub" and bool(np.isfinite(mask).all())
@@ -247,4 +251,4 @@ def _checked_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def _sha256(mask: np.ndarray | None) -> str:
     assert mask is not None
-    return hashlib.sha256(repr(mask.shape).encode() + np.ascontiguousarray(mask).tobytes()).hexdigest()
+    return hashlib.sha256(repr(mask.shape).encode() + mask.tobytes()).hexdigest()

@@ -50,13 +50,13 @@ class TimeCurve:
     def at_frame(self, frame: float, fps: float) -> float:
         """Return the factor at a frame of a clip, counted from 0 at its beginning.
 
-        Where the curve is not hard, it is the mean over `SOFT_FRAMES` around the frame, of what lies in the clip.
+        Where the curve is not hard, it is the mean over `SOFT_FRAMES` around the frame; over fewer at the beginning.
         """
         per_frame = 1 / fps if self.unit == "seconds" else 1.0
-        if self.hard:
+        reach = 0.0 if self.hard else min(SOFT_FRAMES / 2, frame)
+        if reach <= 0:
             return self._at(frame * per_frame)
-        start, end = max(0.0, frame - SOFT_FRAMES / 2), frame + SOFT_FRAMES / 2
-        return self._mean(start * per_frame, end * per_frame)
+        return self._mean((frame - reach) * per_frame, (frame + reach) * per_frame)
 
     def seconds(self, fps: float) -> tuple[tuple[float, float], ...]:
         """Return the keyframes with their times in seconds."""
