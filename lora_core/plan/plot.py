@@ -118,7 +118,7 @@ def _draw_times(axes: Axes, plan: SamplingPlan, height: float) -> None:
     ends = []
     for lora, style in zip(loras, styles, strict=True):
         seconds, factors = curve_over_time(lora, plan)
-        axes.plot(seconds, factors, linewidth=2.2, **style)
+        axes.plot(seconds, factors, linewidth=2.2, color=style["color"], linestyle=style["linestyle"])
         ends.append((seconds[-1], factors[-1]))
     low, high = min(0.0, axes.get_ylim()[0]), max(1.0, axes.get_ylim()[1])
     axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
