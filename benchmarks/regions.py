@@ -43,7 +43,7 @@ SETTINGS = RunSettings(num_steps=6)
 HALF = world.SIZE_PX // 2
 LEFT, RIGHT = slice(0, HALF), slice(HALF, None)
 #: (width, inside of the feed-forward, heads, tokens as frames, rows, columns): Wan 1.3B's and 14B's blocks.
-BLOCKS = ((1536, 8960, 12, (4, 32, 32)), (5120, 13824, 40, (4, 16, 16)))
+BLOCKS = ((1536, 8960, 12, (4, 32, 32)), (5120, 13824, 40, (4, 16, 32)))
 RANK = 32
 
 

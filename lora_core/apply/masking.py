@@ -11,7 +11,7 @@ from ..errors import LoraMismatchError
 from ..families.base import ModelSpec, logical_shape
 from ..families.region_rules import Met, RegionRules
 from ..families.registry import region_rules
-from .crossing import Crossing, Output, Query
+from .crossing import Crossing, OfText, Output, Query
 from .factors import Term
 from .fused import FusedDelta
 from .layers import multiplies
@@ -89,13 +89,27 @@ class Placing:
         attention = _targets(inner[0][1])[0].removesuffix(".bias").rpartition(".")[0]
         output = self._found(f"{attention}.{rules.output}")
         assert output is not None, "a cross-attention has an output"
-        queries = filter(None, (self._found(f"{attention}.{name}") for name in rules.queries))
+        queries = [module for name in rules.queries if (module := self._found(f"{attention}.{name}")) is not None]
         return [
-            *(self._plain(part, parameters, crossing.text) for part, parameters in inner),
-            *(Query(module, crossing) for module in queries),
+            *(patch for part, parameters in inner for patch in self._of_text(part, parameters, crossing)),
+            *(Query(module, crossing, is_last=module is queries[-1]) for module in queries),
             Output(output, crossing),
             crossing,
         ]
+
+    def _of_text(self, path: str, parameters: Changes, crossing: Crossing) -> Iterable[PatchedModule]:
+        """Yield the patches of a module of the text; where masked LoRAs are thin, theirs is above all others."""
+        module = self.module.get_submodule(path)
+        masked = _only(parameters, lambda term: self.masks.has(term.index))
+        unmasked = _only(parameters, lambda term: not self.masks.has(term.index))
+        if set(masked) == {"weight"} and multiplies(module):
+            delta = FusedDelta(logical_shape(module, "weight"), masked["weight"])
+            if delta.is_thin and not delta.needs_base:
+                if unmasked:
+                    yield self._plain(path, unmasked, self.masks.strengths)
+                yield OfText(module, delta, crossing)
+                return
+        yield self._plain(path, parameters, crossing.text)
 
     def _masked(self, parameters: Changes) -> list[Term]:
         return [term for terms in parameters.values() for term in terms if self.masks.has(term.index)]

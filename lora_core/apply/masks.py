@@ -21,6 +21,8 @@ from .strengths import Strengths, Weighed
 
 #: Beyond so many sets of LoRAs that share tokens, each LoRA's change is counted by itself.
 _MAX_SETS = 8
+#: Where more than this share of all tokens take something of a set, to pick them costs more than it saves.
+_MOST_TOKENS = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +32,24 @@ class LoraSet:
     Attributes:
         members: their indices in the stack.
         weight: (L,), or None where every token takes all of it.
+        tokens: the indices of those that take something, where many do not; None for all.
     """
 
     members: frozenset[int]
     weight: Tensor | None
+    tokens: Tensor | None = None
+
+    @classmethod
+    def of(cls, members: frozenset[int], weight: Tensor) -> LoraSet:
+        """Return a set by what each token takes of it."""
+        tokens = weight.nonzero().flatten()
+        return cls(members, weight, tokens if len(tokens) < _MOST_TOKENS * len(weight) else None)
+
+    @property
+    def num_tokens(self) -> int:
+        """L, of a set that not every token takes all of."""
+        assert self.weight is not None
+        return len(self.weight)
 
 
 class Masks:
@@ -144,4 +160,4 @@ class Masks:
         if len(found) > _MAX_SETS:
             found = {always | {i}: mask for i, mask in masked.items()}
             found[always] = 1 - torch.stack(list(masked.values())).sum(0)
-        return [LoraSet(members, weight.to(device)) for members, weight in found.items()]
+        return [LoraSet.of(members, weight.to(device)) for members, weight in found.items()]
