@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-regions refine-smollm2
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-examples prove-regions refine-smollm2
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -63,6 +63,10 @@ prove-workers: $(VENV)/.dev
 # Two processes tune one refiner together, and go on bit for bit; the suite does it in one.
 prove-refiner-ranks: $(VENV)/.dev
 	SEVERAL_RANKS=1 $(BIN)/python -m pytest tests/refiner/test_tuning_ranks.py
+
+# Every example of the pages of help runs as it is pasted; the suite does it for all but the slowest.
+prove-examples: $(VENV)/.dev
+	EVERY_EXAMPLE=1 $(BIN)/python -m pytest tests/cli/test_help.py
 
 # LoRAs in a part of the clip: what is exact, what of them is inside, when they come in, what they cost; docs/regions.md.
 prove-regions: $(VENV)/.dev

@@ -174,6 +174,11 @@ def nearest(name: str, choices: Iterable[str]) -> Said:
     return said("one of {names}", names=", ".join(valid))
 
 
+def whole_path(given: str, folder: Path) -> str:
+    """Return the whole path of what is named, seen from a folder; `~` is the user's own."""
+    return os.path.abspath(folder / os.path.expanduser(given))
+
+
 def parse_json(
     text: str | bytes, where: str, expected: str, error: type[LoraCoreError], *, most: int = MAX_TEXT_LENGTH
 ) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -12,8 +13,21 @@ import av
 import numpy as np
 from PIL import Image
 
+import lora_core
 from lora_core.pocket.world import Scene, draw
 from lora_core.training.clips.clip import Clip, Probe
+
+#: The clips that come along; trainings leave a cache there, so tests take copies.
+CLIPS = Path(lora_core.__file__).parents[1] / "examples" / "clips"
+
+
+def shipped_clips(folder: Path, num: int) -> Path:
+    """Copy the first few of the clips that come along, with their captions, into a folder."""
+    folder.mkdir(exist_ok=True)
+    for clip in sorted(CLIPS.glob("*.mp4"))[:num]:
+        for file in (clip, clip.with_suffix(".txt")):
+            shutil.copy(file, folder)
+    return folder
 
 
 def greys(num_frames: int, height: int = 64, width: int = 64) -> np.ndarray:

@@ -9,8 +9,9 @@ import click
 
 from ..atomic import write_text
 from ..errors import TrainingError
-from .console import Console, console
-from .ending import asked_to_end, end_with_stdin
+from .console import console
+from .ending import asked_to_end
+from .running_options import Running, running_options
 from .set_option import set_option
 from .verb import Verb
 
@@ -38,18 +39,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--steps", type=int, help="Steps in all.")
 @set_option
 @click.option("--resume", is_flag=True, help="Go on with the tuning in OUT.")
-@click.option("--stop-after", type=click.IntRange(min=1), metavar="STEP", help="End behind a step, to go on later.")
-@click.option(
-    "--progress",
-    "told_as",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help="For people, or for a program: lines of JSON on the standard output.",
-)
-@click.option(
-    "--end-with-stdin", "ends_with_stdin", is_flag=True, help="End with a checkpoint when the standard input closes."
-)
+@running_options
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Print every key and the memory each method takes; train nothing."
 )
@@ -58,9 +48,7 @@ def train_command(
     out: Path,
     settings: tuple[str, ...],
     resume: bool,
-    stop_after: int | None,
-    told_as: str,
-    ends_with_stdin: bool,
+    running: Running,
     only_plan: bool,
     **given: Any,
 ) -> None:
@@ -68,31 +56,21 @@ def train_command(
 
     Keys come from CONFIG.toml and --set, the later before the earlier; --resume alone takes those of OUT.
     """
-    from ..training.ranks import FailedElsewhere, find_ranks
+    from ..refiner.tuning.tune import check_tuning
 
-    if ends_with_stdin:
-        end_with_stdin()
     given = {key: value for key, value in given.items() if value is not None}
-    is_ended = False
-    try:
-        ranks = find_ranks()
-        if not ranks.is_main or told_as == "json":
-            click.get_current_context().obj = Console(quiet=True)
-        status = _status(told_as if ranks.is_main else "text")
-        with ranks.in_touch(), status.errors_told():
-            with ranks.as_one():
-                config = _config(config_file, settings, given, out, resume=resume)
-            console().note(config.to_toml())
-            if only_plan:
-                if ranks.is_main:
-                    console().result(_plan(config))
-            else:
-                is_ended = _tune(config, out, resume, stop_after, ranks, status)
-        ranks.leave()
-    except FailedElsewhere:
-        click.get_current_context().exit(1)
-    if is_ended:
-        click.get_current_context().exit(130)
+
+    def do(ranks: Ranks, status: TuningStatus | TuningLines) -> bool:
+        with ranks.as_one():
+            config = _config(config_file, settings, given, out, resume=resume)
+            if ranks.is_main and not only_plan:
+                check_tuning(config, out, resume=resume)
+        console().note(config.to_toml())
+        if only_plan and ranks.is_main:
+            console().result(_plan(config))
+        return not only_plan and _tune(config, out, resume, running.stop_after, ranks, status)
+
+    running.run(_status, do)
 
 
 def _tune(
@@ -173,12 +151,21 @@ def _plan(config: TuneConfig) -> str:
 @click.option(
     "--held-out", type=_PATH, metavar="FILE", help="Rows that are only measured, looked at beside the others."
 )
+@click.option(
+    "--rehearsal", type=_PATH, metavar="FILE", help="Rows of what is known already, learnt beside the others."
+)
 @click.option("--model", default="pocket-lm", show_default=True, help="Whose tokens and chat template count.")
 @click.option("--system", default="", help="The system prompt before every row, or its name.")
 @click.option("--max-length", type=click.IntRange(min=1), default=512, show_default=True, help="In tokens.")
 @click.option("--report", type=_PATH, metavar="FILE", help="Write what was found, JSON; - for the standard output.")
 def rows_command(
-    file: Path, held_out: Path | None, model: str, system: str, max_length: int, report: Path | None
+    file: Path,
+    held_out: Path | None,
+    rehearsal: Path | None,
+    model: str,
+    system: str,
+    max_length: int,
+    report: Path | None,
 ) -> None:
     """Look at the rows of a file: what is no row, empty, double, too long, contradictory, or held out in vain.
 
@@ -191,8 +178,8 @@ def rows_command(
     from ..refiner.tuning.network import find_base
 
     maker = open_maker(find_base(model), find_instructions(system).text)
-    train, measured = read_rows_file(file), None if held_out is None else read_rows_file(held_out)
-    found = examine_rows(train, measured, maker, max_length)
+    measured, known = (None if path is None else read_rows_file(path) for path in (held_out, rehearsal))
+    found = examine_rows(read_rows_file(file), measured, maker, max_length, rehearsal=known)
     if report is None:
         console().result(found.text())
     else:

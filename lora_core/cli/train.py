@@ -11,9 +11,10 @@ import click
 from ..errors import TrainingError
 from ..training.opening import open_model
 from ..wording import said
-from .console import Console, console
-from .ending import asked_to_end, end_with_stdin
+from .console import console
+from .ending import asked_to_end
 from .examination import show_examination
+from .running_options import Running, running_options
 from .set_option import set_option
 from .verb import Verb
 
@@ -48,18 +49,7 @@ _PATH = click.Path(path_type=Path)
 @set_option
 @click.option("--cache", type=_PATH, help="Where encoded clips are kept; by default in the folder of clips.")
 @click.option("--resume", is_flag=True, help="Go on with the training in OUT.")
-@click.option("--stop-after", type=click.IntRange(min=1), metavar="STEP", help="End behind a step, to go on later.")
-@click.option(
-    "--progress",
-    "told_as",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help="For people, or for a program: lines of JSON on the standard output.",
-)
-@click.option(
-    "--end-with-stdin", "ends_with_stdin", is_flag=True, help="End with a checkpoint when the standard input closes."
-)
+@running_options
 @click.option("--plan", "only_plan", is_flag=True, help="Print every key and the memory it will take; train nothing.")
 def command(
     config_file: Path | None,
@@ -67,9 +57,7 @@ def command(
     settings: tuple[str, ...],
     cache: Path | None,
     resume: bool,
-    stop_after: int | None,
-    told_as: str,
-    ends_with_stdin: bool,
+    running: Running,
     only_plan: bool,
     **given: Any,
 ) -> None:
@@ -77,31 +65,21 @@ def command(
 
     Keys come from CONFIG.toml, a preset and --set, the later before the earlier; --resume alone takes those of OUT.
     """
-    from ..training.ranks import FailedElsewhere, find_ranks
     from ..training.train import check_training
 
-    if ends_with_stdin:
-        end_with_stdin()
     given = {key: value for key, value in given.items() if value is not None}
-    try:
-        ranks = find_ranks()
-        if not ranks.is_main or told_as == "json":
-            click.get_current_context().obj = Console(quiet=True)
-        status = _status(told_as if ranks.is_main else "text")
-        with ranks.in_touch(), status.errors_told():
-            with ranks.as_one():
-                config = _config(config_file, settings, given, out, resume=resume)
-                model = open_model(config.model, ranks.device)
-                check_training(config, model, out, resume=resume)
-            console().note(config.to_toml())
-            if only_plan and ranks.is_main:
-                console().result(memory_plans(config, model))
-            is_ended = not only_plan and _train(config, model, cache, out, resume, stop_after, ranks, status)
-        ranks.leave()
-    except FailedElsewhere:
-        click.get_current_context().exit(1)
-    if is_ended:
-        click.get_current_context().exit(130)
+
+    def do(ranks: Ranks, status: Status) -> bool:
+        with ranks.as_one():
+            config = _config(config_file, settings, given, out, resume=resume)
+            model = open_model(config.model, ranks.device)
+            check_training(config, model, out, resume=resume)
+        console().note(config.to_toml())
+        if only_plan and ranks.is_main:
+            console().result(memory_plans(config, model))
+        return not only_plan and _train(config, model, cache, out, resume, running.stop_after, ranks, status)
+
+    running.run(_status, do)
 
 
 def _train(

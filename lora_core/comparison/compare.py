@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..atomic import write_text
-from ..checks import first_few, typed
-from ..errors import DatasetError, OutputError, TrainingError
+from ..checks import typed
+from ..errors import TrainingError
 from ..progress import Progress, unheard
-from ..training.config import differences, read_config
+from ..training.config import read_config
 from ..training.log import read_log
 from ..training.run_folder import FREE_KEYS
 from ..training.settings.adapter import Method
@@ -21,10 +20,11 @@ from .best import best_rates
 from .collect import collect
 from .config import CompareConfig, Run
 from .folder import ComparisonFolder, read_json
-from .processes import EndedError, Processes
+from .processes import Processes
 from .report import IMAGES, write_report
 from .sheet import SHEET, save_sheet
 from .subjects import Subject, subjects_of
+from .work import Work, check_same_settings
 
 #: The module that does the jobs; not imported here: a comparison that opens no model takes no memory.
 _WORKER = "lora_core.comparison.worker"
@@ -74,13 +74,8 @@ def compare(
     processes = Processes(folder, _WORKER, ("" if cache is None else str(Path(cache).absolute()),), should_stop)
     with folder.locked():
         _begin(config, folder)
-        work = _Work(config, folder, processes, progress, tell)
-        try:
-            work.everything()
-            is_over = True
-        except EndedError:
-            is_over = False
-        return Compared(folder, work.report(), is_over)
+        work = _Work(config=config, folder=folder, processes=processes, progress=progress, tell=tell)
+        return Compared(folder, *work.do())
 
 
 def _begin(config: CompareConfig, folder: ComparisonFolder) -> None:
@@ -88,12 +83,7 @@ def _begin(config: CompareConfig, folder: ComparisonFolder) -> None:
     for path in sorted((folder.path / "runs").glob("*/config.toml")):
         stored = read_config(path)
         run = Run(stored.adapter.method, stored.learning.lr, stored.learning.seed)
-        there, here = stored.values(), config.train_config(run).values()
-        for key in FREE_KEYS:
-            there.pop(key, None), here.pop(key, None)
-        if different := differences(there, here):
-            what = f"the trainings here have other settings: {first_few(different, 8, between='; ')}"
-            raise TrainingError(folder.path, what, remedy="Go on with the same, or compare in another folder")
+        check_same_settings(folder.path, stored.values(), config.train_config(run).values(), FREE_KEYS)
     write_text(config.to_toml(), folder.config)
 
 
@@ -106,33 +96,38 @@ def check_unchanged(folder: ComparisonFolder) -> None:
             raise TrainingError(path.parent, what, remedy="Put them back, or compare in another folder")
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is left to do of a comparison."""
+@dataclass(frozen=True, kw_only=True)
+class _Work(Work[Run]):
+    """What is left to do of a comparison of methods of training."""
 
     config: CompareConfig
     folder: ComparisonFolder
-    processes: Processes
-    progress: Progress
-    tell: Callable[[str], object]
-    failed: dict[Run, str] = field(default_factory=dict)
 
     def everything(self) -> None:
-        """Do it, in an order in which the most is known the soonest."""
         self._look_at_base()
-        self._train(self.config.sweep, "sweeping the rates")
+        self.train(self.config.sweep, "sweeping the rates")
         best = best_rates(self.config, self.folder)
-        if not best:
-            first = next(iter(self.failed.values()), "all have diverged")
-            raise TrainingError(self.folder.path, f"no training has come to an end: {first}", remedy="Lower the rates")
-        self._train(self._repeats(best), "repeating the best with other seeds")
+        self.check_any(best)
+        self.train(self._repeats(best), "repeating the best with other seeds")
         self._judge(subjects_of(self.config, best))
 
     def report(self) -> dict[str, Any]:
-        """Write what is known so far, and the report that is made from it."""
         data = collect(self.config, self.folder, self.failed)
         write_report(data, self.folder.report, self.folder.path)
         return data
+
+    def judged(self, run: Run) -> Path:
+        return self.folder.judged(run)
+
+    def steps(self, run: Run) -> tuple[int, int]:
+        log = read_log(self.folder.run(run).path)
+        return log[-1].step if log else 0, self.config.train_config(run).learning.steps
+
+    def outcome(self, judged: Mapping[str, Any]) -> str | None:
+        if "held_out" not in judged:
+            return None
+        losses = next(iter(judged["held_out"].values()))
+        return "held-out loss " + ", ".join(f"{e.removesuffix('_noise')} {loss:.4f}" for e, loss in losses.items())
 
     def _repeats(self, best: Mapping[Method, float]) -> tuple[Run, ...]:
         seeds = self.config.settings.seeds[1:]
@@ -144,30 +139,6 @@ class _Work:
         self.processes.do("base", called="base")
         self.progress(1, 1, "encoding the clips")
         check_unchanged(self.folder)
-
-    def _train(self, runs: tuple[Run, ...], what: str) -> None:
-        for number, run in enumerate(runs):
-            self.progress(number, len(runs), what)
-            if not self.folder.judged(run).exists():
-                self._train_one(run)
-                self.report()
-        self.progress(len(runs), len(runs), what)
-
-    def _train_one(self, run: Run) -> None:
-        steps = self.config.train_config(run).learning.steps
-        show = partial(self._show_step, run, steps)
-        names = (run.method, repr(run.lr), str(run.seed))
-        try:
-            self.processes.do("train", *names, called=run.name, while_waiting=show)
-        except (OutputError, DatasetError):
-            raise  # what all others would meet too
-        except TrainingError as error:
-            self.failed[run] = str(error)
-        self.tell(f"{run.name}: {_outcome(self.folder, run, self.failed)}")
-
-    def _show_step(self, run: Run, steps: int) -> None:
-        log = read_log(self.folder.run(run).path)
-        self.progress(log[-1].step if log else 0, steps, run.name)
 
     def _judge(self, subjects: tuple[Subject, ...]) -> None:
         """Let one process make the videos of all subjects whose readings are missing, or answer to other prompts."""
@@ -186,11 +157,3 @@ class _Work:
             self.processes.do("videos", *lacking, called="videos", while_waiting=show)
         show()
         save_sheet(self.config, self.folder, subjects, self.folder.path / IMAGES / SHEET)
-
-
-def _outcome(folder: ComparisonFolder, run: Run, failed: Mapping[Run, str]) -> str:
-    judged = read_json(folder.judged(run)) or {}
-    if "held_out" not in judged:
-        return failed.get(run) or f"diverged: {judged.get('diverged')}"
-    losses = next(iter(judged["held_out"].values()))
-    return "held-out loss " + ", ".join(f"{e.removesuffix('_noise')} {loss:.4f}" for e, loss in losses.items())

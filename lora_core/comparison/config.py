@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import known_keys, typed
+from ..checks import typed
 from ..errors import TrainingError
 from ..families.registry import FAMILIES
 from ..training.config import TrainConfig, all_keys, make_config, parse_settings, read_toml, with_whole_paths
@@ -16,9 +16,8 @@ from ..training.settings.adapter import Method
 from ..training.settings.learning import LearningSettings
 from .measures import HELD_OUT, SCORES
 from .settings import CompareSettings, compare_settings
+from .table import split_table, values_with_table
 
-#: The table beside the trainer's keys.
-TABLE = "compare"
 #: Keys that a comparison sets itself, and what says it instead.
 _OURS: Mapping[str, str] = {
     "method": "methods of [compare]",
@@ -58,6 +57,11 @@ class Run:
     def name(self) -> str:
         """What its folder is called."""
         return f"{self.method}-{self.lr:g}-seed-{self.seed}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a process is told of it."""
+        return (self.method, repr(self.lr), str(self.seed))
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,9 @@ class CompareConfig:
 
     def values(self) -> dict[str, Any]:
         """Return everything as TOML has it, the rates that nobody gave too."""
-        table = asdict(self.settings)
-        table["rates"] = {method: list(self.rates(method)) for method in self.settings.methods}
-        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
-        common = {key: list(value) if isinstance(value, tuple) else value for key, value in self.common.items()}
-        return {**common, TABLE: lists}
+        return values_with_table(
+            self.common, self.settings, {method: self.rates(method) for method in self.settings.methods}
+        )
 
     def to_toml(self) -> str:
         """Return a file that reads back to this."""
@@ -132,15 +134,7 @@ def make_comparison(given: Mapping[str, Any], where: str = "comparison") -> Comp
         TrainingError: a key that nobody knows, that a comparison sets itself, or that would do nothing for any of the
             methods; a value that no training could have.
     """
-    common = {key: value for key, value in given.items() if key != TABLE}
-    table = given.get(TABLE, {})
-    if not isinstance(table, Mapping):
-        remedy = f"Write its keys under a line [{TABLE}]"
-        raise TrainingError(where, f"{TABLE} is {table!r:.60}", expected=f"a table [{TABLE}]", remedy=remedy)
-    known_keys(common, all_keys(), where, TrainingError)
-    for key in common:
-        if key in _OURS:
-            raise TrainingError(key, "is set by the comparison itself", expected=_OURS[key], remedy="Leave it out")
+    common, table = split_table(given, all_keys(), _OURS, where)
     config = CompareConfig(common, compare_settings(table))
     _check(config)
     return config

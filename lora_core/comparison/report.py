@@ -12,6 +12,7 @@ from ..errors import OutputError
 from .cells import first
 from .folder import write_json
 from .plots import TITLES, save_pictures
+from .report_parts import machine_rows, not_over
 from .settings import ENOUGH
 from .sheet import SHEET
 from .tables import (
@@ -94,11 +95,7 @@ def _lines(data: Data, pictures: Collection[str]) -> Iterator[str]:
 
 def _opening(data: Data) -> Iterator[str]:
     config, base = data["config"], data["base"]
-    if not data["is_over"]:
-        missing = [row["name"] for row in data["runs"] if row["state"] in ("begun", "not begun")]
-        lacking = counted(len(missing), "training") if missing else "nothing but videos"
-        yield f"*This comparison is not over: {lacking} and what follows from it is missing.*"
-        yield ""
+    yield from not_over(data)
     if not base:
         return
     table = config["compare"]
@@ -200,16 +197,8 @@ def _machine(data: Data) -> Iterator[str]:
     environment, base = data["environment"], data["base"]
     if not environment:
         return
-    machine = environment["machine"]
-    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB" if machine["memory_bytes"] else "unknown memory"
-    cores = machine["num_cores_allowed"]
-    devices = ", ".join(f"{device['name']}" for device in environment["devices"]) or "no GPU"
-    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
     files = ", ".join(f"{row['file']} `{row['sha256'][:12]}`" for row in base["files"].values())
-    yield "## Machine, versions, hashes"
-    yield ""
-    yield f"- {machine['processor']}, {counted(cores, 'core')}, {memory}; {devices}; {environment['system']}"
-    yield f"- Python {environment['python']}, {packages}"
+    yield from machine_rows(environment)
     yield f"- the model's files (sha256): {files}"
     yield f"- clips and model together: `{base['digest'][:12]}`"
     yield f"- written {data['written']}, from `comparison.json`, which has every number in full"

@@ -52,11 +52,20 @@ def read_card(folder: Path) -> RefinerCard:
     file = folder / FILE
     if not file.is_file():
         return RefinerCard()
-    try:
-        told = parse_json(file.read_bytes(), str(file), "what a training wrote", ModelError)
-    except OSError as error:
-        what = said("cannot be read: {error}", error=error.strerror or error)
-        raise ModelError(file, what, remedy="Check its permissions") from error
+    told = json_in(file, "what a training wrote")
     if not isinstance(told, dict):
         raise ModelError(file, "holds no object", expected="what a training wrote", remedy="Remove it")
     return from_settings(RefinerCard, told, str(file), ModelError)
+
+
+def json_in(file: Path, expected: str) -> object:
+    """Return what a file of JSON holds.
+
+    Raises:
+        ModelError: it cannot be read, or is not the JSON that was expected.
+    """
+    try:
+        return parse_json(file.read_bytes(), str(file), expected, ModelError)
+    except OSError as error:
+        what = said("cannot be read: {error}", error=error.strerror or error)
+        raise ModelError(file, what, remedy="Check its permissions") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import MAX_TEXT_LENGTH, known, nearest, typed
+from ..checks import MAX_TEXT_LENGTH, known, nearest, typed, whole_path
 from ..errors import RequestError
 from ..wording import said
 from .languages import LANGUAGES
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TEXTS = Path(__file__).parent / "texts"
 _LANGUAGES = "languages:"
+#: A line that ends so names a file, also where there are spaces in it.
+_FILES = (".txt", ".md")
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,17 @@ def find_instructions(given: str) -> Instructions:
     """Return instructions by the name of ours, by a file, or as the text that they are.
 
     Raises:
-        RequestError: one word that is no name and no file, or a file that cannot be read.
+        RequestError: a name, or what looks like a file, and is none that there is; a file that cannot be read.
     """
     if given in instruction_names():
         return _parsed(given, (_TEXTS / f"{given}.txt").read_text(encoding="utf-8"))
-    if len(given.split()) > 1 and not _is_file(given):
-        return _parsed("", given)
     if not given.strip():
         return Instructions("", "")
+    if not _is_file(given) and not _names_file(given):
+        return _parsed("", given)
     if not _is_file(given):
         what = said("there are no instructions {name!r:.200}", name=given)
-        expected = nearest(given, instruction_names())
+        expected = nearest(Path(given).name, instruction_names())
         raise RequestError("instructions", what, expected=expected, remedy="Name some, or a file with a text")
     try:
         text = Path(given).expanduser().read_text(encoding="utf-8")
@@ -94,6 +96,14 @@ def find_instructions(given: str) -> Instructions:
         what = said("{count:,} letters of instructions", count=len(text.strip()))
         raise RequestError(given, what, expected="a text", remedy="Write what the refiner shall do")
     return _parsed(Path(given).name, text)
+
+
+def seen_from(given: str, folder: Path) -> str:
+    """Return instructions that are a file, looked for from a folder, by its whole path; others as they are."""
+    if not given.strip() or given in instruction_names():
+        return given
+    is_file = _names_file(given) or _is_file(str(folder / given))
+    return whole_path(given, folder) if is_file else given
 
 
 def instructions_for(spec: ModelSpec, *, has_picture: bool = False) -> str:
@@ -119,6 +129,12 @@ def _parsed(name: str, text: str) -> Instructions:
     for language in languages:
         known(language, LANGUAGES, name or "instructions", RequestError)
     return Instructions(name, rest.strip(), languages)
+
+
+def _names_file(given: str) -> bool:
+    """Say whether a text looks like a file, and not like something to tell a model."""
+    is_line = "\n" not in given.strip()
+    return is_line and (len(given.split()) == 1 or given.lower().endswith(_FILES) or Path(given).is_absolute())
 
 
 def _is_file(given: str) -> bool:

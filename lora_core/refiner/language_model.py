@@ -154,9 +154,16 @@ class LanguageModel:
 
     @property
     def end_tokens(self) -> tuple[int, ...]:
-        """The tokens that end an answer."""
+        """The tokens that end an answer.
+
+        Raises:
+            ModelError: nothing says which.
+        """
         stated = self.network.generation_config.eos_token_id
         stated = self.tokenizer.eos_token_id if stated is None else stated
+        if stated is None:
+            remedy = "State eos_token_id in its generation_config.json"
+            raise ModelError(self.source.name, "nothing says which token ends an answer", remedy=remedy)
         return tuple(stated) if isinstance(stated, (list, tuple)) else (stated,)
 
     def _greedily(self, max_tokens: int) -> Any:

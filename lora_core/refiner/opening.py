@@ -86,7 +86,7 @@ def open_network(source: LanguageSource, base: Base, device: torch.device, *, dt
 
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, **_gguf(source)}
-    packed = packing(dtype) if base == "nf4" else None
+    packed = packing(dtype, device) if base == "nf4" else None
     if packed is not None and source.gguf is None:
         settings["quantization_config"] = packed
     told = _told(source.name, lambda why: said("its network cannot be opened: {why}", why=why))
@@ -99,19 +99,23 @@ def open_network(source: LanguageSource, base: Base, device: torch.device, *, dt
     return network
 
 
-def packing(dtype: torch.dtype) -> Any:
+def packing(dtype: torch.dtype, device: torch.device) -> Any:
     """Return how QLoRA packs a base: nf4, its statistics in 8 bits, computing in `dtype`.
 
     Raises:
-        ModelError: bitsandbytes is not there.
+        ModelError: bitsandbytes is not there, or its build is for the CPU and the device is not.
     """
     from transformers import BitsAndBytesConfig
 
     try:
-        import bitsandbytes  # noqa: F401  # transformers only says much later that it is missing
+        from bitsandbytes.cextension import lib  # transformers only says much later that it is missing
     except ImportError as error:
         remedy = 'Install it with `pip install "wanloom[refine]"`, or take the base as it is'
         raise ModelError("base nf4", "the package bitsandbytes is not there", remedy=remedy) from error
+    if device.type == "cuda" and getattr(lib, "compiled_with_cuda", False) is not True:
+        what = said("bitsandbytes has no library for the CUDA {version} of this PyTorch", version=torch.version.cuda)
+        remedy = "Run `python -m bitsandbytes` to see why, install the build for it, or take the base as it is"
+        raise ModelError("base nf4", what, remedy=remedy)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import parse_json
 from ..errors import ModelError
 from ..families.pieces.pocket import ASSETS
 from ..wording import said
-from .card import RefinerCard, read_card
+from .card import RefinerCard, json_in, read_card
 from .gguf_kind import ENCODERS, kind_in_gguf
 
 #: What to say instead of a path for the language model that comes with the package.
@@ -105,7 +104,7 @@ def _base_of(adapter: Path) -> str:
     if isinstance(named, str) and (named == POCKET_LM or Path(named).expanduser().exists()):
         return named
     what = said("it is an adapter on {base!r:.200}, which is not here", base=named or "")
-    raise ModelError(adapter, what, remedy="Say where its base lies; nothing is fetched")
+    raise ModelError(adapter, what, remedy="Give its base as the model, and it as the adapter; nothing is fetched")
 
 
 def _check_causal(folder: Path) -> None:
@@ -138,11 +137,7 @@ def _no_causal(place: Path, name: str) -> ModelError:
 
 
 def _object(file: Path) -> dict[str, object]:
-    try:
-        told = parse_json(file.read_bytes(), str(file), "an object of JSON", ModelError)
-    except OSError as error:
-        what = said("cannot be read: {error}", error=error.strerror or error)
-        raise ModelError(file, what, remedy="Check its permissions") from error
+    told = json_in(file, "an object of JSON")
     if not isinstance(told, dict):
         raise ModelError(file, "holds no object", expected="an object of JSON", remedy="Fetch the model anew")
     return told

@@ -40,15 +40,17 @@ class Span:
 
     Attributes:
         text: as it stands in the prompt, a quoted one without its marks.
+        usual: of a word, as it was asked for; an answer may have either.
     """
 
     kind: Literal["word", "quote", "number"]
     text: str
+    usual: str = ""
 
     def is_in(self, answer: str) -> bool:
         """Say whether an answer still has it: a word letter by letter, a quote within any marks, a number's value."""
         if self.kind == "word":
-            return re.search(_whole(self.text), answer) is not None
+            return any(re.search(_whole(word), answer) for word in (self.text, self.usual) if word)
         if self.kind == "quote":
             return _ended(self.text) in map(_ended, _quoted(answer))
         return value_of(self.text) in map(value_of, _NUMBER.findall(_plain(answer)))
@@ -69,7 +71,7 @@ def protected_spans(prompt: str, words: Sequence[str] = ()) -> tuple[Span, ...]:
     """Return what of a prompt has to stay, each once: of the words those that it has, in any case; quotes; numbers."""
     spans, rest = [], prompt
     for word in sorted(filter(None, map(str.strip, words)), key=len, reverse=True):
-        spans += [Span("word", found) for found in re.findall(_whole(word), prompt, re.IGNORECASE)]
+        spans += [Span("word", found, word) for found in re.findall(_whole(word), prompt, re.IGNORECASE)]
         rest = re.sub(_whole(word), " ", rest, flags=re.IGNORECASE)
     spans += [Span("quote", quoted) for quoted in _quoted(prompt)]
     rest = _QUOTE.sub(" ", rest)
@@ -80,7 +82,8 @@ def protected_spans(prompt: str, words: Sequence[str] = ()) -> tuple[Span, ...]:
 def without_spans(text: str, spans: Sequence[Span]) -> str:
     """Return a text without its protected spans, which may be in another language than the rest."""
     for span in spans:
-        text = text.replace(span.text, " ")
+        for form in filter(None, (span.text, span.usual)):
+            text = text.replace(form, " ")
     return text
 
 

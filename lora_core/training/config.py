@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import typing
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..checks import first_line, known_keys, typed
+from ..checks import first_line, known_keys, typed, whole_path
 from ..errors import TrainingError
 from ..families.registry import FAMILIES
 from ..wording import said
@@ -153,7 +154,7 @@ def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     def whole(key: str, value: Any) -> Any:
         is_path = key in PATHS and isinstance(value, str) and value and value not in embedded
-        return str((folder / value).absolute()) if is_path and (folder / value).exists() else value
+        return found if is_path and os.path.exists(found := whole_path(value, folder)) else value
 
     return {key: whole(key, value) for key, value in values.items()}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filmed import shipped_clips
 from PIL import Image
 
 from lora_core import read_video
@@ -43,9 +44,9 @@ def test_it_wants_a_picture(run: Run) -> None:
 
 
 def test_a_lora_is_trained_on_it_and_fits_it(run: Run, tmp_path: Path) -> None:
-    clips = Path(__file__).parents[2] / "examples" / "clips"
+    clips = shipped_clips(tmp_path / "clips", 3)
     keys = [f"--set={key}" for key in ("rank=2", "switch_every=1", "batch_size=1", "validate_every=0")]
-    asked = ("train", "--model", "pocket-i2v", "--clips", clips, "--steps", 2, "--cache", tmp_path / "cache", *keys)
+    asked = ("train", "--model", "pocket-i2v", "--clips", clips, "--steps", 2, *keys)
     assert run(*asked, "-o", tmp_path / "moved")[0] == 0
     code, out, _ = run("inspect", tmp_path / "moved" / "moved_high_noise.safetensors", "--model", "pocket-i2v")
     assert code == 0

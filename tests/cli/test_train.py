@@ -85,7 +85,8 @@ def test_what_is_trained_on_is_told_and_drawn_before_it_begins(train: Run, clips
 def test_the_folder_of_a_training_is_never_read_as_clips(train: Run, clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     shutil.copytree(clips, folder)
-    code, _, err = train("--set=preview_every=1", "--set=preview_steps=1", out=folder / "out")
+    previews = ("--set=preview_every=2", "--set=preview_steps=1", "--set=preview_prompts=a red circle")
+    code, _, err = train(*previews, out=folder / "out")
     assert code == 0, err
     assert list((folder / "out").rglob("*.mp4"))
     from lora_core.families.registry import spec_named
@@ -127,14 +128,15 @@ def test_a_folder_without_a_usable_clip_is_refused(run: Run, tmp_path: Path) -> 
 def test_clips_that_changed_since_a_training_began_are_told(run: Run, clips: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "clips", tmp_path / "out"
     shutil.copytree(clips, folder)
-    assert run("train", "--clips", folder, "--steps", 2, *SMALL, "-o", out, "--stop-after", 1)[0] == 0
+    encoded = ("--cache", clips.parent / "cache")
+    assert run("train", "--clips", folder, "--steps", 2, *SMALL, "-o", out, "--stop-after", 1, *encoded)[0] == 0
     (folder / "red.txt").write_text("a red ball")
-    assert refused(run("train", "-o", out, "--resume")) == (
+    assert refused(run("train", "-o", out, "--resume", *encoded)) == (
         f"{out}/checkpoints/step-000001: the data changed since this training began. "
         "Put the data back as it was, or start anew elsewhere."
     )
     (folder / "red.txt").write_text((clips / "red.txt").read_text())
-    assert run("train", "-o", out, "--resume")[0] == 0
+    assert run("train", "-o", out, "--resume", *encoded)[0] == 0
 
 
 # ---------------------------------------------------------------- the model

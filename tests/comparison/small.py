@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import lora_core
+from filmed import shipped_clips
 
-CLIPS = Path(lora_core.__file__).parents[1] / "examples" / "clips"
 RATES = {"full": [1e-3], "lora": [1e-2], "qlora": [1e-2]}
 DRIFT = "a red circle moves left on a plain background"
 
 
 def few_clips(folder: Path) -> Path:
     """Copy six clips with their captions into a folder."""
-    folder.mkdir(exist_ok=True)
-    for file in sorted(path for path in CLIPS.iterdir() if path.is_file())[:12]:  # trainings leave a cache there
-        shutil.copy(file, folder)
-    return folder
+    return shipped_clips(folder, 6)
 
 
 def keys(clips: Path, **more: Any) -> dict[str, Any]:

@@ -1,13 +1,17 @@
-"""A whole comparison, run by run in processes of their own: stopped in the middle, gone on with, and not done twice."""
+"""A whole comparison, run by run in processes of their own: stopped, gone on with from the shell, not done twice."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from comparison.small import few_clips, keys
 
 import lora_core
+from lora_core.cli.main import cli
 from lora_core.comparison.compare import Compared, compare
 from lora_core.comparison.config import CompareConfig, Run, make_comparison
 from lora_core.comparison.folder import ComparisonFolder, read_json
@@ -43,12 +47,23 @@ def stopped(place: Path) -> Compared:
     return compare(config_for(place), out, should_stop=second_has_begun)
 
 
+@dataclass(frozen=True)
+class GoneOn:
+    """What came of going on with it: all that was found, what was told, and when the first training had ended."""
+
+    folder: ComparisonFolder
+    data: dict[str, Any]
+    told: str
+    written: float
+
+
 @pytest.fixture(scope="module")
-def gone_on(place: Path, stopped: Compared) -> tuple[Compared, float, list[str]]:
-    """Go on with it; also return when the first training's files were written, and what was told."""
-    told: list[str] = []
-    written = stopped.folder.judged(FIRST).stat().st_mtime
-    return compare(config_for(place), place / "out", tell=told.append), written, told
+def gone_on(stopped: Compared) -> GoneOn:
+    """Go on with it as a user does."""
+    folder, written = stopped.folder, stopped.folder.judged(FIRST).stat().st_mtime
+    ended = CliRunner().invoke(cli, ["compare", str(folder.config), "-o", str(folder.path)], catch_exceptions=False)
+    assert (ended.exit_code, ended.stdout) == (0, f"{folder.report}\n")
+    return GoneOn(folder, read_json(folder.data) or {}, ended.stderr, written)
 
 
 def test_a_comparison_that_is_stopped_keeps_what_it_has(stopped: Compared) -> None:
@@ -62,46 +77,39 @@ def test_a_comparison_that_is_stopped_keeps_what_it_has(stopped: Compared) -> No
     )
 
 
-def test_it_goes_on_with_the_training_that_was_cut_and_repeats_none(
-    stopped: Compared, gone_on: tuple[Compared, float, list[str]]
-) -> None:
-    compared, written, told = gone_on
-    assert compared.is_over
-    assert compared.data["is_over"]
-    assert {row["state"] for row in compared.data["runs"]} == {"finished"}
-    assert compared.folder.judged(FIRST).stat().st_mtime == written
-    assert [line.partition(":")[0] for line in told] == [SECOND.name]
-    sessions = read_json(compared.folder.sessions(SECOND))
+def test_it_goes_on_with_the_training_that_was_cut_and_repeats_none(gone_on: GoneOn) -> None:
+    assert gone_on.data["is_over"]
+    assert {row["state"] for row in gone_on.data["runs"]} == {"finished"}
+    assert gone_on.folder.judged(FIRST).stat().st_mtime == gone_on.written
+    assert f"{SECOND.name}: held-out loss" in gone_on.told
+    assert FIRST.name not in gone_on.told
+    sessions = read_json(gone_on.folder.sessions(SECOND))
     assert sessions is not None
     assert len(sessions["sessions"]) == 2
-    assert [row.step for row in read_log(compared.folder.run(SECOND).path)] == list(range(STEPS + 1))
+    assert [row.step for row in read_log(gone_on.folder.run(SECOND).path)] == list(range(STEPS + 1))
 
 
-def test_the_spread_over_the_seeds_and_the_videos_are_in_the_report(
-    gone_on: tuple[Compared, float, list[str]],
-) -> None:
-    data = gone_on[0].data
+def test_the_spread_over_the_seeds_and_the_videos_are_in_the_report(gone_on: GoneOn) -> None:
+    data = gone_on.data
     lora = data["methods"]["lora"]
     assert lora["num_seeds"] == 2
     assert lora["held_out"]["plain"]["mean"]["half_width"] > 0
     assert set(data["videos"]) == {"base-plain", f"{FIRST.name}-plain", f"{SECOND.name}-plain"}
     assert lora["judged"]["plain"]["moved"]["least"] > 0
-    text = gone_on[0].folder.report.read_text()
+    text = gone_on.folder.report.read_text()
     assert "not over" not in text
     assert "![The same prompts and noise" in text
-    assert (gone_on[0].folder.path / "images" / "comparison-videos.png").is_file()
+    assert (gone_on.folder.path / "images" / "comparison-videos.png").is_file()
 
 
-def test_memory_is_that_of_the_trainings_own_processes(gone_on: tuple[Compared, float, list[str]]) -> None:
-    for row in gone_on[0].data["runs"]:
+def test_memory_is_that_of_the_trainings_own_processes(gone_on: GoneOn) -> None:
+    for row in gone_on.data["runs"]:
         assert 50e6 < row["system_bytes"] < 8e9
         assert row["device_bytes"] is None or row["device_bytes"] > 0
         assert 0 < row["seconds_per_step"] < row["seconds_of_steps"] < row["seconds"]
 
 
-def test_other_settings_are_refused_before_anything_is_done(
-    place: Path, gone_on: tuple[Compared, float, list[str]]
-) -> None:
+def test_other_settings_are_refused_before_anything_is_done(place: Path, gone_on: GoneOn) -> None:
     out = place / "out"
     with pytest.raises(TrainingError) as error:
         compare(config_for(place, steps=9), out)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import lora_core
 from lora_core.comparison.config import Run, make_comparison, read_comparison
 from lora_core.errors import TrainingError
 from lora_core.training.presets import EMBEDDED_PRESETS
@@ -14,6 +15,12 @@ from lora_core.training.presets import EMBEDDED_PRESETS
 
 def made(**table: Any) -> Any:
     return make_comparison({"clips": "clips", "preset": "quick", "compare": table})
+
+
+def test_the_shipped_example_tries_two_methods_with_one_rate_and_one_seed() -> None:
+    config = read_comparison(Path(lora_core.__file__).parents[1] / "examples" / "compare.toml")
+    assert [run.name for run in config.sweep] == ["full-0.001-seed-0", "lora-0.01-seed-0"]
+    assert config.settings.seeds == (0,)
 
 
 def test_without_a_table_all_methods_are_tried_with_three_rates_and_three_seeds() -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 def test_stages_that_are_named_run_on_what_others_have_left(tmp_path: Path) -> None:
     """A model is trained on the VAE and the text encoder of the stages before it."""
     named = ("vae", "decoder", "parts", "small_trunk")
-    build.main(["--work", str(tmp_path), "--quick", "--only", *named])
+    build.main(["--work", str(tmp_path), "--quick", "--threads", "1", "--only", *named])
     stages = build.stages_of(build.quick_config())
     assert {name for name, stage in stages.items() if (tmp_path / stage.leaves).exists()} == set(named)
 

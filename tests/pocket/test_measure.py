@@ -1,13 +1,16 @@
 """The measurements of the pocket world, checked on clips whose contents are known because they were drawn."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from lora_core.pocket import measure, world
 
-NUM_CLIPS = 100
+NUM_CLIPS = 50
 
 
+@cache
 def noisy_clips(num_clips: int = NUM_CLIPS, **words: str | bool) -> list[tuple[world.Scene, measure.Reading]]:
     """Draw scenes with a little noise, as a VAE adds it, and measure them."""
     rng = np.random.default_rng(8)

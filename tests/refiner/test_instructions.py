@@ -60,6 +60,7 @@ def test_what_cannot_be_told_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "klingon.txt").write_text("languages: tlh\n\nWrite more.")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
     for given, said in (
+        ("my own words.txt", r"there are no instructions 'my own words\.txt'"),
         ("cosmo", r"instructions: there are no instructions 'cosmo' \(nearest: 'cosmos'\)\. Name some, or a file"),
         (str(tmp_path / "empty.txt"), r"empty\.txt: 0 letters of instructions"),
         (str(tmp_path / "klingon.txt"), r"klingon\.txt: unknown value 'tlh'"),

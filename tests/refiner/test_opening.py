@@ -12,7 +12,7 @@ from language_models import make_language_model
 
 from lora_core.errors import ModelError
 from lora_core.refiner.card import RefinerCard, read_card
-from lora_core.refiner.opening import open_language_model
+from lora_core.refiner.opening import open_language_model, packing
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,25 @@ def test_an_adapter_whose_shapes_differ_is_refused(folder: Path, tmp_path: Path)
 def test_an_adapter_whose_base_is_gone_is_refused(folder: Path, tmp_path: Path) -> None:
     adapter = make_adapter(folder, tmp_path / "adapter")
     replace(read_card(adapter), base="/no/where").write(adapter)
-    with pytest.raises(ModelError, match=r"adapter on ./no/where., which is not here\. Say where its base lies"):
+    with pytest.raises(ModelError, match=r"adapter on ./no/where., which is not here\. Give its base as the model"):
         open_language_model(adapter)
     assert open_language_model(adapter, on=folder).source.base == folder
+    assert open_language_model(folder, adapter=adapter).source.adapter == adapter
+
+
+def test_a_gpu_that_bitsandbytes_has_no_library_for_is_told_of() -> None:
+    assert packing(torch.bfloat16, torch.device("cpu")).load_in_4bit
+    if torch.version.cuda is not None:
+        pytest.skip("bitsandbytes has one for this PyTorch")
+    with pytest.raises(ModelError, match=r"base nf4: bitsandbytes has no library for .*take the base as it is"):
+        packing(torch.bfloat16, torch.device("cuda"))
+
+
+def test_a_model_that_never_ends_an_answer_is_refused(folder: Path) -> None:
+    model = open_language_model(folder)
+    model.network.generation_config.eos_token_id = model.tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="nothing says which token ends an answer"):
+        model.answers(["a cat"])
 
 
 @pytest.mark.parametrize("name", ["BertModel", "T5ForConditionalGeneration", "UMT5EncoderModel"])

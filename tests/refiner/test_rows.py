@@ -140,6 +140,25 @@ def test_the_doctor_finds_what_is_wrong_alone_and_beside_the_held_out(maker: Exa
     assert json.loads(report.to_json())["files"][0]["findings"][0]["lines"] == [4]
 
 
+def test_rehearsed_rows_are_held_against_the_others(maker: ExampleMaker, tmp_path: Path) -> None:
+    train = written(tmp_path / "train.jsonl", pair("a", "b"), pair("c", "d"))
+    known = written(tmp_path / "known.jsonl", pair("a", "b"), pair("c", "e"), pair("f", "g"))
+    held_out = written(tmp_path / "test.jsonl", pair("f", "g"), pair("new", "b"))
+    files = map(read_rows_file, (train, held_out, known))
+    report = examine_rows(next(files), next(files), maker, 20, rehearsal=next(files))
+    assert [{(f.kind, f.lines) for f in file.findings} for file in report.files] == [
+        set(),
+        {("in-both", (1,))},
+        {("in-both", (1,)), ("contradiction", (2,))},
+    ]
+
+
+def test_a_file_of_something_else_is_told_what_a_row_is(maker: ExampleMaker, tmp_path: Path) -> None:
+    (tmp_path / "notrows.json").write_text('{"steps": 3}\n')
+    with pytest.raises(DatasetError, match=r'line 1.*\{"prompt": …, "completion": …\}.*\)\. Correct these rows\.$'):
+        examined(maker, tmp_path / "notrows.json").check()
+
+
 def test_long_rows_are_left_out_only_where_that_is_asked_for(maker: ExampleMaker, tmp_path: Path) -> None:
     train = written(tmp_path / "train.jsonl", pair("a", "b"), pair("e" * 40, "f"))
     report = examined(maker, train, leaves_out=True)

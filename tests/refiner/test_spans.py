@@ -38,6 +38,7 @@ def test_what_has_to_stay_is_found(prompt: str, words: tuple[str, ...], found: l
     ("span", "answer", "is_in"),
     [
         (Span("word", "zibbo"), "a red zibbo.", True),
+        (Span("word", "ZIBBO", "zibbo"), "a red zibbo.", True),
         (Span("word", "zibbo"), "a Zibbo", False),
         (Span("word", "zibbo"), "two zibbos", False),
         (Span("word", "zibbo"), "红色zibbo在跑", True),

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from lora_core.errors import LoraCoreError, TrainingError
+from lora_core.refiner.sources import find_language_source
 from lora_core.refiner.tuning.config import make_tune_config, read_tune_config
 from lora_core.refiner.tuning.folder import TuneFolder
+from lora_core.refiner.tuning.inputs import check_inputs, inputs_of, write_inputs
 
 
 def test_a_configuration_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -22,6 +24,36 @@ def test_files_are_looked_for_from_where_the_configuration_lies(tmp_path: Path) 
     config = read_tune_config(tmp_path / "config.toml", ["steps=7", "model=pocket-lm"], lr=0.5)
     assert (config.rows, config.steps, config.lr) == (str(tmp_path / "data" / "rows.jsonl"), 7, 0.5)
     assert config.model == "pocket-lm"
+
+
+def test_a_system_prompt_is_a_file_beside_the_configuration_a_name_or_a_text(tmp_path: Path) -> None:
+    (tmp_path / "how to.txt").write_text("Write more.")
+
+    def system(given: str) -> str:
+        (tmp_path / "config.toml").write_text(f'rows = "rows.jsonl"\nsystem = "{given}"\n')
+        return read_tune_config(tmp_path / "config.toml").system
+
+    assert system("how to.txt") == str(tmp_path / "how to.txt")
+    assert system("gone.txt") == str(tmp_path / "gone.txt")
+    assert system("cosmos") == "cosmos"
+    assert system("Write more.") == "Write more."
+
+
+def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_tune_config({"rows": "~/rows.jsonl"}).rows == str(tmp_path / "rows.jsonl")
+
+
+def test_other_words_under_the_same_name_are_another_tuning(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("")
+    (tmp_path / "system.txt").write_text("Write more.")
+    config = make_tune_config({"rows": str(tmp_path / "rows.jsonl"), "system": str(tmp_path / "system.txt")})
+    source = find_language_source("pocket-lm")
+    write_inputs(inputs_of(config, source), tmp_path / "inputs.json")
+    check_inputs(inputs_of(config, source), tmp_path / "inputs.json")
+    (tmp_path / "system.txt").write_text("Write less.")
+    with pytest.raises(TrainingError, match="what the training here began with has changed: system"):
+        check_inputs(inputs_of(config, source), tmp_path / "inputs.json")
 
 
 @pytest.mark.parametrize(

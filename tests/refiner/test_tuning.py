@@ -323,6 +323,9 @@ def test_on_the_command_line_it_is_planned_trained_and_gone_on_with(config: Tune
         assert done.exception is None or isinstance(done.exception, (SystemExit, LoraCoreError)), done.exception
         return done.exit_code, done.stdout or str(done.exception)
 
+    code, told = run("train", "--rows", file, "-o", out)
+    assert (code, out.exists()) == (1, False)
+    assert "Correct these rows" in told
     code, told = run("train", file, "-o", out, "--plan")
     assert (code, out.exists()) == (0, False)
     assert "lora *" in told

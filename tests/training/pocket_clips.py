@@ -25,23 +25,29 @@ def neon_clips(
 ) -> ClipCache:
     """Draw and encode clips in the neon style, which the base does not know."""
     folder.mkdir(parents=True, exist_ok=True)
-    model, rng = pocket(), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     scenes = [world.random_scene(rng, **(words or {"neon": True})) for _ in range(num_clips)]
     clips = []
     for number, scene in enumerate(scenes):
-        frames = torch.from_numpy(world.draw(scene, num_frames)).permute(3, 0, 1, 2)[None]
-        latents = model.normalise(model.vae_encode(frames))[0]
-        save_file({"latents": latents.contiguous()}, folder / f"{number}.safetensors")
-        text = _write_text(model, world.caption(scene), folder / f"text_{number}.safetensors")
+        latents = _encoded(scene, num_frames)
+        save_file({"latents": latents}, folder / f"{number}.safetensors")
+        text = _write_text(world.caption(scene), folder / f"text_{number}.safetensors")
         shape: tuple[int, int, int, int] = tuple(latents.shape)  # type: ignore[assignment]
         name, held_out = f"clip_{number}", number >= num_clips - num_held_out
         file = folder / f"{number}.safetensors"
         clips.append(CachedClip(name, name, file, (text,), (world.caption(scene),), shape, num_frames, held_out))
-    empty = _write_text(model, "", folder / "text_empty.safetensors")
+    empty = _write_text("", folder / "text_empty.safetensors")
     return ClipCache(folder, tuple(clips), empty, f"neon {num_clips} {num_held_out}")
 
 
-def _write_text(model: WanModel, caption: str, file: Path) -> Path:
-    text = model.encode_text(caption)[0]
+@cache
+def _encoded(scene: world.Scene, num_frames: int) -> torch.Tensor:
+    """Encode a clip, once for all tests: those of one kind begin with the same."""
+    frames = torch.from_numpy(world.draw(scene, num_frames)).permute(3, 0, 1, 2)[None]
+    return pocket().normalise(pocket().vae_encode(frames))[0].contiguous()
+
+
+def _write_text(caption: str, file: Path) -> Path:
+    text = pocket().encode_text(caption)[0]
     save_file({"text": text[: int(text.any(dim=1).sum())].contiguous()}, file)
     return file

@@ -20,8 +20,9 @@ from training.pocket_clips import neon_clips, pocket
 
 from lora_core.errors import OutputError
 from lora_core.training.checkpoints import checkpoints_in, prune, read_checkpoint, step_of, write_checkpoint
+from lora_core.training.clips.cached import ClipCache
 from lora_core.training.config import make_config
-from lora_core.training.train import train
+from lora_core.training.train import Trained, train
 
 NUM_KILLS = int(os.environ.get("KILLS", "40"))
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such processes and signals")
@@ -70,14 +71,27 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
     assert read_checkpoint(tmp_path / "step-000001")["step"] == 1
 
 
+LEARNT = {"steps": 8, "switch_every": 1, "rank": 2, "targets": ["self_attn"], "blocks": "0", "save_every": 1}
+KEYS = {"clips": "x", "name": "n", **LEARNT}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
+    return neon_clips(tmp_path_factory.mktemp("clips"), num_clips=3, num_held_out=0)
+
+
+@pytest.fixture(scope="module")
+def straight(clips: ClipCache, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(make_config(KEYS), pocket(), clips, tmp_path_factory.mktemp("straight"))
+
+
 @on_posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_training_that_is_ended_from_outside_goes_on_to_the_same_end(tmp_path: Path, number: signal.Signals) -> None:
-    clips, ended = neon_clips(tmp_path / "clips", num_clips=3, num_held_out=0), tmp_path / "ended"
-    learnt = {"steps": 12, "switch_every": 1, "rank": 2, "targets": ["self_attn"], "blocks": "0", "save_every": 1}
-    keys = {"clips": "x", "name": "n", **learnt}
-    straight = train(make_config(keys), pocket(), clips, tmp_path / "straight")
-    child = processes().Process(target=train_until_told, args=(clips, ended, keys))
+def test_a_training_that_is_ended_from_outside_goes_on_to_the_same_end(
+    clips: ClipCache, straight: Trained, tmp_path: Path, number: signal.Signals
+) -> None:
+    ended = tmp_path / "ended"
+    child = processes().Process(target=train_until_told, args=(clips, ended, KEYS))
     child.start()
     while len(checkpoints_in(ended / "checkpoints")) < 2 and child.is_alive():
         time.sleep(0.01)
@@ -85,7 +99,7 @@ def test_a_training_that_is_ended_from_outside_goes_on_to_the_same_end(tmp_path:
     child.join()
     assert child.exitcode == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     assert not (ended / "result.json").exists()
-    gone_on = train(make_config(keys), pocket(), clips, ended, resume=True)
+    gone_on = train(make_config(KEYS), pocket(), clips, ended, resume=True)
     for expert, file in straight.files.items():
         one, other = load_file(file), load_file(gone_on.files[expert])
         assert all(torch.equal(one[name], other[name]) for name in one)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from filmed import shipped_clips
 from safetensors.torch import load_file
 from training.pocket_clips import neon_clips
 
@@ -169,10 +169,10 @@ def test_an_error_that_all_meet_is_told_once(folder: Folder, way: str) -> None:
 
 def test_a_launched_command_saves_when_the_launcher_is_interrupted(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = ["train", "--clips", str(some_clips(tmp_path)), "-o", str(out), "--set", "preview_every=0"]
-    with subprocess.Popen(
-        [*ACCELERATE, *command, "--set", "steps=1000"], env=environment(), stderr=subprocess.PIPE, text=True
-    ) as running:
+    clips = shipped_clips(tmp_path / "clips", 3)
+    keys = ("preview_every=0", "validate_every=0", "rank=2", "blocks=0", "steps=1000")
+    command = ["train", "--clips", str(clips), "-o", str(out), *(f"--set={key}" for key in keys)]
+    with subprocess.Popen([*ACCELERATE, *command], env=environment(), stderr=subprocess.PIPE, text=True) as running:
         patience = time.monotonic() + 120
         while not (out / "log.jsonl").exists() or not (out / "log.jsonl").read_text():
             assert running.poll() is None, running.stderr.read() if running.stderr else ""
@@ -191,15 +191,6 @@ def test_a_launched_command_tells_an_error_once(tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == [
         f"Error: {tmp_path / 'none'}: there is no such folder (a folder of clips). Check the path."
     ]
-
-
-def some_clips(folder: Path) -> Path:
-    """Copy a few of the clips that come with the project, captions beside them."""
-    shipped = sorted((Path(__file__).parents[2] / "examples" / "clips").glob("*.mp4"))[:3]
-    (folder / "clips").mkdir()
-    for file in (*shipped, *(clip.with_suffix(".txt") for clip in shipped)):
-        shutil.copy(file, folder / "clips")
-    return folder / "clips"
 
 
 def test_what_a_launcher_asks_for_and_we_do_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

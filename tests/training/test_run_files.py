@@ -27,6 +27,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
     return neon_clips(tmp_path_factory.mktemp("clips"), num_clips=3, num_held_out=1)
 
 
+@pytest.fixture(scope="module")
+def straight(clips: ClipCache, tmp_path_factory: pytest.TempPathFactory) -> tuple[LogRow, ...]:
+    """Return the log of a run that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("straight")
+    run(clips, folder)
+    return read_log(folder)
+
+
 def run(clips: ClipCache, out: Path, *, stop_after: int | None = None, resume: bool = False, **keys) -> Trained:
     common = {"clips": str(clips.folder), "name": "neon", "steps": 4, "switch_every": 1, "rank": 2, "blocks": "0-1"}
     config = make_config({**common, "validate_every": 2, "num_levels": 1, "save_every": 0, **keys})
@@ -48,33 +56,35 @@ def shown(folder: Path) -> dict[int, float]:
     return dict(points)
 
 
-def test_a_run_that_was_killed_behind_its_checkpoint_shows_every_step_once(clips: ClipCache, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_behind_its_checkpoint_shows_every_step_once(
+    clips: ClipCache, straight: tuple[LogRow, ...], tmp_path: Path
+) -> None:
     pytest.importorskip("tensorboard")
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    run(clips, straight)
+    resumed = tmp_path / "resumed"
     run(clips, resumed, stop_after=3, trackers=["tensorboard"])
     kept = read_log(resumed)
     with (resumed / "log.jsonl").open("a") as file:
         last = {**kept[-1].entries(), "step": 4, "loss": 9.0}
         file.write(json.dumps(last) + '\n{"step": 5, "exp')
     run(clips, resumed, resume=True, trackers=["tensorboard"])
-    assert without_costs(read_log(resumed)) == without_costs(read_log(straight))
+    assert without_costs(read_log(resumed)) == without_costs(straight)
     assert read_log(resumed)[: len(kept)] == kept
-    assert [row.step for row in read_log(straight)] == [0, 1, 2, 3, 4]
-    assert shown(resumed) == pytest.approx({row.step: row.loss for row in read_log(straight)[1:]})
+    assert [row.step for row in straight] == [0, 1, 2, 3, 4]
+    assert shown(resumed) == pytest.approx({row.step: row.loss for row in straight[1:]})
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(clips: ClipCache, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
+    clips: ClipCache, straight: tuple[LogRow, ...], tmp_path: Path
+) -> None:
     pytest.importorskip("tensorboard")
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    run(clips, straight)
+    resumed = tmp_path / "resumed"
     run(clips, resumed, stop_after=3, trackers=["tensorboard"])
     shutil.rmtree(resumed / "checkpoints")
     with (resumed / "log.jsonl").open("a") as file:
         file.write('{"step": 4, "exp')
     run(clips, resumed, resume=True, trackers=["tensorboard"])
-    assert without_costs(read_log(resumed)) == without_costs(read_log(straight))
-    assert shown(resumed) == pytest.approx({row.step: row.loss for row in read_log(straight)[1:]})
+    assert without_costs(read_log(resumed)) == without_costs(straight)
+    assert shown(resumed) == pytest.approx({row.step: row.loss for row in straight[1:]})
 
 
 def test_the_folder_holds_csv_picture_and_environment(clips: ClipCache, tmp_path: Path) -> None:

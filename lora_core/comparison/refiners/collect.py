@@ -12,10 +12,11 @@ from ...refiner.tuning.folder import FREE_KEYS
 from ...refiner.tuning.log import TuneRow
 from ...training.log import read_row_log
 from ..folder import read_json
+from ..table import TABLE
 from .baselines import planned_baselines
 from .best import best_rates, score
 from .cells import cells_of
-from .config import TABLE, RefinersConfig, Run
+from .config import RefinersConfig, Run
 from .examples import examples_of
 from .folder import RefinersFolder
 from .gap import gaps_of

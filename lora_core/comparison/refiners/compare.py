@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...atomic import write_text
-from ...checks import first_few, typed
-from ...errors import DatasetError, ModelError, OutputError, TrainingError
+from ...checks import typed
+from ...errors import TrainingError
 from ...progress import Progress, unheard
 from ...refiner.tuning.config import read_tune_config
 from ...refiner.tuning.folder import FREE_KEYS
 from ...refiner.tuning.log import TuneRow
-from ...training.config import differences
 from ...training.log import read_row_log
 from ..folder import read_json
-from ..processes import EndedError, Processes
+from ..processes import Processes
+from ..work import Work, check_same_settings
 from .baselines import planned_baselines
 from .best import best_rates, score
 from .collect import collect
@@ -75,13 +74,8 @@ def compare_refiners(
     processes = Processes(folder, _WORKER, (), should_stop)
     with folder.locked():
         _begin(config, folder)
-        work = _Work(config, folder, processes, progress, tell)
-        try:
-            work.everything()
-            is_over = True
-        except EndedError:
-            is_over = False
-        return ComparedRefiners(folder, work.report(), is_over)
+        work = _Work(config=config, folder=folder, processes=processes, progress=progress, tell=tell)
+        return ComparedRefiners(folder, *work.do())
 
 
 def _begin(config: RefinersConfig, folder: RefinersFolder) -> None:
@@ -90,12 +84,8 @@ def _begin(config: RefinersConfig, folder: RefinersFolder) -> None:
         stored = read_tune_config(path)
         rank = 0 if stored.method == "full" else stored.rank
         run = Run(stored.method, stored.lr, rank, stored.rehearsal_share, stored.seed)
-        there, here = stored.values(), config.tune_config(run, folder).values()
-        for key in (*FREE_KEYS, *_PLACES):
-            there.pop(key, None), here.pop(key, None)
-        if different := differences(there, here):
-            what = f"the trainings here have other settings: {first_few(different, 8, between='; ')}"
-            raise TrainingError(folder.path, what, remedy="Go on with the same, or compare in another folder")
+        here = config.tune_config(run, folder).values()
+        check_same_settings(folder.path, stored.values(), here, (*FREE_KEYS, *_PLACES))
     write_text(config.to_toml(), folder.config)
 
 
@@ -109,39 +99,44 @@ def check_unchanged(folder: RefinersFolder) -> None:
             raise TrainingError(path, what, remedy="Put them back, or compare in another folder")
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is left to do of a comparison."""
+@dataclass(frozen=True, kw_only=True)
+class _Work(Work[Run]):
+    """What is left to do of a comparison of refiners."""
 
     config: RefinersConfig
     folder: RefinersFolder
-    processes: Processes
-    progress: Progress
-    tell: Callable[[str], object]
-    failed: dict[Run, str] = field(default_factory=dict)
 
     def everything(self) -> None:
-        """Do it, in an order in which the most is known the soonest."""
         self.progress(0, 1, "drawing rows and questions")
         self.processes.do("base", called="base")
         check_unchanged(self.folder)
         self._ask_baselines()
-        self._train(self.config.sweep, "sweeping the rates")
+        self.train(self.config.sweep, "sweeping the rates")
         best = best_rates(self.config, self.folder)
-        if not best:
-            first = next(iter(self.failed.values()), "all have diverged")
-            raise TrainingError(self.folder.path, f"no training has come to an end: {first}", remedy="Lower the rates")
-        self._train(self.config.repeats(best), "repeating with other seeds")
-        self._train(self.config.ranked(best), "trying other ranks")
+        self.check_any(best)
+        self.train(self.config.repeats(best), "repeating with other seeds")
+        self.train(self.config.ranked(best), "trying other ranks")
         if self.config.settings.num_videos:
             self.progress(0, 1, "judging by videos")
             self.processes.do("videos", called="videos")
 
     def report(self) -> dict[str, Any]:
-        """Write what is known so far, and the report that is made from it."""
         data = collect(self.config, self.folder, self.failed)
         write_report(data, self.folder.report)
         return data
+
+    def judged(self, run: Run) -> Path:
+        return self.folder.judged(run)
+
+    def steps(self, run: Run) -> tuple[int, int]:
+        log = read_row_log(self.folder.run(run).path, TuneRow)
+        return log[-1].step if log else 0, self.config.tune_config(run, self.folder).steps
+
+    def outcome(self, judged: Mapping[str, Any]) -> str | None:
+        if score(judged) is None:
+            return None
+        last = judged["curve"][-1]
+        return f"right {100 * last['new']:.0f} % in new words, {100 * last['known']:.0f} % in known words"
 
     def _ask_baselines(self) -> None:
         names = list(planned_baselines(self.config))
@@ -149,34 +144,3 @@ class _Work:
             self.progress(number, len(names), "asking what needs no tuning")
             if not self.folder.baseline(name).exists():
                 self.processes.do("baseline", name, called=f"baseline-{name}")
-
-    def _train(self, runs: tuple[Run, ...], what: str) -> None:
-        for number, run in enumerate(runs):
-            self.progress(number, len(runs), what)
-            if not self.folder.judged(run).exists():
-                self._train_one(run)
-                self.report()
-        self.progress(len(runs), len(runs), what)
-
-    def _train_one(self, run: Run) -> None:
-        steps = self.config.tune_config(run, self.folder).steps
-        show = partial(self._show_step, run, steps)
-        try:
-            self.processes.do("train", *run.words, called=run.name, while_waiting=show)
-        except (OutputError, DatasetError, ModelError):
-            raise  # what all others would meet too
-        except TrainingError as error:
-            self.failed[run] = str(error)
-        self.tell(f"{run.name}: {_outcome(self.folder, run, self.failed)}")
-
-    def _show_step(self, run: Run, steps: int) -> None:
-        log = read_row_log(self.folder.run(run).path, TuneRow)
-        self.progress(log[-1].step if log else 0, steps, run.name)
-
-
-def _outcome(folder: RefinersFolder, run: Run, failed: Mapping[Run, str]) -> str:
-    judged = read_json(folder.judged(run)) or {}
-    if score(judged) is None:
-        return failed.get(run) or f"diverged: {judged.get('diverged')}"
-    last = judged["curve"][-1]
-    return f"right {100 * last['new']:.0f} % in new words, {100 * last['known']:.0f} % in known words"

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...checks import known_keys, typed
+from ...checks import typed, whole_path
 from ...errors import TrainingError
-from ...refiner.instructions import find_instructions
+from ...refiner.instructions import find_instructions, seen_from
 from ...refiner.sources import POCKET_LM
 from ...refiner.tuning.config import TuneConfig, key_kinds, make_tune_config
 from ...training.config import parse_settings, read_toml
 from ...training.settings.adapter import Method
+from ..table import TABLE, split_table, values_with_table
 from .settings import RefinersSettings, refiners_settings
 
 if TYPE_CHECKING:
     from .folder import RefinersFolder
 
-#: The table beside the keys of a tuning.
-TABLE = "compare"
 #: Keys that a comparison sets itself, and what says it instead.
 _OURS: Mapping[str, str] = {
     "method": "methods of [compare]",
@@ -156,19 +155,13 @@ class RefinersConfig:
 
     def values(self) -> dict[str, Any]:
         """Return everything as TOML has it."""
-        table = asdict(self.settings)
-        table["rates"] = {method: list(rates) for method, rates in self.settings.rates.items()}
-        return {**_as_lists(self.common), TABLE: _as_lists(table)}
+        return values_with_table(self.common, self.settings, self.settings.rates)
 
     def to_toml(self) -> str:
         """Return a file that reads back to this."""
         import tomli_w
 
         return tomli_w.dumps(self.values())
-
-
-def _as_lists(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 @typed(TrainingError)
@@ -180,15 +173,7 @@ def make_refiners_config(given: Mapping[str, Any], where: str = "comparison") ->
     """
     from .folder import RefinersFolder
 
-    common = {key: value for key, value in given.items() if key != TABLE}
-    table = given.get(TABLE, {})
-    if not isinstance(table, Mapping):
-        remedy = f"Write its keys under a line [{TABLE}]"
-        raise TrainingError(where, f"{TABLE} is {table!r:.60}", expected=f"a table [{TABLE}]", remedy=remedy)
-    known_keys(common, key_kinds(), where, TrainingError)
-    for key in common:
-        if key in _OURS:
-            raise TrainingError(key, "is set by the comparison itself", expected=_OURS[key], remedy="Leave it out")
+    common, table = split_table(given, key_kinds(), _OURS, where)
     config = RefinersConfig(common, refiners_settings(table))
     if set(config.settings.methods) == {"full"} and (idle := [key for key in _ADAPTERS if key in common]):
         raise TrainingError(idle[0], "would do nothing with methods full", remedy="Leave it out")
@@ -211,8 +196,9 @@ def read_refiners_config(path: str | Path, settings: Iterable[str] = ()) -> Refi
 def _with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def whole(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
         named = {key: table[key] for key in keys if isinstance(table.get(key), str) and table[key]}
-        return {key: str((folder / value).absolute()) for key, value in named.items() if value != POCKET_LM}
+        return {key: whole_path(value, folder) for key, value in named.items() if value != POCKET_LM}
 
     table = values.get(TABLE, {})
     inner = {**table, **whole(table, "handwritten", "prompted")} if isinstance(table, Mapping) else table
-    return {**values, **whole(values, "model"), **({TABLE: inner} if TABLE in values else {})}
+    system = {"system": seen_from(values["system"], folder)} if isinstance(values.get("system"), str) else {}
+    return {**values, **system, **whole(values, "model"), **({TABLE: inner} if TABLE in values else {})}

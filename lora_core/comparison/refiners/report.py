@@ -10,6 +10,7 @@ from ...atomic import write_text
 from ...checks import counted
 from ..plots import TITLES
 from ..report import IMAGES, check_report
+from ..report_parts import machine_rows, not_over
 from ..settings import ENOUGH
 from .names import Data, best_cells, cell_title
 from .plots import save_pictures
@@ -77,11 +78,7 @@ def _lines(data: Data, pictures: Collection[str]) -> Iterator[str]:
 
 
 def _opening(data: Data) -> Iterator[str]:
-    if not data["is_over"]:
-        missing = [row["name"] for row in data["runs"] if row["state"] in ("begun", "not begun")]
-        lacking = counted(len(missing), "training") if missing else "nothing but videos"
-        yield f"*This comparison is not over: {lacking} and what follows from it is missing.*"
-        yield ""
+    yield from not_over(data)
     if not data["base"]:
         return
     counts, common = data["base"]["counts"], data["common"]
@@ -140,18 +137,7 @@ def _machine(data: Data) -> Iterator[str]:
     environment, base = data["environment"], data["base"]
     if not environment:
         return
-    machine = environment["machine"]
-    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB" if machine["memory_bytes"] else "unknown memory"
-    devices = ", ".join(str(device["name"]) for device in environment["devices"]) or "no GPU"
-    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
-    threads = environment["torch"]["num_threads"]
-    yield "## Machine, versions, hashes"
-    yield ""
-    yield (
-        f"- {machine['processor']}, {counted(machine['num_cores_allowed'], 'core')}, {memory}; {devices}; "
-        f"{counted(threads, 'thread')}; {environment['system']}"
-    )
-    yield f"- Python {environment['python']}, {packages}"
+    yield from machine_rows(environment, counted(environment["torch"]["num_threads"], "thread"))
     yield f"- the model's files (sha256): `{base['model'][:12]}`; with rows and questions: `{base['digest'][:12]}`"
     yield f"- written {data['written']}, from the JSON beside it, which has every number in full"
     yield ""

@@ -82,7 +82,7 @@ def watched_runs(config: RefinersConfig, folder: RefinersFolder) -> Iterator[Run
     chosen = [run for run in config.sweep if best.get((run.method, run.rehearsal)) == run.lr]
     every = {*chosen, *config.repeats(best)}
     for run in config.planned(best):
-        if run in every and best[run.method, run.rehearsal] == run.lr:
+        if run in every and best.get((run.method, run.rehearsal)) == run.lr:
             yield run
 
 

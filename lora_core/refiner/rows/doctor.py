@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -13,7 +13,7 @@ from ...checks import counted, first_few
 from ...errors import DatasetError
 from ...wording import Said, joined, plain, said
 from .examples import Example, ExampleMaker
-from .read import RowsFile
+from .read import EXPECTED, RowsFile
 from .row import Row
 
 _NUM_SHOWN = 8
@@ -60,11 +60,22 @@ class FileReport:
     left_out: tuple[int, ...]
     findings: tuple[Finding, ...]
 
+    def with_findings(self, more: Iterable[Finding]) -> FileReport:
+        """Return it with what was found of the file beside others."""
+        return replace(self, findings=(*self.findings, *more))
+
     def check(self) -> None:
         """Raise where something is found because of which nothing can be trained; all of it is named."""
-        if errors := [finding.text() for finding in self.findings if finding.is_error]:
+        errors = [finding for finding in self.findings if finding.is_error]
+        if not errors:
+            return
+        kinds, what = {finding.kind for finding in errors}, [finding.text() for finding in errors]
+        told = first_few(what, _NUM_SHOWN, between="; ")
+        if "too-long" in kinds:
             remedy = "Correct these rows; long ones are left out with long_rows = leave_out"
-            raise DatasetError(self.file.path, first_few(errors, _NUM_SHOWN, between="; "), remedy=remedy)
+            raise DatasetError(self.file.path, told, remedy=remedy)
+        expected = EXPECTED if kinds & {"no-row", "no-rows"} else ""
+        raise DatasetError(self.file.path, told, expected=expected, remedy="Correct these rows")
 
     def notes(self) -> Iterator[Said]:
         """Give what is good to know of the file although it can be used."""
@@ -137,6 +148,7 @@ def examine_rows(
     maker: ExampleMaker,
     max_length: int,
     *,
+    rehearsal: RowsFile | None = None,
     leaves_out: bool = False,
 ) -> RowsReport:
     """Look for what is wrong in rows; nothing is raised before `check`.
@@ -146,15 +158,20 @@ def examine_rows(
         held_out: rows that are only measured.
         maker: of examples, for the model that learns.
         max_length: in tokens, of request and answer together.
+        rehearsal: rows of what is known already, learnt beside the others.
         leaves_out: whether longer rows are left out, and no error.
 
     Raises:
         ModelError: the model's chat template does not do.
     """
-    files = [_examine(file, maker, max_length, leaves_out) for file in (train, held_out) if file is not None]
-    if held_out is not None and (shared := tuple(_shared(train.rows, held_out.rows))):
-        last = files[-1]
-        files[-1] = FileReport(last.file, last.examples, last.left_out, (*last.findings, *shared))
+    files = [_examine(train, maker, max_length, leaves_out)]
+    if held_out is not None:
+        learnt = (*train.rows, *(() if rehearsal is None else rehearsal.rows))
+        shared = _shared(learnt, held_out.rows, said("is learnt, too, and measures nothing"))
+        files.append(_examine(held_out, maker, max_length, leaves_out).with_findings(shared))
+    if rehearsal is not None:
+        shared = _shared(train.rows, rehearsal.rows, said("is among the rows as well"))
+        files.append(_examine(rehearsal, maker, max_length, leaves_out).with_findings(shared))
     return RowsReport(tuple(files))
 
 
@@ -222,12 +239,12 @@ def _by_request(rows: Iterable[Row]) -> dict[Hashable, list[Row]]:
     return groups
 
 
-def _shared(train: Iterable[Row], held_out: Iterable[Row]) -> Iterator[Finding]:
-    """Give what rows that are held out have in common with those that are learnt."""
-    learnt = {request: {row.answer for row in rows} for request, rows in _by_request(train).items()}
-    same = tuple(row.line for row in held_out if row.answer in learnt.get(row.asked, ()))
-    other = tuple(row.line for row in held_out if row.asked in learnt and row.answer not in learnt[row.asked])
+def _shared(train: Iterable[Row], rows: Sequence[Row], what: Said) -> Iterator[Finding]:
+    """Give what rows have in common with those that are learnt; `what` is said of those that are the same."""
+    learnt = {request: {row.answer for row in group} for request, group in _by_request(train).items()}
+    same = tuple(row.line for row in rows if row.answer in learnt.get(row.asked, ()))
+    other = tuple(row.line for row in rows if row.asked in learnt and row.answer not in learnt[row.asked])
     if same:
-        yield Finding("in-both", said("is learnt, too, and measures nothing"), same)
+        yield Finding("in-both", what, same)
     if other:
         yield Finding("contradiction", said("the same request is learnt with another answer"), other)

@@ -17,7 +17,8 @@ ROLES = ("system", "user", "assistant")
 #: What a row may say beside its conversation.
 _BESIDE = ("kind", "language", "protected")
 _FORMS = ("prompt", "completion", "messages")
-_EXPECTED = '{"prompt": …, "completion": …} or {"messages": […]}'
+#: What a line holds.
+EXPECTED = '{"prompt": …, "completion": …} or {"messages": […]}'
 _NUM_SHOWN = 8
 
 
@@ -48,9 +49,9 @@ class RowsFile:
         if self.faults:
             told = [said("line {line} {what}", line=fault.line, what=fault.what) for fault in self.faults]
             what = first_few(told, _NUM_SHOWN, between="; ")
-            raise DatasetError(self.path, what, expected=_EXPECTED, remedy="Correct these lines")
+            raise DatasetError(self.path, what, expected=EXPECTED, remedy="Correct these lines")
         if not self.rows:
-            raise DatasetError(self.path, "holds no row", expected=_EXPECTED, remedy="Give a file with rows")
+            raise DatasetError(self.path, "holds no row", expected=EXPECTED, remedy="Give a file with rows")
 
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:

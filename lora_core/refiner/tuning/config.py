@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ...checks import finite_number, known, known_keys, typed, whole_number
+from ...checks import finite_number, known, known_keys, typed, whole_number, whole_path
 from ...errors import TrainingError
 from ...training.config import check_name, parse_settings, read_toml, valued
 from ...wording import said
+from ..instructions import seen_from
 from ..sources import POCKET_LM
 
 Method = Literal["full", "lora", "qlora"]
@@ -200,7 +201,9 @@ def read_tune_config(path: str | Path, settings: Iterable[str] = (), **given: An
 
 def _with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the keys with whole paths in the place of those that start at a folder."""
+    if isinstance(values.get("system"), str):
+        values = {**values, "system": seen_from(values["system"], folder)}
     is_path = {key for key in PATHS if isinstance(values.get(key), str) and values[key]} - {
         key for key in ("model",) if values.get(key) == POCKET_LM
     }
-    return {key: str((folder / value).absolute()) if key in is_path else value for key, value in values.items()}
+    return {key: whole_path(value, folder) if key in is_path else value for key, value in values.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ...checkpoints.hashes import file_sha256, hashes_of
 from ...checks import parse_json
 from ...errors import TrainingError
 from ...wording import said
+from ..instructions import find_instructions
 from ..sources import LanguageSource
 from .config import TuneConfig
 
@@ -18,9 +20,11 @@ _ROWS = ("rows", "held_out_rows", "rehearsal_rows")
 
 
 def inputs_of(config: TuneConfig, source: LanguageSource) -> dict[str, str]:
-    """Return the sha256 of each file of rows, and of the base."""
+    """Return the sha256 of each file of rows, of the base, and of the system prompt where there is one."""
     files = {key: Path(str(value)) for key in _ROWS if (value := config.values().get(key))}
-    return {**{key: file_sha256(file) for key, file in files.items()}, **hashes_of({"model": source.base})}
+    text = find_instructions(config.system).text
+    system = {"system": hashlib.sha256(text.encode()).hexdigest()} if text else {}
+    return {**{key: file_sha256(file) for key, file in files.items()}, **system, **hashes_of({"model": source.base})}
 
 
 def write_inputs(inputs: dict[str, str], path: Path) -> None:

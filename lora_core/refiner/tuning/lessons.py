@@ -85,11 +85,8 @@ def lessons_of(config: TuneConfig, source: LanguageSource) -> Lessons:
 def _examined(config: TuneConfig, maker: ExampleMaker) -> RowsReport:
     """Examine the files of a configuration: its rows, those that are held out, and those that are known already."""
     leaves_out = config.long_rows == "leave_out"
-    held_out = read_rows_file(config.held_out_rows) if config.held_out_rows else None
-    report = examine_rows(read_rows_file(config.rows), held_out, maker, config.max_length, leaves_out=leaves_out)
-    if config.rehearsal_rows:
-        known = read_rows_file(config.rehearsal_rows)
-        more = examine_rows(known, None, maker, config.max_length, leaves_out=leaves_out)
-        report = RowsReport((*report.files, *more.files))
+    held_out, known = (read_rows_file(path) if path else None for path in (config.held_out_rows, config.rehearsal_rows))
+    rows = read_rows_file(config.rows)
+    report = examine_rows(rows, held_out, maker, config.max_length, rehearsal=known, leaves_out=leaves_out)
     report.check()
     return report

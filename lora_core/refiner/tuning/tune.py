@@ -68,6 +68,13 @@ def tune(
         return job.run(config.steps if stop_after is None else stop_after)
 
 
+def check_tuning(config: TuneConfig, out: str | Path, *, resume: bool = False) -> None:
+    """Raise where it is known before any weight is read that a tuning cannot begin, or go on; errors as of `tune`."""
+    check_installed(config)
+    TuneFolder(Path(out)).check(config, resume=resume)
+    lessons_of(config, find_base(config.model))
+
+
 @dataclass
 class _Job:
     """One tuning, in one process of those that work on it."""
@@ -97,6 +104,7 @@ class _Job:
         with self._locked():
             with ranks.as_one():
                 if ranks.is_main:
+                    self.folder.check(self.config, resume=self.resume)  # again, now that nobody else can begin here
                     self.folder.begin(self.config)
                     write_inputs(inputs, self.folder.inputs)
             told.phase(said("loading the trainer"))

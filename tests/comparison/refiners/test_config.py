@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from comparison.refiners.small_refiners import RATES, keys
 
 from lora_core.comparison.refiners.config import Run, make_refiners_config, read_refiners_config, run_of
 from lora_core.comparison.refiners.folder import RefinersFolder
+from lora_core.comparison.refiners.questions import CHOICE
+from lora_core.comparison.refiners.videos import watched_runs
 from lora_core.errors import TrainingError
 
 SHIPPED = Path(__file__).parents[3] / "benchmarks" / "refiner" / "compare.toml"
@@ -45,6 +48,18 @@ def test_every_rate_is_repeated_where_that_is_asked_for() -> None:
     config = make_refiners_config(keys(seeds=[0, 1], repeated="all", rates={**RATES, "full": [1e-4, 1e-3]}))
     repeats = config.repeats({("full", 0.0): 1e-4})
     assert {run.lr for run in repeats if run.method == "full"} == {1e-4, 1e-3}
+
+
+def test_videos_are_of_what_is_known_while_other_methods_wait(tmp_path: Path) -> None:
+    config = make_refiners_config(keys(seeds=[0, 1], repeated="all", rehearsal=0.0))
+    folder, first = RefinersFolder(tmp_path), config.sweep[0]
+    judged = {"measured": {"full": {name: {"exact": 0.5} for name in CHOICE}}}
+    folder.judged(first).parent.mkdir(parents=True)
+    folder.judged(first).write_text(json.dumps(judged))
+    assert {(run.method, run.lr, run.seed) for run in watched_runs(config, folder)} == {
+        ("full", first.lr, 0),
+        ("full", first.lr, 1),
+    }
 
 
 def test_what_is_written_reads_back_to_the_same(tmp_path: Path) -> None:

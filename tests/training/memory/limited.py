@@ -1,13 +1,14 @@
 """A training in a process of its own, which from some step on may take only little more memory than it has.
 
-    python limited.py FOLDER STEP MIB STOP [KEY=VALUE ...]
+    python limited.py CLIPS FOLDER STEP MIB STOP [KEY=VALUE ...]
 
-The address space ends MIB above what is taken behind STEP, 0 for the time before the first step. It is stopped after
-step STOP, to be gone on with elsewhere.
+CLIPS is a pickled cache. The address space ends MIB above what is taken behind STEP, 0 for the time before the first
+step. It is stopped after step STOP, to be gone on with elsewhere.
 """
 
 from __future__ import annotations
 
+import pickle
 import resource
 import sys
 from dataclasses import replace
@@ -28,7 +29,7 @@ KEYS = {
     "name": "n",
     "steps": 4,
     "rank": 2,
-    "batch_size": 32,
+    "batch_size": 16,
     "experts": "low",
     "validate_every": 0,
     "save_every": 0,
@@ -58,10 +59,9 @@ def many_clips(folder: Path) -> ClipCache:
     return replace(clips, clips=clips.clips * 8)
 
 
-def main(folder: Path, at_step: int, more: int, stop_after: int, settings: list[str]) -> None:
+def main(clips: ClipCache, folder: Path, at_step: int, more: int, stop_after: int, settings: list[str]) -> None:
     config = make_config(KEYS | parse_settings(settings))
     listener = Limiting(at_step, more)
-    clips = many_clips(folder / "clips")
     pocket().expert("low_noise")
     if at_step == 0:
         listener.limit()
@@ -73,4 +73,5 @@ def main(folder: Path, at_step: int, more: int, stop_after: int, settings: list[
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    told = pickle.loads(Path(sys.argv[1]).read_bytes())
+    main(told, Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6:])

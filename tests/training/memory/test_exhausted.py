@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from training.pocket_clips import pocket
 
+from lora_core.training.clips.cached import ClipCache
 from lora_core.training.config import make_config
 from lora_core.training.memory.exhausted import is_out_of_memory
 from lora_core.training.memory.plan import read_plan
@@ -25,19 +27,20 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds th
 RUN_OUT = "the memory has run out after step 2; going on with "
 
 
-def limited(folder: Path, step: int, more: int, *settings: str) -> list[str]:
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
+    from training.memory.limited import many_clips  # of Linux alone
+
+    return many_clips(tmp_path_factory.mktemp("clips"))
+
+
+def limited(clips: ClipCache, folder: Path, step: int, more: int, *settings: str) -> list[str]:
     """Run a training that may take some MiB more behind a step and is stopped after the third, and return its words."""
     # Memory is mapped for each larger tensor, and so given back with it, whatever was taken before.
     environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "MALLOC_MMAP_THRESHOLD_": "131072"}
-    command = [
-        sys.executable,
-        str(TESTS / "training/memory/limited.py"),
-        str(folder),
-        str(step),
-        str(more),
-        "3",
-        *settings,
-    ]
+    told = clips.folder / "clips.pickle"
+    told.write_bytes(pickle.dumps(clips))
+    command = [sys.executable, TESTS / "training/memory/limited.py", told, folder, str(step), str(more), "3", *settings]
     done = run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -50,15 +53,15 @@ def plan_of(folder: RunFolder) -> str:
 
 
 @LINUX
-def test_it_goes_on_with_less_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    from training.memory.limited import KEYS, many_clips  # of Linux alone
+def test_it_goes_on_with_less_and_ends_as_if_nothing_had_been(clips: ClipCache, tmp_path: Path) -> None:
+    from training.memory.limited import KEYS  # of Linux alone
 
-    said = limited(tmp_path / "a", 2, 130)
+    said = limited(clips, tmp_path / "a", 2, 65)
     assert said == [f"{RUN_OUT}checkpointing: checkpointing = true", "3 steps are done, as [1, 2, 3]"]
     folder = RunFolder(tmp_path / "a" / "out")
     assert "checkpointing = false" in folder.config.read_text()
     assert plan_of(folder) == "checkpointing"
-    clips, asked = many_clips(tmp_path / "clips"), make_config(KEYS)
+    asked = make_config(KEYS)
     gone_on = train(asked, pocket(), clips, folder.path, resume=True)
     assert plan_of(folder) == "checkpointing"
     undisturbed = train(asked, pocket(), clips, tmp_path / "b")
@@ -68,8 +71,8 @@ def test_it_goes_on_with_less_and_ends_as_if_nothing_had_been(tmp_path: Path) ->
 
 
 @LINUX
-def test_where_no_plan_helps_the_last_whole_step_is_kept_to_go_on_from(tmp_path: Path) -> None:
-    *notes, error = limited(tmp_path, 2, 15, "optimizer=adafactor")
+def test_where_no_plan_helps_the_last_whole_step_is_kept_to_go_on_from(clips: ClipCache, tmp_path: Path) -> None:
+    *notes, error = limited(clips, tmp_path, 2, 8, "optimizer=adafactor")
     assert [note.removeprefix(RUN_OUT).split(":")[0] for note in notes] == ["checkpointing", "fp8 base", "nf4 base"]
     assert error.startswith("error: memory: it has run out in the last plan, nf4 base: ")
     assert error.endswith(". Use fewer frames, a smaller resolution, a smaller batch or a lower rank.")
@@ -79,8 +82,8 @@ def test_where_no_plan_helps_the_last_whole_step_is_kept_to_go_on_from(tmp_path:
 
 
 @LINUX
-def test_a_plan_that_was_asked_for_is_not_left(tmp_path: Path) -> None:
-    (error,) = limited(tmp_path, 0, 15, "memory_plan=as_asked", 'blocks="0"')
+def test_a_plan_that_was_asked_for_is_not_left(clips: ClipCache, tmp_path: Path) -> None:
+    (error,) = limited(clips, tmp_path, 0, 8, "memory_plan=as_asked", 'blocks="0"')
     assert error.startswith("error: memory: it has run out in the last plan, as asked: ")
 
 
