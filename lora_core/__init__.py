@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from .refiner.opening import open_language_model
     from .refiner.refine import refine
     from .refiner.refined import Refined
+    from .regions.clip_mask import ClipSize, clip_mask, clip_masks
     from .sampling.guide import GuideNetworks
     from .sampling.noise import draw_noise
     from .sampling.sample import sample
@@ -91,9 +92,11 @@ if TYPE_CHECKING:
     from .stack.entry import LoraEntry
     from .stack.loaded import LoadedLora, LoadedStack
     from .stack.loading import load_stack
+    from .stack.region import Region
     from .stack.schedule import StrengthSchedule
     from .stack.stack import LoraStack
     from .stack.target_filter import TargetFilter
+    from .stack.time_curve import TimeCurve
     from .training.clips.prepare import Prepared, prepare
     from .training.config import TrainConfig, make_config, read_config
     from .training.listener import Listener
@@ -110,6 +113,7 @@ __all__ = [
     "Advice",
     "Attachment",
     "Axis",
+    "ClipSize",
     "CommandRefiner",
     "CompareConfig",
     "Compared",
@@ -155,6 +159,7 @@ __all__ = [
     "RadialSettings",
     "RadialWishes",
     "Refined",
+    "Region",
     "RequestError",
     "Resized",
     "Route",
@@ -170,6 +175,7 @@ __all__ = [
     "StrengthSchedule",
     "TargetFilter",
     "TensorRecord",
+    "TimeCurve",
     "TrainConfig",
     "Trained",
     "TrainingError",
@@ -183,6 +189,8 @@ __all__ = [
     "attach",
     "balance_stack",
     "blend",
+    "clip_mask",
+    "clip_masks",
     "clips_judge",
     "compare",
     "contact_sheet",
@@ -301,6 +309,7 @@ _MODULES = {
     "refiner.opening": "open_language_model",
     "refiner.refine": "refine",
     "refiner.refined": "Refined",
+    "regions.clip_mask": "ClipSize clip_mask clip_masks",
     "sampling.guide": "GuideNetworks",
     "sampling.noise": "draw_noise",
     "sampling.sample": "sample",
@@ -309,9 +318,11 @@ _MODULES = {
     "stack.entry": "LoraEntry",
     "stack.loaded": "LoadedLora LoadedStack",
     "stack.loading": "load_stack",
+    "stack.region": "Region",
     "stack.schedule": "StrengthSchedule",
     "stack.stack": "LoraStack",
     "stack.target_filter": "TargetFilter",
+    "stack.time_curve": "TimeCurve",
     "training.clips.prepare": "Prepared prepare",
     "training.config": "TrainConfig make_config read_config",
     "training.listener": "Listener",

@@ -21,6 +21,7 @@ FIRST_STEPS = {
     "plan.png",
     "zibbo.mp4",
     "zibbo.json",
+    "halves.mp4",
     "cross",
     "from_picture.mp4",
     "goes_on.mp4",

@@ -14,6 +14,7 @@ from ..atomic import check_target
 from ..engine.request import GenerationRequest
 from ..experts import EXPERTS
 from ..stack.entry import LoraEntry
+from ..stack.region import Region
 from ..stack.stack import LoraStack
 from .console import console
 from .demo_training import CLIPS, FILES, NAME, SUBJECT, can_train, train_live
@@ -95,6 +96,12 @@ RUNS: tuple[Run, ...] = (
         (_lora(_SPEED), _lora(_CHARACTER, 1.2), _lora(_STYLE, 0.6)),
         is_fast=True,
     ),
+    Run(
+        "regions",
+        "a zibbo moves right on a plain background",
+        (_lora(_SPEED), _lora(_CHARACTER, region=Region.parse("left")), _lora(_STYLE, region=Region.parse("right"))),
+        is_fast=True,
+    ),
 )
 
 
@@ -159,9 +166,9 @@ def _label(run: Run, video: Video) -> str:
 
 
 def _with_strength(lora: LoraEntry) -> str:
-    """Name a LoRA with its strength, or two where the experts have different ones."""
+    """Name a LoRA with its strength, or two where the experts have different ones, and with its region."""
     strengths = dict.fromkeys(f"{lora.strength_on(expert):g}" for expert in EXPERTS)
-    return f"{lora.name} {'/'.join(strengths)}"
+    return f"{lora.name} {'/'.join(strengths)}" + ("" if lora.region is None else f" {lora.region}")
 
 
 def _table(videos: dict[str, Video]) -> str:

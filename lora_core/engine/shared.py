@@ -16,6 +16,7 @@ from ..plan.route import RoutedLora
 from ..plan.settings import RunSettings
 from ..sampling.sample import AtSwitch, spans
 from ..stack.hashes import sha256_of
+from ..stack.region import Region
 from .checked import CheckedRequest
 from .record import request_row
 from .request import GenerationRequest
@@ -23,7 +24,7 @@ from .request import GenerationRequest
 #: Of a request, what its plan says step by step, and what is read only where a step is guided.
 _IN_THE_PLAN = frozenset(field.name for field in fields(RunSettings)) | {"negative_prompt"}
 #: Of a routed LoRA, what its strengths say step by step, and what changes no number.
-_IN_THE_STRENGTHS = frozenset({"strength", "schedule", "name", "index"})
+_IN_THE_STRENGTHS = frozenset({"strength", "schedule", "name", "index", "region"})
 
 
 class Shared:
@@ -107,4 +108,9 @@ def _lora_row(lora: RoutedLora) -> dict[str, object]:
         **{name: repr(value) for name, value in told.items() if name not in _IN_THE_STRENGTHS},
         "file": f"in memory {id(lora.weights)}" if path is None else sha256_of(path),
         "factors": sorted(lora.factors.items()),
+        "region": None if lora.region is None else _region_row(lora.region),
     }
+
+
+def _region_row(region: Region) -> list[object]:
+    return [str(region), region.pixels_sha256, None if region.path is None else sha256_of(region.path)]

@@ -16,9 +16,6 @@ from ..stack.loaded import LoadedStack
 from ..wording import said
 from .half import Addend
 
-#: What of a row changes over a run or a picture -> how it is called. A file acts alike everywhere.
-_NOT_HELD = {"schedule": "the schedule", "region": "the region", "over_time": "the time span"}
-
 
 @dataclass(frozen=True)
 class Source:
@@ -58,21 +55,23 @@ def sources(loaded: LoadedStack, loras: Sequence[RoutedLora]) -> tuple[Source, .
 
 
 def not_held(loaded: LoadedStack, *, refuse: bool) -> Iterator[str]:
-    """Say what of the rows a file cannot hold, or refuse them."""
+    """Say what of the rows a file cannot hold, or refuse them; a row that acts in a part of the clip always."""
     for lora in loaded.loras:
-        for field, named in _NOT_HELD.items():
-            value = getattr(lora.entry, field, None)
-            if value is None:
-                continue
-            what = said("no file can hold {named} {value}", named=named, value=str(value))
-            if refuse:
-                raise StackError(f"LoRA {lora.name!r}", what, remedy="Take it away, or let its strength stand for it")
-            yield said(
-                "note: {name}: {what}; merged at {strength} throughout",
-                name=lora.name,
-                what=what,
-                strength=f"{lora.entry.strength:g}",
-            )
+        entry, where = lora.entry, f"LoRA {lora.name!r}"
+        if (place := entry.region or entry.over_time) is not None:
+            what = said("no file can hold {place}, where it acts", place=str(place))
+            raise StackError(where, what, remedy="Take its region and time away, and it is merged for the whole clip")
+        if entry.schedule is None:
+            continue
+        what = said("no file can hold the schedule {schedule}", schedule=str(entry.schedule))
+        if refuse:
+            raise StackError(where, what, remedy="Take it away, or let its strength stand for it")
+        yield said(
+            "note: {name}: {what}; merged at {strength} throughout",
+            name=lora.name,
+            what=what,
+            strength=f"{entry.strength:g}",
+        )
     for entry in loaded.stack:
         if not entry.enabled:
             yield said("note: {name} is off and left out", name=entry.name)

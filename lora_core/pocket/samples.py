@@ -19,6 +19,7 @@ from ..families.opened import OpenedModel
 from ..families.registry import family_of
 from ..plan.planning import make_plan
 from ..plan.settings import RunSettings
+from ..regions.clip_mask import ClipSize, clip_masks
 from ..sampling.noise import draw_noise
 from ..sampling.sample import sample
 from ..stack.loading import load_stack
@@ -55,13 +56,16 @@ class Sampler:
         plan = make_plan(load_stack(stack or LoraStack(), spec), spec, settings)
         length = (num_frames - 1) // spec.vae_stride[0] + 1
         noise, clips = self._noise(len(scenes), length), []
+        size = ClipSize(num_frames, world.SIZE_PX, world.SIZE_PX, spec.default_clip.fps)
+        masks = clip_masks(plan.route.all, size, spec)
         for start in range(0, len(scenes), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
             few = noise[part]
             radial = None
             if is_radial:
                 radial = make_controller(spec, few.shape, plan.num_steps, usual_radial(spec, length))
-            latents = sample(self.model, plan, few, self._told(scenes[part], num_known), radial=radial)
+            told = self._told(scenes[part], num_known)
+            latents = sample(self.model, plan, few, told, radial=radial, masks=masks)
             clips.append(self._frames(latents))
         return np.concatenate(clips)
 

@@ -148,7 +148,7 @@ def test_start_latents_are_given_again_and_compared(model):
 
 
 def test_what_is_no_record_is_refused():
-    with pytest.raises(RequestError, match=r"record: its format is None \(one of 1, 2, 3\)"):
+    with pytest.raises(RequestError, match=r"record: its format is None \(one of 1, 2, 3, 4\)"):
         request_from_record({})
     with pytest.raises(RequestError, match="record: its 'request' is missing or damaged"):
         request_from_record({"format": 1, "loras": []})

@@ -266,8 +266,8 @@ def test_a_stack_is_attached_once_per_expert_and_its_strengths_are_set_at_every_
     plan = plan_of(stack=stack_of(wan.spec), spec=wan.spec, num_steps=6)
     attached, strengths = [], []
 
-    def spying(network, entries, spec):
-        attachment = attach(network, entries, spec)
+    def spying(network, entries, spec, masks):
+        attachment = attach(network, entries, spec, masks=masks)
         attached.append([entry.name for entry in entries])
         set_strengths = attachment.set_strengths
         attachment.set_strengths = lambda values: strengths.append(values) or set_strengths(values)
