@@ -23,14 +23,20 @@ MAY_IMPORT = {
     "apply": {"families"},
     "attention": {"families"},
     "stack": {"families", "files"},
+    "regions": {"families", "media", "stack"},
     "plan": {"families", "files", "media", "stack"},
     "sampling": {"families", "apply", "attention", "plan"},
     "training": {"attention", "checkpoints", "families", "files", "media"},
     "transfer": {"apply", "checkpoints", "families", "files", "training"},
     "refiner": {"checkpoints", "families", "media", "training"},
-    "engine": {"attention", "checkpoints", "families", "media", "refiner", "sampling", "stack", "plan", "training"},
+    "engine": {
+        *("attention", "checkpoints", "families", "media", "plan", "refiner", "regions", "sampling", "stack"),
+        "training",
+    },
     "jobs": {"attention", "checkpoints", "engine", "families", "media", "plan", "refiner", "stack"},
-    "pocket": {"attention", "families", "files", "media", "plan", "refiner", "sampling", "stack", "training"},
+    "pocket": {
+        *("attention", "families", "files", "media", "plan", "refiner", "regions", "sampling", "stack", "training"),
+    },
     "comparison": {
         *("apply", "checkpoints", "engine", "families", "media", "plan", "pocket", "refiner", "stack", "training"),
     },
@@ -40,7 +46,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("attention", "checkpoints", "families", "files", "media", "stack", "plan", "sampling", "engine", "pocket"),
-        *("training", "comparison", "jobs", "lengths", "refiner", "transfer"),
+        *("training", "comparison", "jobs", "lengths", "refiner", "regions", "transfer"),
     },
 }
 #: What nobody but these may name: a family is known to the registry, to what is built for it, and to its own folder.

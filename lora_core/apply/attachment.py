@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..checks import finite_number, first_few, typed
 from ..deltas import Delta, Placed, fits
 from ..errors import LoraMismatchError, StackError
 from ..families.base import ModelSpec, logical_shape
 from ..families.registry import spec_of_module
-from .factors import Rows
 from .fused import FusedDelta, Strengths, Term
 from .layers import Scratch, SideChoice, patch
+from .masking import Changes, Placing, everywhere
+from .masks import Masks
 from .patched import PatchedModule, is_patched
+from .strengths import Rows
 
 #: Held between the look for a stack and the attaching of another.
 _ATTACHING = threading.Lock()
@@ -46,9 +48,15 @@ class Attachment:
     """A stack at work on a network, until `detach` or the end of the `with` block."""
 
     def __init__(
-        self, names: Sequence[str], strengths: Strengths, scratch: Scratch, patched: list[PatchedModule]
+        self,
+        names: Sequence[str],
+        strengths: Strengths,
+        scratch: Scratch,
+        patched: list[PatchedModule],
+        masks: Masks | None = None,
     ) -> None:
         self.names = tuple(names)
+        self._masks = masks
         self._strengths = strengths
         self._scratch = scratch
         self._patched = patched
@@ -65,7 +73,7 @@ class Attachment:
     @property
     def num_layers(self) -> int:
         """The number of modules that compute differently."""
-        return len(self._patched)
+        return len({id(patched.module) for patched in self._patched if patched.deltas})
 
     @property
     def num_bytes(self) -> int:
@@ -89,6 +97,12 @@ class Attachment:
             )
         values = zip(self.names, strengths, strict=True)
         self._strengths.set([finite_number(value, f"{name}: strength", StackError) for name, value in values])
+
+    def set_masks(self, masks: Mapping[str, Tensor]) -> None:
+        """Replace the masks (F, H, W) of all LoRAs that were attached with one, where another part of a clip comes."""
+        if self._masks is None:
+            raise StackError("masks", "no LoRA is attached with one", remedy="Attach the stack with masks")
+        self._masks.set(masks)
 
     def acting_on(self, rows: Rows) -> AbstractContextManager[None]:
         """Let the stack act on these rows of every batch inside a `with` block: all, the second half, or none.
@@ -114,7 +128,12 @@ class Attachment:
 
 @typed(StackError)
 def attach(
-    module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec | None = None, *, side: SideChoice = "auto"
+    module: nn.Module,
+    entries: Sequence[ActingLora],
+    spec: ModelSpec | None = None,
+    *,
+    side: SideChoice = "auto",
+    masks: Mapping[str, Tensor] | None = None,
 ) -> Attachment:
     """Let `module` compute as if every weight were `W + sum(strength_i * factor_i * delta_i)`.
 
@@ -126,23 +145,37 @@ def attach(
         entries: the LoRAs; their `strength` is what they start with.
         spec: what the network is called; read off its parameters if None.
         side: where linear and convolution layers are changed; "auto" chooses at every call.
+        masks: name of a LoRA -> how strongly it acts on each token of the video (latent frames, rows, columns of
+            tokens); LoRAs that are not there act everywhere. A mask of ones is as none, one of zeros as strength 0.
+            What of a masked LoRA has no place in the clip acts at the mean of its mask.
 
     Raises:
         LoraMismatchError: a target is missing or has another shape; nothing is attached then.
+        ModelError: LoRAs have masks, and nobody knows what the tokens of the model are.
         StackError: a stack is attached already.
     """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     entries = tuple(entries)
     _refuse_attached(module)
     strengths = Strengths([finite_number(entry.strength, f"{entry.name}: strength", StackError) for entry in entries])
-    scratch = Scratch()
-    changes = fused_deltas(module, entries, spec or spec_of_module(module))
+    names, spec, scratch = [entry.name for entry in entries], spec or spec_of_module(module), Scratch()
+    given = dict(masks or {})
+    numbers = {name: everywhere(mask) for name, mask in given.items()}
+    terms = terms_by_parameter(module, entries, spec, without=[name for name in names if numbers.get(name) == 0])
+    dividing = {name: mask for name, mask in given.items() if numbers[name] is None}
+    at_work = Masks(strengths, names, dividing) if dividing else None
+
+    def patched_plainly(part: nn.Module, deltas: Mapping[str, FusedDelta], own: Strengths) -> PatchedModule:
+        return patch(part, deltas, own, side, scratch)
+
     with _ATTACHING:
         _refuse_attached(module)
-        patched = [
-            patch(module.get_submodule(path), deltas, strengths, side, scratch) for path, deltas in changes.items()
-        ]
-        return Attachment([entry.name for entry in entries], strengths, scratch, patched)
+        if at_work is not None:
+            patched = Placing(module, spec, at_work, patched_plainly).patches(terms)
+        else:
+            changes = _fused(module, terms).items()
+            patched = [patched_plainly(module.get_submodule(path), deltas, strengths) for path, deltas in changes]
+        return Attachment(names, strengths, scratch, patched, at_work)
 
 
 def _refuse_attached(module: nn.Module) -> None:
@@ -157,7 +190,10 @@ def _refuse_attached(module: nn.Module) -> None:
 
 def fused_deltas(module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec) -> dict[str, dict[str, FusedDelta]]:
     """Return module path -> parameter name -> what the stack does to it, after checking that every change fits."""
-    terms = _terms_by_parameter(module, entries, spec)
+    return _fused(module, terms_by_parameter(module, entries, spec))
+
+
+def _fused(module: nn.Module, terms: Mapping[str, Changes]) -> dict[str, dict[str, FusedDelta]]:
     return {
         path: {
             name: FusedDelta(logical_shape(module.get_submodule(path), name), changes)
@@ -167,13 +203,18 @@ def fused_deltas(module: nn.Module, entries: Sequence[ActingLora], spec: ModelSp
     }
 
 
-def _terms_by_parameter(
-    module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec
+def terms_by_parameter(
+    module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec, *, without: Container[str] = ()
 ) -> dict[str, dict[str, list[Term]]]:
-    """Return module path -> parameter name -> its changes, after checking that every change fits."""
+    """Return module path -> parameter name -> its changes, after checking that every change fits.
+
+    LoRAs that are named in `without` keep their place in the stack and change nothing.
+    """
     found: dict[str, dict[str, list[Term]]] = {}
     for index, entry in enumerate(entries):
         faults = []
+        if entry.name in without:
+            continue
         for target, delta in entry.deltas.items():
             factor = entry.factors.get(target, 1.0)
             if factor == 0:
@@ -183,7 +224,7 @@ def _terms_by_parameter(
             except LoraMismatchError as error:
                 faults.append(f"{target}: {error.what}" + (f" ({error.expected})" if error.expected else ""))
                 continue
-            found.setdefault(path, {}).setdefault(parameter, []).append(Term(index, delta, factor))
+            found.setdefault(path, {}).setdefault(parameter, []).append(Term(index, delta, factor, target))
         if faults:
             raise _mismatch(entry.name, faults, type(module).__name__)
     return found

@@ -8,58 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..deltas import Delta, Dora, Full, GLora, Lora, Placed
-
-#: Which rows of a batch a stack acts on.
-Rows = Literal["all", "second_half", "none"]
-
-
-class Strengths:
-    """One strength per LoRA of a stack, on the host to decide by and on each device to multiply with.
-
-    A device's copy is written in place, so that whoever holds it (a compiled graph too) sees the new values. Which
-    LoRAs act at all is known on the host, without waiting for the device.
-    """
-
-    values: tuple[float, ...]
-    active: tuple[bool, ...]
-    rows: Rows = "all"
-
-    def __init__(self, values: Sequence[float]) -> None:
-        self._on: dict[torch.device, Tensor] = {}
-        self.set(values)
-
-    def set(self, values: Sequence[float]) -> None:
-        """Replace all strengths; no layer is visited, so it costs the same for every model."""
-        self.values = tuple(values)
-        self.active = tuple(value != 0 for value in self.values)
-        host = torch.tensor(self.values, dtype=torch.float32)
-        for tensor in self._on.values():
-            tensor.copy_(host)
-
-    @contextmanager
-    def acting_on(self, rows: Rows) -> Iterator[None]:
-        """Let the stack act on these rows of every batch inside the block."""
-        before, self.rows = self.rows, rows
-        try:
-            yield
-        finally:
-            self.rows = before
-
-    def on(self, device: torch.device) -> Tensor:
-        """Return the strengths (number of LoRAs,) in float32 on `device`."""
-        if device not in self._on:
-            with torch.inference_mode(False):
-                self._on[device] = torch.tensor(self.values, dtype=torch.float32, device=device)
-        return self._on[device]
+from .strengths import Strengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +25,13 @@ class Term:
     Attributes:
         index: the LoRA's position in the stack, and so in its strengths.
         factor: the target filter's factor on the strength.
+        target: what it changes, by its canonical name; asked for where LoRAs are masked.
     """
 
     index: int
     delta: Delta
     factor: float = 1.0
+    target: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import LoraMismatchError
-from .factors import Factors, Strengths, Term, gather, is_thin, matrix_shape
+from .factors import Factors, Term, gather, is_thin, matrix_shape
+from .strengths import Strengths
 
 __all__ = ["FusedDelta", "Strengths", "Term", "product_dtype"]
 
@@ -100,7 +101,7 @@ class FusedDelta:
         if out is None:
             out = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
         dtype = product_dtype(out.dtype, out.device)
-        change = self._factors_on(out.device, dtype, lambda: weight).at(strengths, lambda: weight)
+        change = self.factors_on(out.device, dtype, lambda: weight).at(strengths, lambda: weight)
         source, target = weight.reshape(matrix_shape(self.shape)), out.view(matrix_shape(self.shape))
         if target.dtype == dtype:
             change.apply_to(target if out is weight else target.copy_(source), slice(None))
@@ -133,13 +134,13 @@ class FusedDelta:
         """
         if not self.acts(strengths):
             return y
-        factors = self._factors_on(y.device, y.dtype, read_weight)
+        factors = self.factors_on(y.device, y.dtype, read_weight)
         x, y = x.to(y.dtype), y.contiguous()
         if len(self.shape) != 2:
-            return y.add_(multiply(x, self._difference(factors, strengths, read_weight)))
+            return y.add_(multiply(x, self.difference(factors, strengths, read_weight)))
         y_TO = y.view(-1, self.shape[0])
         if not self.is_thin:
-            y_TO.addmm_(x.reshape(-1, self.shape[1]), self._difference(factors, strengths, read_weight).T)
+            y_TO.addmm_(x.reshape(-1, self.shape[1]), self.difference(factors, strengths, read_weight).T)
             return y
         if (gain := factors.gain(strengths)) is not None:
             _scale_product(y_TO, gain.flatten(), bias)
@@ -156,13 +157,13 @@ class FusedDelta:
         if not (alike and self.is_thin and self.acts(strengths)) or self.needs_base:
             y = F.linear(x, weight, bias)
             return self.add_branch(x, y, strengths, read_weight=lambda: weight, bias=bias)
-        factors = self._factors_on(x.device, x.dtype, None)
+        factors = self.factors_on(x.device, x.dtype, None)
         y_TO = F.linear(factors.squeeze(x, strengths), factors.up, bias)
         y_TO.addmm_(x.reshape(-1, self.shape[1]), weight.T)
         return y_TO.view(*x.shape[:-1], self.shape[0])
 
     @torch.no_grad()
-    def _difference(self, factors: Factors, strengths: Strengths, read_weight: ReadWeight | None) -> Tensor:
+    def difference(self, factors: Factors, strengths: Strengths, read_weight: ReadWeight | None) -> Tensor:
         """Return W_eff - W, all of it, in the dtype of `factors`."""
         change = factors.at(strengths, lambda: _read(read_weight))
         matrix = factors.up.new_zeros(matrix_shape(self.shape))
@@ -172,7 +173,7 @@ class FusedDelta:
         change.add_to(matrix, slice(None))
         return matrix.view(self.shape)
 
-    def _factors_on(self, device: torch.device, dtype: torch.dtype, read_weight: ReadWeight | None) -> Factors:
+    def factors_on(self, device: torch.device, dtype: torch.dtype, read_weight: ReadWeight | None) -> Factors:
         """Return the factors on `device` in `dtype`, copied there once if that is where they are to be kept."""
         key = (device, dtype)
         if key in self._factors:

@@ -89,6 +89,11 @@ _CONVOLUTION = Product(
 )
 
 
+def product_of(layer: Layer) -> Product:
+    """Return the product that a layer computes."""
+    return _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
+
+
 def multiplies(module: nn.Module) -> TypeGuard[Layer]:
     """Return whether `module` is a linear or convolution layer; anything else merely reads its parameters."""
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
@@ -123,7 +128,7 @@ class PatchedProduct(PatchedModule):
         super().__init__(layer, deltas, strengths)
         self.layer = layer
         self.side = side
-        self._product = _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
+        self._product = product_of(layer)
         self._scratch = scratch
         self._form = base_form(layer)
         is_own = getattr(self.original, "__func__", None) is type(layer).forward

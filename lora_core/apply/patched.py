@@ -38,7 +38,9 @@ class PatchedModule:
         self._installed: Callable[..., Any] | None = None
 
     def install(self) -> None:
-        """Take the forward over."""
+        """Take the forward over, that of another patch of the module too."""
+        self.original = getattr(*self.slot)
+        self._was_on_instance = "forward" in vars(self.module)
         self._installed = self.forward
         setattr(*self.slot, self._installed)
 

@@ -82,6 +82,8 @@ _EXAMPLES = (
     """lora-core generate -p "a zibbo moves right on a plain background" \\
     --lora speed_6steps --lora zibbo_character:1.2 --seed 3 --scale 8 -o zibbo.gif""",
     'lora-core generate -p "a red circle moves up on a plain background" --frames 33 --radial usual -o long.mp4',
+    """lora-core generate -p "a zibbo moves right on a plain background" --lora speed_6steps \\
+    --lora zibbo_character --lora neon_style --region zibbo_character=left --region neon_style=right -o halves.mp4""",
     'lora-core generate -p "crimson ball rising over zebra lines" --refine --lora speed_6steps -o refined.mp4',
 )
 
@@ -134,6 +136,8 @@ def command(
 
     LoRAs of a smaller model on the same latents and texts act too: --guide is that model, and runs beside the large
     one (arXiv 2512.03056); the plan in the record and the notes at the end tell where, and what it costs.
+
+    --region and --time let a LoRA act in a part of the picture or of the clip; docs/regions.md tells how.
 
     Long clips take less self-attention with --radial (arXiv 2506.19852); what is left, and where that does not pay, is
     in the notes at the end, and before a run `lora-core plan --radial` tells it.

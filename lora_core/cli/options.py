@@ -20,6 +20,7 @@ from ..stack.entry import LoraEntry, free_name, name_of_file
 from ..stack.row_files import with_found_files
 from ..stack.stack import LoraStack
 from .lora_option import LORA_FORM, complete_lora, is_file_in, parse_lora
+from .place_option import PLACE_OPTIONS, placed
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +72,8 @@ class StackOptions:
     lora_folders: tuple[Path, ...]
     no_verify: bool
     download: bool
+    regions: tuple[str, ...]
+    times: tuple[str, ...]
 
     def stack(self) -> LoraStack:
         """Return the LoRAs of the stack file followed by those given one by one; files are found, not read."""
@@ -81,7 +84,7 @@ class StackOptions:
             )
         elif self.no_verify:
             raise StackError("--no-verify", "there is no --stack to verify", remedy="Leave it out")
-        return self.with_loras(stack, self.loras)
+        return placed(self.with_loras(stack, self.loras), self.regions, self.times, self.lora_folders)
 
     def with_loras(self, stack: LoraStack, texts: Sequence[str]) -> LoraStack:
         """Append LoRAs as the shell spells them; their files are looked for in the same folders."""
@@ -123,6 +126,7 @@ stack_options = group(
     ),
     click.option("--no-verify", is_flag=True, help="Take LoRAs that changed since the preset was written."),
     download_option,
+    *PLACE_OPTIONS,
 )
 
 partial_option: Decorator = click.option(

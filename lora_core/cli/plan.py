@@ -22,6 +22,7 @@ from .verb import Verb
         "lora-core plan --steps 8 --shift 8",
         "lora-core plan --model pocket --lora speed_6steps --lora neon_style:0.8 --plot plan.png",
         "lora-core plan --model pocket --lora speed_6steps --guide pocket --guide-lora zibbo_character:0.7",
+        "lora-core plan --model pocket --lora neon_style --time 'neon_style=from 0.5s' --plot plan.png",
         "lora-core plan --steps 40 --radial usual --frames 161 --size 832x480",
     ),
 )
@@ -31,7 +32,9 @@ from .verb import Verb
 @guide_spec_options
 @planned_radial_options
 @run_options
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw sigmas, experts and strengths, PNG.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw sigmas, experts and strengths over noise and time, PNG."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def command(
     model: str,

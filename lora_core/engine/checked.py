@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from ..attention.controller import RadialController, make_controller
 from ..attention.executors import choose_executor
 from ..attention.settings import RadialSettings
@@ -17,6 +19,7 @@ from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
 from ..plan.steering import steered
 from ..refiner.refined import Refiner
+from ..regions.clip_mask import ClipSize, clip_masks
 from ..sampling.context_parallel import ContextParallel, check_processes
 from ..stack.loaded import LoadedStack
 from ..stack.loading import load_stack
@@ -34,6 +37,7 @@ class CheckedRequest:
         loaded: its LoRAs, read for the model.
         guide: with its own stack read.
         radial: what lets self-attention leave pairs out; None for dense attention.
+        masks: name -> mask over the clip's tokens, of LoRAs that have a region or a time.
     """
 
     clip: Clip
@@ -41,6 +45,7 @@ class CheckedRequest:
     plan: SamplingPlan
     guide: Guide | None
     radial: RadialController | None
+    masks: Mapping[str, Tensor]
 
 
 def check_request(
@@ -58,7 +63,8 @@ def check_request(
     """Read what a request names and plan its run, or say what is wrong with it; arguments as those of `generate`."""
     clip = request.clip(model.spec)
     loaded = _loaded(stack, model.spec, allow_partial=allow_partial, download=download)
-    plan = make_plan(loaded, model.spec, request)
+    plan = make_plan(loaded, model.spec, request).over(clip.num_frames, clip.fps)
+    masks = clip_masks(plan.route.all, size_of(clip), model.spec)
     if guide is not None:
         own = _loaded(guide.stack, guide.model.spec, allow_partial=allow_partial, download=download)
         guide = replace(guide, stack=own)
@@ -67,8 +73,14 @@ def check_request(
     _check_latents_act(request, plan)
     _require_pieces(model, guide, clip)
     if parallel is not None:
-        _check_parallel(model, clip, plan, parallel, beside={"guide": guide, "radial": radial, "refiner": refiner})
-    return CheckedRequest(clip, loaded, plan, guide, controller)
+        beside = {"guide": guide, "radial": radial, "refiner": refiner, "region": masks or None}
+        _check_parallel(model, clip, plan, parallel, beside=beside)
+    return CheckedRequest(clip, loaded, plan, guide, controller, masks)
+
+
+def size_of(clip: Clip) -> ClipSize:
+    """Return the numbers of a clip that masks are made for."""
+    return ClipSize(clip.num_frames, clip.height, clip.width, clip.fps)
 
 
 @typed(RequestError)

@@ -30,6 +30,7 @@ from ..plan.length import length_notes
 from ..plan.plan import SamplingPlan
 from ..refiner.refine import check_refiner, fitted, refine
 from ..refiner.refined import Refined, Refiner
+from ..regions.clip_mask import mask_notes
 from ..sampling.context_parallel import ContextParallel
 from ..sampling.guide import GuideNetworks
 from ..sampling.noise import draw_noise
@@ -38,7 +39,7 @@ from ..stack.loaded import LoadedStack
 from ..stack.stack import LoraStack
 from ..stack.trigger_words import trigger_words_of
 from ..training.clips.encode import to_pixels
-from .checked import CheckedRequest, check_request
+from .checked import CheckedRequest, check_request, size_of
 from .guarding import Guard, Guardrail
 from .guide import Guide
 from .notes import guide_notes, prompt_notes
@@ -155,6 +156,7 @@ def generate(
         hashes,
         guide=told,
         radial=checked.radial,
+        masks=checked.masks,
         num_processes=1 if parallel is None else parallel.num_processes,
         beside={"refiner": None if refined is None else refined.row(), "guardrail": guard.row(num_changed)},
         timings=watch.seconds,
@@ -172,6 +174,7 @@ def _notes(model: OpenedModel, request: GenerationRequest, checked: CheckedReque
     return (
         *prompt_notes(model, request, loaded, plan),
         *guide_notes(model, clip, plan, request, checked.guide),
+        *mask_notes(checked.masks, plan.route.all, size_of(clip)),
         *length_notes(loaded, clip.num_frames, is_radial=radial is not None),
         *(() if radial is None else radial.notes()),
     )
@@ -238,6 +241,7 @@ def _run(
             guide=beside,
             radial=radial,
             parallel=parallel,
+            masks=checked.masks,
             callback=watch.each_step(callback),
         )
     _check_finite(model, latents)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,9 +41,12 @@ RECORD_FORMAT = 1
 STEERED_FORMAT = 2
 #: Of a video whose self-attention left pairs out; it may have a guide as well.
 RADIAL_FORMAT = 3
-_FORMATS = (RECORD_FORMAT, STEERED_FORMAT, RADIAL_FORMAT)
+#: Of a video with LoRAs in a part of it; it may have a guide and radial attention as well.
+REGIONAL_FORMAT = 4
+_FORMATS = (RECORD_FORMAT, STEERED_FORMAT, RADIAL_FORMAT, REGIONAL_FORMAT)
 _PACKAGES = ("wanloom", "diffusers", "transformers", "safetensors", "numpy")
 _PICTURES = ("image", "last_image")
+_MASK_IN_MEMORY = "mask_in_memory"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,7 @@ def make_record(
     *,
     guide: GuideFacts | None = None,
     radial: RadialController | None = None,
+    masks: Mapping[str, Tensor] | None = None,
     num_processes: int = 1,
     beside: Mapping[str, object] | None = None,
     timings: Mapping[str, float],
@@ -75,10 +79,11 @@ def make_record(
     Entries of `beside` stand in it under their names, but for those that are None.
     """
     return {
-        "format": RADIAL_FORMAT if radial is not None else RECORD_FORMAT if guide is None else STEERED_FORMAT,
+        "format": _format(guide, radial, loaded),
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **asked_rows(model, request, clip, loaded, hashes, guide=guide, radial=radial),
         **{name: row for name, row in (beside or {}).items() if row is not None},
+        **({"masks": {name: _mask_row(mask) for name, mask in masks.items()}} if masks else {}),
         "plan": plan.to_dict(),
         "solver_restarts": history_resets(plan, request.solver),
         "notes": list(notes),
@@ -142,6 +147,9 @@ def stack_from_record(record: Mapping[str, object]) -> LoraStack:
     if lost:
         what = f"the LoRA {lost[0]!r} was made in memory and has no file"
         raise RequestError("record", what, remedy="Write it to a file before it is used")
+    if masked := [row["name"] for row in rows if _MASK_IN_MEMORY in row]:
+        what = f"the mask of {masked[0]!r} was made in memory and has no file"
+        raise RequestError("record", what, remedy="Save the mask, and name its file in the stack")
     stack = LoraStack.from_json(rows, "record")
     verify_hashes(stack)
     return stack
@@ -232,6 +240,18 @@ def _latents_again(row: Mapping[str, Any] | None, given: Tensor | None) -> Tenso
     return given
 
 
+def _format(guide: GuideFacts | None, radial: RadialController | None, loaded: LoadedStack) -> int:
+    if any(entry.is_masked for entry in loaded.stack):
+        return REGIONAL_FORMAT
+    return RADIAL_FORMAT if radial is not None else RECORD_FORMAT if guide is None else STEERED_FORMAT
+
+
+def _mask_row(mask: Tensor) -> dict[str, object]:
+    """Tell a mask over a clip's tokens: its size, how much of the clip it covers, and its hash."""
+    mean = round(float(mask.double().mean()), 6)
+    return {"tokens": list(mask.shape), "mean": mean, "sha256": tensor_sha256(mask)}
+
+
 def _model_row(model: OpenedModel, hashes: Mapping[str, str]) -> dict[str, object]:
     """Name the model's files, their sizes and their hashes."""
     files = {
@@ -258,7 +278,14 @@ def _num_bytes(path: Path) -> int:
 def lora_row(entry: LoraEntry) -> dict[str, object]:
     if entry.path is None:
         return {"name": entry.name, "weight": entry.strength, "applies_to": entry.applies_to}
-    row = entry.to_json()
+    region = entry.region
+    if region is not None and region.pixels is not None:
+        row = replace(entry, region=None).to_json() | {_MASK_IN_MEMORY: region.pixels_sha256}
+    else:
+        row = entry.to_json()
+    if region is not None and region.path is not None and entry.enabled:
+        mask = region.path.absolute()
+        row |= {"region": region.at(mask).to_json(), "mask_sha256": sha256_of(mask)}
     for key, path in (("", entry.path), ("low_noise_", entry.low_noise_path)):
         if path is not None and entry.enabled:
             row |= {f"{key}path": path.absolute().as_posix(), f"{key}sha256": sha256_of(path)}

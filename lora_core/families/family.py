@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..experts import Expert
 from .base import ModelSpec
+from .region_rules import RegionRules
 from .self_attention import NativeAttention, ReplaceSelfAttention
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ class Family:
         self_attention: let its networks' self-attention be computed otherwise; None where nobody knows how to.
         head_width: network -> the width of a head of its self-attention; None where nobody asks.
         native_attention: where self-attention is in its network in ComfyUI; None where nobody has described it.
+        regions: which tokens the modules of its networks meet; None where no LoRA can act in a part of the clip.
         parallel: how several processes compute its networks together; None where nobody knows how to.
         header: network -> the metadata without which a single file of its weights could not be opened again.
         clip_table: the clips that the weights of a spec may be made for; None where there is one kind of them.
@@ -317,6 +319,7 @@ class Family:
     self_attention: ReplaceSelfAttention | None = None
     head_width: Callable[[nn.Module], int] | None = None
     native_attention: NativeAttention | None = None
+    regions: RegionRules | None = None
     parallel: TokenSplit | None = None
     header: Callable[[nn.Module], Mapping[str, str]] = lambda network: {}
     clip_table: Callable[[ModelSpec], ClipTable | None] = lambda spec: None

@@ -17,6 +17,7 @@ from .cosmos.family import COSMOS
 from .family import Customs, Family, Shapes
 from .hunyuan.family import HUNYUAN
 from .opened import Opener
+from .region_rules import RegionRules
 from .wan.family import WAN
 
 #: Where names could be those of several, the first counts.
@@ -100,6 +101,15 @@ def spec_named(model: str) -> ModelSpec:
             model, "is no file and no model's name", expected=expected, remedy="Check the name or the path"
         )
     return opener(model)(model).spec
+
+
+def region_rules(spec: ModelSpec) -> RegionRules:
+    """Return which tokens a model's modules meet, or say that no LoRA can act in a part of its clips."""
+    family = find_family(spec)
+    if family is None or (rules := family.regions) is None:
+        what = said("nobody knows which part of a clip its modules see, so no LoRA has a region or a time in it")
+        raise ModelError(spec.title, what, remedy="Take regions and times off the stack")
+    return rules
 
 
 def checkpoint_named(text: str) -> Path:

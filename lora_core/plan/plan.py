@@ -56,6 +56,7 @@ class SamplingPlan:
         plan_advice: what was noticed about the steps; `advice` adds what was noticed about the stack.
         steering: what a guide does beside it, or None.
         schedule: how the sigmas are spaced (`RunSettings.schedule`); "" when they were given.
+        num_frames, fps: the clip's length and rate, over which LoRAs' times are drawn; by default the model's own.
     """
 
     steps: tuple[StepPlan, ...]
@@ -66,6 +67,8 @@ class SamplingPlan:
     plan_advice: tuple[Advice, ...] = ()
     steering: Steering | None = None
     schedule: str = "flow"
+    num_frames: int = 1
+    fps: float = 16.0
 
     @property
     def num_steps(self) -> int:
@@ -114,6 +117,16 @@ class SamplingPlan:
     def _strength(self, step: StepPlan, name: str) -> float | None:
         on_expert = zip(self.route.for_expert(step.expert), step.strengths, strict=True)
         return next((strength for lora, strength in on_expert if lora.name == name), None)
+
+    @property
+    def places(self) -> dict[str, Said]:
+        """Where in the picture and when in the clip a LoRA acts, by its name, of those that act in a part of it."""
+        masked = {lora.name: lora for lora in self.route.all if lora.is_masked}
+        return {name: joined("; ", _places(lora)) for name, lora in masked.items()}
+
+    def over(self, num_frames: int, fps: float) -> SamplingPlan:
+        """Return the same plan for a clip of another length or rate."""
+        return replace(self, num_frames=num_frames, fps=fps)
 
     def part(self, first: int = 0, last: int | None = None) -> SamplingPlan:
         """Return the plan of steps `first` to `last` (exclusive), to leave noise over or to go on from it."""
@@ -179,6 +192,7 @@ def _step_dict(step: StepPlan) -> dict[str, object]:
 
 def _lora_dict(lora: RoutedLora) -> dict[str, object]:
     path = lora.weights.path
+    places = {"region": lora.region, "time": lora.over_time}
     return {
         "name": lora.name,
         "file": None if path is None else str(path),
@@ -187,7 +201,14 @@ def _lora_dict(lora: RoutedLora) -> dict[str, object]:
         "schedule": None if lora.schedule is None else str(lora.schedule),
         "num_targets": len(lora.factors),
         "num_filtered": sum(factor != 1 for factor in lora.factors.values()),
+        **{key: str(place) for key, place in places.items() if place is not None},
     }
+
+
+def _places(lora: RoutedLora) -> list[Said]:
+    """Say where in the picture and when in the clip a LoRA acts, as far as it does not act everywhere and always."""
+    region = [] if lora.region is None else [said("region {region}", region=lora.region.shown)]
+    return [*region, *([] if lora.over_time is None else [said("time {time}", time=str(lora.over_time))])]
 
 
 def _table(plan: SamplingPlan, without: Collection[str]) -> Said:
@@ -205,7 +226,8 @@ def _table(plan: SamplingPlan, without: Collection[str]) -> Said:
         lines += ["", joined("", [fixed, *(f"  {titles[name]:>{columns[name]}}" for name in chunk)])]
         cells = zip(*(_cells(plan, name, columns[name]) for name in chunk), strict=True) if chunk else repeat(())
         lines += [_row(step, row) for step, row in zip(plan.steps, cells, strict=False)]
-    legend = [f"{title} {name}" for name, title in titles.items() if title != name]
+    legend: list[str] = [f"{title} {name}" for name, title in titles.items() if title != name]
+    legend += [said("{name} in {place}", name=name, place=place) for name, place in plan.places.items()]
     notes = [wrapped(advice.told(), WIDTH) for advice in plan.advice if advice.rule not in without]
     guide = [] if plan.steering is None else [plan.steering.text()]
     return joined("\n", [*lines, *_paragraph(legend), *_paragraph(notes), *_paragraph(guide)])

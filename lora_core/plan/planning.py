@@ -68,7 +68,13 @@ def make_plan(
     shift = settings.used_shift(spec)
     schedule = settings.used_schedule(spec) if settings.sigmas is None else ""
     advice = advise_on_plan(Draft(steps, routed, spec, limit, shift))
-    plan = SamplingPlan(steps, routed, spec.title, limit, shift, advice, schedule=schedule)
+    clip = spec.default_clip
+    plan = SamplingPlan(
+        *(steps, routed, spec.title, limit, shift, advice),
+        schedule=schedule,
+        num_frames=clip.num_frames,
+        fps=clip.fps,
+    )
     split = ", ".join(f"{experts.count(expert)} {expert}" for expert in EXPERTS)
     _log.info("plan for %s: %d steps (%s), %d LoRAs", spec.title, len(steps), split, len(plan.names))
     return plan

@@ -1,4 +1,4 @@
-"""A plan as a picture: noise levels, the experts' spans, and one line per LoRA's strength.
+"""A plan as a picture: noise levels, the experts' spans, one line per LoRA's strength, and those over time apart.
 
 Drawn into figures of their own, without pyplot, so that no window, backend or global state is touched.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..checks import number_text
 from ..media.figures import figure_image, fonts, save_figure
+from .time_plot import curve_over_time, timed_loras
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +40,9 @@ def draw_plan(plan: SamplingPlan, *, width: float = 10.0) -> Figure:
 
     num_lines = len(_lines(plan))
     heights = [2.6, max(1.7, _ROW * num_lines + 0.4)] if num_lines else [3.0]
+    steps, timed = len(heights), timed_loras(plan)
+    if timed:
+        heights.append(max(1.4, _ROW * len(timed) + 0.4))
     with rc_context({"font.family": fonts(), "font.size": 10.0, "axes.edgecolor": _QUIET}):
         figure = Figure(figsize=(width, sum(heights) + 1.15), dpi=120, facecolor="white", layout="constrained")
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
@@ -48,9 +52,11 @@ def draw_plan(plan: SamplingPlan, *, width: float = 10.0) -> Figure:
             strengths = figure.add_subplot(grid[1], sharex=levels)
             _draw_strengths(strengths, plan, heights[1])
             levels.tick_params(labelbottom=False)
-        lowest = figure.axes[-1]
+        lowest = figure.axes[steps - 1]
         lowest.set_xlabel("step", color=_QUIET)
         _set_steps(lowest, plan)
+        if timed:
+            _draw_times(figure.add_subplot(grid[-1]), plan, heights[-1])
         figure.suptitle(_title(plan), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
     return figure
 
@@ -100,7 +106,28 @@ def _draw_strengths(axes: Axes, plan: SamplingPlan, height: float) -> None:
     axes.set_ylim(low - margin, high + margin)
     axes.axhline(0, color=_QUIET, linewidth=0.8)
     _dress(axes, "LoRA strength")
-    _label_lines(axes, plan, ends, height)
+    labels = [(label, _style(i)) for i, (label, _) in enumerate(_lines(plan))]
+    _label_ends(axes, labels, ends, height, plan.num_steps)
+
+
+def _draw_times(axes: Axes, plan: SamplingPlan, height: float) -> None:
+    """Draw the factor of each LoRA that has one over the seconds of the clip, in the colour of its strength."""
+    labels = [label for label, _ in _lines(plan)]
+    loras = timed_loras(plan)
+    styles = [_style(plan.names.index(lora.name)) for lora in loras]
+    ends = []
+    for lora, style in zip(loras, styles, strict=True):
+        seconds, factors = curve_over_time(lora, plan)
+        axes.plot(seconds, factors, linewidth=2.2, **style)
+        ends.append((seconds[-1], factors[-1]))
+    low, high = min(0.0, axes.get_ylim()[0]), max(1.0, axes.get_ylim()[1])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    axes.set_xlim(0, plan.num_frames / plan.fps)
+    axes.axhline(0, color=_QUIET, linewidth=0.8)
+    _dress(axes, "over time")
+    axes.set_xlabel("seconds of the clip", color=_QUIET)
+    named = [labels[plan.names.index(lora.name)] for lora in loras]
+    _label_ends(axes, list(zip(named, styles, strict=True)), ends, height, plan.num_frames / plan.fps)
 
 
 def _draw_line(axes: Axes, strengths: Sequence[float | None], slot: int, style: Mapping[str, Any]) -> tuple[int, float]:
@@ -130,14 +157,20 @@ def _slots(columns: Sequence[Sequence[float | None]]) -> list[int]:
     return slots
 
 
-def _label_lines(axes: Axes, plan: SamplingPlan, ends: Sequence[tuple[int, float]], height: float) -> None:
-    """Write each name beside the end of its line, pushed apart where they would overlap."""
+def _label_ends(
+    axes: Axes,
+    lines: Sequence[tuple[str, Mapping[str, str]]],
+    ends: Sequence[tuple[float, float]],
+    height: float,
+    width: float,
+) -> None:
+    """Write each name, in the style of its line, beside its end, pushed apart where they would overlap."""
     low, high = axes.get_ylim()
     wanted = [value for _, value in ends]
     places = _spread(wanted, low, high, (high - low) * _ROW / height)
-    right = plan.num_steps * 1.015
-    for i, ((label, _), end, place) in enumerate(zip(_lines(plan), ends, places, strict=True)):
-        color = _style(i)["color"]
+    right = width * 1.015
+    for (label, style), end, place in zip(lines, ends, places, strict=True):
+        color = style["color"]
         leader = {"arrowstyle": "-", "color": color, "linewidth": 0.9, "linestyle": ":", "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", end, (right, place), arrowprops=leader, annotation_clip=False)
         _note(axes, label, (right, place), (3, 0), color=color, ha="left", va="center", weight="bold")

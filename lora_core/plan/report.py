@@ -64,6 +64,8 @@ class RowReport:
     found_twin: bool
     trigger_words: tuple[str, ...]
     files: tuple[FileReport, ...] = ()
+    region: str | None = None
+    time: str | None = None
 
     def text(self) -> Said:
         if not self.enabled:
@@ -72,14 +74,16 @@ class RowReport:
             self.name,
             said(", schedule {schedule}", schedule=self.schedule) if self.schedule else "",
             said(", targets {targets}", targets=self.targets) if self.targets else "",
+            said(", region {region}", region=self.region) if self.region else "",
+            said(", time {time}", time=self.time) if self.time else "",
             said(", twin found") if self.found_twin else "",
             said(", say: {words}", words=", ".join(self.trigger_words)) if self.trigger_words else "",
         ]
         return joined("\n  ", [joined("", filter(None, parts)), *(file.text() for file in self.files)])
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain data."""
-        return asdict(self)
+        """Return plain data; of a row that acts on the whole clip, nothing of a region and a time."""
+        return {key: value for key, value in asdict(self).items() if key not in ("region", "time") or value is not None}
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def _row_report(entry: LoraEntry, lora: LoadedLora | None, route: Route, *, is_s
         enabled=entry.enabled,
         schedule=None if entry.schedule is None else str(entry.schedule),
         targets=None if entry.target_filter is None else str(entry.target_filter),
+        region=None if entry.region is None else entry.region.shown,
+        time=None if entry.over_time is None else str(entry.over_time),
         found_twin=entry.found_twin,
         trigger_words=() if lora is None else lora.trigger_words,
         files=()

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from ..deltas import Delta
 from ..experts import Expert
 from ..files.weights import LoraWeights
+from ..stack.region import Region
 from ..stack.schedule import StrengthSchedule
+from ..stack.time_curve import TimeCurve
 from .advice import Advice
 
 #: Noise levels come back from a host in float32; within this they are the plan's own.
@@ -26,6 +28,7 @@ class RoutedLora:
         weights: the file it comes from.
         deltas: target -> delta, of the targets that this model has and the filter lets through.
         factors: target -> the filter's factor, for the same targets.
+        region, over_time: where in the picture and when in the clip it acts; everywhere and always if None.
     """
 
     name: str
@@ -37,6 +40,13 @@ class RoutedLora:
     weights: LoraWeights = field(repr=False, compare=False)
     made_for: Expert
     schedule: StrengthSchedule | None = None
+    region: Region | None = None
+    over_time: TimeCurve | None = None
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether it acts on a part of the clip alone: of its picture, or of its time."""
+        return self.region is not None or self.over_time is not None
 
     def strengths(self, sigmas: Sequence[float]) -> tuple[float, ...]:
         """Return the strength at each step of a run with these N + 1 sigmas."""

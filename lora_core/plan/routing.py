@@ -8,6 +8,7 @@ from ..deltas import Delta
 from ..errors import StackError
 from ..experts import EXPERTS, Expert
 from ..families.base import ModelSpec
+from ..families.registry import region_rules
 from ..files.weights import LazyDeltas, LoraWeights, outlines_of
 from ..stack.entry import LoraEntry
 from ..stack.loaded import LoadedLora, LoadedStack
@@ -23,6 +24,8 @@ def route(loaded: LoadedStack, spec: ModelSpec) -> Route:
     check_spec(spec)
     loaded.require(spec)
     routed = [acting for lora in loaded.loras for acting in _routed(lora, spec)]
+    if any(lora.is_masked for lora in routed):
+        region_rules(spec)
     high, low = (tuple(lora for lora in routed if lora.expert == expert) for expert in EXPERTS)
     return Route(high, low, advise_on_stack(loaded, (*high, *low)))
 
@@ -51,8 +54,9 @@ def _routed(lora: LoadedLora, spec: ModelSpec) -> list[RoutedLora]:
         if deltas:
             expert: Expert = "low_noise" if spec.num_experts == 1 else made_for
             strength = entry.strength_on(made_for)
+            how = entry.schedule, entry.region, entry.over_time
             routed.append(
-                RoutedLora(entry.name, lora.index, expert, strength, deltas, factors, weights, made_for, entry.schedule)
+                RoutedLora(entry.name, lora.index, expert, strength, deltas, factors, weights, made_for, *how)
             )
     return routed
 

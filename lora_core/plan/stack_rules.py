@@ -14,6 +14,7 @@ from .advice import Advice
 from .case import Case
 from .expert_rules import EXPERT_RULES
 from .length import length_of
+from .place_rules import speed_in_a_part, without_place
 from .route import RoutedLora
 
 #: What a LoRA is for, as it stands in a sentence.
@@ -248,5 +249,7 @@ STACK_RULES: tuple[Callable[[Case], Iterator[Advice]], ...] = (
     _absent_targets,
     _left_out,
     _for_length,
+    without_place,
+    speed_in_a_part,
     _file_notes,
 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..checks import finite_number, number_text, typed
-from ..errors import ModelError, PlanError
+from ..errors import ModelError, PlanError, StackError
 from ..experts import expert_at
 from ..families.base import ModelSpec
 from ..stack.loaded import LoadedStack
@@ -146,6 +146,9 @@ def steered(
         raise PlanError("guide", "no LoRA acts on it, so it would change nothing", remedy=remedy)
     own = replace(run, cfg=run.cfg if settings.cfg is None else settings.cfg, boundary="auto")
     guide_plan = make_plan(guide_stack, guide_spec, own)
+    if masked := [lora.name for lora in guide_plan.route.all if lora.is_masked]:
+        what = said("{name} has a region or a time, and LoRAs of a guide act on the whole clip", name=masked[0])
+        raise StackError("guide", what, remedy="Take it off the LoRA, or put the LoRA on the model itself")
     limit = _limit(plan, settings.above)
     schedule = None if settings.schedule is None else settings.schedule.over(plan.sigmas)  # type: ignore[union-attr]  # parsed when it was built
     strengths = tuple(

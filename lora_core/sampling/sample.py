@@ -6,7 +6,7 @@ Dtype policy: float32 throughout; the networks compute in their own dtype inside
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,6 +23,7 @@ from ..families.condition import Condition
 from ..families.opened import Networks
 from ..families.registry import family_of
 from ..plan.plan import SamplingPlan, StepPlan
+from ..wording import said
 from .context_parallel import ContextParallel
 from .guidance import guided_velocity
 from .guide import GuideNetworks, GuideWalk, check_guide_networks
@@ -47,6 +48,7 @@ def sample(
     guide: GuideNetworks | None = None,
     radial: RadialController | None = None,
     parallel: ContextParallel | None = None,
+    masks: Mapping[str, Tensor] | None = None,
     callback: StepCallback | None = None,
 ) -> Tensor:
     """Denoise along `plan` and return raw float32 latents (B, C, F, H, W) on the CPU.
@@ -67,10 +69,13 @@ def sample(
         radial: lets self-attention leave pairs out; made for the whole plan, of which this one may be a part. A guide
             with networks of its own stays dense.
         parallel: the processes that compute the networks together; each returns the same latents. Without a guide.
+        masks: name -> mask (latent frames, rows and columns of tokens) of every LoRA that has a region or a time, as
+            `regions.clip_masks` makes them. In one process.
         callback: called as `callback(step, num_steps, x0)`.
     """
     chosen = SOLVERS[known(solver, SOLVERS, "solver", RequestError)]
     _check(plan, noise, condition, start)
+    _check_masks(plan, masks or {}, parallel)
     check_guide_networks(experts, plan.steering, guide)
     if radial is not None:
         check_controller(radial, noise.shape, plan.steps[-1].index)
@@ -83,7 +88,7 @@ def sample(
         if guide is not None and plan.steering is not None:
             beside = held.enter_context(GuideWalk(guide, plan.steering))
         fresh = noise_stream(tuple(noise.shape), seed)
-        walk = _Walk(experts, plan, condition, chosen, fresh, beside, radial, parallel, callback)
+        walk = _Walk(experts, plan, condition, chosen, fresh, beside, radial, parallel, masks or {}, callback)
         for expert, steps in spans(plan):
             x = walk.span(expert, steps, x)
         return walk.to_raw(x / (1 - plan.steps[-1].sigma_next))
@@ -111,6 +116,7 @@ class _Walk:
     guide: GuideWalk | None
     radial: RadialController | None
     parallel: ContextParallel | None
+    masks: Mapping[str, Tensor]
     callback: StepCallback | None
 
     def span(self, expert: Expert, steps: list[StepPlan], x: Tensor) -> Tensor:
@@ -120,7 +126,8 @@ class _Walk:
         loras, radial = self.plan.route.for_expert(expert), self.radial
         shared = nullcontext() if self.parallel is None else self.parallel.on(network, spec)
         dense = nullcontext() if radial is None else radial.on(network)
-        with shared, attach(network, loras, spec) as attachment, dense:
+        masks = {lora.name: self.masks[lora.name] for lora in loras if lora.name in self.masks}
+        with shared, attach(network, loras, spec, masks=masks) as attachment, dense:
 
             def velocity(x: Tensor, i: int) -> Tensor:
                 attachment.set_strengths(steps[i].strengths)
@@ -152,6 +159,20 @@ def _noised(experts: Networks, noise: Tensor, start: Tensor | None, sigma: float
     if start is None or not start.any():
         return sigma * noise
     return sigma * noise + (1 - sigma) * experts.normalise(start.float())
+
+
+def _check_masks(plan: SamplingPlan, masks: Mapping[str, Tensor], parallel: ContextParallel | None) -> None:
+    """Raise unless every LoRA that acts in a part of the clip has its mask, where masks can act."""
+    loras = {lora.name: lora for lora in plan.route.all}
+    if lost := [name for name, lora in loras.items() if lora.is_masked and name not in masks]:
+        what = said("{name} has a region or a time, and no mask", name=lost[0])
+        raise RequestError("masks", what, remedy="Make them with clip_masks(plan.route.all, clip, spec)")
+    if strange := [name for name in masks if name not in loras]:
+        what = said("there is one for {name}", name=strange[0])
+        raise RequestError("masks", what, expected=", ".join(loras) or "none", remedy="Leave it out")
+    if masks and parallel is not None:
+        what = said("several processes do not compute one clip with LoRAs that have a region or a time")
+        raise RequestError("masks", what, remedy="Take regions and times off the stack, or run in one process")
 
 
 def _check(plan: SamplingPlan, noise: Tensor, condition: Condition, start: Tensor | None) -> None:

@@ -14,9 +14,11 @@ from ..errors import StackError, located
 from ..experts import Expert
 from ..files.containers.opening import CONTAINERS
 from ..wording import Said, joined, said
+from .region import Region
 from .rows import our_row
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
+from .time_curve import TimeCurve
 
 if TYPE_CHECKING:
     from ..files.weights import LoraWeights
@@ -43,10 +45,13 @@ class LoraEntry:
         low_noise_strength: the strength on the low-noise expert where it differs.
         schedule: a factor on the strength, by noise level.
         target_filter: a factor on the strength, by block and module kind.
+        region: where in the picture it acts; everywhere if None.
+        over_time: a factor on the strength, by the clip's time.
         enabled: False keeps the row and lets it do nothing.
         find_twin: let an "auto" high-noise file bring the low-noise file beside it along.
         found_twin: `low_noise_path` was found beside the file, not given.
-        sha256, low_noise_sha256: what the files must hash to, from a preset.
+        sha256, low_noise_sha256, mask_sha256: what the files must hash to, from a preset or a record; the last is
+            that of its region's mask.
         weights, low_noise_weights: a LoRA that is given in memory instead of, or read already from, a file.
     """
 
@@ -58,11 +63,14 @@ class LoraEntry:
     low_noise_strength: float | None = None
     schedule: StrengthSchedule | None = None
     target_filter: TargetFilter | None = None
+    region: Region | None = None
+    over_time: TimeCurve | None = None
     enabled: bool = True
     find_twin: bool = True
     found_twin: bool = False
     sha256: str | None = None
     low_noise_sha256: str | None = None
+    mask_sha256: str | None = None
     weights: LoraWeights | None = field(default=None, repr=False, compare=False)
     low_noise_weights: LoraWeights | None = field(default=None, repr=False, compare=False)
 
@@ -88,7 +96,7 @@ class LoraEntry:
         if self.low_noise_strength is not None:
             number = finite_number(self.low_noise_strength, f"{where} low_noise_strength", StackError)
             object.__setattr__(self, "low_noise_strength", number)
-        for name, kind in (("schedule", StrengthSchedule), ("target_filter", TargetFilter)):
+        for name, kind in _PARSED:
             if (value := getattr(self, name)) is not None and not isinstance(value, kind):
                 raise StackError(
                     f"{where} {name}",
@@ -125,6 +133,11 @@ class LoraEntry:
         if self.low_noise_sha256 is not None and self.low_noise_path is None:
             raise StackError(where, "low_noise_sha256 without a low_noise_path", remedy="Name the file it is of")
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether it acts on a part of the clip alone: of its picture, or of its time."""
+        return self.region is not None or self.over_time is not None
+
     def renamed(self, taken: Container[str]) -> LoraEntry:
         """Return the entry under a name that is not taken: its own, or that with a number."""
         return replace(self, name=free_name(self.name, taken))
@@ -148,7 +161,9 @@ class LoraEntry:
         files = " + ".join(path.name for path in (self.path, self.low_noise_path) if path is not None)
         schedule = said("schedule {schedule}", schedule=str(self.schedule)) if self.schedule is not None else ""
         targets = said("targets {targets}", targets=str(self.target_filter)) if self.target_filter is not None else ""
-        return joined("; ", filter(None, [row, files, schedule, targets]))
+        region = said("region {region}", region=self.region.shown) if self.region is not None else ""
+        time = said("time {time}", time=str(self.over_time)) if self.over_time is not None else ""
+        return joined("; ", filter(None, [row, files, schedule, targets, region, time]))
 
     def to_json(self) -> dict[str, object]:
         """Return the row as people write it: path, name, weight, applies_to, and what else differs from the default."""
@@ -178,6 +193,7 @@ class LoraEntry:
             raise StackError(where, "it has no path", expected='{"path": ..., "weight": 1.0}', remedy="Give it a path")
         low_noise_path = _text(row, "low_noise_path", where)
         schedule, targets = row.get("schedule"), row.get("targets")
+        region, over_time = row.get("region"), row.get("time")
         with located(where):
             return cls(
                 name=name,
@@ -188,10 +204,13 @@ class LoraEntry:
                 low_noise_strength=cast("float | None", row.get("low_noise_weight")),
                 schedule=None if schedule is None else StrengthSchedule.from_json(schedule),
                 target_filter=None if targets is None else TargetFilter.from_json(targets),
+                region=None if region is None else Region.from_json(region),
+                over_time=None if over_time is None else TimeCurve.from_json(over_time),
                 enabled=_flag(row, "enabled"),
                 find_twin=_flag(row, "find_twin"),
                 sha256=_sha256(row, "sha256"),
                 low_noise_sha256=_sha256(row, "low_noise_sha256"),
+                mask_sha256=_sha256(row, "mask_sha256"),
             )
 
 
@@ -208,16 +227,27 @@ def free_name(wanted: str, taken: Container[str]) -> str:
     return next(name for name in chain([wanted], numbered) if name not in taken)
 
 
+#: Attributes that are parsed from a text before they come here, and what they are then.
+_PARSED: tuple[tuple[str, type], ...] = (
+    ("schedule", StrengthSchedule),
+    ("target_filter", TargetFilter),
+    ("region", Region),
+    ("over_time", TimeCurve),
+)
+
 #: Our keys beside the four that everybody uses: JSON key, attribute, how its value is written.
 _OPTIONAL: tuple[tuple[str, str, Callable[[object], object]], ...] = (
     ("low_noise_path", "low_noise_path", lambda path: Path(str(path)).as_posix()),
     ("low_noise_weight", "low_noise_strength", lambda number: number),
     ("schedule", "schedule", str),
     ("targets", "target_filter", str),
+    ("region", "region", lambda region: cast(Region, region).to_json()),
+    ("time", "over_time", str),
     ("enabled", "enabled", bool),
     ("find_twin", "find_twin", bool),
     ("sha256", "sha256", str),
     ("low_noise_sha256", "low_noise_sha256", str),
+    ("mask_sha256", "mask_sha256", str),
 )
 
 

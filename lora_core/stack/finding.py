@@ -11,8 +11,13 @@ from pathlib import Path, PurePath, PureWindowsPath
 from ..errors import StackError
 from ..wording import said
 
+#: What the file of a row is expected to be, and that of its region.
+A_LORA, A_MASK = said("a LoRA file"), said("a picture or a video")
 
-def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path | None = None) -> Path:
+
+def find_lora(
+    path: str | Path, folders: Sequence[str | Path] = (), base: Path | None = None, *, wanted: str = A_LORA
+) -> Path:
     """Return the absolute path of a LoRA file under the name it was given, refusing one that leaves the folders.
 
     A link counts as what it is called and where it lies, not as what it points to.
@@ -22,10 +27,11 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path |
             Backslashes separate folders, as ComfyUI on Windows writes them; `~` is the user's home.
         folders: where LoRAs may lie. Without any, `path` is taken as it is, or is the name of an embedded LoRA.
         base: what it is relative to then, the working directory by default.
+        wanted: what is looked for; `A_MASK` for what the region of a row names.
     """
     name = _portable(path)
     if not folders:
-        return _find_anywhere(path, name, base)
+        return _find_anywhere(path, name, base, wanted)
     places = [Path(os.path.abspath(folder)) for folder in folders]
     is_absolute = PurePath(name).is_absolute()
     candidates = [name] if is_absolute else [place / name for place in places]
@@ -42,7 +48,7 @@ def find_lora(path: str | Path, folders: Sequence[str | Path] = (), base: Path |
             expected=said("a path inside {places}", places=_called(places)),
             remedy=remedy,
         )
-    raise _missing(allowed, str(path), places)
+    raise _missing(allowed, str(path), places, wanted=wanted)
 
 
 def or_embedded(file: Path, name: str) -> Path:
@@ -58,7 +64,7 @@ def relative_to_folders(path: Path, folders: Iterable[str | Path]) -> str:
     return min(inside, key=lambda relative: len(relative.parts), default=named).as_posix()
 
 
-def _find_anywhere(path: str | Path, name: str, base: Path | None) -> Path:
+def _find_anywhere(path: str | Path, name: str, base: Path | None, wanted: str) -> Path:
     """Return a file that is named from `base` on, or an embedded LoRA."""
     if PureWindowsPath(name).drive and not PurePath(name).is_absolute():
         what, remedy = "is a path of another system, with a drive letter", "Give the path that the file has here"
@@ -66,7 +72,7 @@ def _find_anywhere(path: str | Path, name: str, base: Path | None) -> Path:
     file = Path(os.path.abspath(name if base is None else base / name))
     if (found := _existing(or_embedded(file, name))) is not None:
         return found
-    raise _missing([file], str(path), (), _embedded_loras())
+    raise _missing([file], str(path), (), _embedded_loras() if wanted == A_LORA else (), wanted=wanted)
 
 
 def _portable(path: str | Path) -> str:
@@ -107,14 +113,14 @@ def _existing(path: Path) -> Path | None:
 
 
 def _missing(
-    candidates: Sequence[Path], name: str, folders: Sequence[Path], embedded: Iterable[str] = ()
+    candidates: Sequence[Path], name: str, folders: Sequence[Path], embedded: Iterable[str] = (), *, wanted: str
 ) -> StackError:
     """Return the error that says which file beside any of `candidates` is most like the one that is missing."""
     beside = {near for path in candidates for near in _names_in(path.parent)} | set(embedded)
     places = _called(folders) or candidates[0].parent
     is_folder = any(os.path.isdir(path) for path in candidates)
     near = difflib.get_close_matches(candidates[0].name, sorted(beside - {candidates[0].name}), n=1)
-    expected = said("nearest: {first!r}", first=near[0]) if near else "a LoRA file"
+    expected = said("nearest: {first!r}", first=near[0]) if near else wanted
     what = "is a folder" if is_folder else said("no such file in {places}", places=places)
     return StackError(name, what, expected=expected, remedy="Name a file that is there")
 

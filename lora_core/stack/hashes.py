@@ -11,18 +11,33 @@ from ..errors import StackError
 from ..wording import said
 from .entry import LoraEntry
 
+#: A file, and what its hash has to be, where that is known.
+Known = tuple[Path | None, str | None]
+
 
 def verify_hashes(entries: Iterable[LoraEntry]) -> None:
-    """Refuse, by name, every file that is not the one its entry's hash was taken of."""
-    changed = [
-        f"{path} has sha256 {actual[:12]}…, the preset says {expected[:12]}…"
-        for entry in entries
-        for path, expected in ((entry.path, entry.sha256), (entry.low_noise_path, entry.low_noise_sha256))
-        if entry.enabled and path is not None and expected is not None and (actual := sha256_of(path)) != expected
-    ]
-    if changed:
-        remedy = "Restore the file, write the preset again, or read it without verifying"
+    """Refuse, by name, every file that is not the one its entry's hash was taken of, a LoRA's or a mask's."""
+    on = [entry for entry in entries if entry.enabled]
+    loras = [known for entry in on for known in _loras(entry)]
+    masks = [(entry.region.path, entry.mask_sha256) for entry in on if entry.region is not None]
+    remedy = "Restore the file, write the preset again, or read it without verifying"
+    if changed := _changed(loras):
         raise StackError("preset", said("a LoRA has changed: {changed}", changed="; ".join(changed)), remedy=remedy)
+    if changed := _changed(masks):
+        raise StackError("preset", said("a mask has changed: {changed}", changed="; ".join(changed)), remedy=remedy)
+
+
+def _loras(entry: LoraEntry) -> Iterable[Known]:
+    return (entry.path, entry.sha256), (entry.low_noise_path, entry.low_noise_sha256)
+
+
+def _changed(files: Iterable[Known]) -> list[str]:
+    """Return a line for each file that is not the one its hash was taken of."""
+    return [
+        f"{path} has sha256 {actual[:12]}…, the preset says {expected[:12]}…"
+        for path, expected in files
+        if path is not None and expected is not None and (actual := sha256_of(path)) != expected
+    ]
 
 
 def sha256_of(path: str | Path) -> str:

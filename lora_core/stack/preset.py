@@ -64,7 +64,7 @@ def read_preset(
     if verify:
         verify_hashes(entries)
         return entries
-    return tuple(replace(entry, sha256=None, low_noise_sha256=None) for entry in entries)
+    return tuple(replace(entry, sha256=None, low_noise_sha256=None, mask_sha256=None) for entry in entries)
 
 
 @typed(StackError)
@@ -89,6 +89,10 @@ def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Pa
         if path is not None and (entry.enabled or path.is_file()):
             row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
             row[f"{key}sha256"] = sha256_of(path)
+    if (region := entry.region) is not None and region.path is not None:
+        row["region"] = region.at(Path(relative_to_folders(region.path, lora_folders or [beside]))).to_json()
+        if entry.enabled or region.path.is_file():
+            row["mask_sha256"] = sha256_of(region.path)
     return row
 
 

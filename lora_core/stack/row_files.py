@@ -6,13 +6,14 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import StackError
+from ..errors import StackError, located
 from ..experts.twins import twin_of
 from ..experts.words import expert_in_name
 from ..wording import said
 from .entry import LoraEntry
-from .finding import find_lora
+from .finding import A_MASK, find_lora
 from .hub import Repository
+from .region import Region
 
 
 def with_found_files(
@@ -36,7 +37,20 @@ def with_found_files(
 
     path, twin = find(entry.path, "high_noise" if entry.low_noise_path is not None else entry.applies_to)
     low, _ = find(entry.low_noise_path, "low_noise")
-    return replace(entry, path=path, low_noise_path=low or twin)
+    return replace(entry, path=path, low_noise_path=low or twin, region=_with_found_mask(entry, lora_folders, base))
+
+
+def _with_found_mask(entry: LoraEntry, folders: Sequence[str | Path], base: Path | None) -> Region | None:
+    """Return the row's region with its mask's file found as a LoRA's is."""
+    if entry.region is None or entry.region.path is None:
+        return entry.region
+    try:
+        with located(f"LoRA {entry.name!r} region"):
+            return entry.region.at(find_lora(entry.region.path, folders, base, wanted=A_MASK))
+    except StackError:
+        if entry.enabled:
+            raise
+        return entry.region
 
 
 def _find(
@@ -97,9 +111,9 @@ def twin_left_out(entry: LoraEntry) -> Path | None:
 
 
 def files_of(entries: Iterable[LoraEntry]) -> list[Path]:
-    """Return the files of rows, the twins that would be brought along included."""
+    """Return the files of rows, their masks and the twins that would be brought along included."""
     files: list[Path | None] = []
     for entry in entries:
         twin = None if entry.path is None else twin_of(entry.path)
-        files += [entry.path, entry.low_noise_path, twin]
+        files += [entry.path, entry.low_noise_path, twin, None if entry.region is None else entry.region.path]
     return [file for file in files if file is not None]

@@ -15,7 +15,7 @@ _ROW_FORM = '{"path": ..., "weight": 1.0}'
 #: The keys of a row.
 KEYS = (
     *("path", "name", "weight", "applies_to", "low_noise_path", "low_noise_weight", "schedule", "targets", "enabled"),
-    *("find_twin", "sha256", "low_noise_sha256"),
+    *("region", "time", "find_twin", "sha256", "low_noise_sha256", "mask_sha256"),
 )
 
 #: Other spellings that are in use for the same thing: peft's, diffusers', ComfyUI's LoraLoader's, Power Lora Loader's.

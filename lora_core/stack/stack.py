@@ -14,8 +14,10 @@ from ..wording import Said, joined, said
 from . import preset
 from .blend import blend
 from .entry import AppliesTo, LoraEntry, free_name, name_of_file
+from .region import Region
 from .schedule import StrengthSchedule
 from .target_filter import TargetFilter
+from .time_curve import TimeCurve
 
 if TYPE_CHECKING:
     from ..files.weights import LoraWeights
@@ -66,13 +68,15 @@ class LoraStack:
         low_noise_strength: float | None = None,
         schedule: StrengthSchedule | str | None = None,
         target_filter: TargetFilter | str | None = None,
+        region: Region | str | None = None,
+        over_time: TimeCurve | str | None = None,
         find_twin: bool = True,
     ) -> LoraStack:
         """Append a LoRA: a file, a pair of files, weights already read, or a finished entry taken as it is.
 
         The file is the high-noise expert's if `low_noise` gives another for the low-noise one. The name is the file's
-        unless given, with a number if it is taken. Schedule and filter may be in their text forms ("fade_out",
-        "0-9=0.5,ffn=0"). The rest is as in `LoraEntry`.
+        unless given, with a number if it is taken. Schedule, filter, region and time may be in their text forms
+        ("fade_out", "0-9=0.5,ffn=0", "left", "from 2s"). The rest is as in `LoraEntry`.
         """
         if isinstance(source, LoraEntry):
             return LoraStack((*self.entries, source))
@@ -88,6 +92,8 @@ class LoraStack:
             low_noise_strength=low_noise_strength,
             schedule=StrengthSchedule.parse(schedule) if isinstance(schedule, str) else schedule,
             target_filter=TargetFilter.parse(target_filter) if isinstance(target_filter, str) else target_filter,
+            region=Region.parse(region) if isinstance(region, str) else region,
+            over_time=TimeCurve.parse(over_time) if isinstance(over_time, str) else over_time,
             find_twin=find_twin,
             weights=weights,
             low_noise_weights=low_weights,

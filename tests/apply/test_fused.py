@@ -181,7 +181,7 @@ def test_an_own_copy_may_be_changed_in_place() -> None:
 
 def test_all_low_rank_changes_become_one_pair_of_matrices() -> None:
     fused = FusedDelta((8, 6), [Term(0, lora((8, 6), rank=3)), Term(2, lora((8, 6), rank=5), factor=0.5)])
-    placed = fused._factors_on(torch.device("cpu"), torch.float32, None)
+    placed = fused.factors_on(torch.device("cpu"), torch.float32, None)
     assert placed.down.shape == (8, 6)
     assert placed.up.shape == (8, 8)
     assert placed.multiplier(Strengths([2.0, 9.0, 4.0])).tolist() == [1.0] * 3 + [1.0] * 5

@@ -10,7 +10,7 @@ from ..family import Customs, Family, Naming
 from .clips import clip_table
 from .config import stating_metadata
 from .forward import forward
-from .names import LORA_PREFIXES, module_to_diffusers
+from .names import LORA_PREFIXES, REGIONS, module_to_diffusers
 from .origin import ORIGIN
 from .parallel import PARALLEL
 from .picture import condition, condition_shapes
@@ -56,6 +56,7 @@ COSMOS = Family(
     pipelines=PIPELINES,
     folds_padding=lambda spec: True,
     header=stating_metadata,
+    regions=REGIONS,
     parallel=PARALLEL,
     clip_table=clip_table,
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..family import Prefix
+from ..region_rules import RegionRules
 
 #: The most blocks a Cosmos checkpoint has been seen with is 36; the tables leave room.
 MAX_BLOCKS = 64
@@ -79,6 +80,14 @@ BLOCK_ROWS: tuple[NameRow, ...] = (
     *_modulation("adaln_modulation_mlp", "norm3"),
     NameRow("blocks.{i}.mlp.layer1", "transformer_blocks.{i}.ff.net.0.proj", "F D"),
     NameRow("blocks.{i}.mlp.layer2", "transformer_blocks.{i}.ff.net.2", "D F"),
+)
+
+#: Modulations are made of the time, for each frame at most.
+REGIONS = RegionRules(
+    video=r"x_embedder\.proj\.1|final_layer\.linear|blocks\.\d+\.(self_attn\.\w+|cross_attn\.(q_proj|q_norm|output_proj)|mlp\.layer[12])",
+    text=r"blocks\.\d+\.cross_attn\.[kv]_(proj|norm)",
+    queries=("q_proj", "q_norm"),
+    output="output_proj",
 )
 
 

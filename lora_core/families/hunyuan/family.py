@@ -9,7 +9,7 @@ from ..family import Family, Naming
 from .condition import condition, condition_shapes
 from .customs import CUSTOMS
 from .forward import forward
-from .names import joined_natively, module_to_diffusers
+from .names import REGIONS, joined_natively, module_to_diffusers
 from .origin import ORIGIN
 from .parallel import PARALLEL
 from .self_attention import NATIVE, head_width, replace_self_attention
@@ -54,5 +54,6 @@ HUNYUAN = Family(
     self_attention=replace_self_attention,
     head_width=head_width,
     native_attention=NATIVE,
+    regions=REGIONS,
     parallel=PARALLEL,
 )

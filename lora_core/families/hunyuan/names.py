@@ -16,8 +16,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from ..region_rules import RegionRules
+
 #: The published model has 20 double and 40 single blocks; the tables leave room.
 MAX_BLOCKS = 64
+
+#: Text and video attend together. A double block has layers of its own for each of the two; a single block has one set,
+#: the text's tokens behind the video's.
+REGIONS = RegionRules(
+    video=r"img_in\.proj|final_layer\.linear|double_blocks\.\d+\.(img_attn\.(norm\.)?\w+|img_mlp\.[02])",
+    joint=r"single_blocks\.\d+\.(linear1(\.\w+)?|linear2|norm\.\w+)",
+)
 
 #: What may stand before every name of a single-file checkpoint, longest first.
 CHECKPOINT_PREFIXES = ("model.diffusion_model.", "model.model.", "diffusion_model.", "model.", "transformer.", "")

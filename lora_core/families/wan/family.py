@@ -9,7 +9,7 @@ from ..family import Family, Naming
 from .config import stating_metadata
 from .customs import CUSTOMS
 from .forward import forward
-from .names import LORA_PREFIXES, is_bare, module_to_diffusers
+from .names import LORA_PREFIXES, REGIONS, is_bare, module_to_diffusers
 from .origin import ORIGIN
 from .padding import fold_padding, folds_padding
 from .parallel import PARALLEL
@@ -55,6 +55,7 @@ WAN = Family(
     self_attention=replace_self_attention,
     head_width=head_width,
     native_attention=NATIVE,
+    regions=REGIONS,
     parallel=PARALLEL,
     header=stating_metadata,
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..family import Prefix
+from ..region_rules import RegionRules
 
 #: The most blocks a Wan checkpoint has been seen with is 40; the tables leave room.
 MAX_BLOCKS = 64
@@ -87,6 +88,15 @@ BLOCK_ROWS: tuple[NameRow, ...] = (
     _layer("blocks.{i}.ffn.0", "blocks.{i}.ffn.net.0.proj", "F D"),
     _layer("blocks.{i}.ffn.2", "blocks.{i}.ffn.net.2", "D F"),
     _bare("blocks.{i}.modulation", "blocks.{i}.scale_shift_table", "1 6 D"),
+)
+
+#: Norms across the heads and those before an attention see one token at a time, as linear layers do. The picture's
+#: features stand beside the text's in a cross-attention.
+REGIONS = RegionRules(
+    video=r"patch_embedding|head\.head|blocks\.\d+\.(self_attn\.\w+|cross_attn\.(q|norm_q|o)|norm3|ffn\.[02])",
+    text=r"blocks\.\d+\.cross_attn\.(norm_)?(k|v|kv)(_img)?",
+    queries=("q", "norm_q"),
+    output="o",
 )
 
 #: (attention, its fused projections, diffusers' name of them, what they fuse): SimpleTuner trains on such modules.

@@ -1,0 +1,117 @@
+"""The placing of masked LoRAs on a network: which of its modules are patched how, by the tokens that each one meets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..errors import LoraMismatchError
+from ..families.base import ModelSpec, logical_shape
+from ..families.region_rules import Met, RegionRules
+from ..families.registry import region_rules
+from .crossing import Crossing, Output, Query
+from .factors import Term
+from .fused import FusedDelta
+from .layers import multiplies
+from .masked import MaskedModule, MaskedProduct
+from .masks import Masks
+from .patched import PatchedModule
+from .strengths import Strengths
+
+#: Parameter name of a module -> its changes.
+Changes = Mapping[str, Sequence[Term]]
+#: How a module is patched that no mask divides.
+Patch = Callable[[nn.Module, Mapping[str, FusedDelta], Strengths], PatchedModule]
+
+
+def everywhere(mask: Tensor) -> float | None:
+    """Return the number that a mask is in every place, if it is 0 or 1; else None."""
+    return next((number for number in (0.0, 1.0) if bool((mask == number).all())), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Placing:
+    """A stack with masked LoRAs on a network.
+
+    Attributes:
+        module: the network.
+        spec: what it is called.
+        masks: those of the stack, with its strengths.
+        patch: what patches the modules that no mask divides.
+    """
+
+    module: nn.Module
+    spec: ModelSpec
+    masks: Masks
+    patch: Patch
+
+    def patches(self, changes: Mapping[str, Changes]) -> list[PatchedModule]:
+        """Return the patches for module path -> its changes, to be installed in this order and removed in the other."""
+        rules, found = region_rules(self.spec), []
+        crossings: dict[str, list[tuple[str, Changes]]] = {}
+        for path, parameters in changes.items():
+            met = rules.met_by(_targets(parameters)[0])
+            if not self._masked(parameters):
+                found.append(self._plain(path, parameters, self.masks.strengths))
+            elif met == "text":
+                crossings.setdefault(path.rpartition(".")[0], []).append((path, parameters))
+            elif met == "global":
+                found.append(self._plain(path, parameters, self.masks.mean_strengths))
+            else:
+                found += self._divided(path, parameters, met)
+        for path, inner in crossings.items():
+            found += self._crossing(path, inner, rules)
+        return found
+
+    def _plain(self, path: str, parameters: Changes, strengths: Strengths) -> PatchedModule:
+        module = self.module.get_submodule(path)
+        deltas = {name: FusedDelta(logical_shape(module, name), terms) for name, terms in parameters.items()}
+        return self.patch(module, deltas, strengths)
+
+    def _divided(self, path: str, parameters: Changes, met: Met) -> Iterable[PatchedModule]:
+        """Yield what the LoRAs without a mask do to a module, and above it what those with a mask do."""
+        module, masks = self.module.get_submodule(path), self.masks
+        unmasked = _only(parameters, lambda term: not masks.has(term.index))
+        masked = _only(parameters, lambda term: masks.has(term.index))
+        if unmasked:
+            yield self._plain(path, unmasked, masks.strengths)
+        if "weight" in parameters and multiplies(module):
+            yield MaskedProduct(module, masked, masks, met, is_alone="weight" not in unmasked)
+        else:
+            yield MaskedModule(module, masked, masks, met)
+
+    def _crossing(self, path: str, inner: Sequence[tuple[str, Changes]], rules: RegionRules) -> list[PatchedModule]:
+        """Return the patches of a cross-attention: those of its modules of the text, and what runs it for each set."""
+        indices = sorted({term.index for _, parameters in inner for term in self._masked(parameters)})
+        crossing = Crossing(self.module.get_submodule(path), indices, self.masks)
+        attention = _targets(inner[0][1])[0].removesuffix(".bias").rpartition(".")[0]
+        output = self._found(f"{attention}.{rules.output}")
+        assert output is not None, "a cross-attention has an output"
+        queries = filter(None, (self._found(f"{attention}.{name}") for name in rules.queries))
+        return [
+            *(self._plain(part, parameters, crossing.text) for part, parameters in inner),
+            *(Query(module, crossing) for module in queries),
+            Output(output, crossing),
+            crossing,
+        ]
+
+    def _masked(self, parameters: Changes) -> list[Term]:
+        return [term for terms in parameters.values() for term in terms if self.masks.has(term.index)]
+
+    def _found(self, target: str) -> nn.Module | None:
+        """Return the module of a target; None where the model has none, as some have no norm."""
+        try:
+            return self.module.get_submodule(self.spec.parameter_path(target, self.module)[0])
+        except LoraMismatchError:
+            return None
+
+
+def _targets(parameters: Changes) -> list[str]:
+    return [term.target for terms in parameters.values() for term in terms]
+
+
+def _only(parameters: Changes, wanted: Callable[[Term], bool]) -> dict[str, list[Term]]:
+    chosen = {name: [term for term in terms if wanted(term)] for name, terms in parameters.items()}
+    return {name: terms for name, terms in chosen.items() if terms}

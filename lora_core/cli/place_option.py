@@ -1,0 +1,59 @@
+"""Where and when LoRAs act, as words of the shell: a LoRA's name and a region, or a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import StackError, located
+from ..stack.entry import LoraEntry
+from ..stack.region import Region
+from ..stack.row_files import with_found_files
+from ..stack.stack import LoraStack
+from ..stack.time_curve import TimeCurve
+
+PLACE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.option(
+        "--region",
+        "regions",
+        multiple=True,
+        metavar="NAME=REGION",
+        help="Let a LoRA of the stack act in a part of the picture: left, top-right, 0,0,0.5,1 or a mask's file.",
+    ),
+    click.option(
+        "--time",
+        "times",
+        multiple=True,
+        metavar="NAME=TIME",
+        help='Let a LoRA of the stack act in a part of the clip: "from 2s", "until frame 33", "0s=0,2s=1".',
+    ),
+)
+
+
+def placed(
+    stack: LoraStack, regions: Sequence[str], times: Sequence[str], lora_folders: Sequence[Path] = ()
+) -> LoraStack:
+    """Give LoRAs of a stack, by their names, regions and times; masks are found where LoRAs are."""
+    for text in regions:
+        with located("--region"):
+            row, value = _row_and_value(stack, text)
+            region = Region.parse(value)
+        row = with_found_files(replace(row, region=region, mask_sha256=None), lora_folders)
+        stack = stack.replace(row.name, row)
+    for text in times:
+        with located("--time"):
+            row, value = _row_and_value(stack, text)
+            stack = stack.replace(row.name, replace(row, over_time=TimeCurve.parse(value)))
+    return stack
+
+
+def _row_and_value(stack: LoraStack, text: str) -> tuple[LoraEntry, str]:
+    """Take `NAME=value` apart, NAME being that of a LoRA in the stack."""
+    name, equals, value = text.partition("=")
+    if not (name.strip() and equals):
+        raise StackError(repr(text), "it names no LoRA", expected="NAME=VALUE", remedy="Write a LoRA's name before it")
+    return stack[name.strip()], value.strip()
