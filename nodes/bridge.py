@@ -6,12 +6,14 @@ Three of ComfyUI's own mechanisms carry it:
   such function per layer adds the whole stack (`lora_core.apply.fused`, the weight side). This works with fp16, bf16,
   fp8 with and without scales, offloading and partial loading, because it sits behind all of them.
 - an *injection*, in place while the model is loaded, for what takes no weight wrapper: layers of other packs (GGUF),
-  small vectors (norms), and tables that belong to no layer (`modulation`).
-- an *APPLY_MODEL wrapper*, which sets the strengths from the noise level before each call of the network.
+  small vectors (norms), tables that belong to no layer (`modulation`), and whatever a LoRA with a region or a time
+  changes, as a weight is the same for all tokens.
+- an *APPLY_MODEL wrapper*, which sets the strengths from the noise level, and the masks from the latents, before each
+  call of the network.
 
-What a stack adds to a model depends on its files and filters, not on its strengths and schedules. So it is made once
-and found again for as long as any MODEL, or the loaded model itself, still holds it: a changed strength changes a few
-numbers, and ComfyUI sees the weights it has loaded as the weights it needs.
+What a stack adds to a model depends on its files and filters, and on which of them have a mask, not on its strengths,
+schedules and masks. So it is made once and found again for as long as any MODEL, or the loaded model itself, still
+holds it: a changed strength changes a few numbers, and ComfyUI sees the weights it has loaded as the weights it needs.
 """
 
 from __future__ import annotations
@@ -32,13 +34,14 @@ from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor, nn
 
 from ..lora_core import LoraWeights, ModelSpec, RoutedLora
-from ..lora_core.apply.attachment import fused_deltas
+from ..lora_core.apply.attachment import fused, terms_by_parameter
 from ..lora_core.apply.fused import FusedDelta, Strengths
 from ..lora_core.apply.layers import Scratch, patch
 from ..lora_core.apply.patched import PatchedModule
 from ..lora_core.families.base import parameter_shapes
 from ..lora_core.families.registry import infer_spec
 from ..lora_core.plan.route import strengths_at
+from .call_masks import CallMasks, MaskedPart, call_masks
 from .noise_levels import level_of
 
 #: Where ComfyUI keeps the network inside its model.
@@ -87,7 +90,8 @@ def bind(
     clone.size = patcher.model_size() + stack.num_bytes
     key = f"wanloom.{stack.uuid}"
     clone.set_injections(key, [_injection(stack)])
-    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas), len(sigmas) if follows_run else 0)
+    num_levels = len(sigmas) if follows_run else 0
+    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas), num_levels, masks=call_masks(loras, spec))
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, at_work)
     clone.add_callback_with_key(CallbacksMP.ON_DETACH, key, partial(_on_detach, stack))
     clone.add_callback_with_key(CallbacksMP.ON_CLONE, key, _on_clone)
@@ -155,6 +159,7 @@ class BoundStack:
         injected: module path -> parameter name -> the change that the injection makes.
         uuid: ComfyUI's name for the model's weights with this stack on them.
         sources: what was read, and is not read again while it is here; kept, so that no other takes its identity.
+        masked: what the injection does for LoRAs that act on a part of the clip; None where there are none.
     """
 
     strengths: Strengths
@@ -162,6 +167,7 @@ class BoundStack:
     injected: Mapping[str, Mapping[str, FusedDelta]]
     uuid: uuid.UUID
     sources: tuple[LoraWeights, ...]
+    masked: MaskedPart | None = None
 
     @property
     def deltas(self) -> Iterator[FusedDelta]:
@@ -171,7 +177,8 @@ class BoundStack:
 
     @property
     def num_bytes(self) -> int:
-        return sum(delta.num_bytes for delta in self.deltas)
+        own = sum(delta.num_bytes for delta in self.deltas)
+        return own if self.masked is None else own + self.masked.num_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +187,7 @@ class AtWork:
 
     Attributes:
         num_levels: how many levels a run has whose own ones schedules are placed on; 0 for those of the plan always.
+        masks: of the LoRAs that act on a part of the clip; None where there are none.
     """
 
     stack: BoundStack
@@ -187,16 +195,19 @@ class AtWork:
     spec: ModelSpec
     strengths_at: StrengthsAt
     num_levels: int = 0
+    masks: CallMasks | None = None
 
     def __call__(self, executor: Any, x: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         sampling = executor.class_obj.model_sampling
-        strengths = self.strengths_at
-        run = _options(*args, **kwargs).get("sample_sigmas") if self.num_levels else None
+        strengths, options = self.strengths_at, _options(*args, **kwargs)
+        run = options.get("sample_sigmas") if self.num_levels else None
         if run is not None and len(run) == self.num_levels:
             strengths = strengths_at(self.loras, [level_of(sampling, sigma) for sigma in run.tolist()])
         values = strengths(level_of(sampling, float(t.flatten()[0])))
         if values != self.stack.strengths.values:
             self.stack.strengths.set(values)
+        if self.masks is not None and self.stack.masked is not None:
+            self.stack.masked.tell(self.masks.of(x, options))
         return executor(x, t, *args, **kwargs)
 
 
@@ -266,22 +277,25 @@ def _bound(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) 
 
 
 def _identity(lora: RoutedLora) -> tuple[object, ...]:
-    """Return what tells one LoRA's changes from another's; strength and schedule do not."""
-    return id(lora.weights), lora.made_for, tuple(lora.factors.items())
+    """Return what tells one LoRA's changes from another's; strength, schedule and mask do not."""
+    return id(lora.weights), lora.made_for, tuple(lora.factors.items()), lora.is_masked
 
 
 def _make(network: nn.Module, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
     wrapped: dict[tuple[str, str], FusedDelta] = {}
     injected: dict[str, dict[str, FusedDelta]] = {}
-    for path, deltas in fused_deltas(network, loras, spec).items():
+    strengths = Strengths([lora.strength for lora in loras])
+    terms, masked = terms_by_parameter(network, loras, spec), None
+    if any(lora.is_masked for lora in loras):
+        masked = MaskedPart(network, loras, spec, strengths, terms)
+    for path, deltas in fused(network, terms if masked is None else masked.for_weights).items():
         module = network.get_submodule(path)
         for name, delta in deltas.items():
             if _takes_wrappers(module, name):
                 wrapped[path, name] = delta
             else:
                 injected.setdefault(path, {})[name] = delta
-    strengths = Strengths([lora.strength for lora in loras])
-    return BoundStack(strengths, wrapped, injected, uuid.uuid4(), tuple(lora.weights for lora in loras))
+    return BoundStack(strengths, wrapped, injected, uuid.uuid4(), tuple(lora.weights for lora in loras), masked)
 
 
 def _takes_wrappers(module: nn.Module, name: str) -> bool:
@@ -320,6 +334,9 @@ def _injection(stack: BoundStack) -> PatcherInjection:
         scratch = Scratch()
         for path, deltas in stack.injected.items():
             patched = patch(network_of(patcher).get_submodule(path), deltas, stack.strengths, scratch=scratch)
+            patched.install()
+            installed.append(patched)
+        for patched in [] if stack.masked is None else stack.masked.patches(scratch):
             patched.install()
             installed.append(patched)
 
