@@ -10,6 +10,7 @@ from .check_clips import CheckClips
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
+from .mask_lora import MaskLora
 from .presets import LoadLoraStack, SaveLoraStack
 from .radial import RadialAttention
 from .refine_prompt import RefinePrompt
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     PairWanModels,
     SplitWanModel,
     ApplyLoraStack,
+    MaskLora,
     LoraStackOnModels,
     BakeLoraStack,
     LoraRouteByNoise,

@@ -107,19 +107,26 @@ class CallMasks:
     def _of_clip(self, num_frames: int, rows: int, columns: int) -> Mapping[str, Tensor]:
         key = (num_frames, rows, columns)
         if key not in self._whole:
-            stride, height, width = self.spec.vae_stride
-            fps = self.spec.default_clip.fps
-            clip = ClipSize((num_frames - 1) * stride + 1, rows * height, columns * width, fps)
             with torch.inference_mode(False):
-                masks = clip_masks(self.loras, clip, self.spec)
+                masks = clip_masks(self.loras, _clip(num_frames, rows, columns, self.spec), self.spec)
             named = zip(_places(self.loras), self.loras, strict=True)
             self._whole[key] = {place: masks[lora.name] for place, lora in named if lora.is_masked}
         return self._whole[key]
 
 
+def clip_of_latents(latents: Tensor, spec: ModelSpec) -> ClipSize:
+    """Return the clip that latents (B, C, F, H, W) make, at the model's usual frames per second."""
+    return _clip(*latents.shape[2:], spec)
+
+
 def call_masks(loras: Sequence[RoutedLora], spec: ModelSpec) -> CallMasks | None:
     """Return the masks of a stack, None where none of its LoRAs has one."""
     return CallMasks(tuple(loras), spec) if any(lora.is_masked for lora in loras) else None
+
+
+def _clip(num_frames: int, rows: int, columns: int, spec: ModelSpec) -> ClipSize:
+    stride, height, width = spec.vae_stride
+    return ClipSize((num_frames - 1) * stride + 1, rows * height, columns * width, spec.default_clip.fps)
 
 
 def _places(loras: Sequence[RoutedLora]) -> list[str]:
