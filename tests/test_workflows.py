@@ -19,6 +19,7 @@ WORKFLOWS = ROOT / "workflows"
 POCKET = (
     "pocket-quickstart",
     "strength-schedule",
+    "regional-loras",
     "blend-two-styles",
     "scenes",
     "take-apart-for-ksampler",
@@ -59,6 +60,7 @@ AFTER_A_RUN = {
     "CheckClips": 620,
     "KSamplerAdvanced": 546,
     "LoadWanModel": 306,
+    "MaskLora": 480,
     "PreviewImage": 246,
     "RefinePrompt": 520,
     "Sampler6Step": 810,
@@ -118,7 +120,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def test_there_are_the_eleven_workflows_each_with_a_twin_in_api_format():
+def test_there_are_the_twelve_workflows_each_with_a_twin_in_api_format():
     assert sorted(path.stem for path in WORKFLOWS.glob("*.json")) == NAMES
     assert sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json")) == NAMES
 
