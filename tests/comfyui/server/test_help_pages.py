@@ -221,6 +221,24 @@ def blend_loras(comfy: Client) -> list[Workflow]:
     ]
 
 
+def mask_lora(comfy: Client) -> list[Workflow]:
+    whole = {
+        "model": [STACK, 0],
+        "lora": "zibbo",
+        "region": "",
+        "time": "",
+        "soft": 0.0625,
+        "invert": False,
+        "fps": 0.0,
+    }
+
+    def masked(**inputs: Any) -> Workflow:
+        rows = stack([{"path": NEON, "name": "zibbo"}])
+        return rows | {"mask": node("MaskLora", **(whole | inputs))} | shown("mask", 1)
+
+    return [masked(), masked(region="lefft"), masked(lora="zibo", region="left")]
+
+
 def scene_loras(comfy: Client) -> list[Workflow]:
     speed = {"path": SPEED, "name": "speed"}
     said(comfy, saving([speed], "speed"))
@@ -386,6 +404,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "LoadLoraStack": load_lora_stack,
     "InspectLora": inspect_lora,
     "BlendLoras": blend_loras,
+    "MaskLora": mask_lora,
     "SceneLoras": scene_loras,
     "TrainLoraFromClips": train_lora_from_clips,
     "CheckClips": check_clips,
