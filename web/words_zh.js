@@ -154,8 +154,9 @@ export const CHINESE = {
   'rise over depth': '随深度增强',
 
   // where in the picture and when in the clip it acts
+  'LoRA {n} where': 'LoRA {n} 区域和时间',
   'LoRA {n} place': 'LoRA {n} 区域与时间段',
-  'LoRA {n} region and time': 'LoRA {n} 区域和时间',
+  'LoRA {n} region and time': 'LoRA {n} 设置区域和时间',
   'where in the picture and when in the clip it acts': '作用于画面的哪一部分、片段的哪一段',
   'acts on: {places}': '作用于：{places}',
   'Where in the picture': '画面中的位置',

@@ -16,7 +16,7 @@
  *   "LoRA N move"               button; dragged, or moved with the arrow keys
  *   "LoRA N duplicate", "LoRA N remove"   buttons
  *   "LoRA N name"               text; empty for the file's own name
- *   "LoRA N twin", "LoRA N result"        text
+ *   "LoRA N where", "LoRA N twin", "LoRA N result"   text
  *   "LoRA N menu"               menu; by right click, the context-menu key or Shift+F10
  *   "toggle all", "take over rows"  buttons; the latter while another pack's node in the graph has rows
  *   "add LoRA", "edit as text"  buttons; "LoRA list as text" the text field
@@ -126,12 +126,13 @@ export function loraRows(options, node) {
       label: called('region and time'), row: own(), opener: place, settled: context.settled,
       change: (key, text) => put(changed(own(), { [key]: text, ...(key === 'region' ? { mask_sha256: undefined } : {}) }))
     }), { 'aria-haspopup': 'dialog', 'aria-expanded': 'false', 'data-part': 'place' })
+    const where = el('span', { class: 'wl-where', 'aria-label': called('where') })
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
     const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, card, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
-      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule.curve, schedule, targets, place,
+      el('div', { class: 'wl-line wl-second' }, name, where, twin, result, appliesTo, schedule.curve, schedule, targets, place,
         iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
 
     /** Take a name of its own, unless another row has it. */
@@ -170,7 +171,8 @@ export function loraRows(options, node) {
       targets.title = own().targets ? say('targets: {targets}', { targets: targetsText(own().targets) }) : say('where in the network it acts')
       const places = placesOf(own())
       setAttribute(place, 'aria-pressed', String(Boolean(places)))
-      place.title = places ? say('acts on: {places}', { places }) : say('where in the picture and when in the clip it acts')
+      where.textContent = places
+      place.title = where.title = places ? say('acts on: {places}', { places }) : say('where in the picture and when in the clip it acts')
       appliesTo.value = applies_to ?? 'auto'
       showTwin(twin, own(), twins(), context.rows)
       const wrong = wrongWith(own(), isMissing)
@@ -219,11 +221,9 @@ function lowStrength(label, value, change, settled) {
 
 function showTwin(element, row, twins, rows) {
   const twin = twinOf(row, twins, rows)
-  const low = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : targetsText(row.targets)
-  const places = placesOf(row)
-  element.textContent = [places, low].filter(Boolean).join(' ')
+  element.textContent = twin ? `+ ${baseName(twin.file).replace(/\.safetensors$/, '')}` : targetsText(row.targets)
   const about = twin?.found ? say('twin found; it acts on the low-noise expert: {file}', twin) : say('low-noise file: {file}', twin ?? {})
-  element.title = [places && say('acts on: {places}', { places }), twin ? about : '', row.targets ? say('targets: {targets}', { targets: targetsText(row.targets) }) : ''].filter(Boolean).join('\n')
+  element.title = [twin ? about : '', row.targets ? say('targets: {targets}', { targets: targetsText(row.targets) }) : ''].filter(Boolean).join('\n')
 }
 
 function showResult(element, account) {

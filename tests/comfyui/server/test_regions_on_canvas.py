@@ -56,7 +56,7 @@ def test_a_row_says_where_and_when_it_acts(canvas: Canvas) -> None:
     canvas.go_to("ApplyLoraStack")
     button = control(canvas, "LoRA 2 place")
     expect(button).to_have_attribute("aria-pressed", "true")
-    expect(control(canvas, "LoRA 2 twin")).to_contain_text("left")
+    expect(control(canvas, "LoRA 2 where")).to_have_text("left")
     expect(control(canvas, "LoRA 1 place")).to_have_attribute("aria-pressed", "false")
     button.click()
     popover = canvas.page.get_by_role("dialog", name="LoRA 2 region and time")
