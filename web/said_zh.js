@@ -1800,5 +1800,6 @@ export const CHINESE_SAID = {
   "{text} says neither seconds nor frames": "{text} 没有写明秒或帧",
   "{time} is before the clip begins": "{time} 早于片段开始",
   "{time} leaves it nothing of the clip": "{time} 没有给它留下片段的任何部分",
-  "Take regions and times off the stack, or sample without windows": "请去掉堆栈中的区域和时间，或不用窗口采样"
+  "Take regions and times off the stack, or sample without windows": "请去掉堆栈中的区域和时间，或不用窗口采样",
+  "note: {name}: its part on the text encoder acts on the whole clip; texts have no place in it": "提示：{name}：它在文本编码器上的部分作用于整个片段；文本在片段中没有位置"
 }
