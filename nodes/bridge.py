@@ -19,8 +19,7 @@ holds it: a changed strength changes a few numbers, and ComfyUI sees the weights
 from __future__ import annotations
 
 import uuid
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,33 +27,26 @@ from typing import Any
 import comfy.model_management
 import comfy.model_sampling
 import comfy.ops
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..lora_core import LoraWeights, ModelSpec, RoutedLora
-from ..lora_core.apply.attachment import fused, terms_by_parameter
-from ..lora_core.apply.fused import FusedDelta, Strengths
+from ..lora_core import ModelSpec, RoutedLora
+from ..lora_core.apply.fused import Strengths
 from ..lora_core.apply.layers import Scratch, patch
 from ..lora_core.apply.patched import PatchedModule
 from ..lora_core.families.base import parameter_shapes
 from ..lora_core.families.registry import infer_spec
 from ..lora_core.plan.route import strengths_at
-from .call_masks import CallMasks, MaskedPart, call_masks
+from .bound_stack import BOUND, CHANGES, BoundStack, CountedChange, WeightChange, bound_stack, network_of
+from .call_masks import CallMasks, call_masks
 from .noise_levels import level_of
 
 #: Where ComfyUI keeps the network inside its model.
 ROOT = "diffusion_model"
-#: ComfyUI's dynamic VRAM loader keeps smaller layers resident and asks them for no weight wrapper.
-_MIN_WRAPPED_BYTES = 16 * 1024
 
 #: sigma -> the strength of each LoRA.
 StrengthsAt = Callable[[float], tuple[float, ...]]
-
-
-def network_of(patcher: ModelPatcher) -> nn.Module:
-    return patcher.model.diffusion_model
 
 
 def spec_of(patcher: ModelPatcher, *, num_experts: int | None, where: object) -> ModelSpec:
@@ -81,7 +73,7 @@ def bind(
     """
     if not loras:
         return patcher
-    stack = _bound(patcher, loras, spec)
+    stack = bound_stack(patcher, loras, spec)
     clone = patcher.clone()
     for key, wrapper in _wrappers(stack, patcher).items():
         clone.add_weight_wrapper(key, wrapper)
@@ -105,7 +97,7 @@ def unbound(patcher: ModelPatcher) -> tuple[ModelPatcher, AtWork | None]:
         return patcher, None
     clone, key = patcher.clone(), f"wanloom.{at_work.stack.uuid}"
     others = {
-        name: [one for one in wrappers if not isinstance(one, _CHANGES)]
+        name: [one for one in wrappers if not isinstance(one, CHANGES)]
         for name, wrappers in patcher.weight_wrapper_patches.items()
     }
     clone.weight_wrapper_patches = {name: wrappers for name, wrappers in others.items() if wrappers}
@@ -126,7 +118,7 @@ def stack_on(patcher: ModelPatcher) -> AtWork | None:
 
 def strengths_of(patcher: ModelPatcher) -> Strengths:
     """Return the strengths of the stack that `bind` put on this MODEL, which all its clones share."""
-    (stack,) = [found for found in _BOUND.values() if found.uuid == patcher.patches_uuid]
+    (stack,) = [found for found in BOUND.values() if found.uuid == patcher.patches_uuid]
     return stack.strengths
 
 
@@ -148,37 +140,6 @@ def patched_shift(patcher: ModelPatcher) -> float | None:
     sampling = patcher.object_patches.get("model_sampling")
     shift = getattr(sampling, "shift", None)
     return float(shift) if isinstance(shift, (int, float)) else None
-
-
-@dataclass(frozen=True, eq=False)
-class BoundStack:
-    """All that a stack adds to one model, whatever its strengths.
-
-    Attributes:
-        wrapped: (module path, parameter name) -> the change that a weight wrapper makes.
-        injected: module path -> parameter name -> the change that the injection makes.
-        uuid: ComfyUI's name for the model's weights with this stack on them.
-        sources: what was read, and is not read again while it is here; kept, so that no other takes its identity.
-        masked: what the injection does for LoRAs that act on a part of the clip; None where there are none.
-    """
-
-    strengths: Strengths
-    wrapped: Mapping[tuple[str, str], FusedDelta]
-    injected: Mapping[str, Mapping[str, FusedDelta]]
-    uuid: uuid.UUID
-    sources: tuple[LoraWeights, ...]
-    masked: MaskedPart | None = None
-
-    @property
-    def deltas(self) -> Iterator[FusedDelta]:
-        yield from self.wrapped.values()
-        for deltas in self.injected.values():
-            yield from deltas.values()
-
-    @property
-    def num_bytes(self) -> int:
-        own = sum(delta.num_bytes for delta in self.deltas)
-        return own if self.masked is None else own + self.masked.num_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,89 +181,6 @@ def _options(
 ) -> Mapping[str, Any]:
     """Return the options among what the host calls a model with, behind latents and sigma."""
     return transformer_options or {}
-
-
-class WeightChange:
-    """One parameter's weight wrapper: W -> W_eff.
-
-    A loaded model keeps the wrappers it was loaded with, and they keep the stack: it is found again even when every
-    MODEL that it was bound to is gone.
-
-    Args:
-        takes_copies: the weights it is called with are copies made for it, which it may write W_eff over. To allocate
-            as much again, and copy it again, would take as long as the products of a few LoRAs.
-    """
-
-    def __init__(self, stack: BoundStack, delta: FusedDelta, *, takes_copies: bool = False) -> None:
-        self._stack = stack
-        self._delta = delta
-        self._takes_copies = takes_copies
-
-    def __call__(self, weight: Tensor) -> Tensor:
-        out = weight if self._takes_copies and weight.is_contiguous() else None
-        return self._delta.changed_weight(weight, self._stack.strengths, out)
-
-    def move_to(self, device: torch.device) -> int:
-        """Follow the layer's weight to `device`; return the bytes for ComfyUI to count there."""
-        return self._delta.move_to(device)
-
-
-class CountedChange:
-    """A weight wrapper that changes nothing, and lets ComfyUI count what an injection holds for a layer."""
-
-    def __init__(self, stack: BoundStack, deltas: Sequence[FusedDelta]) -> None:
-        self._stack = stack
-        self._deltas = deltas
-
-    def __call__(self, weight: Tensor) -> Tensor:
-        return weight
-
-    def move_to(self, device: torch.device) -> int:
-        return sum(delta.move_to(device) for delta in self._deltas)
-
-
-_CHANGES = (WeightChange, CountedChange)
-
-#: Alive for as long as a MODEL or a loaded model holds it.
-_BOUND: weakref.WeakValueDictionary[tuple[object, ...], BoundStack] = weakref.WeakValueDictionary()
-
-
-def _bound(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
-    """Return what this stack adds to this model: found again, or made now."""
-    key = (id(patcher.model), patcher.patches_uuid, tuple(_identity(lora) for lora in loras))
-    stack = _BOUND.get(key)
-    if stack is None:
-        stack = _BOUND[key] = _make(network_of(patcher), loras, spec)
-    return stack
-
-
-def _identity(lora: RoutedLora) -> tuple[object, ...]:
-    """Return what tells one LoRA's changes from another's; strength, schedule and mask do not."""
-    return id(lora.weights), lora.made_for, tuple(lora.factors.items()), lora.is_masked
-
-
-def _make(network: nn.Module, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
-    wrapped: dict[tuple[str, str], FusedDelta] = {}
-    injected: dict[str, dict[str, FusedDelta]] = {}
-    strengths = Strengths([lora.strength for lora in loras])
-    terms, masked = terms_by_parameter(network, loras, spec), None
-    if any(lora.is_masked for lora in loras):
-        masked = MaskedPart(network, loras, spec, strengths, terms)
-    for path, deltas in fused(network, terms if masked is None else masked.for_weights).items():
-        module = network.get_submodule(path)
-        for name, delta in deltas.items():
-            if _takes_wrappers(module, name):
-                wrapped[path, name] = delta
-            else:
-                injected.setdefault(path, {})[name] = delta
-    return BoundStack(strengths, wrapped, injected, uuid.uuid4(), tuple(lora.weights for lora in loras), masked)
-
-
-def _takes_wrappers(module: nn.Module, name: str) -> bool:
-    """Say whether a layer hands this parameter through weight wrappers; other packs' layers, though derived, do not."""
-    if type(module).__module__ != comfy.ops.__name__ or not hasattr(module, f"{name}_function"):
-        return False
-    return comfy.model_management.module_size(module) > _MIN_WRAPPED_BYTES
 
 
 def _wrappers(stack: BoundStack, patcher: ModelPatcher) -> dict[str, WeightChange | CountedChange]:

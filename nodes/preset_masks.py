@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from ..lora_core import LoraStack
-from ..lora_core.media.video import save_video
 from ..lora_core.stack.region import Region
 
 
@@ -31,6 +30,8 @@ def _written(region: Region, stem: Path) -> Region:
     frames = np.repeat(grey[..., None], 3, axis=-1)
     stem.parent.mkdir(parents=True, exist_ok=True)
     file = stem.with_name(f"{stem.name}.{'png' if len(frames) == 1 else 'mkv'}")
+    from ..lora_core.media.video import save_video  # the host's start waits for no codecs
+
     if len(frames) == 1:
         Image.fromarray(grey[0]).save(file)
     else:
