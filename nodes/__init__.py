@@ -12,6 +12,7 @@ from .grid import LoraGrid
 from .inspect import InspectLora
 from .load import LoadWanModel, PairWanModels, SplitWanModel
 from .lora_cards import serve_cards
+from .mask_lora import MaskLora
 from .merge import MergeLoras
 from .presets import LoadLoraStack, SaveLoraStack
 from .radial import RadialAttention
@@ -30,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     PairWanModels,
     SplitWanModel,
     ApplyLoraStack,
+    MaskLora,
     LoraStackOnModels,
     BakeLoraStack,
     MergeLoras,

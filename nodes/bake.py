@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, RoutedLora, load_stack, route
+from ..lora_core import Expert, LoraStack, ModelError, ModelSpec, RoutedLora, StackError, route
 from ..lora_core.plan.report import report_on_stack
 from ..lora_core.wording import expert_named, expert_of, joined, said
 from .base import Missing, Node, schema, shown
 from .bridge import unbound
 from .clip_parts import network_parts
-from .folders import lora_folders
 from .kept_loras import kept_reader
 from .merged import merged
 from .native_spec import spec_of_model
 from .sockets import LoraStackType, WanModelHandle, WanModelType
+from .stack_files import loaded_stack
 from .stack_on_model import with_more
 from .widgets import partial_widget
 
@@ -98,6 +98,7 @@ def _of_wan_model(
         raise ModelError("BakeLoraStack", "radial attention is on it, which no weights can hold", remedy=remedy)
     loaded = with_more(model, stack, allow_partial=allow_partial)
     found = route(loaded, model.spec)
+    _refuse_masked(found.all)
     done = {name: merged(patcher, found.for_expert(name), model.spec) for name, patcher in model.experts()}
     return done, joined("\n", [report_on_stack(loaded, found).text(), *_left_out(found.all)])
 
@@ -109,6 +110,7 @@ def _of_model(
     plain, at_work = unbound(patcher)
     lines: list[str] = []
     if at_work is not None:
+        _refuse_masked(at_work.loras)
         expert = at_work.loras[0].expert
         plain = merged(plain, at_work.loras, at_work.spec)
         lines += [
@@ -118,8 +120,9 @@ def _of_model(
     spec = _spec(plain, at_work.spec if at_work else None, is_single=is_single)
     if len(stack):
         read = kept_reader(spec, allow_partial=partial)
-        loaded = load_stack(stack, spec, lora_folders=lora_folders(), read=read)
+        loaded = loaded_stack(stack, spec, read)
         found = route(loaded, spec)
+        _refuse_masked(found.all)
         plain = merged(plain, network_parts(found.for_expert(expert)), spec)
         lines += [report_on_stack(loaded, found).text(), *_left_out(found.for_expert(expert))]
     return {expert: plain}, joined("\n", lines) if lines else said("no LoRAs")
@@ -127,6 +130,14 @@ def _of_model(
 
 def _spec(patcher: ModelPatcher, known: ModelSpec | None, *, is_single: bool) -> ModelSpec:
     return known or spec_of_model(patcher, num_experts=1 if is_single else 2, where="BakeLoraStack")
+
+
+def _refuse_masked(loras: Sequence[RoutedLora]) -> None:
+    """Refuse LoRAs that act on a part of the clip: a weight is the same for all of it."""
+    if masked := [lora for lora in loras if lora.is_masked]:
+        what = said("{name} has a region or a time, which no weights can hold", name=masked[0].name)
+        remedy = "Take it off the LoRA, or leave the LoRA out"
+        raise StackError("BakeLoraStack", what, remedy=remedy)
 
 
 def _left_out(loras: Sequence[RoutedLora]) -> Iterator[str]:

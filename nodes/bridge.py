@@ -6,19 +6,20 @@ Three of ComfyUI's own mechanisms carry it:
   such function per layer adds the whole stack (`lora_core.apply.fused`, the weight side). This works with fp16, bf16,
   fp8 with and without scales, offloading and partial loading, because it sits behind all of them.
 - an *injection*, in place while the model is loaded, for what takes no weight wrapper: layers of other packs (GGUF),
-  small vectors (norms), and tables that belong to no layer (`modulation`).
-- an *APPLY_MODEL wrapper*, which sets the strengths from the noise level before each call of the network.
+  small vectors (norms), tables that belong to no layer (`modulation`), and whatever a LoRA with a region or a time
+  changes, as a weight is the same for all tokens.
+- an *APPLY_MODEL wrapper*, which sets the strengths from the noise level, and the masks from the latents, before each
+  call of the network.
 
-What a stack adds to a model depends on its files and filters, not on its strengths and schedules. So it is made once
-and found again for as long as any MODEL, or the loaded model itself, still holds it: a changed strength changes a few
-numbers, and ComfyUI sees the weights it has loaded as the weights it needs.
+What a stack adds to a model depends on its files and filters, and on which of them have a mask, not on its strengths,
+schedules and masks. So it is made once and found again for as long as any MODEL, or the loaded model itself, still
+holds it: a changed strength changes a few numbers, and ComfyUI sees the weights it has loaded as the weights it needs.
 """
 
 from __future__ import annotations
 
 import uuid
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,32 +27,26 @@ from typing import Any
 import comfy.model_management
 import comfy.model_sampling
 import comfy.ops
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..lora_core import LoraWeights, ModelSpec, RoutedLora
-from ..lora_core.apply.attachment import fused_deltas
-from ..lora_core.apply.fused import FusedDelta, Strengths
+from ..lora_core import ModelSpec, RoutedLora
+from ..lora_core.apply.fused import Strengths
 from ..lora_core.apply.layers import Scratch, patch
 from ..lora_core.apply.patched import PatchedModule
 from ..lora_core.families.base import parameter_shapes
 from ..lora_core.families.registry import infer_spec
 from ..lora_core.plan.route import strengths_at
+from .bound_stack import BOUND, CHANGES, BoundStack, CountedChange, WeightChange, bound_stack, network_of
+from .call_masks import CallMasks, call_masks
 from .noise_levels import level_of
 
 #: Where ComfyUI keeps the network inside its model.
 ROOT = "diffusion_model"
-#: ComfyUI's dynamic VRAM loader keeps smaller layers resident and asks them for no weight wrapper.
-_MIN_WRAPPED_BYTES = 16 * 1024
 
 #: sigma -> the strength of each LoRA.
 StrengthsAt = Callable[[float], tuple[float, ...]]
-
-
-def network_of(patcher: ModelPatcher) -> nn.Module:
-    return patcher.model.diffusion_model
 
 
 def spec_of(patcher: ModelPatcher, *, num_experts: int | None, where: object) -> ModelSpec:
@@ -78,7 +73,7 @@ def bind(
     """
     if not loras:
         return patcher
-    stack = _bound(patcher, loras, spec)
+    stack = bound_stack(patcher, loras, spec)
     clone = patcher.clone()
     for key, wrapper in _wrappers(stack, patcher).items():
         clone.add_weight_wrapper(key, wrapper)
@@ -87,7 +82,8 @@ def bind(
     clone.size = patcher.model_size() + stack.num_bytes
     key = f"wanloom.{stack.uuid}"
     clone.set_injections(key, [_injection(stack)])
-    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas), len(sigmas) if follows_run else 0)
+    num_levels = len(sigmas) if follows_run else 0
+    at_work = AtWork(stack, tuple(loras), spec, strengths_at(loras, sigmas), num_levels, masks=call_masks(loras, spec))
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, at_work)
     clone.add_callback_with_key(CallbacksMP.ON_DETACH, key, partial(_on_detach, stack))
     clone.add_callback_with_key(CallbacksMP.ON_CLONE, key, _on_clone)
@@ -101,7 +97,7 @@ def unbound(patcher: ModelPatcher) -> tuple[ModelPatcher, AtWork | None]:
         return patcher, None
     clone, key = patcher.clone(), f"wanloom.{at_work.stack.uuid}"
     others = {
-        name: [one for one in wrappers if not isinstance(one, _CHANGES)]
+        name: [one for one in wrappers if not isinstance(one, CHANGES)]
         for name, wrappers in patcher.weight_wrapper_patches.items()
     }
     clone.weight_wrapper_patches = {name: wrappers for name, wrappers in others.items() if wrappers}
@@ -122,7 +118,7 @@ def stack_on(patcher: ModelPatcher) -> AtWork | None:
 
 def strengths_of(patcher: ModelPatcher) -> Strengths:
     """Return the strengths of the stack that `bind` put on this MODEL, which all its clones share."""
-    (stack,) = [found for found in _BOUND.values() if found.uuid == patcher.patches_uuid]
+    (stack,) = [found for found in BOUND.values() if found.uuid == patcher.patches_uuid]
     return stack.strengths
 
 
@@ -147,39 +143,12 @@ def patched_shift(patcher: ModelPatcher) -> float | None:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundStack:
-    """All that a stack adds to one model, whatever its strengths.
-
-    Attributes:
-        wrapped: (module path, parameter name) -> the change that a weight wrapper makes.
-        injected: module path -> parameter name -> the change that the injection makes.
-        uuid: ComfyUI's name for the model's weights with this stack on them.
-        sources: what was read, and is not read again while it is here; kept, so that no other takes its identity.
-    """
-
-    strengths: Strengths
-    wrapped: Mapping[tuple[str, str], FusedDelta]
-    injected: Mapping[str, Mapping[str, FusedDelta]]
-    uuid: uuid.UUID
-    sources: tuple[LoraWeights, ...]
-
-    @property
-    def deltas(self) -> Iterator[FusedDelta]:
-        yield from self.wrapped.values()
-        for deltas in self.injected.values():
-            yield from deltas.values()
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(delta.num_bytes for delta in self.deltas)
-
-
-@dataclass(frozen=True, eq=False)
 class AtWork:
     """A stack bound to a MODEL, which gives it the strengths of the noise level before each call of the network.
 
     Attributes:
         num_levels: how many levels a run has whose own ones schedules are placed on; 0 for those of the plan always.
+        masks: of the LoRAs that act on a part of the clip; None where there are none.
     """
 
     stack: BoundStack
@@ -187,16 +156,19 @@ class AtWork:
     spec: ModelSpec
     strengths_at: StrengthsAt
     num_levels: int = 0
+    masks: CallMasks | None = None
 
     def __call__(self, executor: Any, x: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         sampling = executor.class_obj.model_sampling
-        strengths = self.strengths_at
-        run = _options(*args, **kwargs).get("sample_sigmas") if self.num_levels else None
+        strengths, options = self.strengths_at, _options(*args, **kwargs)
+        run = options.get("sample_sigmas") if self.num_levels else None
         if run is not None and len(run) == self.num_levels:
             strengths = strengths_at(self.loras, [level_of(sampling, sigma) for sigma in run.tolist()])
         values = strengths(level_of(sampling, float(t.flatten()[0])))
         if values != self.stack.strengths.values:
             self.stack.strengths.set(values)
+        if self.masks is not None and self.stack.masked is not None:
+            self.stack.masked.tell(self.masks.of(x, options))
         return executor(x, t, *args, **kwargs)
 
 
@@ -209,86 +181,6 @@ def _options(
 ) -> Mapping[str, Any]:
     """Return the options among what the host calls a model with, behind latents and sigma."""
     return transformer_options or {}
-
-
-class WeightChange:
-    """One parameter's weight wrapper: W -> W_eff.
-
-    A loaded model keeps the wrappers it was loaded with, and they keep the stack: it is found again even when every
-    MODEL that it was bound to is gone.
-
-    Args:
-        takes_copies: the weights it is called with are copies made for it, which it may write W_eff over. To allocate
-            as much again, and copy it again, would take as long as the products of a few LoRAs.
-    """
-
-    def __init__(self, stack: BoundStack, delta: FusedDelta, *, takes_copies: bool = False) -> None:
-        self._stack = stack
-        self._delta = delta
-        self._takes_copies = takes_copies
-
-    def __call__(self, weight: Tensor) -> Tensor:
-        out = weight if self._takes_copies and weight.is_contiguous() else None
-        return self._delta.changed_weight(weight, self._stack.strengths, out)
-
-    def move_to(self, device: torch.device) -> int:
-        """Follow the layer's weight to `device`; return the bytes for ComfyUI to count there."""
-        return self._delta.move_to(device)
-
-
-class CountedChange:
-    """A weight wrapper that changes nothing, and lets ComfyUI count what an injection holds for a layer."""
-
-    def __init__(self, stack: BoundStack, deltas: Sequence[FusedDelta]) -> None:
-        self._stack = stack
-        self._deltas = deltas
-
-    def __call__(self, weight: Tensor) -> Tensor:
-        return weight
-
-    def move_to(self, device: torch.device) -> int:
-        return sum(delta.move_to(device) for delta in self._deltas)
-
-
-_CHANGES = (WeightChange, CountedChange)
-
-#: Alive for as long as a MODEL or a loaded model holds it.
-_BOUND: weakref.WeakValueDictionary[tuple[object, ...], BoundStack] = weakref.WeakValueDictionary()
-
-
-def _bound(patcher: ModelPatcher, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
-    """Return what this stack adds to this model: found again, or made now."""
-    key = (id(patcher.model), patcher.patches_uuid, tuple(_identity(lora) for lora in loras))
-    stack = _BOUND.get(key)
-    if stack is None:
-        stack = _BOUND[key] = _make(network_of(patcher), loras, spec)
-    return stack
-
-
-def _identity(lora: RoutedLora) -> tuple[object, ...]:
-    """Return what tells one LoRA's changes from another's; strength and schedule do not."""
-    return id(lora.weights), lora.made_for, tuple(lora.factors.items())
-
-
-def _make(network: nn.Module, loras: Sequence[RoutedLora], spec: ModelSpec) -> BoundStack:
-    wrapped: dict[tuple[str, str], FusedDelta] = {}
-    injected: dict[str, dict[str, FusedDelta]] = {}
-    for path, deltas in fused_deltas(network, loras, spec).items():
-        module = network.get_submodule(path)
-        for name, delta in deltas.items():
-            if _takes_wrappers(module, name):
-                wrapped[path, name] = delta
-            else:
-                injected.setdefault(path, {})[name] = delta
-    strengths = Strengths([lora.strength for lora in loras])
-    return BoundStack(strengths, wrapped, injected, uuid.uuid4(), tuple(lora.weights for lora in loras))
-
-
-def _takes_wrappers(module: nn.Module, name: str) -> bool:
-    """Say whether a layer hands this parameter through weight wrappers; other packs' layers, though derived, do not."""
-    if type(module).__module__ != comfy.ops.__name__ or not hasattr(module, f"{name}_function"):
-        return False
-    return comfy.model_management.module_size(module) > _MIN_WRAPPED_BYTES
 
 
 def _wrappers(stack: BoundStack, patcher: ModelPatcher) -> dict[str, WeightChange | CountedChange]:
@@ -320,6 +212,9 @@ def _injection(stack: BoundStack) -> PatcherInjection:
         scratch = Scratch()
         for path, deltas in stack.injected.items():
             patched = patch(network_of(patcher).get_submodule(path), deltas, stack.strengths, scratch=scratch)
+            patched.install()
+            installed.append(patched)
+        for patched in [] if stack.masked is None else stack.masked.patches(scratch):
             patched.install()
             installed.append(patched)
 

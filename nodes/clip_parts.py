@@ -36,7 +36,7 @@ def _part(lora: RoutedLora, wanted: Callable[[str], bool]) -> RoutedLora:
 
 
 def notes_on_clip(loaded: LoadedStack, *, has_clip: bool, loras: Iterable[RoutedLora]) -> Iterator[Said]:
-    """Say what of the files a CLIP would take that is not connected, or takes without its schedule."""
+    """Say what of the files a CLIP would take that is not connected, or takes without its schedule or mask."""
     for lora in loaded.loras:
         left = sum(record.reason == TEXT_ENCODER for weights in lora.files for record in weights.account)
         if left and not has_clip:
@@ -51,4 +51,9 @@ def notes_on_clip(loaded: LoadedStack, *, has_clip: bool, loras: Iterable[Routed
                 "note: {name}: its part on the text encoder acts with {strength}; texts have no noise level to follow",
                 name=lora.name,
                 strength=f"{lora.strength:g}",
+            )
+        if lora.is_masked:
+            yield said(
+                "note: {name}: its part on the text encoder acts on the whole clip; texts have no place in it",
+                name=lora.name,
             )

@@ -35,6 +35,11 @@ def preset_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / "default" / "wanloom" / "stacks"
 
 
+def mask_folders() -> list[Path]:
+    """Return where the masks of regions may lie beside LoRAs: where the user uploads pictures, and with presets."""
+    return [Path(folder_paths.get_input_directory()), preset_folder()]
+
+
 def trainings_folder() -> Path:
     """Return where trainings are kept, each in a folder of its name."""
     return Path(folder_paths.get_output_directory()) / "wanloom" / "training"

@@ -9,8 +9,8 @@ from comfy.model_patcher import ModelPatcher
 from ..lora_core import LoraStack
 from ..lora_core.stack.trigger_words import trigger_words_of, words_of_files, words_of_stack
 from .bridge import stack_on
-from .folders import lora_folders
 from .sockets import WanModelHandle
+from .stack_files import found
 
 _BETWEEN = re.compile("[,\uff0c\u3001;\uff1b\n]")  # Chinese commas and semicolons too
 
@@ -39,4 +39,4 @@ def _words_on(model: WanModelHandle | ModelPatcher | None) -> tuple[str, ...]:
 
 
 def _words_in(stack: LoraStack | None) -> tuple[str, ...]:
-    return () if stack is None else words_of_stack(stack.resolved(lora_folders()))
+    return () if stack is None else words_of_stack(found(stack))

@@ -9,6 +9,7 @@ from ..lora_core.stack.hashes import sha256_of
 from ..lora_core.wording import joined, said
 from .base import Node, schema, shown
 from .folders import fingerprint
+from .preset_masks import with_written_masks
 from .sockets import LoraStackType
 from .stack_files import preset_files, presets
 
@@ -53,7 +54,7 @@ class SaveLoraStack(Node):
             raise StackError(cls.name(), "the stack has no LoRAs", remedy=remedy)
         folder = presets()
         is_there = folder.file(name).is_file()
-        file = str(folder.save(name, stack))
+        file = str(folder.save(name, with_written_masks(stack, folder.file(name))))
         done = said(
             "preset '{name}' written over: {file}" if is_there else "preset '{name}' saved: {file}",
             name=name,

@@ -19,10 +19,9 @@ from ..lora_core.errors import located, relocated
 from ..lora_core.plan.report import SAID_BY_ROWS, report_on_stack
 from ..lora_core.sampling.noise import MAX_SEED
 from ..lora_core.wording import Said, indented, joined, said
-from .folders import lora_folders
 from .radial_override import radial_of
 from .sockets import WanModelHandle
-from .stack_files import presets
+from .stack_files import found, presets
 from .stack_on_model import with_more
 from .walk import Conditioning, Request, walk
 
@@ -156,7 +155,7 @@ def stack_of(scene: Scene, *, verify: bool = False) -> LoraStack:
     """Return the scene's own LoRAs, their files found."""
     if scene.preset is not None:
         return presets().open(scene.preset, verify=verify)
-    return (scene.loras or LoraStack()).resolved(lora_folders())
+    return found(scene.loras or LoraStack())
 
 
 def clip_of(scene: Scene, spec: ModelSpec, width: int, height: int, length: int) -> Clip:

@@ -11,8 +11,10 @@ from ..lora_core import PlanError, RunSettings
 from ..lora_core.plan.length import length_notes
 from ..lora_core.plan.plan import WIDTH
 from ..lora_core.plan.report import SAID_BY_ROWS
+from ..lora_core.regions.clip_mask import ClipSize, clip_masks, mask_notes
 from ..lora_core.wording import Said, joined, said, wrapped
 from .base import Node, schema, shown
+from .call_masks import clip_of_latents
 from .radial_override import radial_of
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
@@ -110,14 +112,16 @@ class Sampler6Step(Node):
             radial=radial_of(model, whole.sigmas),
         )
         sampled, denoised = walk(model, request)
-        return io.NodeOutput(sampled, denoised, ui=shown(_summary(model, settings, request)))
+        clip = clip_of_latents(sampled["samples"], model.spec)
+        return io.NodeOutput(sampled, denoised, ui=shown(_summary(model, settings, request, clip)))
 
 
-def _summary(model: WanModelHandle, settings: RunSettings, request: Request) -> Said:
+def _summary(model: WanModelHandle, settings: RunSettings, request: Request, clip: ClipSize) -> Said:
     """Say what was sampled, and where that is not what was planned."""
+    loras, spec = request.plan.route.all, model.spec
     notes = [] if request.radial is None else list(request.radial.notes())
-    num_frames = (request.latent["samples"].shape[2] - 1) * model.spec.vae_stride[0] + 1
-    notes += length_notes(model.loaded, num_frames, is_radial=request.radial is not None)
+    notes += mask_notes(clip_masks(loras, clip, spec), loras, clip)
+    notes += length_notes(model.loaded, clip.num_frames, is_radial=request.radial is not None)
     told = [wrapped(note, WIDTH) for note in notes]
     return joined("\n", [request.plan.table(without=SAID_BY_ROWS), *planned_otherwise(model, settings), *told])
 

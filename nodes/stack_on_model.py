@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..lora_core import LoadedStack, LoraStack, load_stack
+from ..lora_core import LoadedStack, LoraStack
 from ..lora_core.plan.report import RowReport, StackReport, report_on_stack
 from ..lora_core.wording import form_of
 from .base import shown
-from .folders import lora_folders
 from .kept_loras import kept_reader
 from .sockets import WanModelHandle
+from .stack_files import loaded_stack
 
 
 def with_more(model: WanModelHandle, stack: LoraStack, *, allow_partial: bool = False) -> LoadedStack:
     """Return the LoRAs on a model with those of `stack` behind them, whose files are read now."""
     read = kept_reader(model.spec, allow_partial=allow_partial)
-    return model.loaded.joined(load_stack(stack, model.spec, lora_folders=lora_folders(), read=read))
+    return model.loaded.joined(loaded_stack(stack, model.spec, read))
 
 
 def applied(model: WanModelHandle, loaded: LoadedStack, *further: str, allow_partial: bool = False) -> io.NodeOutput:

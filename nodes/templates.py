@@ -21,6 +21,7 @@ _ORDER = (
     "i2v-6-step",
     "pocket-i2v-6-step",
     "strength-schedule",
+    "regional-loras",
     "blend-two-styles",
     "merge-loras",
     "lora-balance",

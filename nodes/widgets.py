@@ -26,7 +26,8 @@ def stack_widget() -> io.String.Input:
         default="[]",
         tooltip='The LoRAs as a JSON list: [{"path": "style_high.safetensors", "weight": 0.8}]. '
         "Further keys: name, low_noise_weight, applies_to (auto, high_noise, low_noise, both), schedule (fade_out, "
-        "keyframes:1=0.2,0.5=1), targets, low_noise_path, find_twin, enabled.",
+        "keyframes:1=0.2,0.5=1), targets, region (left, 0,0,0.5,1, mask.png), time (from 2s), low_noise_path, "
+        "find_twin, enabled.",
         extra_dict={"lora_files": files, "twins": dict(twins)},
     )
 

@@ -19,6 +19,7 @@ WORKFLOWS = ROOT / "workflows"
 POCKET = (
     "pocket-quickstart",
     "strength-schedule",
+    "regional-loras",
     "blend-two-styles",
     "merge-loras",
     "lora-balance",
@@ -65,6 +66,7 @@ AFTER_A_RUN = {
     "MergeLoras": 480,
     "LoraBalance": 482,
     "LoraGrid": 820,
+    "MaskLora": 480,
     "PreviewImage": 246,
     "RefinePrompt": 520,
     "Sampler6Step": 810,

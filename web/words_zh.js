@@ -153,6 +153,25 @@ export const CHINESE = {
   'fade over depth': '随深度减弱',
   'rise over depth': '随深度增强',
 
+  // where in the picture and when in the clip it acts
+  'LoRA {n} where': 'LoRA {n} 区域和时间',
+  'LoRA {n} place': 'LoRA {n} 区域与时间段',
+  'LoRA {n} region and time': 'LoRA {n} 设置区域和时间',
+  'where in the picture and when in the clip it acts': '作用于画面的哪一部分、片段的哪一段',
+  'acts on: {places}': '作用于：{places}',
+  'Where in the picture': '画面中的位置',
+  'When in the clip': '片段中的时间',
+  'the whole picture': '整个画面',
+  'the whole clip': '整个片段',
+  'region as text': '区域文本',
+  'time as text': '时间文本',
+  'region drawing': '区域示意图',
+  'time drawing': '时间示意图',
+  'A place, a box (left, top, right, bottom: 0,0,0.5,1) or a file in the folder input (mask.png); not left, left; soft=0.1':
+    '位置名、方框（左, 上, 右, 下：0,0,0.5,1）或 input 文件夹中的文件（mask.png）；也可写 not left、left; soft=0.1',
+  'Seconds or frames of the clip: from 2s, until frame 33, 1s-3s; time=factor: 0s=0,2s=1':
+    '片段的秒或帧：from 2s、until frame 33、1s-3s；时间=系数：0s=0,2s=1',
+
   // a MODEL let go over a node of ours
   'a MODEL and this node': 'MODEL 与此节点',
   'put Pair Wan Models between': '在中间加入“配对 Wan 模型”',
@@ -177,6 +196,16 @@ export const CHINESE = {
   'this is no target filter. Write one such as 0-9=0.5,ffn=0': '这不是目标过滤条件。请写成 0-9=0.5,ffn=0 这样',
   'unknown module kind {kind}. Choose one of {kinds}': '未知的模块类型 {kind}。请从 {kinds} 中选择',
   '{blocks} is no range of blocks. Write one such as 0-9': '{blocks} 不是块的范围。请写成 0-9 这样',
+  'an edge of {soft} is no fraction of the picture. Choose one from 0 to 1': '边缘宽度 {soft} 不是画面的比例。请选 0 到 1',
+  '{name} is no place in a picture. Name a place such as left, give a box, or a file with its suffix':
+    '{name} 不是画面中的位置。请写位置名（如 left）、方框，或带后缀的文件',
+  '{box} leaves the picture. Write fractions of it, 0 to 1': '{box} 超出画面。请写画面的比例，0 到 1',
+  '{box} is empty. Write left, top, right, bottom': '{box} 是空的。请写 左, 上, 右, 下',
+  '{text} counts seconds and frames. Write all times in the same unit': '{text} 混用了秒和帧。请用同一单位',
+  '{text} says neither seconds nor frames. Write s or f behind the numbers': '{text} 没有写明秒或帧。请在数字后写 s 或 f',
+  'more than two keyframes at {time}. Remove one of them': '{time} 处有两个以上的关键帧。请删除其中一个',
+  '{text} ends before it begins. Exchange the two': '{text} 的结束早于开始。请对调两者',
+  '{text} is not readable. Write from 2s, until frame 33, 1s-3s or 0s=0,2s=1': '无法读懂 {text}。请写成 from 2s、until frame 33、1s-3s 或 0s=0,2s=1',
   '{factor} is no factor. Write a number': '{factor} 不是系数。请写数字',
 
   // an override

@@ -173,7 +173,7 @@ def attach(
         if at_work is not None:
             patched = Placing(module, spec, at_work, patched_plainly).patches(terms)
         else:
-            changes = _fused(module, terms).items()
+            changes = fused(module, terms).items()
             patched = [patched_plainly(module.get_submodule(path), deltas, strengths) for path, deltas in changes]
         return Attachment(names, strengths, scratch, patched, at_work)
 
@@ -190,10 +190,11 @@ def _refuse_attached(module: nn.Module) -> None:
 
 def fused_deltas(module: nn.Module, entries: Sequence[ActingLora], spec: ModelSpec) -> dict[str, dict[str, FusedDelta]]:
     """Return module path -> parameter name -> what the stack does to it, after checking that every change fits."""
-    return _fused(module, terms_by_parameter(module, entries, spec))
+    return fused(module, terms_by_parameter(module, entries, spec))
 
 
-def _fused(module: nn.Module, terms: Mapping[str, Changes]) -> dict[str, dict[str, FusedDelta]]:
+def fused(module: nn.Module, terms: Mapping[str, Changes]) -> dict[str, dict[str, FusedDelta]]:
+    """Return module path -> parameter name -> all its changes as one."""
     return {
         path: {
             name: FusedDelta(logical_shape(module.get_submodule(path), name), changes)

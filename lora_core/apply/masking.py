@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -40,12 +40,30 @@ class Placing:
         spec: what it is called.
         masks: those of the stack, with its strengths.
         patch: what patches the modules that no mask divides.
+        beside: the modules whose weights somebody else changes too, for LoRAs without a mask.
     """
 
     module: nn.Module
     spec: ModelSpec
     masks: Masks
     patch: Patch
+    beside: Container[str] = ()
+
+    def apart(self, changes: Mapping[str, Changes]) -> tuple[dict[str, Changes], dict[str, Changes]]:
+        """Take changes of a stack apart: those that a weight may hold for all tokens, and those left to `patches`."""
+        rules = region_rules(self.spec)
+        for_weights: dict[str, Changes] = {}
+        for_patches: dict[str, Changes] = {}
+        for path, parameters in changes.items():
+            if not self._masked(parameters):
+                for_weights[path] = parameters
+            elif rules.met_by(_targets(parameters)[0]) in ("text", "global"):
+                for_patches[path] = parameters
+            else:
+                for_patches[path] = _only(parameters, lambda term: self.masks.has(term.index))
+                if unmasked := _only(parameters, lambda term: not self.masks.has(term.index)):
+                    for_weights[path] = unmasked
+        return for_weights, for_patches
 
     def patches(self, changes: Mapping[str, Changes]) -> list[PatchedModule]:
         """Return the patches for module path -> its changes, to be installed in this order and removed in the other."""
@@ -78,7 +96,8 @@ class Placing:
         if unmasked:
             yield self._plain(path, unmasked, masks.strengths)
         if "weight" in parameters and multiplies(module):
-            yield MaskedProduct(module, masked, masks, met, is_alone="weight" not in unmasked)
+            is_alone = "weight" not in unmasked and path not in self.beside
+            yield MaskedProduct(module, masked, masks, met, is_alone=is_alone)
         else:
             yield MaskedModule(module, masked, masks, met)
 

@@ -50,6 +50,8 @@ def _expert(balance: ExpertBalance) -> Iterator[str]:
         yield said("note: no base model was given, so sizes are root mean squares and not relative to its weights")
     if balance.num_left_out:
         yield said("note: {count} changes of biases, norms and tables are not counted", count=balance.num_left_out)
+    if masked := [lora.name for lora in balance.loras if lora.is_masked]:
+        yield said("note: {names} act in a part of the clip, and count here as if everywhere", names=", ".join(masked))
 
 
 def _table(balance: ExpertBalance) -> Iterator[str]:

@@ -15,6 +15,7 @@ from .ending import asked_to_end
 from .helper_options import GuardOptions, guard_options
 from .lora_option import LORA_FORM, complete_lora
 from .options import ModelOptions, StackOptions, download_option, model_options, partial_option
+from .place_option import place_options, placed
 from .set_option import set_option
 from .verb import Verb
 
@@ -38,6 +39,7 @@ _EXAMPLES = (
 @click.option(
     "--lora", "loras", multiple=True, metavar=LORA_FORM, shell_complete=complete_lora, help="A LoRA behind the file's."
 )
+@place_options
 @click.option("--seed", type=int, help="Of the noise.")
 @click.option("--steps", type=int, help="How many steps.")
 @set_option
@@ -54,6 +56,8 @@ def command(
     rows: str | None,
     prompt: str | None,
     loras: tuple[str, ...],
+    regions: tuple[str, ...],
+    times: tuple[str, ...],
     seed: int | None,
     steps: int | None,
     settings: tuple[str, ...],
@@ -84,7 +88,7 @@ def command(
     given = {"columns": columns, "rows": rows, "prompt": prompt, "seed": seed, "steps": steps}
     grid, model_options = _read(grid_file, settings, given, model_options)
     options = StackOptions(loras, None, (), no_verify=False, download=download)
-    grid = replace(grid, stack=options.with_loras(grid.stack, loras))
+    grid = replace(grid, stack=placed(options.with_loras(grid.stack, loras), regions, times))
     console().note(f"opening {model_options.model}")
     model = model_options.open()
     limit = None if yes else USUAL_LIMIT

@@ -72,8 +72,8 @@ class StackOptions:
     lora_folders: tuple[Path, ...]
     no_verify: bool
     download: bool
-    regions: tuple[str, ...]
-    times: tuple[str, ...]
+    regions: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
 
     def stack(self) -> LoraStack:
         """Return the LoRAs of the stack file followed by those given one by one; files are found, not read."""

@@ -34,6 +34,13 @@ PLACE_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = 
 )
 
 
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command both options."""
+    for option in reversed(PLACE_OPTIONS):
+        command = option(command)
+    return command
+
+
 def placed(
     stack: LoraStack, regions: Sequence[str], times: Sequence[str], lora_folders: Sequence[Path] = ()
 ) -> LoraStack:

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import RequestError, StackError
-from ..media.video import read_video
 from ..stack.region import Box, Region
 from ..wording import said
 
@@ -46,6 +45,8 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         RequestError: it is missing, damaged or holds no pictures.
     """
+    from ..media.video import read_video  # a host's start waits for no codecs
+
     try:
         frames, _ = read_video(path)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for a damaged picture

@@ -44,7 +44,7 @@ def find_lora(
         remedy = "Put the file there, or name one that is there"
         raise StackError(
             str(path),
-            "leaves the LoRA folders",
+            "leaves the LoRA folders" if wanted == A_LORA else "leaves the folders of masks",
             expected=said("a path inside {places}", places=_called(places)),
             remedy=remedy,
         )

@@ -41,16 +41,9 @@ def _changed(files: Iterable[Known]) -> list[str]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the sha256 of a file in hexadecimal, of a folder that of its files' names and hashes.
-
-    It is computed once for a file that does not change.
-    """
+    """Return the sha256 of a file in hexadecimal; computed once for a file that does not change."""
     file = Path(path)
     try:
-        if file.is_dir():
-            names = sorted(inside.name for inside in file.iterdir() if inside.is_file())
-            listing = "".join(f"{name} {sha256_of(file / name)}\n" for name in names)
-            return hashlib.sha256(listing.encode()).hexdigest()
         status = file.stat()
         return _sha256_of(file.resolve(), status.st_size, status.st_mtime_ns)
     except OSError as error:

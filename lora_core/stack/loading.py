@@ -29,6 +29,7 @@ def load_stack(
     spec: ModelSpec,
     *,
     lora_folders: Sequence[str | Path] = (),
+    mask_folders: Sequence[str | Path] = (),
     find_twins: bool = True,
     allow_partial: bool = False,
     read: Reader | None = None,
@@ -40,6 +41,7 @@ def load_stack(
         stack: the user's stack.
         spec: the model the files are read for.
         lora_folders: where its files lie, and nowhere else; without any, paths are taken as they are.
+        mask_folders: where the masks of its regions may lie too.
         find_twins: False switches the search for twins off for all entries.
         allow_partial: let files in which some tensors match nothing through.
         read: what reads a file, `read_lora` by default; each file is read once.
@@ -50,7 +52,8 @@ def load_stack(
     if read is not None and allow_partial:
         raise StackError("load_stack", "allow_partial beside a reader of one's own", remedy="Give it to the reader")
     read_once = cache(read or partial(read_lora, spec=spec, allow_partial=allow_partial))
-    rows, loras = [with_found_files(entry, lora_folders, download=download) for entry in stack], []
+    find = partial(with_found_files, lora_folders=lora_folders, mask_folders=mask_folders, download=download)
+    rows, loras = [find(entry) for entry in stack], []
     taken = files_named(rows)
     for index, entry in enumerate(rows):
         if entry.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..atomic import write_text
@@ -42,13 +43,19 @@ def entries_from_json(form: object, where: str = "stack") -> tuple[LoraEntry, ..
 
 @typed(StackError)
 def read_preset(
-    path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True, download: bool = False
+    path: str | Path,
+    lora_folders: Sequence[str | Path] = (),
+    *,
+    mask_folders: Sequence[str | Path] = (),
+    verify: bool = True,
+    download: bool = False,
 ) -> tuple[LoraEntry, ...]:
     """Read a preset or stack file, its LoRAs found and, where it knows their hashes, compared.
 
     Args:
         path: a JSON file.
         lora_folders: where its LoRAs lie, and nowhere else. Without any, paths are relative to the file's own folder.
+        mask_folders: where the masks of its regions may lie too.
         verify: False takes LoRAs that have changed since the preset was written.
         download: fetch repositories on Hugging Face that the local cache lacks.
     """
@@ -60,7 +67,8 @@ def read_preset(
             file, said("cannot be read: {error}", error=error), expected="a JSON file", remedy="Choose another file"
         ) from error
     rows = entries_from_json(data, str(file))
-    entries = tuple(with_found_files(row, lora_folders, file.parent, download=download) for row in rows)
+    find = partial(with_found_files, mask_folders=mask_folders, download=download)
+    entries = tuple(find(row, lora_folders, file.parent) for row in rows)
     if verify:
         verify_hashes(entries)
         return entries
@@ -68,21 +76,29 @@ def read_preset(
 
 
 @typed(StackError)
-def write_preset(entries: Iterable[LoraEntry], path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
+def write_preset(
+    entries: Iterable[LoraEntry],
+    path: str | Path,
+    lora_folders: Sequence[str | Path] = (),
+    *,
+    mask_folders: Sequence[str | Path] = (),
+) -> Path:
     """Write the rows with the hash of each file, whole or not at all; paths relative to their LoRA folder.
 
     As a path, "-" is the standard output.
     """
     file = Path(path)
-    found = [with_found_files(entry, lora_folders) for entry in entries]
+    found = [with_found_files(entry, lora_folders, mask_folders=mask_folders) for entry in entries]
     taken = files_named(found)
     paired = [_with_its_twin(entry, lora_folders, taken) if entry.enabled else entry for entry in found]
-    rows = [_hashed_row(entry, lora_folders, file.parent) for entry in paired]
+    rows = [_hashed_row(entry, lora_folders, mask_folders, file.parent) for entry in paired]
     write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", file)
     return file
 
 
-def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Path) -> dict[str, object]:
+def _hashed_row(
+    entry: LoraEntry, lora_folders: Sequence[str | Path], mask_folders: Sequence[str | Path], beside: Path
+) -> dict[str, object]:
     """Return the JSON of an entry whose files were found, with their hashes and portable paths."""
     row = entry.to_json()
     for key, path in (("", entry.path), ("low_noise_", entry.low_noise_path)):
@@ -90,7 +106,8 @@ def _hashed_row(entry: LoraEntry, lora_folders: Sequence[str | Path], beside: Pa
             row[f"{key}path"] = relative_to_folders(path, lora_folders or [beside])
             row[f"{key}sha256"] = sha256_of(path)
     if (region := entry.region) is not None and region.path is not None:
-        row["region"] = region.at(Path(relative_to_folders(region.path, lora_folders or [beside]))).to_json()
+        folders = [*mask_folders, *lora_folders] or [beside]
+        row["region"] = region.at(Path(relative_to_folders(region.path, folders))).to_json()
         if entry.enabled or region.path.is_file():
             row["mask_sha256"] = sha256_of(region.path)
     return row

@@ -28,10 +28,12 @@ class PresetFolder:
     Attributes:
         root: the folder; made when the first preset is saved.
         lora_folders: where the LoRAs of its presets lie, and nowhere else.
+        mask_folders: where the masks of their regions may lie too, beside those in the folder itself.
     """
 
     root: Path
     lora_folders: tuple[Path, ...]
+    mask_folders: tuple[Path, ...] = ()
 
     def names(self) -> list[str]:
         """Return the names of all presets in it, sorted."""
@@ -67,11 +69,12 @@ class PresetFolder:
             raise OutputError(
                 file.parent, said("cannot be made: {error}", error=error), remedy="Choose another name"
             ) from error
-        return stack.write_preset(file, self.lora_folders)
+        return stack.write_preset(file, self.lora_folders, mask_folders=(self.root, *self.mask_folders))
 
     def open(self, name: str, *, verify: bool = True) -> LoraStack:
         """Read a preset, its LoRAs found and compared with their hashes; see `preset.read_preset`."""
-        return LoraStack.read_preset(self.existing(name), self.lora_folders, verify=verify)
+        folders = (self.root, *self.mask_folders)
+        return LoraStack.read_preset(self.existing(name), self.lora_folders, mask_folders=folders, verify=verify)
 
     def _name_of(self, file: Path) -> str | None:
         """Return the name that leads to a file, or None where none does."""

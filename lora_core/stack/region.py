@@ -50,7 +50,7 @@ class Region:
 
     Attributes:
         box: left, top, right and bottom, fractions of the picture from 0 to 1.
-        path: a picture, a mask video or a folder of pictures: white acts, grey in part, transparency does not count.
+        path: a picture or a mask video: white acts, grey in part, transparency does not count.
             It is stretched to the clip's size; `lora_core.regions` says what becomes of its frames.
         pixels: the same in memory, (frames, H, W) from 0 to 1; it has no written form.
         soft: how wide the edge is, as a fraction of the picture's shorter side; 0 is a hard one, None is 1/16.
@@ -94,7 +94,7 @@ class Region:
         """Read the text form: a place or a box or a file, `not` before it, `; soft=0.1` behind it.
 
         `left`, `top-right`, `left-third`, `centre`, `0,0,0.5,1` (left, top, right, bottom), `masks/face.png`,
-        `./folder`, `not left`, `left; soft=0`.
+        `./face.png`, `not left`, `left; soft=0`.
         """
         soft = None
         if found := _SOFT.search(text):

@@ -17,9 +17,16 @@ from .region import Region
 
 
 def with_found_files(
-    entry: LoraEntry, lora_folders: Sequence[str | Path], base: Path | None = None, *, download: bool = False
+    entry: LoraEntry,
+    lora_folders: Sequence[str | Path],
+    base: Path | None = None,
+    *,
+    mask_folders: Sequence[str | Path] = (),
+    download: bool = False,
 ) -> LoraEntry:
     """Return the entry with absolute paths, found in the LoRA folders or else relative to `base`.
+
+    A region's mask may lie in the folders of masks too, which come first.
 
     A path that is no file may be a repository on Hugging Face, whose files in the local cache are taken. Of a row that
     is off, what is not there stays as it was given.
@@ -37,7 +44,8 @@ def with_found_files(
 
     path, twin = find(entry.path, "high_noise" if entry.low_noise_path is not None else entry.applies_to)
     low, _ = find(entry.low_noise_path, "low_noise")
-    return replace(entry, path=path, low_noise_path=low or twin, region=_with_found_mask(entry, lora_folders, base))
+    region = _with_found_mask(entry, [*mask_folders, *lora_folders], base)
+    return replace(entry, path=path, low_noise_path=low or twin, region=region)
 
 
 def _with_found_mask(entry: LoraEntry, folders: Sequence[str | Path], base: Path | None) -> Region | None:

@@ -150,20 +150,36 @@ class LoraStack:
         """
         return cls(preset.entries_from_json(form, where))
 
-    def resolved(self, lora_folders: Sequence[str | Path]) -> LoraStack:
-        """Find every file in the LoRA folders; of rows that are off, what is not there stays as it was given."""
-        return LoraStack(tuple(preset.with_found_files(row, lora_folders) for row in self.entries))
+    def resolved(self, lora_folders: Sequence[str | Path], *, mask_folders: Sequence[str | Path] = ()) -> LoraStack:
+        """Find every file in the LoRA folders, and masks in theirs before.
+
+        Of rows that are off, what is not there stays as it was given.
+        """
+        found = (preset.with_found_files(row, lora_folders, mask_folders=mask_folders) for row in self.entries)
+        return LoraStack(tuple(found))
 
     @classmethod
     def read_preset(
-        cls, path: str | Path, lora_folders: Sequence[str | Path] = (), *, verify: bool = True, download: bool = False
+        cls,
+        path: str | Path,
+        lora_folders: Sequence[str | Path] = (),
+        *,
+        mask_folders: Sequence[str | Path] = (),
+        verify: bool = True,
+        download: bool = False,
     ) -> LoraStack:
         """Read a preset or stack file; see `preset.read_preset`."""
-        return cls(preset.read_preset(path, lora_folders, verify=verify, download=download))
+        return cls(preset.read_preset(path, lora_folders, mask_folders=mask_folders, verify=verify, download=download))
 
-    def write_preset(self, path: str | Path, lora_folders: Sequence[str | Path] = ()) -> Path:
+    def write_preset(
+        self,
+        path: str | Path,
+        lora_folders: Sequence[str | Path] = (),
+        *,
+        mask_folders: Sequence[str | Path] = (),
+    ) -> Path:
         """Write the stack with the hash of each file; see `preset.write_preset`."""
-        return preset.write_preset(self.entries, path, lora_folders)
+        return preset.write_preset(self.entries, path, lora_folders, mask_folders=mask_folders)
 
     def _index(self, name: str) -> int:
         names = [entry.name for entry in self.entries]

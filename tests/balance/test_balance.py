@@ -229,3 +229,9 @@ def test_sizes_are_by_the_weights_of_a_packed_base_too(form, tmp_path):
 def save_gguf(path):
     pytest.importorskip("gguf")
     return tiny.save_gguf(tiny.transformer(), path)
+
+
+def test_a_row_that_acts_in_a_part_of_the_clip_is_said_to_count_as_if_everywhere():
+    stack = LoraStack().add("zibbo_character", region="left").add("neon_style")
+    told = balance_stack(load_stack(stack, wan_spec("wan-pocket"))).text()
+    assert "note: zibbo_character act in a part of the clip, and count here as if everywhere" in told

@@ -16,6 +16,7 @@ from lora_core.engine.generate import generate
 from lora_core.engine.guide import Guide
 from lora_core.engine.record import REGIONAL_FORMAT, request_from_record, stack_from_record
 from lora_core.engine.request import GenerationRequest
+from lora_core.engine.shared import whole_of
 from lora_core.errors import ModelError, RequestError, StackError
 from lora_core.families.wan.open import open_wan
 from lora_core.plan.planning import make_plan
@@ -24,6 +25,7 @@ from lora_core.regions.clip_mask import ClipSize, clip_masks
 from lora_core.sampling.noise import draw_noise
 from lora_core.sampling.sample import sample
 from lora_core.stack.loading import load_stack
+from lora_core.stack.region import Region
 from lora_core.stack.stack import LoraStack
 
 SMALL = {"num_frames": 5, "height": 32, "width": 32, "seed": 7, "num_steps": 4}
@@ -88,13 +90,21 @@ def test_a_record_tells_the_masks_and_makes_the_video_again(model, files, mask):
 
 
 def test_a_mask_in_memory_is_told_by_its_hash_and_cannot_be_made_again(model, files):
-    from lora_core.stack.region import Region
-
     stack = LoraStack().add(files[0], region=Region(pixels=np.eye(32)))
     record = made(model, stack).record
     assert record["loras"][0]["mask_in_memory"] == stack.entries[0].region.pixels_sha256
     with pytest.raises(RequestError, match="the mask of 'a' was made in memory"):
         stack_from_record(record)
+
+
+def test_masks_tell_runs_from_each_other_by_what_is_in_them(model, files, mask):
+    def key(region):
+        return whole_of(model.spec, REQUEST, check_request(model, REQUEST, LoraStack().add(files[0], region=region)))
+
+    in_memory = [Region(pixels=pixels) for pixels in (np.eye(32), np.ones((32, 32)) / 2)]
+    keys = [*map(key, in_memory), key(str(mask))]
+    Image.new("L", (32, 32), 100).save(mask)
+    assert len({*keys, key(str(mask))}) == 4
 
 
 def test_the_plan_says_where_and_when(model, files):
@@ -141,13 +151,14 @@ def _context_parallel():
 
 
 def test_a_sampler_that_is_given_no_masks_refuses_and_one_that_is_given_strange_ones_too(model, files):
-    from lora_core.engine.generate import _embed, _told
+    from lora_core.engine.generate import _told
 
     stack = LoraStack().add(files[0], region="left")
     loaded = load_stack(stack, model.spec)
     plan = make_plan(loaded, model.spec, num_steps=4)
     clip = REQUEST.clip(model.spec)
-    condition, noise = _told(model, _embed(model, REQUEST, plan), clip), draw_noise(clip.latent_shape, 0)
+    condition = _told(model, (model.encode_text(REQUEST.prompt), None), clip)
+    noise = draw_noise(clip.latent_shape, 0)
     with pytest.raises(RequestError, match=r"^masks: a has a region or a time, and no mask"):
         sample(model, plan, noise, condition)
     masks = clip_masks(plan.route.all, ClipSize(5, 32, 32, 16.0), model.spec)

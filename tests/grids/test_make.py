@@ -20,6 +20,7 @@ from lora_core.families.wan.open import open_wan
 from lora_core.grids.grid import Grid
 from lora_core.grids.make import make_grid, plan_grid
 from lora_core.media.video import read_video
+from lora_core.stack.region import Region
 from lora_core.stack.stack import LoraStack
 
 ASKED = GenerationRequest(
@@ -67,6 +68,15 @@ def test_every_cell_is_bit_for_bit_a_run_of_its_own(model, stack, tmp_path, solv
     for cell in cells:
         record = json.loads((tmp_path / cell["record"]).read_text())
         alone = generate(model, replace(ASKED, solver=solver), LoraStack.from_json(record["loras"]))
+        assert alone.record["latents_sha256"] == cell["latents_sha256"]
+
+
+def test_cells_of_a_row_that_acts_in_a_part_of_the_clip_are_runs_of_their_own_too(model, stack, tmp_path):
+    placed = stack.replace("zibbo_character", replace(stack["zibbo_character"], region=Region.parse("left")))
+    cells = make_grid(model, grid_of(placed), tmp_path).cells
+    assert [cell["steps_run"] for cell in cells] == [6, 3]
+    for cell, strength in zip(cells, (0, 0.8), strict=True):
+        alone = generate(model, ASKED, placed.with_strength("zibbo_character", 1.0, strength))
         assert alone.record["latents_sha256"] == cell["latents_sha256"]
 
 

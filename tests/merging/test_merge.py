@@ -20,6 +20,8 @@ from lora_core.families.registry import spec_named, spec_of_module
 from lora_core.merging.merge import merge_loras
 from lora_core.merging.merged import Merged
 from lora_core.merging.recipe import SPARSE, MergeRecipe
+from lora_core.stack.region import Region
+from lora_core.stack.time_curve import TimeCurve
 
 Q, K, FFN = "blocks.0.self_attn.q", "blocks.0.self_attn.k", "blocks.1.ffn.0"
 SHAPES = {Q: (64, 64), K: (64, 64), FFN: (128, 64)}
@@ -275,6 +277,13 @@ def test_a_schedule_cannot_be_held_and_is_said_or_refused(spec: ModelSpec) -> No
     assert merged.notes[1] == "note: off is off and left out"
     with pytest.raises(StackError, match="LoRA 'fading': no file can hold the schedule fade_out"):
         merge_loras(stack, spec, schedules="refuse")
+
+
+@pytest.mark.parametrize("place", [{"region": Region.parse("left")}, {"over_time": TimeCurve.parse("from 2s")}])
+def test_a_row_that_acts_in_a_part_of_the_clip_is_refused(spec: ModelSpec, place: dict[str, object]) -> None:
+    stack = LoraStack().add(lora("here"), **place)
+    with pytest.raises(StackError, match=r"LoRA 'here': no file can hold (left|from 2s), where it acts"):
+        merge_loras(stack, spec)
 
 
 def test_what_adds_up_to_nothing_is_refused(spec: ModelSpec) -> None:

@@ -148,4 +148,5 @@ def test_chinese_is_chinese() -> None:
     assert {phrase for phrase, words in chinese().items() if not signs.search(words)} == {
         "shift {shift}",
         "{expert} expert",
+        "{region}",
     }

@@ -10,6 +10,8 @@ const DEFAULTS = {
   applies_to: 'auto',
   schedule: null,
   targets: null,
+  region: null,
+  time: null,
   enabled: true,
   find_twin: true
 }

@@ -12,10 +12,11 @@
  *   "LoRA N schedule"           combobox with free text; aria-invalid while the text is no schedule
  *   "LoRA N schedule curve"     drawing, there while the text is a schedule
  *   "LoRA N targets"            button, pressed while there is a filter; opens "LoRA N target sliders" (targets_popover.js)
+ *   "LoRA N place"              button, pressed while there is a region or a time; opens "LoRA N region and time" (place_popover.js)
  *   "LoRA N move"               button; dragged, or moved with the arrow keys
  *   "LoRA N duplicate", "LoRA N remove"   buttons
  *   "LoRA N name"               text; empty for the file's own name
- *   "LoRA N twin", "LoRA N result"        text
+ *   "LoRA N where", "LoRA N twin", "LoRA N result"   text
  *   "LoRA N menu"               menu; by right click, the context-menu key or Shift+F10
  *   "toggle all", "take over rows"  buttons; the latter while another pack's node in the graph has rows
  *   "add LoRA", "edit as text"  buttons; "LoRA list as text" the text field
@@ -30,6 +31,7 @@ import { scheduleFaultOf } from '../core/schedule.js'
 import {
   EXPERTS, addedTo, appliedTo, baseName, changed, duplicateOf, nameOf, newLora, twinOf, withFile
 } from '../core/lora_row.js'
+import { placesOf, regionFault, timeFault } from '../core/places.js'
 import { targetsFault, targetsText } from '../core/targets.js'
 import { comboField } from '../controls/combo_field.js'
 import { choice, el, iconButton, setAttribute, sign } from '../controls/dom.js'
@@ -44,6 +46,7 @@ import { takeHandedOver } from './handed_over.js'
 import { moveHandle } from './move_handle.js'
 import { withRowMenu } from './row_menu.js'
 import { rowTools } from './row_tools.js'
+import { openPlaces } from './place_popover.js'
 import { openTargets } from './targets_popover.js'
 
 /** Pixels of a letter in the field of the file, on average. */
@@ -119,12 +122,17 @@ export function loraRows(options, node) {
       label: called('target sliders'), value: own().targets, numBlocks, opener: targets, settled: context.settled,
       change: value => put(changed(own(), { targets: value }))
     }), { 'aria-haspopup': 'dialog', 'aria-expanded': 'false', 'data-part': 'targets' })
+    const place = iconButton('pi-map-marker', called('place'), () => openPlaces({
+      label: called('region and time'), row: own(), opener: place, settled: context.settled,
+      change: (key, text) => put(changed(own(), { [key]: text, ...(key === 'region' ? { mask_sha256: undefined } : {}) }))
+    }), { 'aria-haspopup': 'dialog', 'aria-expanded': 'false', 'data-part': 'place' })
+    const where = el('span', { class: 'wl-where', 'aria-label': called('where') })
     const twin = el('span', { class: 'wl-twin', 'aria-label': called('twin') })
     const result = el('span', { class: 'wl-result', 'aria-label': called('result') })
     const element = el('div', { class: 'wl-row', role: 'listitem', 'aria-label': say('LoRA {n}', { n: index + 1 }) },
       el('div', { class: 'wl-line' }, moveHandle(context, index, called('move')), enabled, file, card, strength, lock, low.element,
         iconButton('pi-times', called('remove'), () => context.remove(index), { 'data-part': 'remove' })),
-      el('div', { class: 'wl-line wl-second' }, name, twin, result, appliesTo, schedule.curve, schedule, targets,
+      el('div', { class: 'wl-line wl-second' }, name, where, twin, result, appliesTo, schedule.curve, schedule, targets, place,
         iconButton('pi-clone', called('duplicate'), () => context.duplicate(index), { 'data-part': 'duplicate' })))
 
     /** Take a name of its own, unless another row has it. */
@@ -135,11 +143,12 @@ export function loraRows(options, node) {
       done(changed(own(), { name: wanted || undefined }))
     }
 
-    /** Say what is wrong: by a run, with the schedule or the targets, or that the file is gone; a repository is in no list. */
+    /** Say what is wrong: by a run, with one of the texts, or that the file is gone; a repository is in no list. */
     function wrongWith(row, isMissing) {
       const told = (fault.text && rowAt(context.rows, fault.text) === index && fault.shown) || scheduleFaultOf(row.schedule, say)
       const inTargets = row.targets ? targetsFault(row.targets, say) : null
-      return told || inTargets || (isMissing && isFileName(row.path) && say('not in the list of LoRAs; press R to read the folders anew'))
+      const inPlace = regionFault(row.region, say) || timeFault(row.time, say)
+      return told || inTargets || inPlace || (isMissing && isFileName(row.path) && say('not in the list of LoRAs; press R to read the folders anew'))
     }
 
     function refresh() {
@@ -160,6 +169,10 @@ export function loraRows(options, node) {
       low.element.hidden = !isOwn
       setAttribute(targets, 'aria-pressed', String(Boolean(own().targets)))
       targets.title = own().targets ? say('targets: {targets}', { targets: targetsText(own().targets) }) : say('where in the network it acts')
+      const places = placesOf(own())
+      setAttribute(place, 'aria-pressed', String(Boolean(places)))
+      where.textContent = places
+      place.title = where.title = places ? say('acts on: {places}', { places }) : say('where in the picture and when in the clip it acts')
       appliesTo.value = applies_to ?? 'auto'
       showTwin(twin, own(), twins(), context.rows)
       const wrong = wrongWith(own(), isMissing)

@@ -14,6 +14,7 @@ SHIPPED_NAMES = {
     "t2v-6-step-stack",
     "i2v-6-step",
     "strength-schedule",
+    "regional-loras",
     "blend-two-styles",
     "merge-loras",
     "lora-balance",

@@ -67,7 +67,7 @@ def functions(model: ModelPatcher) -> dict[str, tuple[Callable[[Tensor], Tensor]
 
 
 def stack_on(patcher: ModelPatcher) -> bridge.BoundStack:
-    return next(stack for stack in bridge._BOUND.values() if stack.uuid == patcher.patches_uuid)
+    return next(stack for stack in bridge.BOUND.values() if stack.uuid == patcher.patches_uuid)
 
 
 def count_loads(patcher: ModelPatcher) -> list[torch.device]:

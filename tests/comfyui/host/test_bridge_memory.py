@@ -63,7 +63,7 @@ def num_offloaded(patcher: ModelPatcher) -> int:
 
 
 def stack_of(patcher: ModelPatcher) -> bridge.BoundStack:
-    return next(stack for stack in bridge._BOUND.values() if stack.uuid == patcher.patches_uuid)
+    return next(stack for stack in bridge.BOUND.values() if stack.uuid == patcher.patches_uuid)
 
 
 def devices_held(stack: bridge.BoundStack) -> set[torch.device]:

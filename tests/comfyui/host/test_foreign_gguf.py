@@ -149,6 +149,17 @@ def test_the_layers_take_the_injection_and_are_given_back(model: ModelPatcher, t
     assert "forward" not in vars(layer)
 
 
+@pytest.mark.parametrize("kind", ["LoRA", "DoRA by output"])
+def test_a_lora_in_a_part_of_the_clip_is_that_of_the_unpacked_weights(
+    model: ModelPatcher, exact: ModelPatcher, tmp_path: Path, kind: str
+) -> None:
+    masked, plain = (lora_kinds.save(tmp_path / f"{name}.safetensors", KINDS[name](SIZE)) for name in (kind, "LoRA"))
+    stack = LoraStack().add(plain, 0.4, name="plain").add(masked, 0.7, region="left", over_time="from frame 2")
+    expected = predict(bound(exact, stack))
+    assert relative_error(predict(bound(model, stack)), expected) < 1e-5
+    assert relative_error(predict(bound(model, stack.without(stack.entries[1].name))), expected) > 0.005
+
+
 def test_radial_attention_is_that_of_the_unpacked_weights(model: ModelPatcher, exact: ModelPatcher) -> None:
     wishes = {"decay": "0.5", "first_steps": "1", "last_steps": "1", "first_blocks": "0", "executor": "auto"}
     levels = torch.tensor(flow_sigmas(4, SHIFT))

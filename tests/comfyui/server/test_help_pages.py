@@ -225,6 +225,24 @@ def blend_loras(comfy: Client) -> list[Workflow]:
     ]
 
 
+def mask_lora(comfy: Client) -> list[Workflow]:
+    whole = {
+        "model": [STACK, 0],
+        "lora": "zibbo",
+        "region": "",
+        "time": "",
+        "soft": 0.0625,
+        "invert": False,
+        "fps": 0.0,
+    }
+
+    def masked(**inputs: Any) -> Workflow:
+        rows = stack([{"path": NEON, "name": "zibbo"}])
+        return rows | {"mask": node("MaskLora", **(whole | inputs))} | shown("mask", 1)
+
+    return [masked(), masked(region="lefft"), masked(lora="zibo", region="left")]
+
+
 def scene_loras(comfy: Client) -> list[Workflow]:
     speed = {"path": SPEED, "name": "speed"}
     said(comfy, saving([speed], "speed"))
@@ -421,6 +439,7 @@ OCCASIONS: dict[str, Callable[[Client], list[Workflow]]] = {
     "InspectLora": inspect_lora,
     "LoraBalance": lora_balance,
     "BlendLoras": blend_loras,
+    "MaskLora": mask_lora,
     "SceneLoras": scene_loras,
     "LoraGrid": lora_grid,
     "TrainLoraFromClips": train_lora_from_clips,

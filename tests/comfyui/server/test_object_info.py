@@ -82,6 +82,14 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
     "SaveLoraStack": ({"stack": "WAN_LORA_STACK", "name": "STRING"}, ["STRING"]),
     "LoadLoraStack": ({"preset": "COMBO", "verify": "BOOLEAN"}, ["WAN_LORA_STACK", "STRING"]),
     "InspectLora": ({"lora": "COMBO", "model": "WAN_MODEL"}, ["STRING", "STRING", "IMAGE"]),
+    "MaskLora": (
+        {
+            **{"model": "WAN_MODEL", "stack": "WAN_LORA_STACK", "mask": "MASK", "lora": "STRING", "region": "STRING"},
+            **{"time": "STRING", "soft": "FLOAT", "invert": "BOOLEAN", "fps": "FLOAT"},
+        },
+        ["WAN_MODEL", "STRING", "WAN_LORA_STACK"],
+    ),
+    "LoraBalance": ({"model": "WAN_MODEL"}, ["IMAGE", "STRING", "WAN_LORA_STACK", "WAN_MODEL"]),
     "BlendLoras": (
         {
             **{"model": "WAN_MODEL", "first": "STRING", "second": "STRING"},
@@ -132,6 +140,7 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
 OPTIONAL = {
     "PairWanModels": {"low_noise"},
     "ApplyLoraStack": {"stack"},
+    "MaskLora": {"model", "stack", "mask"},
     "Sampler6Step": {"negative"},
     "InspectLora": {"model"},
     "TrainLoraFromClips": {"clip", "vae", "images", "captions"},
