@@ -14,7 +14,7 @@ from .base import Node, schema, shown
 from .folders import fingerprint
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
-from .widgets import boundary_widget, guidance_widgets, parse_boundary, schedule_widgets, seed_widgets
+from .widgets import boundary_widget, denoise_widget, guidance_widgets, parse_boundary, schedule_widgets, seed_widgets
 
 _KINDS = (
     "KIND is strength, file, schedule or targets of a LoRA of the stack, by its name, on both experts or on high_noise "
@@ -48,14 +48,7 @@ class LoraGrid(Node):
                 *schedule_widgets(),
                 *guidance_widgets(),
                 boundary_widget("'auto' is what LoraRouteByNoise says, else the family's own."),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 every cell starts from the latent given, with that share of the noise levels.",
-                ),
+                denoise_widget("every cell starts"),
                 io.Conditioning.Input(
                     "negative", optional=True, tooltip="What they should not show; needed where a cfg is not 1."
                 ),

@@ -19,7 +19,15 @@ from .radial_override import radial_of
 from .run_settings import planned_otherwise, run_settings
 from .sockets import WanModelHandle, WanModelType
 from .walk import Request, walk
-from .widgets import boundary_widget, guidance_widgets, parse_boundary, part_widgets, schedule_widgets, seed_widgets
+from .widgets import (
+    boundary_widget,
+    denoise_widget,
+    guidance_widgets,
+    parse_boundary,
+    part_widgets,
+    schedule_widgets,
+    seed_widgets,
+)
 
 
 class Sampler6Step(Node):
@@ -40,14 +48,7 @@ class Sampler6Step(Node):
                 *schedule_widgets(),
                 *guidance_widgets(),
                 boundary_widget("'auto' is what LoraRouteByNoise says, else the family's own."),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 the run starts from the latent given, with that share of the noise levels.",
-                ),
+                denoise_widget("the run starts"),
                 *part_widgets(),
                 io.Conditioning.Input(
                     "negative", optional=True, tooltip="What it should not show; needed where a cfg is not 1."

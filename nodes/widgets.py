@@ -65,6 +65,17 @@ def boundary_widget(about_auto: str) -> io.String.Input:
     )
 
 
+def denoise_widget(what: str) -> io.Float.Input:
+    return io.Float.Input(
+        "denoise",
+        default=1.0,
+        min=0.01,
+        max=1.0,
+        step=0.01,
+        tooltip=f"Below 1 {what} from the latent given, with that share of the noise levels.",
+    )
+
+
 def parse_boundary(text: str | None) -> float | str:
     """Return the boundary that the widget's text stands for: "auto" or a sigma."""
     if text is None or text.strip().lower() in ("auto", ""):

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
-from ..checks import finite_number, known, known_keys, nearest, number_in_text, number_text, shown, typed
+from ..checks import known, known_keys, nearest, number_in_text, number_text, shown, typed
 from ..errors import PlanError, StackError
 from ..wording import said
+from .keyframes import Keyframe, check_length, keyframes_in, keyframes_text, pairs_in
 
 Axis = Literal["sigma", "steps"]
 Interpolation = Literal["linear", "hold"]
-Keyframe = tuple[float, float]
 
 #: Where a ramp runs unless told otherwise. Few-step runs spend all but their last step above sigma .5 (six steps at
 #: shift 5 are 1, .96, .91, .83, .71, .5), so a ramp down to sigma 0 would hardly move in them.
@@ -144,15 +144,8 @@ class StrengthSchedule:
                 remedy="Correct the schedule",
             )
         known_keys(form, ("keyframes", "axis", "interpolation"), _WHERE, StackError)
-        keyframes = form.get("keyframes")
-        if not isinstance(keyframes, Sequence) or isinstance(keyframes, str):
-            raise StackError(
-                _WHERE,
-                said("keyframes {keyframes!r:.60} are no list", keyframes=keyframes),
-                expected="[[sigma, factor], ...]",
-                remedy="Correct the schedule",
-            )
-        return cls(tuple(keyframes), form.get("axis", "sigma"), form.get("interpolation", "linear"))
+        keyframes, axis = form.get("keyframes"), form.get("axis", "sigma")
+        return cls(keyframes, axis, form.get("interpolation", "linear"))  # type: ignore[arg-type]  # checked there
 
     def __str__(self) -> str:
         """Return the shortest text that `parse` reads back to this schedule."""
@@ -165,8 +158,8 @@ class StrengthSchedule:
             name = {(1.0, 0.0): "fade_out", (0.0, 1.0): "fade_in"}.get((first, last))
             return f"{name}{on_steps}" if name else f"linear{on_steps}:{number_text(first)}:{number_text(last)}"
         shape = "hold" if self.interpolation == "hold" else "keyframes"
-        points = ",".join(f"{number_text(position)}={number_text(factor)}" for position, factor in self.keyframes)
-        return f"{shape}{on_steps}:{points}"
+        positions, factors = zip(*self.keyframes, strict=True)
+        return f"{shape}{on_steps}:{keyframes_text(map(number_text, positions), factors)}"
 
     @classmethod
     @typed(StackError)
@@ -177,13 +170,7 @@ class StrengthSchedule:
         `linear:0:1`, `linear:0:1:0.9:0.6`; `keyframes:1=0.2,0.5=1`; `hold:1=0,0.9=1`. With `@steps` after the name
         positions are fractions of the steps: `fade_out@steps`, `keyframes@steps:0=1,0.5=0.2`.
         """
-        if len(text) > _MAX_LENGTH:
-            raise StackError(
-                _WHERE,
-                said("{count:,} letters", count=len(text)),
-                expected=said("at most {most:,}", most=_MAX_LENGTH),
-                remedy="Shorten it",
-            )
+        check_length(text, _WHERE, _MAX_LENGTH)
         name, *arguments = text.strip().split(":")
         name, at, axis_name = name.partition("@")
         axis: Axis = "steps" if at else "sigma"
@@ -224,50 +211,20 @@ class StrengthSchedule:
 _WHOLE: dict[str, tuple[float, float]] = {"sigma": RAMP, "steps": (0.0, 1.0)}
 
 
-def _checked(keyframes: Iterable[object], axis: Axis) -> tuple[Keyframe, ...]:
+def _checked(keyframes: object, axis: Axis) -> tuple[Keyframe, ...]:
     """Return keyframes as floats in the order a run passes them."""
-    if not isinstance(keyframes, Iterable):
-        raise StackError(
-            _WHERE,
-            said("keyframes {keyframes!r} are no list", keyframes=keyframes),
-            expected="[(position, factor), ...]",
-            remedy="Correct the schedule",
-        )
-    keyframes = tuple(keyframes)
-    if len(keyframes) > _MAX_KEYFRAMES:
-        raise StackError(
-            _WHERE,
-            said("{count:,} keyframes", count=len(keyframes)),
-            expected=said("at most {most:,}", most=_MAX_KEYFRAMES),
-            remedy="Remove some",
-        )
-    pairs = []
-    for i, keyframe in enumerate(keyframes):
-        where = f"{_WHERE} keyframe {i + 1}"
-        if not isinstance(keyframe, Sequence) or isinstance(keyframe, str) or len(keyframe) != 2:
-            raise StackError(
-                where, f"{keyframe!r:.60}", expected="a pair: position, factor", remedy="Correct the schedule"
-            )
-        position = finite_number(keyframe[0], where, StackError)
+    pairs = keyframes_in(keyframes, _WHERE, most=_MAX_KEYFRAMES)
+    for number, (position, _) in enumerate(pairs, 1):
         if not 0 <= position <= 1:
             name = "sigma" if axis == "sigma" else "step fraction"
-            raise StackError(
-                where,
-                said("{name} {position:g} is outside 0 to 1", name=name, position=position),
-                remedy="Choose a number in that range",
-            )
-        pairs.append((position, finite_number(keyframe[1], where, StackError)))
-    if not pairs:
-        raise StackError(_WHERE, "no keyframe", expected="at least one", remedy="Add one")
+            what = said("{name} {position:g} is outside 0 to 1", name=name, position=position)
+            raise StackError(f"{_WHERE} keyframe {number}", what, remedy="Choose a number in that range")
     pairs.sort(reverse=axis == "sigma")
     for (position, _), (other, _) in pairwise(pairs):
         if position == other:
-            raise StackError(
-                _WHERE,
-                said("two keyframes at {position:g}", position=position),
-                expected="one factor at each position",
-                remedy="Remove one of the two",
-            )
+            what = said("two keyframes at {position:g}", position=position)
+            expected = "one factor at each position"
+            raise StackError(_WHERE, what, expected=expected, remedy="Remove one of the two")
     return tuple(pairs)
 
 
@@ -315,18 +272,14 @@ def _parse_hold(text: str, arguments: Sequence[str], axis: Axis) -> StrengthSche
 
 
 def _points(text: str, arguments: Sequence[str]) -> tuple[Keyframe, ...]:
-    pairs = [pair.partition("=") for pair in ":".join(arguments).split(",")]
-    if not all(equals for _, equals, _ in pairs):
-        raise StackError(
-            _WHERE,
-            said("{text} is not readable", text=shown(text)),
-            expected="position=factor, separated by commas",
-            remedy="Correct the schedule",
-        )
+    pairs = pairs_in(":".join(arguments))
+    if pairs is None:
+        what, expected = said("{text} is not readable", text=shown(text)), "position=factor, separated by commas"
+        raise StackError(_WHERE, what, expected=expected, remedy="Correct the schedule")
     where = f"{_WHERE} {shown(text)}"
     return tuple(
         (number_in_text(position, where, StackError), number_in_text(factor, where, StackError))
-        for position, _, factor in pairs
+        for position, factor in pairs
     )
 
 

@@ -7,14 +7,15 @@ this one in which part of the finished clip.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from ..checks import finite_number, known, known_keys, number_in_text, number_text, shown, typed
+from ..checks import known, known_keys, number_in_text, number_text, shown, typed
 from ..errors import StackError
 from ..wording import said
+from .keyframes import Keyframe, check_length, keyframes_in, keyframes_text, pairs_in
 
 Unit = Literal["seconds", "frames"]
 
@@ -39,7 +40,7 @@ class TimeCurve:
         hard: leave sudden changes sudden; else each takes `SOFT_FRAMES`, and so does any change that is quicker.
     """
 
-    keyframes: tuple[tuple[float, float], ...]
+    keyframes: tuple[Keyframe, ...]
     unit: Unit = "seconds"
     hard: bool = False
 
@@ -58,7 +59,7 @@ class TimeCurve:
             return self._at(frame * per_frame)
         return self._mean((frame - reach) * per_frame, (frame + reach) * per_frame)
 
-    def seconds(self, fps: float) -> tuple[tuple[float, float], ...]:
+    def seconds(self, fps: float) -> tuple[Keyframe, ...]:
         """Return the keyframes with their times in seconds."""
         scale = 1.0 if self.unit == "seconds" else 1 / fps
         return tuple((time * scale, factor) for time, factor in self.keyframes)
@@ -71,13 +72,7 @@ class TimeCurve:
         `from 2s`, `until 2s`, `1s-3s`, the same with `frame 33` or `33f`, or keyframes: `0s=0,2s=1,4s=0.5`. With
         `; hard` behind it, a sudden change is not softened.
         """
-        if len(text) > _MAX_LENGTH:
-            raise StackError(
-                _WHERE,
-                said("{count:,} letters", count=len(text)),
-                expected=said("at most {most:,}", most=_MAX_LENGTH),
-                remedy="Shorten it",
-            )
+        check_length(text, _WHERE, _MAX_LENGTH)
         body = _HARD.sub("", text).strip()
         keyframes, units = _keyframes_in(body, text)
         if len(units) > 1:
@@ -129,8 +124,7 @@ class TimeCurve:
         factors = tuple(factor for _, factor in self.keyframes)
         form = _SPANS.get(factors) if len(set(times[:2])) == 1 and len(set(times[2:])) < 2 else None
         if form is None:
-            pairs = zip(times, factors, strict=True)
-            form = ",".join(f"{time}={number_text(factor)}" for time, factor in pairs)
+            form = keyframes_text(times, factors)
         return form.format(first=times[0], last=times[-1]) + ("; hard" if self.hard else "")
 
     def _at(self, time: float) -> float:
@@ -166,7 +160,7 @@ _SPANS: Mapping[tuple[float, ...], str] = {
 }
 
 
-def _keyframes_in(body: str, text: str) -> tuple[list[tuple[float, float]], set[Unit]]:
+def _keyframes_in(body: str, text: str) -> tuple[list[Keyframe], set[Unit]]:
     """Return the keyframes that a text stands for, and the units that it names."""
     word, _, rest = body.partition(" ")
     if word.lower() in ("from", "until"):
@@ -189,12 +183,12 @@ def _keyframes_in(body: str, text: str) -> tuple[list[tuple[float, float]], set[
     return [(start, 0.0), (start, 1.0), (end, 1.0), (end, 0.0)], units | more
 
 
-def _pairs_in(body: str, text: str) -> tuple[list[tuple[float, float]], set[Unit]]:
-    pairs = [pair.partition("=") for pair in body.split(",")]
-    if not all(equals for _, equals, _ in pairs):
+def _pairs_in(body: str, text: str) -> tuple[list[Keyframe], set[Unit]]:
+    pairs = pairs_in(body)
+    if pairs is None:
         raise _unreadable(text)
-    times = [_time(time, text) for time, _, _ in pairs]
-    factors = [number_in_text(factor, f"{_WHERE} {shown(text)}", StackError) for _, _, factor in pairs]
+    times = [_time(time, text) for time, _ in pairs]
+    factors = [number_in_text(factor, f"{_WHERE} {shown(text)}", StackError) for _, factor in pairs]
     keyframes = [(time, factor) for (time, _), factor in zip(times, factors, strict=True)]
     return keyframes, {unit for _, units in times for unit in units}
 
@@ -215,49 +209,16 @@ def _unreadable(text: str) -> StackError:
     )
 
 
-def _checked(keyframes: object) -> tuple[tuple[float, float], ...]:
+def _checked(keyframes: object) -> tuple[Keyframe, ...]:
     """Return keyframes as floats in the order of their times; of two at one time, as they were given."""
-    if not isinstance(keyframes, Iterable) or isinstance(keyframes, str | bytes):
-        raise StackError(
-            _WHERE,
-            said("keyframes {keyframes!r:.60} are no list", keyframes=keyframes),
-            expected="[(time, factor), ...]",
-            remedy="Correct the curve",
-        )
-    given = tuple(keyframes)
-    if not 1 <= len(given) <= _MAX_KEYFRAMES:
-        raise StackError(
-            _WHERE,
-            said("{count:,} keyframes", count=len(given)),
-            expected=said("1 to {most:,}", most=_MAX_KEYFRAMES),
-            remedy="Add or remove some",
-        )
-    pairs = []
-    for number, keyframe in enumerate(given, 1):
-        where = f"{_WHERE} keyframe {number}"
-        if not isinstance(keyframe, Sequence) or isinstance(keyframe, str) or len(keyframe) != 2:
-            raise StackError(
-                where,
-                said("{keyframe!r:.60} is none", keyframe=keyframe),
-                expected="a pair: time, factor",
-                remedy="Correct the curve",
-            )
-        time, factor = (finite_number(value, where, StackError) for value in keyframe)
+    pairs = keyframes_in(keyframes, _WHERE, most=_MAX_KEYFRAMES)
+    for number, (time, _) in enumerate(pairs, 1):
         if time < 0:
-            raise StackError(
-                where,
-                said("{time:g} is before the clip begins", time=time),
-                expected="0 or more",
-                remedy="Choose a time in the clip",
-            )
-        pairs.append((time, factor))
+            what, where = said("{time:g} is before the clip begins", time=time), f"{_WHERE} keyframe {number}"
+            raise StackError(where, what, expected="0 or more", remedy="Choose a time in the clip")
     pairs.sort(key=lambda pair: pair[0])
     times = [time for time, _ in pairs]
     if (thrice := next((time for time in times if times.count(time) > 2), None)) is not None:
-        raise StackError(
-            _WHERE,
-            said("more than two keyframes at {time:g}", time=thrice),
-            expected="two at one time for a sudden change",
-            remedy="Remove one of them",
-        )
+        what, expected = said("more than two keyframes at {time:g}", time=thrice), "two at one time for a sudden change"
+        raise StackError(_WHERE, what, expected=expected, remedy="Remove one of them")
     return tuple(pairs)
