@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import finite_number, whole_number
+from ..checks import finite_number, typed, whole_number
 from ..errors import StackError, located
 from ..families.base import ModelSpec
 from ..stack.region import Region
@@ -59,6 +59,7 @@ class ClipSize:
         return self.num_frames / self.fps
 
 
+@typed(StackError)
 def clip_masks(
     loras: Iterable[Placed], clip: ClipSize, spec: ModelSpec, *, frames: Sequence[int] | None = None
 ) -> dict[str, Tensor]:
@@ -71,6 +72,7 @@ def clip_masks(
     return masks
 
 
+@typed(StackError)
 def clip_mask(
     region: Region | None,
     over_time: TimeCurve | None,

@@ -88,7 +88,8 @@ def run_by_plans(
                 what = said("it has run out in the last plan, {plan}: {error}", plan=plan.name, error=first_line(error))
                 raise TrainingError("memory", what, remedy=REMEDY) from error
         # Only here, behind the error and all that its traceback holds, is there memory again.
-        last_step = 0 if loop is None else loop.step
+        # A plan may fail before it is back at the last checkpoint.
+        last_step = max(_last_step(folder), 0 if loop is None else loop.step)
         when = said("after step {step}", step=last_step) if last_step else said("before the first step")
         listener.note(said("the memory has run out {when}; going on with {following}", when=when, following=following))
         if loop is not None and loop.is_whole and loop.step > _last_step(folder):
