@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from ..checks import typed
 from ..deltas import Delta
 from ..errors import StackError
 from ..experts import EXPERTS, Expert
+from ..experts.twins import twin_of
 from ..files.dialects import WriteDialect
 from ..files.read import read_lora
 from ..files.weights import LoraWeights, outlines_of
@@ -21,7 +22,7 @@ from .bases import ReadBaseOf
 from .half import Addend, Half, merge_half
 from .merged import Merged, MergedFile, merged_file, named
 from .recipe import MergeRecipe
-from .sources import Source
+from .sources import Source, left_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def resize_lora(
         low_noise_deltas=second[0].deltas if second else None,
         metadata=first.metadata,
     )
-    return Resized(resized, Merged(files, recipe), weights.num_bytes)
+    return Resized(resized, Merged(files, recipe, tuple(_notes(weights))), weights.num_bytes)
 
 
 def _resized(
@@ -118,6 +119,13 @@ def _resized(
     read = None if base is None else lambda target: base(expert, target)
     addend = Addend(weights.name, deltas, dict.fromkeys(outlines_of(deltas), 1.0))
     return merge_half([addend], recipe, read, progress)
+
+
+def _notes(weights: LoraWeights) -> Iterator[str]:
+    """Say which tensors are left out, and that a file of one expert is only half of its pair."""
+    yield from left_out([weights])
+    if weights.path is not None and (twin := twin_of(weights.path)) is not None:
+        yield said("note: its twin {file} stays as it is. Resize it too", file=twin.name)
 
 
 def _source(weights: LoraWeights) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import StackError
@@ -75,6 +75,21 @@ def not_held(loaded: LoadedStack, *, refuse: bool) -> Iterator[str]:
     for entry in loaded.stack:
         if not entry.enabled:
             yield said("note: {name} is off and left out", name=entry.name)
+
+
+def left_out(files: Iterable[LoraWeights]) -> Iterator[str]:
+    """Say which tensors of files are in no merged one, such as those of a text encoder."""
+    for weights in files:
+        for status, reason, count, first in weights.account.reasons():
+            if status != "zero":
+                yield said(
+                    "note: {name}: {count} of its {all} tensors are left out, the first being {first}: {reason}",
+                    name=weights.name,
+                    count=count,
+                    all=len(weights.account),
+                    first=first,
+                    reason=reason,
+                )
 
 
 def _with_strength(loras: Sequence[RoutedLora]) -> tuple[RoutedLora, ...]:
