@@ -63,7 +63,7 @@ def command(
     spec = spec_named(model)
     stack, partial = _stack(loras, lora_folders), merge_options.allow_partial
     loaded = load_stack(stack, spec, lora_folders=lora_folders, allow_partial=partial)
-    for path in output_paths(output, output_experts(loaded) or (None,)):
+    for path in output_paths(output, output_experts(loaded) or (None,), merge_options.dialect):
         merge_options.check(path)
     with console().progress() as progress:
         merged = merge_loras(

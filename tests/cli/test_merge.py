@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from lora_core import LoraStack, read_lora
 from lora_core.cli.merge_options import parse_bytes
 from lora_core.errors import StackError
+from lora_core.experts.twins import find_twin
 from lora_core.families.wan.pocket import pocket_lora
 
 Run = Callable[..., tuple[int, str, str]]
@@ -81,6 +82,14 @@ def test_a_file_that_fits_in_part_is_taken_where_that_is_allowed(run: Run, tmp_p
         code, told, _ = run(*command, "-o", out, "--allow-partial")
         assert code == 0
         assert "1 of its 181 tensors are left out, the first being diffusion_model.blocks.0.strange" in told
+
+
+def test_a_pair_for_peft_lies_in_two_folders_and_finds_each_other(run: Run, tmp_path: Path) -> None:
+    command = ("merge", "neon_style:0.8", "--model", "pocket", "-o", tmp_path / "neon.safetensors", "--to", "peft")
+    assert run(*command)[0] == 0
+    high, low = (tmp_path / f"neon_{expert}" / f"neon_{expert}.safetensors" for expert in ("high_noise", "low_noise"))
+    assert find_twin(high) == low
+    assert all((file.parent / "adapter_config.json").is_file() for file in (high, low))
 
 
 def test_a_half_of_a_pair_tells_of_the_other(run: Run, tmp_path: Path) -> None:
