@@ -108,7 +108,7 @@ class Region:
             raise StackError(
                 _WHERE,
                 said("{text} is no place in a picture", text=shown(name)),
-                expected=nearest(name, PLACES) if name and "," not in name and ";" not in name else _FORM,
+                expected=nearest(name, PLACES) if re.fullmatch(r"[\w -]*[A-Za-z][\w -]*", name) else _FORM,
                 remedy="Name a place, give a box, or a file with its suffix",
             )
         return cls(path=Path(PureWindowsPath(name).as_posix() if "\\" in name else name), soft=soft, inverted=inverted)

@@ -232,25 +232,7 @@ def _checked(keyframes: object) -> tuple[tuple[float, float], ...]:
             expected=said("1 to {most:,}", most=_MAX_KEYFRAMES),
             remedy="Add or remove some",
         )
-    pairs = []
-    for number, keyframe in enumerate(given, 1):
-        where = f"{_WHERE} keyframe {number}"
-        if not isinstance(keyframe, Sequence) or isinstance(keyframe, str) or len(keyframe) != 2:
-            raise StackError(
-                where,
-                said("{keyframe!r:.60} is none", keyframe=keyframe),
-                expected="a pair: time, factor",
-                remedy="Correct the curve",
-            )
-        time, factor = (finite_number(value, where, StackError) for value in keyframe)
-        if time < 0:
-            raise StackError(
-                where,
-                said("{time:g} is before the clip begins", time=time),
-                expected="0 or more",
-                remedy="Choose a time in the clip",
-            )
-        pairs.append((time, factor))
+    pairs = [_checked_keyframe(keyframe, f"{_WHERE} keyframe {number}") for number, keyframe in enumerate(given, 1)]
     pairs.sort(key=lambda pair: pair[0])
     times = [time for time, _ in pairs]
     if (thrice := next((time for time in times if times.count(time) > 2), None)) is not None:
@@ -261,3 +243,22 @@ def _checked(keyframes: object) -> tuple[tuple[float, float], ...]:
             remedy="Remove one of them",
         )
     return tuple(pairs)
+
+
+def _checked_keyframe(keyframe: object, where: str) -> tuple[float, float]:
+    if not isinstance(keyframe, Sequence) or isinstance(keyframe, str) or len(keyframe) != 2:
+        raise StackError(
+            where,
+            said("{keyframe!r:.60} is none", keyframe=keyframe),
+            expected="a pair: time, factor",
+            remedy="Correct the curve",
+        )
+    time, factor = (finite_number(value, where, StackError) for value in keyframe)
+    if time < 0:
+        raise StackError(
+            where,
+            said("{time:g} is before the clip begins", time=time),
+            expected="0 or more",
+            remedy="Choose a time in the clip",
+        )
+    return time, factor
