@@ -122,6 +122,7 @@ def test_what_has_no_place_in_the_clip_is_counted_and_named(model, tmp_path):
     save_file({f"diffusion_model.{n}.diff": torch.ones(s) for n, s in zip(names, shapes, strict=True)}, file)
     stack = LoraStack().add(file, region="left")
     plan = make_plan(load_stack(stack, model.spec), model.spec, num_steps=4)
+    assert [lora["without_place"] for lora in plan.to_dict()["loras"]] == [["blocks.0.modulation"]] * 2
     notes = [advice for advice in plan.advice if advice.rule == "without-place"]
     assert "1 of its 2 changes have no place in the clip (blocks.0.modulation)" in notes[0].text
 
