@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_loras import save_lora
 
+from lora_core.attention.wishes import RadialWishes
 from lora_core.engine.checked import check_request
 from lora_core.engine.generate import generate
 from lora_core.engine.guide import Guide
@@ -71,6 +72,20 @@ def test_one_lora_on_two_sides_is_that_lora(model, files):
     found, expected = made(model, sides).latents, made(model, plain).latents
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
     assert not torch.allclose(made(model, LoraStack(sides.entries[:1])).latents, expected, atol=1e-2)
+
+
+def test_radial_attention_leaves_tokens_where_their_masks_are(model, files):
+    """Long clips reorder tokens inside self-attention alone; one LoRA on two sides is still that LoRA."""
+    request, radial = replace(REQUEST, num_frames=33), RadialWishes(first_steps=1, last_steps=1, block_size=16)
+    plain = LoraStack().add(files[0], 0.7)
+    sides = LoraStack().add(files[0], 0.7, region="top; soft=0", over_time="from frame 17; hard", name="there")
+    sides = sides.add(files[0], 0.7, region="not top; soft=0", over_time="from frame 17; hard", name="below")
+    sides = sides.add(files[0], 0.7, over_time="until frame 17; hard", name="before")
+    found, expected, none = (
+        generate(model, request, stack, radial=radial).latents for stack in (sides, plain, LoraStack())
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(expected, none, atol=1e-2)
 
 
 def test_a_record_tells_the_masks_and_makes_the_video_again(model, files, mask):
