@@ -24,6 +24,11 @@ from .merged import Merged, MergedFile, merged_file, named
 from .recipe import MergeRecipe
 from .sources import Source, left_out
 
+#: What trainers write of ranks and tensors that are no longer there.
+_OF_OLD_TENSORS = frozenset(
+    ("ss_network_dim", "ss_network_alpha", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256")
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Resized:
@@ -92,17 +97,18 @@ def resize_lora(
     own = recipe
     if recipe.num_bytes is not None:
         own = replace(recipe, num_bytes=max(1, recipe.num_bytes // len(halves)))
-    given = (_source(weights),)
+    given, words = (_source(weights),), {k: v for k, v in weights.metadata.items() if k not in _OF_OLD_TENSORS}
     files: dict[Expert | None, MergedFile] = {}
     for half, deltas in halves.items():
         made = _resized(weights, half, deltas, own, base, progress or unheard)
-        files[half] = merged_file(made, given, recipe, weights.expert if half is None else half, weights.metadata)  # type: ignore[arg-type]
+        files[half] = merged_file(made, given, recipe, weights.expert if half is None else half, words)  # type: ignore[arg-type]
     first, *second = [file.weights for file in files.values()]
+    of_second = {f"{key}_low_noise": low.metadata[key] for low in second for key in ("merge", "merge_layers")}
     resized = replace(
         weights,
         deltas=first.deltas,
         low_noise_deltas=second[0].deltas if second else None,
-        metadata=first.metadata,
+        metadata={**first.metadata, **of_second},
     )
     return Resized(resized, Merged(files, recipe, tuple(_notes(weights))), weights.num_bytes)
 
