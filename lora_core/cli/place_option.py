@@ -68,5 +68,7 @@ def _row_and_value(stack: LoraStack, text: str, seen: set[str]) -> tuple[LoraEnt
     row = stack[name.strip()]
     if row.name in seen:
         raise StackError(row.name, "it is given twice", expected="once for each LoRA", remedy="Leave one of them out")
+    if not row.enabled:
+        raise StackError(row.name, "it is off in the stack", remedy="Switch it on there, or leave the option out")
     seen.add(row.name)
     return row, value.strip()

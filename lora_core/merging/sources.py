@@ -58,8 +58,13 @@ def not_held(loaded: LoadedStack, *, refuse: bool) -> Iterator[str]:
     """Say what of the rows a file cannot hold, or refuse them; a row that acts in a part of the clip always."""
     for lora in loaded.loras:
         entry, where = lora.entry, f"LoRA {lora.name!r}"
-        if (place := entry.region or entry.over_time) is not None:
-            what = said("no file can hold {place}, where it acts", place=str(place))
+        if entry.is_masked:
+            place = (
+                said("time {time}", time=str(entry.over_time))
+                if entry.region is None
+                else said("region {region}", region=entry.region.shown)
+            )
+            what = said("no file can hold the {place}, where it acts", place=place)
             raise StackError(where, what, remedy="Take its region and time away, and it is merged for the whole clip")
         if entry.schedule is None:
             continue

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lora_core import LoraStack
+from lora_core import LoraEntry, LoraStack
 from lora_core.cli.place_option import placed
 from lora_core.errors import StackError
 from lora_core.stack.region import Region
 from lora_core.stack.time_curve import TimeCurve
 
-STACK = LoraStack().add("zibbo_character").add("neon_style")
+STACK = (
+    LoraStack()
+    .add("zibbo_character")
+    .add("neon_style")
+    .add(LoraEntry("orbit_motion", path=Path("orbit.safetensors"), enabled=False))
+)
 
 
 def test_rows_get_regions_and_times_by_their_names() -> None:
-    zibbo, neon = placed(STACK, ["zibbo_character=left; soft=0", "neon_style = right"], ["neon_style=from 1s"])
+    zibbo, neon, _ = placed(STACK, ["zibbo_character=left; soft=0", "neon_style = right"], ["neon_style=from 1s"])
     assert (zibbo.region, zibbo.over_time) == (Region.parse("left; soft=0"), None)
     assert (neon.region, neon.over_time) == (Region.parse("right"), TimeCurve.parse("from 1s"))
 
@@ -29,6 +36,7 @@ def test_rows_get_regions_and_times_by_their_names() -> None:
         (["neon_style=left", "neon_style=top"], [], r"^--region neon_style: it is given twice"),
         ([], ["neon_style=from 1s", "neon_style=until 2s"], r"^--time neon_style: it is given twice"),
         ([], ["neon_style=from 1"], r"^--time time: 'from 1' says neither seconds nor frames"),
+        ([], ["orbit_motion=from 1s"], r"^--time orbit_motion: it is off in the stack"),
         (["neon_style=none.png"], [], r"^LoRA 'neon_style' region none.png: no such file"),
     ],
 )
