@@ -68,8 +68,7 @@ class MaskedPart:
 
     def patches(self, scratch: Scratch) -> list[PatchedModule]:
         """Return the patches to install in this order and to remove in the other."""
-        beside = {path for path, parameters in self.for_weights.items() if "weight" in parameters}
-        return replace(self._whole, patch=_on_activations(scratch), beside=beside).patches(self._for_patches)
+        return replace(self._whole, patch=_on_activations(scratch), beside=self.for_weights).patches(self._for_patches)
 
 
 @dataclass(frozen=True, eq=False)

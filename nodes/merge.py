@@ -14,7 +14,7 @@ import torch
 from comfy_api.latest import io
 
 from ..lora_core import LoraStack, MergeRecipe, OutputError
-from ..lora_core.merging.recipe import METHODS
+from ..lora_core.merging.recipe import METHODS, SPARSE
 from ..lora_core.wording import joined, said
 from .base import Node, schema, shown
 from .sockets import LoraStackType, WanModelHandle, WanModelType
@@ -195,8 +195,8 @@ def _recipe(
         rank=rank or None,
         energy=energy or None,
         num_bytes=int(megabytes * 10**6) or None,
-        density=density,
-        seed=seed,
+        density=density if method in SPARSE else None,
+        seed=seed if method == "dare" else None,
         dtype=None if dtype == AUTO else getattr(torch, dtype),
     )
 

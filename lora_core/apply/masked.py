@@ -91,12 +91,12 @@ class MaskedProduct(PatchedModule):
         mask_LN = self._masks.on_tokens(y.device, y[0, ..., 0].numel(), self._met)
         y_BLO = y.view(len(y), -1, y.shape[-1])
         if factors.gains:
-            product = y if self._is_alone and self._layer.bias is None else self._base_product(x, y)
-            product_BLO = product.reshape(y_BLO.shape).float()
+            product_BLO = self._base_product(x, y).reshape(y_BLO.shape).float()
             values = self.strengths.on(y.device)
+            gain_LO: Tensor | float = 0.0
             for term, gain in factors.gains:  # each (O, 1): of rows of the weight, and so of outputs
-                mask_L1 = mask_LN[:, term.index, None] * (values[term.index] * term.factor)
-                y_BLO.add_((product_BLO * mask_L1 * gain.flatten()).to(y.dtype))
+                gain_LO = gain_LO + mask_LN[:, term.index, None] * (values[term.index] * term.factor) * gain.flatten()
+            y_BLO.add_((product_BLO * gain_LO).to(y.dtype))
         h_BLR = F.linear(x, factors.down).view(len(x), -1, factors.down.shape[0])
         h_BLR.mul_(mask_LN[:, factors.owner] * factors.multiplier(self.strengths))
         y_BLO.view(-1, y.shape[-1]).addmm_(h_BLR.flatten(0, 1), factors.up.T)
@@ -104,7 +104,7 @@ class MaskedProduct(PatchedModule):
     def _base_product(self, x: Tensor, y: Tensor) -> Tensor:
         """Return x W, which DoRA's gain is on, without bias."""
         if self._is_alone:
-            return y - self._own_bias().to(y)
+            return y if self._layer.bias is None else y - self._own_bias().to(y)
         return self._product.multiply(self._layer, x, self._read().to(y))
 
     def _own_bias(self) -> Tensor:

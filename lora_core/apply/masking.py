@@ -40,7 +40,7 @@ class Placing:
         spec: what it is called.
         masks: those of the stack, with its strengths.
         patch: what patches the modules that no mask divides.
-        beside: the modules whose weights somebody else changes too, for LoRAs without a mask.
+        beside: the modules that somebody else changes too, for LoRAs without a mask.
     """
 
     module: nn.Module
@@ -96,7 +96,7 @@ class Placing:
         if unmasked:
             yield self._plain(path, unmasked, masks.strengths)
         if "weight" in parameters and multiplies(module):
-            is_alone = "weight" not in unmasked and path not in self.beside
+            is_alone = not unmasked and path not in self.beside
             yield MaskedProduct(module, masked, masks, met, is_alone=is_alone)
         else:
             yield MaskedModule(module, masked, masks, met)

@@ -154,6 +154,8 @@ class Masks:
             return [LoraSet(always, None)]
         found = {always: torch.ones_like(next(iter(masked.values())))}
         for i, mask in masked.items():
+            if len(found) > _MAX_SETS:  # their number only grows
+                break
             halves = {members | {i}: weight * mask for members, weight in found.items()}
             halves |= {members: weight * (1 - mask) for members, weight in found.items()}
             found = {members: weight for members, weight in halves.items() if weight.any()}

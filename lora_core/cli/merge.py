@@ -43,8 +43,8 @@ def command(
     model: str,
     output: Path,
     method: str | None,
-    density: float,
-    seed: int,
+    density: float | None,
+    seed: int | None,
     merge_options: MergeOptions,
     lora_folders: tuple[Path, ...],
     refuse_schedules: bool,
@@ -61,8 +61,9 @@ def command(
 
     recipe = merge_options.recipe(method=method, density=density, seed=seed)
     spec = spec_named(model)
-    loaded = load_stack(_stack(loras, lora_folders), spec, lora_folders=lora_folders)
-    for path in output_paths(output, output_experts(loaded) or (None,)):
+    stack, partial = _stack(loras, lora_folders), merge_options.allow_partial
+    loaded = load_stack(stack, spec, lora_folders=lora_folders, allow_partial=partial)
+    for path in output_paths(output, output_experts(loaded) or (None,), merge_options.dialect):
         merge_options.check(path)
     with console().progress() as progress:
         merged = merge_loras(

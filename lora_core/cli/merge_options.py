@@ -37,8 +37,9 @@ class MergeOptions:
     report: Path | None
     layers: bool
     force: bool
+    allow_partial: bool
 
-    def recipe(self, method: str | None = None, density: float = 0.5, seed: int = 0) -> MergeRecipe:
+    def recipe(self, method: str | None = None, density: float | None = None, seed: int | None = None) -> MergeRecipe:
         """Return what is asked for, checked."""
         import torch
 
@@ -48,7 +49,10 @@ class MergeOptions:
         return MergeRecipe(method, self.rank, self.energy, self.size, density, seed, dtype)  # type: ignore[arg-type]  # checked
 
     def check(self, path: Path) -> None:
-        """Refuse to replace a file unless that is wanted."""
+        """Refuse a name that is none for a LoRA file, and to replace a file unless that is wanted."""
+        from ..files.write import checked_name
+
+        checked_name(path)
         for file in (path, *([] if self.report is None else [self.report])):
             if check_target(file).exists() and not self.force:
                 raise OutputError(file, "exists already", remedy="Choose another name, or pass --force")
@@ -85,6 +89,7 @@ merge_options = group(
     click.option("--report", type=_PATH, help="Write the error of every layer, JSON."),
     click.option("--layers", is_flag=True, help="Print the error of every layer, not of the worst alone."),
     click.option("--force", is_flag=True, help="Replace files that exist."),
+    click.option("--allow-partial", is_flag=True, help="Leave out tensors that match nothing; they are named."),
 )
 
 
@@ -96,10 +101,8 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(_METHODS),
             help="concat is exact, svd the nearest of fewer ranks; ties, dare and knots let contradictions give way.",
         ),
-        click.option(
-            "--density", type=float, default=0.5, show_default=True, help="The share that ties, dare and knots keep."
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of what dare keeps."),
+        click.option("--density", type=float, help="The share that ties, dare and knots keep; by default 0.5."),
+        click.option("--seed", type=int, help="Of what dare keeps; by default 0."),
     )
     for option in reversed(options):
         command = option(command)

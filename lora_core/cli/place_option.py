@@ -45,22 +45,30 @@ def placed(
     stack: LoraStack, regions: Sequence[str], times: Sequence[str], lora_folders: Sequence[Path] = ()
 ) -> LoraStack:
     """Give LoRAs of a stack, by their names, regions and times; masks are found where LoRAs are."""
+    placed_rows: set[str] = set()
     for text in regions:
         with located("--region"):
-            row, value = _row_and_value(stack, text)
+            row, value = _row_and_value(stack, text, placed_rows)
             region = Region.parse(value)
         row = with_found_files(replace(row, region=region, mask_sha256=None), lora_folders)
         stack = stack.replace(row.name, row)
+    timed_rows: set[str] = set()
     for text in times:
         with located("--time"):
-            row, value = _row_and_value(stack, text)
+            row, value = _row_and_value(stack, text, timed_rows)
             stack = stack.replace(row.name, replace(row, over_time=TimeCurve.parse(value)))
     return stack
 
 
-def _row_and_value(stack: LoraStack, text: str) -> tuple[LoraEntry, str]:
-    """Take `NAME=value` apart, NAME being that of a LoRA in the stack."""
+def _row_and_value(stack: LoraStack, text: str, seen: set[str]) -> tuple[LoraEntry, str]:
+    """Take `NAME=value` apart, NAME being that of a LoRA in the stack which the option has not `seen` yet."""
     name, equals, value = text.partition("=")
     if not (name.strip() and equals):
         raise StackError(repr(text), "it names no LoRA", expected="NAME=VALUE", remedy="Write a LoRA's name before it")
-    return stack[name.strip()], value.strip()
+    row = stack[name.strip()]
+    if row.name in seen:
+        raise StackError(row.name, "it is given twice", expected="once for each LoRA", remedy="Leave one of them out")
+    if not row.enabled:
+        raise StackError(row.name, "it is off in the stack", remedy="Switch it on there, or leave the option out")
+    seen.add(row.name)
+    return row, value.strip()

@@ -33,12 +33,14 @@ def command(lora: Path, model: str | None, output: Path, merge_options: MergeOpt
 
     One of --rank, --energy and --size says how small. LoHa, LoKr, DoRA and differences in full become LoRAs.
     """
+    from ..files.read import read_lora
     from ..merging.resize import resize_lora
 
     recipe = merge_options.recipe(method="svd")
     merge_options.check(output)
+    weights = read_lora(lora, allow_partial=merge_options.allow_partial)
     with console().progress() as progress:
-        resized = resize_lora(lora, recipe, base=base_named(model), progress=progress)
+        resized = resize_lora(weights, recipe, base=base_named(model), progress=progress)
     written = resized.write(output, dialect=merge_options.dialect)
     if merge_options.report is not None:
         write_text(json.dumps(resized.made.to_dict(), indent=2) + "\n", merge_options.report)

@@ -31,6 +31,18 @@ from .weights import LoraWeights, outlines_of
 _log = logging.getLogger(__name__)
 
 
+def checked_name(path: Path) -> Path:
+    """Return the name of a file to write a LoRA to, or say that its ending is that of something else."""
+    if path.suffix.lower() != ".safetensors":
+        raise OutputError(
+            path,
+            f"LoRA files are not written as {path.suffix!r}",
+            expected=".safetensors",
+            remedy="Change the ending of the name",
+        )
+    return path
+
+
 @typed(LoraFileError)
 def write_lora(
     weights: LoraWeights,
@@ -55,15 +67,8 @@ def write_lora(
         UnsupportedLoraError: the dialect cannot express some of the deltas; all of them are named.
         OutputError: the folder cannot be written to, or the disk is full; what was there is still there.
     """
-    path = Path(path)
+    path = checked_name(Path(path))
     known(dialect, DIALECTS, "dialect", LoraFileError)
-    if path.suffix.lower() != ".safetensors":
-        raise OutputError(
-            path,
-            f"LoRA files are not written as {path.suffix!r}",
-            expected=".safetensors",
-            remedy="Change the ending of the name",
-        )
     weights = in_form_of(weights, dialect)
     tensors = encode(weights, dialect, path)
     if not tensors:

@@ -17,7 +17,7 @@ from .bases import ReadBaseOf
 from .half import ReadBase, merge_half
 from .merged import Merged, MergedFile, merged_file
 from .recipe import MergeRecipe
-from .sources import acting, addends, not_held, sources, words_of
+from .sources import acting, addends, left_out, not_held, sources, words_of
 
 #: What becomes of a row whose effect changes over the run or the picture.
 OverNoise = Literal["strength", "refuse"]
@@ -52,11 +52,14 @@ def merge_loras(
     loaded = _loaded(stack, spec)
     known(schedules, ("strength", "refuse"), "schedules", StackError)
     recipe = recipe or MergeRecipe()
-    notes = tuple(not_held(loaded, refuse=schedules == "refuse"))
+    files_read = [file for lora in loaded.loras for file in lora.files]
+    notes = (*not_held(loaded, refuse=schedules == "refuse"), *left_out(files_read))
     parts = acting(loaded)
     if not parts:
         what = "no LoRA of it acts on the model"
-        raise StackError("stack", what, expected="a row that is on, of a strength", remedy="Switch one on")
+        raise StackError(
+            "stack", what, expected="a row that is on, with a strength other than 0", remedy="Switch one on"
+        )
     report = _over(progress or unheard, len(parts))
     files: dict[Expert | None, MergedFile] = {}
     for place, (expert, loras) in enumerate(parts.items()):

@@ -76,16 +76,22 @@ class Merged:
 
     def write(self, path: str | Path, *, dialect: WriteDialect = "comfyui") -> tuple[Path, ...]:
         """Write its file, or its pair with each expert in the name, with sources, hashes and errors in the metadata."""
-        files = zip(output_paths(path, self.files), self.files.values(), strict=True)
+        files = zip(output_paths(path, self.files, dialect), self.files.values(), strict=True)
         return tuple(write_lora(named(file.weights, out), out, dialect=dialect) for out, file in files)
 
 
-def output_paths(path: str | Path, experts: Iterable[Expert | None]) -> tuple[Path, ...]:
-    """Return the file for each expert: the path itself where there is one, else with the expert behind its name."""
+def output_paths(
+    path: str | Path, experts: Iterable[Expert | None], dialect: WriteDialect = "comfyui"
+) -> tuple[Path, ...]:
+    """Return the file for each expert: the path itself where there is one, else with the expert behind its name.
+
+    A pair in PEFT's form has a folder for each, as a config lies beside an adapter.
+    """
     path, experts = Path(path), tuple(experts)
     if len(experts) == 1:
         return (path,)
-    return tuple(path.with_name(f"{path.stem}_{expert}{path.suffix}") for expert in experts)
+    pair = [path.with_name(f"{path.stem}_{expert}{path.suffix}") for expert in experts]
+    return tuple(file.with_suffix("") / file.name if dialect == "peft" else file for file in pair)
 
 
 def merged_file(

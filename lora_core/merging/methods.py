@@ -26,23 +26,23 @@ def summed(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Cor
 
 def _ties(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     core = Core.of(pairs).turned()
-    return core, core.total, elected(core.parts, recipe.density)
+    return core, core.total, elected(core.parts, recipe.share)
 
 
 def _dare(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     """Drop values at random and enlarge the others by as much (Yu et al. 2023, arXiv 2311.03099, section 3.2)."""
     core = Core.of(pairs).turned()
-    generator = torch.Generator().manual_seed(_seed_of(recipe.seed, target))
-    kept = [torch.rand(part.shape, generator=generator) < recipe.density for part in core.parts]
+    generator = torch.Generator().manual_seed(_seed_of(recipe.seed or 0, target))
+    kept = [torch.rand(part.shape, generator=generator) < recipe.share for part in core.parts]
     total = sum((part * keep for part, keep in zip(core.parts, kept, strict=True)), torch.zeros_like(core.parts[0]))
-    return core, core.total, total / recipe.density
+    return core, core.total, total / recipe.share
 
 
 def _knots(pairs: Sequence[Pair], recipe: MergeRecipe, target: str) -> tuple[Core, Tensor, Tensor]:
     """Elect values by TIES over all inputs, in the left basis alone (Stoica et al. 2024, arXiv 2410.19735, eq. 3)."""
     core = Core.of(pairs).turned()
     rows = [part.float() @ core.right for part in core.parts]
-    joint = Core.of([*pairs, (elected(rows, recipe.density), core.left)])
+    joint = Core.of([*pairs, (elected(rows, recipe.share), core.left)])
     return joint, torch.stack(joint.parts[:-1]).sum(dim=0), joint.parts[-1]
 
 

@@ -29,8 +29,8 @@ class MergeRecipe:
         rank: of every layer; a layer of fewer ranks keeps its own.
         energy: each layer gets as few ranks as hold this share of its squares.
         num_bytes: each file gets the ranks that hold most of its squares in so many bytes.
-        density: the share of values that TIES, DARE and KnOTS keep.
-        seed: of what DARE keeps.
+        density: the share of values that TIES, DARE and KnOTS keep; half of them by default.
+        seed: of what DARE keeps; 0 by default.
         dtype: of the factors; None for that of the sources, or float32 where `concat` would be rounded by it.
     """
 
@@ -38,8 +38,8 @@ class MergeRecipe:
     rank: int | None = None
     energy: float | None = None
     num_bytes: int | None = None
-    density: float = 0.5
-    seed: int = 0
+    density: float | None = None
+    seed: int | None = None
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +51,8 @@ class MergeRecipe:
             whole_number(self.rank, "rank", StackError, low=1)
         if self.num_bytes is not None:
             whole_number(self.num_bytes, "size", StackError, low=1)
-        whole_number(self.seed, "seed", StackError, low=0)
+        if self.seed is not None:
+            whole_number(self.seed, "seed", StackError, low=0)
         for name in ("energy", "density"):
             _share(getattr(self, name), name)
         object.__setattr__(self, "method", self.method or ("svd" if sizes else "concat"))
@@ -59,6 +60,16 @@ class MergeRecipe:
         if self.method == "concat" and sizes:
             what = said("{name} would do nothing with concat, which keeps everything", name=sizes[0])
             raise StackError("merge", what, remedy=_EXACT)
+        for name, methods in (("density", SPARSE), ("seed", ("dare",))):
+            if getattr(self, name) is not None and self.method not in methods:
+                what = said("{name} would do nothing with {method}", name=name, method=str(self.method))
+                expected = said("{methods}, which read it", methods=", ".join(methods))
+                raise StackError("merge", what, expected=expected, remedy="Leave it out, or choose another method")
+
+    @property
+    def share(self) -> float:
+        """The share of values that a sparse method keeps."""
+        return 0.5 if self.density is None else self.density
 
     @property
     def is_smaller(self) -> bool:
@@ -68,8 +79,8 @@ class MergeRecipe:
     def to_dict(self) -> dict[str, object]:
         """Return what of it acts, as plain data."""
         sizes = {name: getattr(self, name) for name in ("rank", "energy", "num_bytes")}
-        sparse = {"density": self.density} if self.method in SPARSE else {}
-        seeded = {"seed": self.seed} if self.method == "dare" else {}
+        sparse = {"density": self.share} if self.method in SPARSE else {}
+        seeded = {"seed": self.seed or 0} if self.method == "dare" else {}
         return {"method": self.method, **{k: v for k, v in sizes.items() if v is not None}, **sparse, **seeded}
 
 

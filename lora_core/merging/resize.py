@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from ..checks import typed
 from ..deltas import Delta
 from ..errors import StackError
 from ..experts import EXPERTS, Expert
+from ..experts.twins import twin_of
 from ..files.dialects import WriteDialect
 from ..files.read import read_lora
 from ..files.weights import LoraWeights, outlines_of
@@ -21,7 +22,12 @@ from .bases import ReadBaseOf
 from .half import Addend, Half, merge_half
 from .merged import Merged, MergedFile, merged_file, named
 from .recipe import MergeRecipe
-from .sources import Source
+from .sources import Source, left_out
+
+#: What trainers write of ranks and tensors that are no longer there.
+_OF_OLD_TENSORS = frozenset(
+    ("ss_network_dim", "ss_network_alpha", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +97,20 @@ def resize_lora(
     own = recipe
     if recipe.num_bytes is not None:
         own = replace(recipe, num_bytes=max(1, recipe.num_bytes // len(halves)))
-    given = (_source(weights),)
+    given, words = (_source(weights),), {k: v for k, v in weights.metadata.items() if k not in _OF_OLD_TENSORS}
     files: dict[Expert | None, MergedFile] = {}
     for half, deltas in halves.items():
         made = _resized(weights, half, deltas, own, base, progress or unheard)
-        files[half] = merged_file(made, given, recipe, weights.expert if half is None else half, weights.metadata)  # type: ignore[arg-type]
+        files[half] = merged_file(made, given, recipe, weights.expert if half is None else half, words)  # type: ignore[arg-type]
     first, *second = [file.weights for file in files.values()]
+    of_second = {f"{key}_low_noise": low.metadata[key] for low in second for key in ("merge", "merge_layers")}
     resized = replace(
         weights,
         deltas=first.deltas,
         low_noise_deltas=second[0].deltas if second else None,
-        metadata=first.metadata,
+        metadata={**first.metadata, **of_second},
     )
-    return Resized(resized, Merged(files, recipe), weights.num_bytes)
+    return Resized(resized, Merged(files, recipe, tuple(_notes(weights))), weights.num_bytes)
 
 
 def _resized(
@@ -118,6 +125,13 @@ def _resized(
     read = None if base is None else lambda target: base(expert, target)
     addend = Addend(weights.name, deltas, dict.fromkeys(outlines_of(deltas), 1.0))
     return merge_half([addend], recipe, read, progress)
+
+
+def _notes(weights: LoraWeights) -> Iterator[str]:
+    """Say which tensors are left out, and that a file of one expert is only half of its pair."""
+    yield from left_out([weights])
+    if weights.path is not None and (twin := twin_of(weights.path)) is not None:
+        yield said("note: its twin {file} stays as it is. Resize it too", file=twin.name)
 
 
 def _source(weights: LoraWeights) -> Source:

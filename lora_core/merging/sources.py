@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import StackError
@@ -58,8 +58,13 @@ def not_held(loaded: LoadedStack, *, refuse: bool) -> Iterator[str]:
     """Say what of the rows a file cannot hold, or refuse them; a row that acts in a part of the clip always."""
     for lora in loaded.loras:
         entry, where = lora.entry, f"LoRA {lora.name!r}"
-        if (place := entry.region or entry.over_time) is not None:
-            what = said("no file can hold {place}, where it acts", place=str(place))
+        if entry.is_masked:
+            place = (
+                said("time {time}", time=str(entry.over_time))
+                if entry.region is None
+                else said("region {region}", region=entry.region.shown)
+            )
+            what = said("no file can hold the {place}, where it acts", place=place)
             raise StackError(where, what, remedy="Take its region and time away, and it is merged for the whole clip")
         if entry.schedule is None:
             continue
@@ -75,6 +80,21 @@ def not_held(loaded: LoadedStack, *, refuse: bool) -> Iterator[str]:
     for entry in loaded.stack:
         if not entry.enabled:
             yield said("note: {name} is off and left out", name=entry.name)
+
+
+def left_out(files: Iterable[LoraWeights]) -> Iterator[str]:
+    """Say which tensors of files are in no merged one, such as those of a text encoder."""
+    for weights in files:
+        for status, reason, count, first in weights.account.reasons():
+            if status != "zero":
+                yield said(
+                    "note: {name}: {count} of its {all} tensors are left out, the first being {first}: {reason}",
+                    name=weights.name,
+                    count=count,
+                    all=len(weights.account),
+                    first=first,
+                    reason=reason,
+                )
 
 
 def _with_strength(loras: Sequence[RoutedLora]) -> tuple[RoutedLora, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checks import first_few
-from ..families.registry import region_rules
 from ..wording import said
 from .advice import Advice
 from .case import Case
@@ -14,11 +13,7 @@ from .case import Case
 def without_place(case: Case) -> Iterator[Advice]:
     """Tell of changes that act everywhere, at the mean of a LoRA's mask, as no token has them to itself."""
     for lora in case.routed:
-        if not lora.is_masked:
-            continue
-        rules = region_rules(case.spec)
-        targets = [target for target in lora.factors if rules.met_by(target) == "global"]
-        if targets:
+        if targets := lora.without_place:
             text = said(
                 "{count} of its {whole} changes have no place in the clip ({names}). They act everywhere, at the mean "
                 "of its mask",

@@ -202,6 +202,7 @@ def _lora_dict(lora: RoutedLora) -> dict[str, object]:
         "num_targets": len(lora.factors),
         "num_filtered": sum(factor != 1 for factor in lora.factors.values()),
         **{key: str(place) for key, place in places.items() if place is not None},
+        **({"without_place": list(lora.without_place)} if lora.without_place else {}),
     }
 
 

@@ -29,6 +29,8 @@ class RoutedLora:
         deltas: target -> delta, of the targets that this model has and the filter lets through.
         factors: target -> the filter's factor, for the same targets.
         region, over_time: where in the picture and when in the clip it acts; everywhere and always if None.
+        without_place: of one that acts in a part, the targets that have no place in the clip; their changes act
+            everywhere, at the mean of its mask.
     """
 
     name: str
@@ -42,6 +44,7 @@ class RoutedLora:
     schedule: StrengthSchedule | None = None
     region: Region | None = None
     over_time: TimeCurve | None = None
+    without_place: tuple[str, ...] = ()
 
     @property
     def is_masked(self) -> bool:

@@ -24,8 +24,6 @@ def route(loaded: LoadedStack, spec: ModelSpec) -> Route:
     check_spec(spec)
     loaded.require(spec)
     routed = [acting for lora in loaded.loras for acting in _routed(lora, spec)]
-    if any(lora.is_masked for lora in routed):
-        region_rules(spec)
     high, low = (tuple(lora for lora in routed if lora.expert == expert) for expert in EXPERTS)
     return Route(high, low, advise_on_stack(loaded, (*high, *low)))
 
@@ -54,7 +52,9 @@ def _routed(lora: LoadedLora, spec: ModelSpec) -> list[RoutedLora]:
         if deltas:
             expert: Expert = "low_noise" if spec.num_experts == 1 else made_for
             strength = entry.strength_on(made_for)
-            how = entry.schedule, entry.region, entry.over_time
+            rules = region_rules(spec) if entry.is_masked else None
+            no_place = () if rules is None else tuple(t for t in factors if rules.met_by(t) == "global")
+            how = entry.schedule, entry.region, entry.over_time, no_place
             routed.append(
                 RoutedLora(entry.name, lora.index, expert, strength, deltas, factors, weights, made_for, *how)
             )

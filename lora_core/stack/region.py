@@ -40,7 +40,7 @@ PLACES: Mapping[str, Box] = {
 #: How wide an edge is unless something else is said, as a fraction of the picture's shorter side.
 DEFAULT_SOFT = 1 / 16
 _WHERE = "region"
-_FORM = "left, 0,0,0.5,1 or mask.png"
+_FORM = "left, 0,0,0.5,1 or mask.png, with ; soft=0.1 behind it"
 _SOFT = re.compile(r"\s*;\s*soft\s*=([^;]*)$")
 
 
@@ -108,7 +108,7 @@ class Region:
             raise StackError(
                 _WHERE,
                 said("{text} is no place in a picture", text=shown(name)),
-                expected=nearest(name, PLACES) if name else _FORM,
+                expected=nearest(name, PLACES) if re.fullmatch(r"[\w -]*[A-Za-z][\w -]*", name) else _FORM,
                 remedy="Name a place, give a box, or a file with its suffix",
             )
         return cls(path=Path(PureWindowsPath(name).as_posix() if "\\" in name else name), soft=soft, inverted=inverted)

@@ -16,6 +16,8 @@ from random_deltas import dense_weight
 from torch import Tensor, nn
 
 from lora_core.apply.attachment import attach
+from lora_core.apply.masks import Masks
+from lora_core.apply.strengths import Strengths
 from lora_core.deltas import Delta, Full
 from lora_core.errors import ModelError, StackError
 from lora_core.families.registry import family_of, spec_of_module
@@ -103,6 +105,33 @@ def test_a_layer_gives_each_token_what_its_masks_say_whatever_changes_it(make):
     assert torch.equal(layer(x), base)
 
 
+def assert_adds_up(module: nn.Module, path: str, entries: Sequence[Entry], masks: Mapping[str, Tensor]) -> None:
+    """A layer gives its own output and each LoRA's change of it, times its mask if it has one."""
+    layer, everywhere = module.get_submodule(path), torch.ones(GRID)
+    x = torch.randn(2, NUM_TOKENS, layer.in_features)
+    base = expected = layer(x)
+    for one in entries:
+        change = merged(module, one).get_submodule(path)(x) - base
+        expected = expected + masks.get(one.name, everywhere).view(1, -1, 1) * change
+    with torch.no_grad(), attach(module, entries, masks=masks):
+        assert_alike(layer(x), expected)
+
+
+def test_gains_of_several_doras_are_on_what_the_base_gives():
+    module, targets = cosmos(), ["blocks.0.self_attn.q_proj"]
+    entries = [entry_on(module, targets, random_deltas.dora, name=name) for name in ("a", "b")]
+    assert module.transformer_blocks[0].attn1.to_q.bias is None
+    masks = {"a": soft_mask(1), "b": soft_mask(2)}
+    assert_adds_up(module, "transformer_blocks.0.attn1.to_q", entries, masks)
+
+
+def test_a_gain_is_not_on_what_another_lora_adds_to_the_bias():
+    module = tiny.transformer(0)
+    dora = entry_on(module, ["blocks.0.ffn.0"], random_deltas.dora)
+    plain = entry_on(module, ["blocks.0.ffn.0.bias"], name="plain")
+    assert_adds_up(module, "blocks.0.ffn.net.0.proj", [dora, plain], {"style": soft_mask()})
+
+
 def test_a_convolution_into_patches_and_a_norm_do_so_too():
     torch.manual_seed(1)
     module, latents, x = tiny.transformer(0), torch.randn(2, 16, 2, 4, 4), torch.randn(2, NUM_TOKENS, WIDTH)
@@ -182,6 +211,13 @@ def test_many_loras_that_overlap_read_the_text_one_by_one():
     weighed = [mask.view(1, -1, 1) * change for mask, change in zip(masks.values(), changes, strict=True)]
     with torch.no_grad(), attach(module, entries, masks=masks):
         assert_alike(attention(x, text), base + sum(weighed))
+
+
+def test_loras_that_all_overlap_are_not_counted_in_every_combination():
+    names = [str(number) for number in range(40)]  # 2**40 sets
+    masks = Masks(Strengths([1.0] * len(names)), names, {name: soft_mask(int(name)) for name in names})
+    sets = masks.sets(range(len(names)), torch.device("cpu"))
+    assert [sorted(one.members) for one in sets] == [*([number] for number in range(40)), []]
 
 
 def test_what_has_no_place_in_the_clip_acts_at_the_mean_of_the_mask():

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_loras import save_lora
 
+from lora_core.attention.wishes import RadialWishes
 from lora_core.engine.checked import check_request
 from lora_core.engine.generate import generate
 from lora_core.engine.guide import Guide
@@ -73,6 +74,20 @@ def test_one_lora_on_two_sides_is_that_lora(model, files):
     assert not torch.allclose(made(model, LoraStack(sides.entries[:1])).latents, expected, atol=1e-2)
 
 
+def test_radial_attention_leaves_tokens_where_their_masks_are(model, files):
+    """Long clips reorder tokens inside self-attention alone; one LoRA on two sides is still that LoRA."""
+    request, radial = replace(REQUEST, num_frames=33), RadialWishes(first_steps=1, last_steps=1, block_size=16)
+    plain = LoraStack().add(files[0], 0.7)
+    sides = LoraStack().add(files[0], 0.7, region="top; soft=0", over_time="from frame 17; hard", name="there")
+    sides = sides.add(files[0], 0.7, region="not top; soft=0", over_time="from frame 17; hard", name="below")
+    sides = sides.add(files[0], 0.7, over_time="until frame 17; hard", name="before")
+    found, expected, none = (
+        generate(model, request, stack, radial=radial).latents for stack in (sides, plain, LoraStack())
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(expected, none, atol=1e-2)
+
+
 def test_a_record_tells_the_masks_and_makes_the_video_again(model, files, mask):
     stack = LoraStack().add(files[0], 0.7, region=f"not {mask}; soft=0").add(files[1], over_time="from frame 2")
     video = made(model, stack)
@@ -122,6 +137,7 @@ def test_what_has_no_place_in_the_clip_is_counted_and_named(model, tmp_path):
     save_file({f"diffusion_model.{n}.diff": torch.ones(s) for n, s in zip(names, shapes, strict=True)}, file)
     stack = LoraStack().add(file, region="left")
     plan = make_plan(load_stack(stack, model.spec), model.spec, num_steps=4)
+    assert [lora["without_place"] for lora in plan.to_dict()["loras"]] == [["blocks.0.modulation"]] * 2
     notes = [advice for advice in plan.advice if advice.rule == "without-place"]
     assert "1 of its 2 changes have no place in the clip (blocks.0.modulation)" in notes[0].text
 

@@ -11,6 +11,7 @@ import random_deltas
 import tiny
 import torch
 from loading import routed
+from safetensors.torch import save_file
 
 from lora_core import LoraEntry, LoraStack, LoraWeights, attach, load_stack, read_lora
 from lora_core.deltas import Delta, Dora, Full, Lora
@@ -20,6 +21,7 @@ from lora_core.families.registry import spec_named, spec_of_module
 from lora_core.merging.merge import merge_loras
 from lora_core.merging.merged import Merged
 from lora_core.merging.recipe import SPARSE, MergeRecipe
+from lora_core.merging.resize import resize_lora
 from lora_core.stack.region import Region
 from lora_core.stack.time_curve import TimeCurve
 
@@ -282,8 +284,22 @@ def test_a_schedule_cannot_be_held_and_is_said_or_refused(spec: ModelSpec) -> No
 @pytest.mark.parametrize("place", [{"region": Region.parse("left")}, {"over_time": TimeCurve.parse("from 2s")}])
 def test_a_row_that_acts_in_a_part_of_the_clip_is_refused(spec: ModelSpec, place: dict[str, object]) -> None:
     stack = LoraStack().add(lora("here"), **place)
-    with pytest.raises(StackError, match=r"LoRA 'here': no file can hold (left|from 2s), where it acts"):
+    with pytest.raises(
+        StackError, match=r"LoRA 'here': no file can hold the (region left|time from 2s), where it acts"
+    ):
         merge_loras(stack, spec)
+
+
+def test_tensors_that_are_left_out_are_told(spec: ModelSpec, tmp_path: Path) -> None:
+    told = {
+        "text_encoder.layer.0.q.lora_A.weight": torch.ones(2, 8),
+        "text_encoder.layer.0.q.lora_B.weight": torch.ones(8, 2),
+    }
+    deltas = {f"diffusion_model.{Q}.diff": torch.ones(SHAPES[Q])}
+    save_file({**told, **deltas}, tmp_path / "with_text.safetensors")
+    note = "note: with_text: 2 of its 3 tensors are left out, the first being text_encoder.layer.0.q.lora_A.weight"
+    assert merge_loras(LoraStack().add(tmp_path / "with_text.safetensors"), spec).notes[0].startswith(note)
+    assert resize_lora(tmp_path / "with_text.safetensors", MergeRecipe(rank=1)).made.notes[0].startswith(note)
 
 
 def test_what_adds_up_to_nothing_is_refused(spec: ModelSpec) -> None:
@@ -308,6 +324,8 @@ def test_what_adds_up_to_nothing_is_refused(spec: ModelSpec) -> None:
         ({"method": "tie"}, "method: unknown value 'tie' .nearest: 'ties'"),
         ({"method": "concat", "rank": 4}, "rank would do nothing with concat"),
         ({"num_bytes": 0}, "size: 0 is out of range"),
+        ({"rank": 4, "density": 0.3}, "merge: density would do nothing with svd .ties, dare, knots, which read it"),
+        ({"method": "ties", "seed": 3}, "merge: seed would do nothing with ties .dare, which read it"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(settings: dict[str, object], message: str) -> None:

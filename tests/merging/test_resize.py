@@ -19,7 +19,8 @@ Q = "blocks.0.self_attn.q"
 
 
 def test_a_resized_file_is_the_nearest_of_its_rank_and_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
-    source = save_lora(tmp_path / "wide.safetensors", rank=8, metadata={"trigger_words": "zib", "expert": "high_noise"})
+    told = {"trigger_words": "zib", "expert": "high_noise", "ss_network_dim": "8"}
+    source = save_lora(tmp_path / "wide.safetensors", rank=8, metadata=told)
     resized = resize_lora(source, MergeRecipe(rank=2))
     out = resized.write(tmp_path / "narrow.safetensors")
     before, after = read_lora(source), read_lora(out)
@@ -28,6 +29,7 @@ def test_a_resized_file_is_the_nearest_of_its_rank_and_keeps_what_it_says_of_its
         error = random_deltas.relative_error(after.deltas[target].dense(), before.deltas[target].dense())
         assert error == pytest.approx(float(values[2:].norm() / values.norm()), abs=1e-5)
     assert (after.trigger_words, after.expert, after.ranks) == (("zib",), "high_noise", (2,))
+    assert "ss_network_dim" not in after.metadata
     assert "MiB instead of" in resized.text()
     assert not resized.text().startswith("no smaller")
 
@@ -61,6 +63,7 @@ def test_a_file_of_both_experts_stays_one_and_keeps_to_its_size(tmp_path: Path) 
     assert out.stat().st_size <= 16_000 < file.stat().st_size
     weights = read_lora(out)
     assert weights.low_noise_deltas is not None
+    assert weights.metadata["merge_layers"] != weights.metadata["merge_layers_low_noise"]
     assert weights.ranks[0] < 16
     assert "high_noise: relative error" in resized.text()
 
