@@ -1719,6 +1719,8 @@ export const CHINESE_SAID = {
   "tuning needs {packages}, not there": "微调需要 {packages}，但未安装",
   "warning: after {step} steps it does not end an answer yet": "警告：{step} 步之后它仍不能结束回答",
   "warning: it does not end its answers; train it longer, or look at its chat template": "警告：它不能结束回答；请训练更久，或检查其对话模板",
+  "{there} does nothing without {missing}": "只连接 {there} 而没有 {missing}，不起作用",
+  "Connect both for a dry step, or none": "要试走一步就两个都连接，否则都不要连接",
   "would do nothing without {other}": "没有 {other} 时不起作用",
   "{count} steps in {time}, {seconds} s each": "{count} 步用时 {time}，每步 {seconds} 秒",
   "{done} steps are done already": "已完成 {done} 步",
