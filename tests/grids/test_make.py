@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from lora_core.cli.main import cli
@@ -129,6 +134,38 @@ def test_a_grid_that_was_stopped_goes_on_to_the_same_sheet(model, stack, made, t
         assert (tmp_path / name).read_bytes() == (made.path / name).read_bytes()
 
 
+def test_a_grid_that_was_killed_goes_on_to_the_same_sheet(model, stack, made, tmp_path):
+    """Killed where the third cell would be written, so that nothing of the program's own can clean up."""
+    killed = f"""
+import os, signal, torch
+from lora_core import GenerationRequest, Grid, LoraStack, make_grid, open_wan
+from lora_core.grids import make
+
+real, written = make.save_video, []
+
+def save_video(frames, path, *args, **options):
+    written.append(path)
+    if len(written) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(frames, path, *args, **options)
+
+make.save_video = save_video
+torch.set_num_threads({torch.get_num_threads()})  # another number of threads adds in another order
+stack = LoraStack().add("speed_6steps").add("zibbo_character").add("neon_style", 0.4)
+request = GenerationRequest({ASKED.prompt!r}, num_frames=5, height=32, width=32, seed=3, num_steps=6)
+make_grid(open_wan("pocket"), Grid(request, stack, {LOW!r}, {HIGH!r}), {str(tmp_path)!r})
+"""
+    ended = subprocess.run([sys.executable, "-c", killed], env=os.environ, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (tmp_path / "sheet.mp4").exists()
+    told: list[str] = []
+    gone_on = make_grid(model, grid_of(stack, LOW, HIGH), tmp_path, tell=told.append)
+    assert told[0].startswith("2 cells to make")
+    assert gone_on.is_over
+    for name in ("sheet.mp4", "sheet.png", *(cell["file"] for cell in made.cells)):
+        assert (tmp_path / name).read_bytes() == (made.path / name).read_bytes()
+
+
 def test_only_what_is_missing_or_has_changed_is_made(model, stack, made, tmp_path):
     folder = shutil.copytree(made.path, tmp_path / "grid")
     (folder / made.cells[2]["file"]).write_bytes(b"damaged")
@@ -170,6 +207,37 @@ def test_what_is_wrong_with_a_grid_is_said_before_a_network_runs(model, stack, c
     with pytest.raises(LoraCoreError) as caught:
         plan_grid(model, grid_of(stack.add("sharp_quality"), columns, rows))
     assert str(caught.value).startswith(message)
+
+
+def test_results_of_something_else_are_not_written_over(model, stack, tmp_path):
+    (tmp_path / "sheet.png").write_bytes(b"a picture")
+    with pytest.raises(LoraCoreError, match=r"holds sheet.png, and is no grid's. Choose another folder"):
+        make_grid(model, grid_of(stack), tmp_path)
+    assert (tmp_path / "sheet.png").read_bytes() == b"a picture"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "asked.toml: cannot be read: No such file"),
+        ('prompt = "a', "asked.toml: is no TOML: "),
+        ('prompt = "a"\ncolumns = "seed = 1"', "asked.toml columns axis: seed has 1 value"),
+        ('prompt = "a"\ncolumns = "seed = 1 | 2"\nmodle = "pocket"', "asked.toml: unknown key 'modle' (nearest: "),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_of_that_file(tmp_path, text, message):
+    path = tmp_path / "asked.toml"
+    if text is not None:
+        path.write_text(text)
+    ended = CliRunner().invoke(cli, ["grid", str(path), "--dry-run"])
+    assert str(ended.exception).startswith(message)
+
+
+def test_what_is_wrong_without_a_file_begins_with_no_blank():
+    ended = CliRunner().invoke(cli, ["grid", "-p", "a", "--columns", "seed = 1", "--dry-run"])
+    assert str(ended.exception).startswith("columns axis: seed has 1 value")
+    ended = CliRunner().invoke(cli, ["grid", "-p", "a", "--columns", "seed = 1 | 2", "--set", "foo=1", "--dry-run"])
+    assert str(ended.exception).startswith("grid: unknown key 'foo'")
 
 
 def test_more_cells_than_were_thought_of_are_refused(model, stack, tmp_path):
