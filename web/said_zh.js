@@ -1721,6 +1721,8 @@ export const CHINESE_SAID = {
   "warning: it does not end its answers; train it longer, or look at its chat template": "警告：它不能结束回答；请训练更久，或检查其对话模板",
   "{there} does nothing without {missing}": "只连接 {there} 而没有 {missing}，不起作用",
   "Connect both for a dry step, or none": "要试走一步就两个都连接，否则都不要连接",
+  "it is taken already": "已经试走过",
+  "Leave out the request, or what was shown": "请求与已得的结果只给一个",
   "holds {name}, and is no ablation's": "其中有 {name}，但它不是消融测试的文件夹",
   "holds {name}, and is no grid's": "其中有 {name}，但它不是网格的文件夹",
   "whichever LoRA is left out, the clip stays the same": "去掉任何一个 LoRA，视频都不变",

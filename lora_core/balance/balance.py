@@ -18,6 +18,7 @@ from ..errors import StackError
 from ..experts import EXPERTS, Expert
 from ..families.opened import OpenedModel
 from ..plan.advice import Advice
+from ..plan.route import Route
 from ..plan.routing import route
 from ..progress import Progress, unheard
 from ..stack.loaded import LoadedStack
@@ -114,13 +115,13 @@ def balance_stack(
     routed, spec, report = route(stack, stack.spec), stack.spec, progress or unheard
     if not routed.all:
         raise StackError("stack", "no LoRA of it acts", expected="one LoRA or more", remedy="Add one, or turn one on")
-    if request is not None:
-        if model is None or isinstance(model, Mapping):
-            raise StackError("dry step", "there is no opened model to take it with", remedy="Open one, or leave it out")
-        stepped = dry_step(model, routed, request, sigmas=sigmas, progress=report)
+    if stepped is None:
+        stepped = {} if request is None else _stepped(model, routed, request, sigmas, report)
+    elif request is not None:
+        raise StackError("dry step", "it is taken already", remedy="Leave out the request, or what was shown")
     experts = {
         expert: measure_expert(
-            expert, loras, spec, _network(model, expert), outputs=(stepped or {}).get(expert), progress=report
+            expert, loras, spec, _network(model, expert), outputs=stepped.get(expert), progress=report
         )
         for expert in EXPERTS
         if (loras := routed.for_expert(expert))
@@ -130,6 +131,18 @@ def balance_stack(
     findings = find(experts, proposal)
     _log.info("balance of %d LoRAs: %d findings", len(stack.loras), len(findings))
     return StackBalance(stack, experts, findings, proposal)
+
+
+def _stepped(
+    model: OpenedModel | Mapping[Expert, nn.Module] | None,
+    routed: Route,
+    request: GenerationRequest,
+    sigmas: Mapping[Expert, float] | None,
+    progress: Progress,
+) -> dict[Expert, DryStep]:
+    if model is None or isinstance(model, Mapping):
+        raise StackError("dry step", "there is no opened model to take it with", remedy="Open one, or leave it out")
+    return dry_step(model, routed, request, sigmas=sigmas, progress=progress)
 
 
 def _network(model: OpenedModel | Mapping[Expert, nn.Module] | None, expert: Expert) -> nn.Module | None:

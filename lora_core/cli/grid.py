@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,10 +125,23 @@ def _read(
     file = "" if path is None else path.name
     with relocated(lambda where: " ".join(filter(None, (file, where))) or "grid"):
         values = {} if path is None else read_toml_of_grid(path)
-        values |= settings_of(settings) | {key: value for key, value in given.items() if value is not None}
+        options_of_grid = settings_of(settings) | {key: value for key, value in given.items() if value is not None}
+        values |= options_of_grid
         of_model = {key: values.pop(key) for key in list(values) if key in ModelOptions.__dataclass_fields__}
         grid = grid_from(values, also=ModelOptions.__dataclass_fields__)
+        _check_beside_axes(options_of_grid, grid)
     return grid, replace(options, **dict(_of_model(of_model)))
+
+
+def _check_beside_axes(given: Iterable[str], grid: Grid) -> None:
+    """Refuse an option of what an axis takes other values of."""
+    from ..errors import RequestError
+
+    for name, axis in grid.axes:
+        if axis.kind in given:
+            raise RequestError(
+                axis.kind, f"would do nothing beside the {name}, which are of it", remedy="Leave one out"
+            )
 
 
 def _of_model(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -240,6 +240,11 @@ def test_what_is_wrong_without_a_file_begins_with_no_blank():
     assert str(ended.exception).startswith("grid: unknown key 'foo'")
 
 
+def test_an_option_that_an_axis_takes_other_values_of_is_refused():
+    ended = CliRunner().invoke(cli, ["grid", "-p", "a", "--columns", "seed = 1 | 2", "--seed", "5", "--dry-run"])
+    assert str(ended.exception) == "seed: would do nothing beside the columns, which are of it. Leave one out."
+
+
 def test_more_cells_than_were_thought_of_are_refused(model, stack, tmp_path):
     with pytest.raises(LoraCoreError, match=r"grid: 4 cells \(at most 3 unless more are wanted\)"):
         make_grid(model, grid_of(stack, LOW, HIGH), tmp_path / "new", limit=3)
