@@ -65,7 +65,10 @@ class Cost:
     def text(self) -> Said:
         """Say what is to be done, and what sharing saves."""
         saved = sum(self.alone.values()) - sum(self.shared.values())
-        steps = joined(" and ", [_COUNTED[expert](self.shared[expert]) for expert in EXPERTS if self.alone[expert]])
+        experts = [expert for expert in EXPERTS if self.alone[expert]]
+        steps: str = joined(" and ", [_COUNTED[expert](self.shared[expert]) for expert in experts])
+        if len(experts) == 1:
+            steps = str(self.shared[experts[0]])
         cells = said("{count} cells" if self.num_cells > 1 else "{count} cell", count=self.num_cells)
         if not saved:
             return said("{cells} to make: {steps} steps", cells=cells, steps=steps)

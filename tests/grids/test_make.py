@@ -17,6 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from lora_core.attention.wishes import RadialWishes
 from lora_core.cli.main import cli
 from lora_core.engine.generate import generate
 from lora_core.engine.request import GenerationRequest
@@ -24,6 +25,7 @@ from lora_core.errors import LoraCoreError
 from lora_core.families.wan.open import open_wan
 from lora_core.grids.grid import Grid
 from lora_core.grids.make import make_grid, plan_grid
+from lora_core.grids.planned import Cost
 from lora_core.media.video import read_video
 from lora_core.stack.region import Region
 from lora_core.stack.stack import LoraStack
@@ -186,6 +188,22 @@ def test_the_recipe_has_the_line_that_makes_a_cell_again(made, tmp_path):
     record = json.loads(again.with_name(f"{again.name}.json").read_text())
     assert record["latents_sha256"] == cell["latents_sha256"]
     assert again.read_bytes() == (made.path / cell["file"]).read_bytes()
+
+
+def test_the_line_that_makes_a_cell_again_says_how_attention_leaves_pairs_out(model, stack, tmp_path):
+    grid = replace(grid_of(stack, "seed = 1 | 2", num_steps=4), radial=RadialWishes())
+    cell = make_grid(model, grid, tmp_path).cells[0]
+    ended = CliRunner().invoke(cli, shlex.split(cell["command"])[1:], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    again = (tmp_path / cell["file"]).with_suffix(".again.mp4.json")
+    first, second = (json.loads(path.read_text()) for path in (tmp_path / cell["record"], again))
+    assert first["radial"]["settings"] == second["radial"]["settings"]
+    assert first["latents_sha256"] == second["latents_sha256"]
+
+
+def test_steps_of_the_only_expert_are_just_steps():
+    told = "2 cells to make: 12 steps"
+    assert Cost(2, {"high_noise": 0, "low_noise": 12}, {"high_noise": 0, "low_noise": 12}).text() == told
 
 
 #: The columns, the rows, and how the error begins.
