@@ -1864,7 +1864,7 @@ export const CHINESE_SAID = {
   "{text} meets no LoRA file": "{text} 没有匹配到 LoRA 文件",
   "{value} is no file": "{value} 不是文件",
   "{value} is there twice": "{value} 出现了两次",
-  "{value} makes the clips of {other}: it changes nothing of {title}": "{value} 与 {other} 生成同样的视频：{title} 没有变化",
+  "{value} makes the same clips as {other}: {title} changes nothing here": "{value} 与 {other} 生成同样的视频：{title} 没有变化",
   "{word} says nothing in {text}": "{text} 里的 {word} 没有意义",
   "(frames, H, W), numbers from 0 to 1": "(帧, 高, 宽)，数值 0 到 1",
   ", region {region}": "，区域 {region}",

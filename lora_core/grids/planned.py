@@ -124,7 +124,7 @@ def check_values(grid: Grid, planned: Sequence[PlannedCell]) -> None:
             line = tuple(one.makes for one in planned if place == one.cell.place_on(name))
             if (other := lines.setdefault(line, label)) != label:
                 what = said(
-                    "{value!r:.60} makes the clips of {other!r:.60}: it changes nothing of {title}",
+                    "{value!r:.60} makes the same clips as {other!r:.60}: {title} changes nothing here",
                     value=label,
                     other=other,
                     title=axis.title,
