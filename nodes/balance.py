@@ -9,8 +9,10 @@ from comfy_api.latest import io, ui
 from ..lora_core import balance_stack
 from .base import Node, schema, shown
 from .bridge import network_of
+from .dry_step import host_dry_step
 from .pictures import as_image
 from .sockets import LoraStackType, WanModelHandle, WanModelType
+from .walk import Conditioning, Latent
 
 
 class LoraBalance(Node):
@@ -25,6 +27,14 @@ class LoraBalance(Node):
             is_output_node=True,
             inputs=[
                 WanModelType.Input("model", tooltip="The model, with the LoRAs that ApplyLoraStack put on it."),
+                io.Conditioning.Input(
+                    "positive",
+                    optional=True,
+                    tooltip="With the latent: run each expert once, and go by what the LoRAs change in its outputs.",
+                ),
+                io.Latent.Input(
+                    "latent", optional=True, tooltip="An empty latent video, of the size that the run will have."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -45,7 +55,10 @@ class LoraBalance(Node):
         )
 
     @classmethod
-    def execute(cls, model: WanModelHandle) -> io.NodeOutput:
+    def execute(
+        cls, model: WanModelHandle, positive: Conditioning | None = None, latent: Latent | None = None
+    ) -> io.NodeOutput:
+        stepped = host_dry_step(model, positive, latent)
         networks = {expert: network_of(patcher) for expert, patcher in model.experts()}
         bar = comfy.utils.ProgressBar(100)
 
@@ -53,7 +66,7 @@ class LoraBalance(Node):
             comfy.model_management.throw_exception_if_processing_interrupted()
             bar.update_absolute(round(100 * done / total))
 
-        balance = balance_stack(model.loaded, networks, progress=report)
+        balance = balance_stack(model.loaded, networks, stepped=stepped, progress=report)
         text, picture, proposed = balance.text(), as_image(balance.image()), balance.proposed
         output = ui.PreviewImage(picture, cls=cls).as_dict() | shown(text)
         return io.NodeOutput(picture, text, proposed.stack, model.with_loras(proposed), ui=output)

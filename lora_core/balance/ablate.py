@@ -14,7 +14,7 @@ import numpy as np
 
 from ..checkpoints.hashes import hashes_of
 from ..checks import typed
-from ..comparison.folder import read_json, write_json
+from ..comparison.folder import write_json
 from ..engine.checked import check_request
 from ..engine.generate import generate
 from ..engine.record import asked_rows
@@ -114,7 +114,7 @@ class _Work:
         try:
             for done, cell in enumerate(cells):
                 progress(done, len(cells), "clips")
-                if read_json(self.folder.readings(cell)) is None:
+                if not self.folder.is_done(cell):
                     self._make(cell, cells[0], stop_if_asked)
         except _StoppedError:
             return False

@@ -73,8 +73,13 @@ class AblationFolder:
         return self.path / f"{cell.file}.mp4"
 
     def readings(self, cell: Cell) -> Path:
-        """Return the file that says what was read from a clip; a clip that has it is done with."""
+        """Return the file that says what was read from a clip, written last."""
         return self.path / "readings" / f"{cell.file}.json"
+
+    def is_done(self, cell: Cell) -> bool:
+        """Say whether all files of a clip are there."""
+        files = (self.clip(cell), self.readings(cell), *(() if cell.left_out else (self.reference,)))
+        return all(file.is_file() for file in files)
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other ablations out of the folder inside a block."""
@@ -83,6 +88,10 @@ class AblationFolder:
     def begin(self, asked: dict[str, Any]) -> None:
         """Note what is asked, or raise where the folder holds answers to something else."""
         there, asked = read_json(self.asked), json.loads(json.dumps(asked))
+        own = (self.record, self.table, self.sheet, self.reference)
+        if there is None and (foreign := next((file for file in own if file.exists()), None)):
+            what = said("holds {name}, and is no ablation's", name=foreign.name)
+            raise RequestError(self.path, what, remedy="Choose another folder")
         if there is None:
             write_json(asked, self.asked)
         elif different := [key for key in dict.fromkeys((*there, *asked)) if there.get(key) != asked.get(key)]:

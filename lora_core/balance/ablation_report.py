@@ -20,6 +20,8 @@ _COLUMNS = 9
 _NAME, _NUMBER = 34, 12
 #: By how much motion grows without a LoRA that is then said to hold it back.
 _HOLDS_BACK = 1.25
+#: The similarity of two clips that nobody tells apart.
+_SAME = 0.995
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class AblationReport:
                 whole=f"{whole.read['motion']:.3f}",
             )
         least = min(others, key=lambda row: row.read["similarity"])
+        if least.read["similarity"] > _SAME:
+            yield said("whichever LoRA is left out, the clip stays the same")
+            return
         yield said(
             "{lora} changes the clip most: without it the similarity is {similarity}",
             lora=least.cell.left_out,
@@ -71,7 +76,8 @@ class AblationReport:
 
 def write_report(folder: AblationFolder, cells: Sequence[Cell], asked: Mapping[str, Any]) -> AblationReport:
     """Write table, record and sheet of the clips that there are, and return the report."""
-    found = {cell: read for cell in cells if (read := read_json(folder.readings(cell))) is not None}
+    done = filter(folder.is_done, cells)
+    found = {cell: read for cell in done if (read := read_json(folder.readings(cell))) is not None}
     report = AblationReport(tuple(AblationRow(cell, read["read"]) for cell, read in found.items()))
     rows = [{"file": folder.clip(cell).name, **read} for cell, read in found.items()]
     write_json(

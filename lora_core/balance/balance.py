@@ -18,11 +18,12 @@ from ..errors import StackError
 from ..experts import EXPERTS, Expert
 from ..families.opened import OpenedModel
 from ..plan.advice import Advice
+from ..plan.route import Route
 from ..plan.routing import route
 from ..progress import Progress, unheard
 from ..stack.loaded import LoadedStack
 from ..wording import Said
-from .dry_step import dry_step
+from .dry_step import DryStep, dry_step
 from .expert_balance import ExpertBalance, measure_expert
 from .findings import find
 from .proposal import Proposal, propose
@@ -94,6 +95,7 @@ def balance_stack(
     *,
     request: GenerationRequest | None = None,
     sigmas: Mapping[Expert, float] | None = None,
+    stepped: Mapping[Expert, DryStep] | None = None,
     progress: Progress | None = None,
 ) -> StackBalance:
     """Measure how large the changes of a stack are and how they meet, name what is wrong, and propose strengths.
@@ -104,6 +106,7 @@ def balance_stack(
         request: take one dry step with this prompt, size and seed, and go by what changes in the outputs of layers;
             for an opened model.
         sigmas: the noise level of an expert's dry step.
+        stepped: what a dry step has shown already, in the place of `request`; of networks that others run.
         progress: told of layers and dry steps.
 
     Raises:
@@ -112,11 +115,10 @@ def balance_stack(
     routed, spec, report = route(stack, stack.spec), stack.spec, progress or unheard
     if not routed.all:
         raise StackError("stack", "no LoRA of it acts", expected="one LoRA or more", remedy="Add one, or turn one on")
-    stepped = {}
-    if request is not None:
-        if model is None or isinstance(model, Mapping):
-            raise StackError("dry step", "there is no opened model to take it with", remedy="Open one, or leave it out")
-        stepped = dry_step(model, routed, request, sigmas=sigmas, progress=report)
+    if stepped is None:
+        stepped = {} if request is None else _stepped(model, routed, request, sigmas, report)
+    elif request is not None:
+        raise StackError("dry step", "it is taken already", remedy="Leave out the request, or what was shown")
     experts = {
         expert: measure_expert(
             expert, loras, spec, _network(model, expert), outputs=stepped.get(expert), progress=report
@@ -129,6 +131,18 @@ def balance_stack(
     findings = find(experts, proposal)
     _log.info("balance of %d LoRAs: %d findings", len(stack.loras), len(findings))
     return StackBalance(stack, experts, findings, proposal)
+
+
+def _stepped(
+    model: OpenedModel | Mapping[Expert, nn.Module] | None,
+    routed: Route,
+    request: GenerationRequest,
+    sigmas: Mapping[Expert, float] | None,
+    progress: Progress,
+) -> dict[Expert, DryStep]:
+    if model is None or isinstance(model, Mapping):
+        raise StackError("dry step", "there is no opened model to take it with", remedy="Open one, or leave it out")
+    return dry_step(model, routed, request, sigmas=sigmas, progress=progress)
 
 
 def _network(model: OpenedModel | Mapping[Expert, nn.Module] | None, expert: Expert) -> nn.Module | None:

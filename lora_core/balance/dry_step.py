@@ -19,12 +19,13 @@ from ..checks import finite_number
 from ..engine.request import GenerationRequest
 from ..errors import PlanError
 from ..experts import Expert
+from ..families.base import ModelSpec
 from ..families.condition import Condition
 from ..families.opened import OpenedModel
 from ..families.registry import family_of
 from ..plan.plan import SamplingPlan
 from ..plan.planning import make_plan
-from ..plan.route import Route
+from ..plan.route import Route, RoutedLora
 from ..progress import Progress, unheard
 from ..sampling.guidance import guided_velocity
 from ..sampling.noise import draw_noise
@@ -70,7 +71,7 @@ def dry_step(
         progress: told of the runs.
     """
     clip, plan = request.clip(model.spec), make_plan(Route(), model.spec, request)
-    chosen = {expert: _level(plan, expert, (sigmas or {}).get(expert)) for expert in _experts(plan, route)}
+    chosen = levels_to_look_at(plan, route, sigmas)
     model.require(text=True, picture=clip.first is not None)
     with model.lock:
         told = family_of(model.spec).condition(
@@ -85,22 +86,30 @@ def dry_step(
         found = {}
         for done, (expert, sigma) in enumerate(chosen.items(), start=1):
             progress(done, num_runs, "dry step")
-            loras = route.for_expert(expert)
-            with _Watch(layers_of(loras, model.spec, model.expert(expert)), len(loras), model.expert(expert)) as watch:
+            with watched(model.expert(expert), route.for_expert(expert), model.spec) as watch:
                 _velocity(model, expert, sigma * noise + (1 - sigma) * x0, sigma, condition)
-            found[expert] = DryStep(sigma, watch.gram())
+            found[expert] = watch.step(sigma)
         progress(num_runs, num_runs, "dry step")
     return found
+
+
+def levels_to_look_at(
+    plan: SamplingPlan, route: Route, sigmas: Mapping[Expert, float] | None = None
+) -> dict[Expert, float]:
+    """Return expert -> noise level for those that have both LoRAs and steps, in the order of a run.
+
+    Args:
+        plan: the run.
+        route: the LoRAs.
+        sigmas: the noise level of an expert; by default that of the step in the middle of its run.
+    """
+    experts = [expert for expert in dict.fromkeys(step.expert for step in plan.steps) if route.for_expert(expert)]
+    return {expert: _level(plan, expert, (sigmas or {}).get(expert)) for expert in experts}
 
 
 def _velocity(model: OpenedModel, expert: Expert, x: Tensor, sigma: float, condition: Condition) -> Tensor:
     forward = family_of(model.spec).forward
     return guided_velocity(forward, model.expert(expert), model.spec, x, sigma, 1.0, condition)
-
-
-def _experts(plan: SamplingPlan, route: Route) -> list[Expert]:
-    """Return the experts that have both LoRAs and steps, in the order of a run."""
-    return [expert for expert in dict.fromkeys(step.expert for step in plan.steps) if route.for_expert(expert)]
 
 
 def _level(plan: SamplingPlan, expert: Expert, asked: float | None) -> float:
@@ -118,9 +127,20 @@ def _level(plan: SamplingPlan, expert: Expert, asked: float | None) -> float:
     return sigma
 
 
+def watched(network: nn.Module, loras: Sequence[RoutedLora], spec: ModelSpec) -> Watch:
+    """Return what looks at a network, without LoRAs on it, while it runs once inside a block.
+
+    Args:
+        network: of one expert; whoever runs it.
+        loras: those routed to this expert, whose changes are computed beside it.
+        spec: what the model is called.
+    """
+    return Watch(layers_of(loras, spec, network), len(loras), network)
+
+
 @dataclass(eq=False)
-class _Watch:
-    """Hooks on the linear layers of a network while it runs once."""
+class Watch:
+    """Hooks on the linear layers of a network while it runs once; see `watched`."""
 
     layers: Sequence[Layer]
     num_loras: int
@@ -128,7 +148,7 @@ class _Watch:
     products: dict[str, Tensor] = field(default_factory=dict)
     norms: dict[str, float] = field(default_factory=dict)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         with ExitStack() as undo:
             for layer in self.layers:
                 module = self.network.get_submodule(layer.path)
@@ -154,12 +174,13 @@ class _Watch:
 
         return look
 
-    def gram(self) -> Gram:
-        """Return what was seen, of layers whose outputs are not all zero."""
+    def step(self, sigma: float) -> DryStep:
+        """Return what was seen at a noise level, of layers whose outputs are not all zero."""
         seen = [layer.target for layer in self.layers if self.norms.get(layer.target, 0.0) > 0]
         none = torch.zeros(0, self.num_loras, self.num_loras, dtype=torch.float64)
         products = torch.stack([self.products[target] for target in seen]) if seen else none
-        return Gram(tuple(seen), products, torch.tensor([self.norms[target] for target in seen], dtype=torch.float64))
+        norms = torch.tensor([self.norms[target] for target in seen], dtype=torch.float64)
+        return DryStep(sigma, Gram(tuple(seen), products, norms))
 
 
 def _on_outputs(layer: Layer, x_TI: Tensor, num_loras: int) -> Tensor:

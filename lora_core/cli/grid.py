@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,9 +91,8 @@ def command(
     grid = replace(grid, stack=placed(options.with_loras(grid.stack, loras), regions, times))
     console().note(f"opening {model_options.model}")
     model = model_options.open()
-    limit = None if yes else USUAL_LIMIT
     if out is None or dry_run:
-        cost = plan_grid(model, grid, allow_partial=allow_partial, download=download, limit=limit)
+        cost = plan_grid(model, grid, allow_partial=allow_partial, download=download)
         console().result(cost.text())
         return
     with console().progress() as progress, asked_to_end() as should_stop:
@@ -104,7 +103,7 @@ def command(
             allow_partial=allow_partial,
             download=download,
             guardrail=guard_options.choose(model.spec),
-            limit=limit,
+            limit=None if yes else USUAL_LIMIT,
             model_words=list(_words(model_options)),
             progress=progress,
             tell=console().note,
@@ -120,15 +119,29 @@ def _read(
     path: Path | None, settings: tuple[str, ...], given: Mapping[str, Any], options: ModelOptions
 ) -> tuple[Grid, ModelOptions]:
     """Return the grid, and the model's options with what the file says of it."""
-    from ..errors import located
+    from ..errors import relocated
     from ..grids.read import grid_from, read_toml_of_grid, settings_of
 
-    values = {} if path is None else read_toml_of_grid(path)
-    with located("" if path is None else path.name):
-        values |= settings_of(settings) | {key: value for key, value in given.items() if value is not None}
+    file = "" if path is None else path.name
+    with relocated(lambda where: " ".join(filter(None, (file, where))) or "grid"):
+        values = {} if path is None else read_toml_of_grid(path)
+        options_of_grid = settings_of(settings) | {key: value for key, value in given.items() if value is not None}
+        values |= options_of_grid
         of_model = {key: values.pop(key) for key in list(values) if key in ModelOptions.__dataclass_fields__}
-        grid = grid_from(values)
+        grid = grid_from(values, also=ModelOptions.__dataclass_fields__)
+        _check_beside_axes(options_of_grid, grid)
     return grid, replace(options, **dict(_of_model(of_model)))
+
+
+def _check_beside_axes(given: Iterable[str], grid: Grid) -> None:
+    """Refuse an option of what an axis takes other values of."""
+    from ..errors import RequestError
+
+    for name, axis in grid.axes:
+        if axis.kind in given:
+            raise RequestError(
+                axis.kind, f"would do nothing beside the {name}, which are of it", remedy="Leave one out"
+            )
 
 
 def _of_model(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..comparison.folder import locked_folder
+from ..errors import OutputError
+from ..wording import said
 from .planned import PlannedCell
 
 _HASH_LETTERS, _NAME_LETTERS = 10, 40
+_CELLS = "cells"
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,21 @@ class GridFolder:
         """What was measured of each cell."""
         return self.path / "cells.csv"
 
+    def check(self) -> None:
+        """Raise where the folder holds what is no grid's and would be written over."""
+        if self.recipe.exists() or self.path.joinpath(_CELLS).is_dir():
+            return
+        if foreign := next((file for file in (self.sheet, self.picture, self.table) if file.exists()), None):
+            what = said("holds {name}, and is no grid's", name=foreign.name)
+            raise OutputError(self.path, what, remedy="Choose another folder")
+
     def locked(self) -> AbstractContextManager[None]:
         """Keep other grids out of the folder inside a block."""
         return locked_folder(self.path, self.recipe, "grid")
 
     def files(self, planned: PlannedCell, ending: str) -> CellFiles:
         """Return where a cell's files lie, or will: under a name that tells its values and its recipe."""
-        folder, recipe = self.path / "cells", planned.recipe[:_HASH_LETTERS]
+        folder, recipe = self.path / _CELLS, planned.recipe[:_HASH_LETTERS]
         known = next(folder.glob(f"*-{recipe}{ending}"), None)
         words = "-".join(filter(None, map(_as_name, (planned.cell.row_label, planned.cell.column_label))))
         return CellFiles(known or folder / f"{words or 'cell'}-{recipe}{ending}")

@@ -114,6 +114,7 @@ def make_grid(
     check_limit(grid, limit)
     planned = plan_cells(model, grid, load, beside)
     work = _Work(model, grid, GridFolder(Path(out).absolute()), load, guardrail, scale, progress, should_stop)
+    work.folder.check()
     with work.folder.locked():
         todo = [one for one in in_order(planned) if not work.is_done(one)]
         is_over = work.make(todo, len(planned), tell)

@@ -65,7 +65,10 @@ class Cost:
     def text(self) -> Said:
         """Say what is to be done, and what sharing saves."""
         saved = sum(self.alone.values()) - sum(self.shared.values())
-        steps = joined(" and ", [_COUNTED[expert](self.shared[expert]) for expert in EXPERTS if self.alone[expert]])
+        experts = [expert for expert in EXPERTS if self.alone[expert]]
+        steps: str = joined(" and ", [_COUNTED[expert](self.shared[expert]) for expert in experts])
+        if len(experts) == 1:
+            steps = str(self.shared[experts[0]])
         cells = said("{count} cells" if self.num_cells > 1 else "{count} cell", count=self.num_cells)
         if not saved:
             return said("{cells} to make: {steps} steps", cells=cells, steps=steps)
@@ -121,7 +124,7 @@ def check_values(grid: Grid, planned: Sequence[PlannedCell]) -> None:
             line = tuple(one.makes for one in planned if place == one.cell.place_on(name))
             if (other := lines.setdefault(line, label)) != label:
                 what = said(
-                    "{value!r:.60} makes the clips of {other!r:.60}: it changes nothing of {title}",
+                    "{value!r:.60} makes the same clips as {other!r:.60}: {title} changes nothing here",
                     value=label,
                     other=other,
                     title=axis.title,

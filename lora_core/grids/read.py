@@ -62,13 +62,13 @@ def with_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return whole
 
 
-def grid_from(values: Mapping[str, Any]) -> Grid:
-    """Return the grid that keys and their values describe.
+def grid_from(values: Mapping[str, Any], *, also: Iterable[str] = ()) -> Grid:
+    """Return the grid that keys and their values describe; `also` are keys that somebody else has read already.
 
     Raises:
         LoraCoreError: an unknown key, or a value that cannot be; `where` is the key.
     """
-    known_keys(map(str, values), GRID_KEYS, "", RequestError)
+    known_keys(map(str, values), (*GRID_KEYS, *also), "", RequestError)
     if "columns" not in values:
         expected = 'columns = "seed = 1 | 2 | 3"'
         raise RequestError("columns", "there is none", expected=expected, remedy="Say what differs between the columns")

@@ -80,7 +80,7 @@ def _radial_text(settings: RadialSettings) -> str:
         "block_size": settings.block_size,
         "executor": settings.executor,
     }
-    return ",".join(f"{name}={value}" for name, value in parts.items())
+    return ",".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
 def model_words(model: OpenedModel) -> list[str]:

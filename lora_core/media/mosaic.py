@@ -141,9 +141,8 @@ class _Layout:
             self._write_column(draw, column, label)
         for row, label in enumerate(titles.rows):
             self._write_row(draw, row, label)
-        if titles.of_rows:
-            line = fitted_lines(titles.of_rows, font_for(titles.of_rows, _AXIS), self.left - _MARGIN - 6, 1)[0]
-            draw.text((_MARGIN, self.top - _AXIS - 8), line, _GREY, font_for(line, _AXIS))
+        for number, line in enumerate(reversed(_axis_lines(titles.of_rows, self.left - _MARGIN - 6)), 1):
+            draw.text((_MARGIN, self.top - 4 - number * (_AXIS + 4)), line, _GREY, font_for(line, _AXIS))
         return picture
 
     def _write_column(self, draw: ImageDraw.ImageDraw, column: int, label: str) -> None:
@@ -161,6 +160,11 @@ class _Layout:
         for column in range((self.size[1] - self.left) // (self.cell[1] + _GAP)):
             top, left = self.place(row, column)
             draw.rectangle((left, top, left + self.cell[1] - 1, top + self.cell[0] - 1), _EMPTY)
+
+
+def _axis_lines(title: str, width: int) -> list[str]:
+    """Return the lines of the axis of rows: two at most, for which the axis of columns and its labels leave room."""
+    return fitted_lines(title, font_for(title, _AXIS), width, 2) if title else []
 
 
 def _column_lines(label: str, width: int) -> list[str]:

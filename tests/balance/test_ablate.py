@@ -52,6 +52,29 @@ def test_each_lora_is_left_out_once_and_what_is_there_is_not_made_again(model, t
         ablate(model, GenerationRequest("a zibbo", num_frames=5, num_steps=2), stack(), tmp_path / "out")
 
 
+def test_a_clip_that_was_removed_is_made_again(model, tmp_path):
+    out = tmp_path / "out"
+    ablate(model, REQUEST, stack(), out)
+    before = (out / "1-without-zibbo.mp4").read_bytes()
+    (out / "1-without-zibbo.mp4").unlink()
+    (out / "reference.mkv").unlink()
+    assert ablate(model, REQUEST, stack(), out).is_over
+    assert (out / "1-without-zibbo.mp4").read_bytes() == before
+    assert (out / "reference.mkv").is_file()
+
+
+def test_nothing_is_blamed_where_leaving_out_changes_nothing(model, tmp_path):
+    report = ablate(model, REQUEST, stack().with_strength("zibbo", 0).without("neon"), tmp_path / "out").report
+    assert report.text().endswith("\nwhichever LoRA is left out, the clip stays the same")
+
+
+def test_results_of_something_else_are_not_written_over(model, tmp_path):
+    (tmp_path / "sheet.png").write_bytes(b"a picture")
+    with pytest.raises(RequestError, match=r"holds sheet.png, and is no ablation's. Choose another folder"):
+        ablate(model, REQUEST, stack(), tmp_path)
+    assert (tmp_path / "sheet.png").read_bytes() == b"a picture"
+
+
 def test_a_stack_without_loras_is_refused(model, tmp_path):
     with pytest.raises(RequestError, match="stack: no LoRA of it is on"):
         ablate(model, REQUEST, LoraStack(), tmp_path / "out")

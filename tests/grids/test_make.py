@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
+from lora_core.attention.wishes import RadialWishes
 from lora_core.cli.main import cli
 from lora_core.engine.generate import generate
 from lora_core.engine.request import GenerationRequest
@@ -19,6 +25,7 @@ from lora_core.errors import LoraCoreError
 from lora_core.families.wan.open import open_wan
 from lora_core.grids.grid import Grid
 from lora_core.grids.make import make_grid, plan_grid
+from lora_core.grids.planned import Cost
 from lora_core.media.video import read_video
 from lora_core.stack.region import Region
 from lora_core.stack.stack import LoraStack
@@ -129,6 +136,38 @@ def test_a_grid_that_was_stopped_goes_on_to_the_same_sheet(model, stack, made, t
         assert (tmp_path / name).read_bytes() == (made.path / name).read_bytes()
 
 
+def test_a_grid_that_was_killed_goes_on_to_the_same_sheet(model, stack, made, tmp_path):
+    """Killed where the third cell would be written, so that nothing of the program's own can clean up."""
+    killed = f"""
+import os, signal, torch
+from lora_core import GenerationRequest, Grid, LoraStack, make_grid, open_wan
+from lora_core.grids import make
+
+real, written = make.save_video, []
+
+def save_video(frames, path, *args, **options):
+    written.append(path)
+    if len(written) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(frames, path, *args, **options)
+
+make.save_video = save_video
+torch.set_num_threads({torch.get_num_threads()})  # another number of threads adds in another order
+stack = LoraStack().add("speed_6steps").add("zibbo_character").add("neon_style", 0.4)
+request = GenerationRequest({ASKED.prompt!r}, num_frames=5, height=32, width=32, seed=3, num_steps=6)
+make_grid(open_wan("pocket"), Grid(request, stack, {LOW!r}, {HIGH!r}), {str(tmp_path)!r})
+"""
+    ended = subprocess.run([sys.executable, "-c", killed], env=os.environ, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (tmp_path / "sheet.mp4").exists()
+    told: list[str] = []
+    gone_on = make_grid(model, grid_of(stack, LOW, HIGH), tmp_path, tell=told.append)
+    assert told[0].startswith("2 cells to make")
+    assert gone_on.is_over
+    for name in ("sheet.mp4", "sheet.png", *(cell["file"] for cell in made.cells)):
+        assert (tmp_path / name).read_bytes() == (made.path / name).read_bytes()
+
+
 def test_only_what_is_missing_or_has_changed_is_made(model, stack, made, tmp_path):
     folder = shutil.copytree(made.path, tmp_path / "grid")
     (folder / made.cells[2]["file"]).write_bytes(b"damaged")
@@ -151,13 +190,33 @@ def test_the_recipe_has_the_line_that_makes_a_cell_again(made, tmp_path):
     assert again.read_bytes() == (made.path / cell["file"]).read_bytes()
 
 
+def test_the_line_that_makes_a_cell_again_says_how_attention_leaves_pairs_out(model, stack, tmp_path):
+    grid = replace(grid_of(stack, "seed = 1 | 2", num_steps=4), radial=RadialWishes())
+    cell = make_grid(model, grid, tmp_path).cells[0]
+    ended = CliRunner().invoke(cli, shlex.split(cell["command"])[1:], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    again = (tmp_path / cell["file"]).with_suffix(".again.mp4.json")
+    first, second = (json.loads(path.read_text()) for path in (tmp_path / cell["record"], again))
+    assert first["radial"]["settings"] == second["radial"]["settings"]
+    assert first["latents_sha256"] == second["latents_sha256"]
+
+
+def test_steps_of_the_only_expert_are_just_steps():
+    told = "2 cells to make: 12 steps"
+    assert Cost(2, {"high_noise": 0, "low_noise": 12}, {"high_noise": 0, "low_noise": 12}).text() == told
+
+
 #: The columns, the rows, and how the error begins.
 MISTAKES = [
     ("strength zibo low = 0 | 1", None, "columns '0' stack: no LoRA is named 'zibo' (one of speed_6steps, "),
     ("strength sharp_quality high = 0 | 1", None, "columns '0' LoRA 'sharp_quality': it does not act on the expert"),
     ("schedule sharp_quality high = none | fade_in", None, "columns 'none' LoRA 'sharp_quality': it does not act on"),
-    ("negative_prompt = a dog | a cat", None, "columns: 'a cat' makes the clips of 'a dog': it changes nothing of neg"),
-    ("schedule zibbo_character high = none | hold:1=1,0.5=0", None, "columns: 'hold:1=1,0.5=0' makes the clips of"),
+    ("negative_prompt = a dog | a cat", None, "columns: 'a cat' makes the same clips as 'a dog': negative_prompt"),
+    (
+        "schedule zibbo_character high = none | hold:1=1,0.5=0",
+        None,
+        "columns: 'hold:1=1,0.5=0' makes the same clips as",
+    ),
     ("seed = 1 | 2", "seed = 3 | 4", "rows: both axes are seed"),
     ("strength neon_style = 0 | 1", "strength neon_style low = 0 | 1", "rows: both axes are strength of neon_style"),
     ("steps = 6 | 0", None, "cell '0' steps: 0 steps"),
@@ -170,6 +229,42 @@ def test_what_is_wrong_with_a_grid_is_said_before_a_network_runs(model, stack, c
     with pytest.raises(LoraCoreError) as caught:
         plan_grid(model, grid_of(stack.add("sharp_quality"), columns, rows))
     assert str(caught.value).startswith(message)
+
+
+def test_results_of_something_else_are_not_written_over(model, stack, tmp_path):
+    (tmp_path / "sheet.png").write_bytes(b"a picture")
+    with pytest.raises(LoraCoreError, match=r"holds sheet.png, and is no grid's. Choose another folder"):
+        make_grid(model, grid_of(stack), tmp_path)
+    assert (tmp_path / "sheet.png").read_bytes() == b"a picture"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "asked.toml: cannot be read: No such file"),
+        ('prompt = "a', "asked.toml: is no TOML: "),
+        ('prompt = "a"\ncolumns = "seed = 1"', "asked.toml columns axis: seed has 1 value"),
+        ('prompt = "a"\ncolumns = "seed = 1 | 2"\nmodle = "pocket"', "asked.toml: unknown key 'modle' (nearest: "),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_of_that_file(tmp_path, text, message):
+    path = tmp_path / "asked.toml"
+    if text is not None:
+        path.write_text(text)
+    ended = CliRunner().invoke(cli, ["grid", str(path), "--dry-run"])
+    assert str(ended.exception).startswith(message)
+
+
+def test_what_is_wrong_without_a_file_begins_with_no_blank():
+    ended = CliRunner().invoke(cli, ["grid", "-p", "a", "--columns", "seed = 1", "--dry-run"])
+    assert str(ended.exception).startswith("columns axis: seed has 1 value")
+    ended = CliRunner().invoke(cli, ["grid", "-p", "a", "--columns", "seed = 1 | 2", "--set", "foo=1", "--dry-run"])
+    assert str(ended.exception).startswith("grid: unknown key 'foo'")
+
+
+def test_an_option_that_an_axis_takes_other_values_of_is_refused():
+    ended = CliRunner().invoke(cli, ["grid", "-p", "a", "--columns", "seed = 1 | 2", "--seed", "5", "--dry-run"])
+    assert str(ended.exception) == "seed: would do nothing beside the columns, which are of it. Leave one out."
 
 
 def test_more_cells_than_were_thought_of_are_refused(model, stack, tmp_path):

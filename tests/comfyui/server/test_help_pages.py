@@ -205,7 +205,11 @@ def inspect_lora(comfy: Client) -> list[Workflow]:
 
 
 def lora_balance(comfy: Client) -> list[Workflow]:
-    return [stack([]) | {"balance": node("LoraBalance", model=[STACK, 0])}]
+    def balanced(rows: list[dict[str, Any]], **inputs: Any) -> Workflow:
+        return stack(rows) | {"balance": node("LoraBalance", model=[STACK, 0], **inputs)}
+
+    prompt = part(pocket_workflow(), POSITIVE)
+    return [balanced([]), balanced([STYLE], positive=[POSITIVE, 0]) | prompt]
 
 
 def blend_loras(comfy: Client) -> list[Workflow]:

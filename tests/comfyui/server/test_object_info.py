@@ -89,7 +89,10 @@ NODES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["WAN_MODEL", "STRING", "WAN_LORA_STACK"],
     ),
-    "LoraBalance": ({"model": "WAN_MODEL"}, ["IMAGE", "STRING", "WAN_LORA_STACK", "WAN_MODEL"]),
+    "LoraBalance": (
+        {"model": "WAN_MODEL", "positive": "CONDITIONING", "latent": "LATENT"},
+        ["IMAGE", "STRING", "WAN_LORA_STACK", "WAN_MODEL"],
+    ),
     "BlendLoras": (
         {
             **{"model": "WAN_MODEL", "first": "STRING", "second": "STRING"},
