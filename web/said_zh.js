@@ -237,6 +237,8 @@ export const CHINESE_SAID = {
   "no file can hold the schedule {schedule}": "文件无法保存日程 {schedule}",
   "Take its region and time away, and it is merged for the whole clip": "请去掉其区域和时间，它便会按整个片段合并",
   "note: {names} act in a part of the clip, and count here as if everywhere": "提示：{names} 只作用于片段的一部分，这里按作用于全部计算",
+  "merged from    ": "合并自         ",
+  "{sources}; relative error {error}": "{sources}；相对误差 {error}",
   "no file can hold the {place}, where it acts": "文件无法保存其作用范围 {place}",
   "no smaller: {after} MiB instead of {before} MiB. It has few ranks already, or is stored in a narrower dtype; ask for fewer ranks, or keep it as it is": "没有变小：{after} MiB，原为 {before} MiB。它的秩本来就少，或以更窄的数据类型保存；请要求更少的秩，或保留原文件",
   "note: {name} is off and left out": "提示：{name} 已停用，未合并",

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..checks import typed
+from ..checks import number_text, typed
 from ..deltas import Delta
 from ..errors import LoraFileError
 from ..experts import Expert
 from ..families.base import ModelSpec
 from ..wording import Said, expert_named, joined, said
 from .account import Account
+from .merged_from import merged_from
 from .parameters import ParameterCounts, count_parameters
 from .read import MAX_EAGER_BYTES, assembled, weights_of, with_values
 from .trained_length import trained_length
@@ -76,6 +77,7 @@ class LoraReport:
             (said("alpha / rank   "), _counts({round(scale, 6): count for scale, count in self.scales.items()})),
             (said("dtype          "), _counts(self.dtypes)),
             (said("length         "), self._length()),
+            (said("merged from    "), self._merged()),
             (said("trigger words  "), ", ".join(self.trigger_words)),
             *((said("note           "), note) for note in self.notes),
             *((said("refused        "), fault) for fault in self.faults),
@@ -107,6 +109,13 @@ class LoraReport:
             decay=f"{told.decay:g}",
             blocks=told.dense_blocks,
         )
+
+    def _merged(self) -> str:
+        told = merged_from(self.metadata)
+        if told is None:
+            return ""
+        sources = ", ".join(f"{name} {number_text(strength)}" for name, strength in told.sources)
+        return said("{sources}; relative error {error}", sources=sources, error=f"{told.error:.3g}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..experts import Expert
 from ..files.dialects import WriteDialect
 from ..files.extract import Fit
+from ..files.merged_from import RECIPE_KEY, SOURCES_KEY
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
 from ..wording import expert_named, joined, said
@@ -100,8 +101,8 @@ def merged_file(
     """Return a file of merged changes, with metadata that tell where they are from and what they lost."""
     layers = {fit.target: [fit.rank, round(fit.error, 7)] for fit in half.fits}
     told = {
-        "merged_from": json.dumps([source.to_dict() for source in sources], ensure_ascii=False),
-        "merge": json.dumps({**recipe.to_dict(), "relative_error": relative_error(half.fits)}),
+        SOURCES_KEY: json.dumps([source.to_dict() for source in sources], ensure_ascii=False),
+        RECIPE_KEY: json.dumps({**recipe.to_dict(), "relative_error": relative_error(half.fits)}),
         "merge_layers": json.dumps(layers, separators=(",", ":")),
     }
     weights = LoraWeights(None, "merged", half.deltas, metadata={**words, **told}, expert=expert)

@@ -9,7 +9,7 @@ import random_deltas
 import torch
 from tiny_loras import TARGETS, save_lora
 
-from lora_core import LoraWeights, read_lora, write_lora
+from lora_core import LoraWeights, inspect_lora, read_lora, write_lora
 from lora_core.deltas import Lora
 from lora_core.errors import StackError
 from lora_core.merging.recipe import MergeRecipe
@@ -30,6 +30,7 @@ def test_a_resized_file_is_the_nearest_of_its_rank_and_keeps_what_it_says_of_its
         assert error == pytest.approx(float(values[2:].norm() / values.norm()), abs=1e-5)
     assert (after.trigger_words, after.expert, after.ranks) == (("zib",), "high_noise", (2,))
     assert "ss_network_dim" not in after.metadata
+    assert "merged from    wide 1; relative error 0." in inspect_lora(out).text()
     assert "MiB instead of" in resized.text()
     assert not resized.text().startswith("no smaller")
 
