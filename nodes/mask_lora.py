@@ -50,7 +50,8 @@ class MaskLora(Node):
                     default="",
                     tooltip="Instead of a mask: left, top-right, centre, left-third, a box as fractions "
                     "(left, top, right, bottom: 0,0,0.5,1), or a picture or video in the folder input (mask.png). "
-                    "'not left' is everywhere else. Empty for the whole picture.",
+                    "'not left' is everywhere else, 'rest' where no other LoRA that has a region acts. Empty for the "
+                    "whole picture.",
                 ),
                 io.String.Input(
                     "time",
@@ -154,7 +155,7 @@ def _region(text: str, mask: Tensor | None, soft: float, *, invert: bool) -> Reg
         return None
     with located("MaskLora"):
         region = Region.parse(text)
-    region = region if region.soft is not None else replace(region, soft=own)
+    region = region if region.rest or region.soft is not None else replace(region, soft=own)
     return replace(region, inverted=region.inverted != invert)
 
 

@@ -167,8 +167,8 @@ export const CHINESE = {
   'time as text': '时间文本',
   'region drawing': '区域示意图',
   'time drawing': '时间示意图',
-  'A place, a box (left, top, right, bottom: 0,0,0.5,1) or a file in the folder input (mask.png); not left, left; soft=0.1':
-    '位置名、方框（左, 上, 右, 下：0,0,0.5,1）或 input 文件夹中的文件（mask.png）；也可写 not left、left; soft=0.1',
+  'A place, a box (left, top, right, bottom: 0,0,0.5,1) or a file in the folder input (mask.png); not left; rest, where no other row acts; left; soft=0.1':
+    '位置名、方框（左, 上, 右, 下：0,0,0.5,1）或 input 文件夹中的文件（mask.png）；也可写 not left、rest（其他行都不起作用的地方）、left; soft=0.1',
   'Seconds or frames of the clip: from 2s, until frame 33, 1s-3s; time=factor: 0s=0,2s=1':
     '片段的秒或帧：from 2s、until frame 33、1s-3s；时间=系数：0s=0,2s=1',
 

@@ -91,6 +91,7 @@ def key_of(plan: SamplingPlan, num_spans: int, asked: Mapping[str, object], nega
         "asked": asked,
         "negative": negative if reads_negative else None,
         "steps": [[_step_row(step) for step in steps] for _, steps in runs],
+        "regions": [[lora.index, *_region_row(lora.region)] for lora in plan.route.all if lora.region is not None],
         "loras": [[_lora_row(lora) for lora in plan.route.for_expert(expert)] for expert, _ in runs],
     }
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
@@ -108,7 +109,6 @@ def _lora_row(lora: RoutedLora) -> dict[str, object]:
         **{name: repr(value) for name, value in told.items() if name not in _IN_THE_STRENGTHS},
         "file": f"in memory {id(lora.weights)}" if path is None else sha256_of(path),
         "factors": sorted(lora.factors.items()),
-        "region": None if lora.region is None else _region_row(lora.region),
     }
 
 

@@ -64,12 +64,36 @@ def clip_masks(
     loras: Iterable[Placed], clip: ClipSize, spec: ModelSpec, *, frames: Sequence[int] | None = None
 ) -> dict[str, Tensor]:
     """Return name -> mask (F, H, W) of every LoRA that has a region or a time; see `clip_mask`."""
-    masks = {}
+    placed: dict[str, Placed] = {}
     for lora in loras:
-        if lora.name not in masks and (lora.region is not None or lora.over_time is not None):
-            with located(f"LoRA {lora.name!r}"):
-                masks[lora.name] = clip_mask(lora.region, lora.over_time, clip, spec, frames=frames)
-    return masks
+        if lora.region is not None or lora.over_time is not None:
+            placed.setdefault(lora.name, lora)
+    masks: dict[str, Tensor] = {}
+    for name, lora in sorted(placed.items(), key=lambda item: _takes_rest(item[1])):
+        with located(f"LoRA {name!r}"):
+            if _takes_rest(lora):
+                others = [masks[other] for other, its in placed.items() if its.region and not _takes_rest(its)]
+                masks[name] = _rest(lora, others, clip, spec, frames)
+            else:
+                masks[name] = clip_mask(lora.region, lora.over_time, clip, spec, frames=frames)
+    return {name: masks[name] for name in placed}
+
+
+def _takes_rest(lora: Placed) -> bool:
+    return lora.region is not None and lora.region.rest
+
+
+def _rest(
+    lora: Placed, others: Sequence[Tensor], clip: ClipSize, spec: ModelSpec, frames: Sequence[int] | None
+) -> Tensor:
+    """Return the mask of a LoRA that acts where others do not, or where they do if its region is inverted."""
+    if not others:
+        what = "no other LoRA of the stack has a region"
+        raise StackError("region rest", what, expected="one or more", remedy="Say where the others act, or take it off")
+    assert lora.region is not None
+    taken = torch.stack(list(others)).sum(dim=0).clamp(0, 1)
+    own = clip_mask(None, lora.over_time, clip, spec, frames=frames)
+    return own * (taken if lora.region.inverted else 1 - taken)
 
 
 @typed(StackError)

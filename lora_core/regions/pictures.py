@@ -25,7 +25,11 @@ def region_pictures(region: Region, height: int, width: int) -> Tensor:
 
     Raises:
         RequestError: its file cannot be read.
+        StackError: it is the rest of others, which are not known here.
     """
+    if region.rest:
+        what = "what is left by others has no mask of its own"
+        raise StackError("region rest", what, remedy="Make the masks of all LoRAs together, with clip_masks")
     if region.box is not None:
         mask = _box_picture(region.box, height, width)[None]
     else:

@@ -37,6 +37,8 @@ PLACES: Mapping[str, Box] = {
     "top-third": (0.0, 0.0, 1.0, 1 / 3),
     "bottom-third": (0.0, 2 / 3, 1.0, 1.0),
 }
+#: What people call the part of the picture where no other row of a stack that has a region acts.
+REST = "rest"
 #: How wide an edge is unless something else is said, as a fraction of the picture's shorter side.
 DEFAULT_SOFT = 1 / 16
 _WHERE = "region"
@@ -46,13 +48,14 @@ _SOFT = re.compile(r"\s*;\s*soft\s*=([^;]*)$")
 
 @dataclass(frozen=True)
 class Region:
-    """Where in the picture a row acts; valid when built. One of `box`, `path` and `pixels` says it.
+    """Where in the picture a row acts; valid when built. One of `box`, `path`, `pixels` and `rest` says it.
 
     Attributes:
         box: left, top, right and bottom, fractions of the picture from 0 to 1.
         path: a picture or a mask video: white acts, grey in part, transparency does not count.
             It is stretched to the clip's size; `lora_core.regions` says what becomes of its frames.
         pixels: the same in memory, (frames, H, W) from 0 to 1; it has no written form.
+        rest: where no other row of the stack that has a region acts, with the edges of those.
         soft: how wide the edge is, as a fraction of the picture's shorter side; 0 is a hard one, None is 1/16.
         inverted: the row acts everywhere else.
     """
@@ -62,14 +65,15 @@ class Region:
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
     soft: float | None = None
     inverted: bool = False
+    rest: bool = False
     #: What tells masks in memory from each other.
     pixels_sha256: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.box, self.path, self.pixels)) != 1:
+        if sum((*(given is not None for given in (self.box, self.path, self.pixels)), self.rest)) != 1:
             raise StackError(
                 _WHERE,
-                "it has not exactly one of a box, a file and a mask in memory",
+                "it has not exactly one of a box, a file, a mask in memory and rest",
                 expected=_FORM,
                 remedy="Say where the LoRA acts in one way",
             )
@@ -80,6 +84,11 @@ class Region:
         if self.pixels is not None:
             object.__setattr__(self, "pixels", _checked_pixels(self.pixels))
             object.__setattr__(self, "pixels_sha256", _sha256(self.pixels))
+        if self.soft is not None and self.rest:
+            what = said("the rest has the edges of the other regions, and none of its own")
+            raise StackError(
+                f"{_WHERE} soft", what, remedy="Leave it out, and say at the other regions how soft they are"
+            )
         if self.soft is not None:
             object.__setattr__(self, "soft", _checked_soft(finite_number(self.soft, f"{_WHERE} soft", StackError)))
 
@@ -91,24 +100,26 @@ class Region:
     @classmethod
     @typed(StackError)
     def parse(cls, text: str) -> Region:
-        """Read the text form: a place or a box or a file, `not` before it, `; soft=0.1` behind it.
+        """Read the text form: a place or a box or a file or the rest, `not` before it, `; soft=0.1` behind it.
 
         `left`, `top-right`, `left-third`, `centre`, `0,0,0.5,1` (left, top, right, bottom), `masks/face.png`,
-        `./face.png`, `not left`, `left; soft=0`.
+        `./face.png`, `not left`, `left; soft=0`, `rest`.
         """
         soft = None
         if found := _SOFT.search(text):
             soft, text = number_in_text(found[1], f"{_WHERE} soft", StackError), text[: found.start()]
         name, inverted = text.strip(), False
-        if name.startswith("not "):
-            name, inverted = name.removeprefix("not ").strip(), True
+        if name[:4].lower() == "not ":
+            name, inverted = name[4:].strip(), True
+        if name.lower() == REST:
+            return cls(soft=soft, inverted=inverted, rest=True)
         if (box := _box_in(name)) is not None:
             return cls(box=box, soft=soft, inverted=inverted)
         if not _looks_like_a_path(name):
             raise StackError(
                 _WHERE,
                 said("{text} is no place in a picture", text=shown(name)),
-                expected=nearest(name, PLACES) if re.fullmatch(r"[\w -]*[A-Za-z][\w -]*", name) else _FORM,
+                expected=nearest(name, (*PLACES, REST)) if re.fullmatch(r"[\w -]*[A-Za-z][\w -]*", name) else _FORM,
                 remedy="Name a place, give a box, or a file with its suffix",
             )
         return cls(path=Path(PureWindowsPath(name).as_posix() if "\\" in name else name), soft=soft, inverted=inverted)
@@ -171,11 +182,13 @@ class Region:
         if self.box is not None:
             named = next((name for name, box in PLACES.items() if box == self.box), None)
             return named or ",".join(map(number_text, self.box))
+        if self.rest:
+            return REST
         if self.path is None:
             assert self.pixels is not None
             return f"mask of {len(self.pixels)} frame(s), {self.pixels.shape[2]}x{self.pixels.shape[1]}"
         text = self.path.as_posix()
-        return text if _looks_like_a_path(text) and not text.startswith("not ") else f"./{text}"
+        return text if _looks_like_a_path(text) and text[:4].lower() != "not " else f"./{text}"
 
 
 def _box_in(name: str) -> Box | None:

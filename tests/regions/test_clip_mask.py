@@ -149,3 +149,20 @@ def test_a_time_beyond_the_clip_is_refused_and_one_that_goes_on_beyond_it_is_tol
 def test_a_clip_that_is_none_is_refused(size):
     with pytest.raises(StackError):
         ClipSize(*size)
+
+
+def test_the_rest_is_what_the_others_leave_over():
+    others = [lora("a", "left"), lora("b", "top-right; soft=0", "from frame 9; hard"), lora("everywhere")]
+    masks = clip_masks([lora("c", "rest"), *others, lora("d", "not rest", "until frame 9; hard")], CLIP, SPEC)
+    assert list(masks) == ["c", "a", "b", "d"]
+    torch.testing.assert_close(masks["c"], (1 - masks["a"] - masks["b"]).clamp(min=0))
+    assert masks["c"][0, 0, -1] == 1
+    assert masks["c"][-1, 0, -1] == 0
+    torch.testing.assert_close(masks["d"], (1 - masks["c"]) * mask_of(None, "until frame 9; hard"))
+
+
+def test_the_rest_of_nothing_is_refused():
+    with pytest.raises(StackError, match=r"^LoRA 'a' region rest: no other LoRA of the stack has a region"):
+        clip_masks([lora("a", "rest"), lora("b", "rest"), lora("c", None, "from 0.5s")], CLIP, SPEC)
+    with pytest.raises(StackError, match=r"^region rest: what is left by others has no mask of its own"):
+        mask_of("rest")

@@ -20,6 +20,13 @@ def test_a_place_is_where_the_shared_table_has_it(text: str, box: list[float]) -
     assert Region.parse(text).box == pytest.approx(tuple(box))
 
 
+@pytest.mark.parametrize("text", TABLE["rest"])
+def test_what_others_leave_is_told_from_a_file(text: str) -> None:
+    region = Region.parse(text)
+    assert region.rest
+    assert Region.from_json(region.to_json()) == region
+
+
 @pytest.mark.parametrize("text", TABLE["files"])
 def test_what_looks_like_a_file_is_one(text: str) -> None:
     assert Region.parse(text).path is not None

@@ -24,7 +24,9 @@ def test_a_text_reads_back(text):
     assert Region.parse(str(Region.parse(text))) == Region.parse(text)
 
 
-@pytest.mark.parametrize("name", ["not left.png", "a; soft=1", "0,0,1,1", "left", "m.png; soft=0"])
+@pytest.mark.parametrize(
+    "name", ["not left.png", "Not left.png", "rest", "a; soft=1", "0,0,1,1", "left", "m.png; soft=0"]
+)
 def test_a_file_of_any_name_reads_back_from_its_json(name):
     region = Region.from_json({"path": name})
     assert Region.from_json(region.to_json()) == region

@@ -35,14 +35,18 @@ class Fault extends Error {
   }
 }
 
-/** Read a region's text into `{ box, path, soft, inverted }`, one of the first two null; throw what is wrong. */
+/** Read a region's text into `{ box, path, soft, inverted }`, without box and path for `rest`; throw what is wrong. */
 export function parseRegion(text) {
   const found = SOFT.exec(text)
   const soft = found ? numberIn(found[1]) : null
   if (soft !== null && !(soft >= 0 && soft <= 1)) throw new Fault('an edge of {soft} is no fraction of the picture. Choose one from 0 to 1', { soft })
   const whole = (found ? text.slice(0, found.index) : text).trim()
-  const inverted = whole.startsWith('not ')
+  const inverted = /^not /i.test(whole)
   const name = inverted ? whole.slice(4).trim() : whole
+  if (name.toLowerCase() === 'rest') {
+    if (soft !== null) throw new Fault('the rest has the edges of the other regions. Say there how soft they are')
+    return { box: null, path: null, soft, inverted }
+  }
   const box = boxIn(name)
   if (!box && !looksLikeAPath(name)) throw new Fault('{name} is no place in a picture. Name a place such as left, give a box, or a file with its suffix', { name: name || '-' })
   return { box, path: box ? null : name, soft, inverted }

@@ -9,6 +9,7 @@ const table = JSON.parse(readFileSync(new URL('places.json', import.meta.url)))
 
 test('places and boxes are where lora_core has them, and what looks like a file is one', () => {
   for (const [text, box] of table.boxes) assert.deepEqual(parseRegion(text).box, box, text)
+  for (const text of table.rest) assert.deepEqual([parseRegion(text).box, parseRegion(text).path], [null, null], text)
   for (const text of table.files) assert.ok(parseRegion(text).path, text)
   assert.deepEqual(parseRegion('not left; soft=0.1'), { box: [0, 0, 0.5, 1], path: null, soft: 0.1, inverted: true })
 })

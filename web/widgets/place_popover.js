@@ -11,14 +11,14 @@ import { parseRegion, parseTime, placeText, regionFault, timeCurveOf, timeFault 
 import { say } from '../words.js'
 
 const [WIDTH, HEIGHT] = [96, 54]
-const REGIONS = ['', 'left', 'right', 'top', 'bottom', 'centre', 'left-third', 'middle-third', 'right-third']
+const REGIONS = ['', 'left', 'right', 'top', 'bottom', 'centre', 'left-third', 'middle-third', 'right-third', 'rest']
 const TIMES = ['', 'from 1s', 'until 1s', '1s-3s', '0s=0,2s=1']
 
 /** The two texts: how each is called, read, drawn and told of. */
 const KINDS = [
   {
     key: 'region', heading: 'Where in the picture', usual: REGIONS, unset: 'the whole picture', fault: regionFault, draw: drawRegion,
-    about: 'A place, a box (left, top, right, bottom: 0,0,0.5,1) or a file in the folder input (mask.png); not left, left; soft=0.1'
+    about: 'A place, a box (left, top, right, bottom: 0,0,0.5,1) or a file in the folder input (mask.png); not left; rest, where no other row acts; left; soft=0.1'
   },
   {
     key: 'time', heading: 'When in the clip', usual: TIMES, unset: 'the whole clip', fault: timeFault, draw: drawTime,
@@ -65,7 +65,7 @@ function placePart({ key, heading, usual, unset, fault, draw, about }, value, ch
   ]
 }
 
-/** Draw a region on a picture; of a file nothing is known but that it has one. */
+/** Draw a region on a picture; of a file, and of what others leave, nothing is known but that it has one. */
 function drawRegion(text) {
   if (text.startsWith('{')) return []
   const { box, inverted } = text ? parseRegion(text) : { box: [0, 0, 1, 1] }
