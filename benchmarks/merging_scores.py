@@ -1,6 +1,7 @@
 """What a merged stack keeps of each LoRA's score on the pocket model, method by method, against the stack itself.
 
     python benchmarks/merging_scores.py --clips 24
+    python benchmarks/merging_scores.py --clips 48 --strengths 1 0.4 1     at which each of the three shows
 
 Three LoRAs (speed, style, character) in six steps without guidance, on held-out captions that ask for the character. A
 score is the mean of `pocket.measure` over the clips; speed's is the share of clips whose shape can be told.
@@ -43,12 +44,13 @@ def main() -> None:
     """Measure the stack, then each merge of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--strengths", type=float, nargs=len(LORAS), default=[1.0] * len(LORAS))
     options = parser.parse_args()
     sampler, scenes = Sampler(open_wan("pocket"), 5000), held_out_scenes(options.clips, shape=world.CHARACTER)
     stack = LoraStack()
-    for name in LORAS:
-        stack = stack.add(name)
-    print(f"{' + '.join(LORAS)}, {options.clips} clips")
+    for name, strength in zip(LORAS, options.strengths, strict=True):
+        stack = stack.add(name, strength)
+    print(f"{' + '.join(f'{entry.name} {entry.strength:g}' for entry in stack)}, {options.clips} clips")
     print("method           error   neon  zibbo  speed  frames apart, at most")
     whole = sampler.clips(scenes, SETTINGS, stack)
     rows = [scored("the stack", 0.0, whole, whole)]
@@ -59,7 +61,7 @@ def main() -> None:
             clips = sampler.clips(scenes, SETTINGS, LoraStack().add(file))
         error = max(file.error for file in merged.files.values())
         rows.append(scored(" ".join(map(str, recipe.to_dict().values())), error, clips, whole))
-    print(json.dumps({"clips": options.clips, "rows": rows}))
+    print(json.dumps({"clips": options.clips, "strengths": options.strengths, "rows": rows}))
 
 
 def scored(name: str, error: float, clips: np.ndarray, whole: np.ndarray) -> dict[str, object]:

@@ -18,7 +18,8 @@ from .widgets import boundary_widget, denoise_widget, guidance_widgets, parse_bo
 
 _KINDS = (
     "KIND is strength, file, schedule or targets of a LoRA of the stack, by its name, on both experts or on high_noise "
-    "or low_noise alone; or seed, steps, cfg, shift, solver, prompt, negative_prompt"
+    "or low_noise alone; without, which leaves a LoRA out by its name; or seed, steps, cfg, shift, solver, prompt, "
+    "negative_prompt"
 )
 
 

@@ -71,8 +71,9 @@ def command(
 ) -> None:
     """Make a grid of clips over one or two axes, and show them side by side, all playing together.
 
-    An axis is strength, file, targets or schedule of a LoRA, on both experts or one; or steps, seed, prompt,
-    negative_prompt, cfg, shift or solver. Options take the place of what GRID.TOML says; docs/grids.md has its keys.
+    An axis is strength, file, targets or schedule of a LoRA, on both experts or one; without, which leaves a LoRA out
+    by its name; or steps, seed, prompt, negative_prompt, cfg, shift or solver. Options take the place of what GRID.TOML
+    says; docs/grids.md has its keys.
 
     The model is opened once and each prompt read once. Cells that differ for the low-noise expert only share the steps
     of the other; every clip is all the same, bit for bit, what `generate` makes. Into OUT come the clips, sheet.mp4,

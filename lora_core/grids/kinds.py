@@ -98,6 +98,10 @@ def _targets(value: object, folder: Path | None) -> list[TargetFilter | None]:
     return [None if value == NONE else TargetFilter.from_json(value)]
 
 
+def _left_out(value: object, folder: Path | None) -> list[str | None]:
+    return [None if value == NONE else _text("without")(value, folder)[0]]
+
+
 def _none_or_text(values: Sequence[object]) -> list[str]:
     return [NONE if value is None else str(value) for value in values]
 
@@ -124,6 +128,13 @@ def _on_row(change: Callable[[LoraEntry, Any], LoraEntry]) -> Apply:
 
 def _with_strength(subject: Subject, axis: Axis, value: float, load: Load) -> Subject:
     return subject.with_strength(axis.lora, axis.expert, value, load)
+
+
+def _without(subject: Subject, axis: Axis, name: str | None, load: Load) -> Subject:
+    """Return the subject with a row off, both halves of one that was taken apart."""
+    if name is None:
+        return subject
+    return subject.with_row(name, "both", lambda row: replace(row, enabled=False), load)
 
 
 def _with_file(row: LoraEntry, file: LoraFile) -> LoraEntry:
@@ -170,6 +181,9 @@ _KINDS = (
         _schedule,
         _on_row(lambda row, value: replace(row, schedule=value)),
         _none_or_text,
+    ),
+    Kind(
+        "without", "names of LoRAs to leave out, one for each clip, or none", False, _left_out, _without, _none_or_text
     ),
     Kind("steps", "how many steps", False, _whole("steps"), _asking("num_steps")),
     Kind("seed", "seeds of the noise", False, _whole("seed"), _asking("seed")),

@@ -33,7 +33,13 @@ def test_an_axis_is_a_line_of_text(text, expected):
 
 
 def test_the_labels_of_an_axis_read_back_to_its_values():
-    for text in ("schedule z = none | fade_out@steps", "targets z = none | ffn=0", "cfg = 1 | 3.5,1", "seed = 1 | 2"):
+    for text in (
+        "schedule z = none | fade_out@steps",
+        "targets z = none | ffn=0",
+        "without = none | z",
+        "cfg = 1 | 3.5,1",
+        "seed = 1 | 2",
+    ):
         axis = Axis.parse(text)
         assert Axis.from_json(axis.to_json()) == axis
 

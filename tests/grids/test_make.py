@@ -87,6 +87,17 @@ def test_cells_of_a_row_that_acts_in_a_part_of_the_clip_are_runs_of_their_own_to
         assert alone.record["latents_sha256"] == cell["latents_sha256"]
 
 
+def test_an_axis_leaves_loras_out_one_by_one(model, stack, tmp_path):
+    one_sided = stack.replace("neon_style", replace(stack["neon_style"], applies_to="low_noise"))
+    cells = make_grid(model, grid_of(one_sided, "without = none | neon_style | zibbo_character"), tmp_path).cells
+    assert [cell["steps_run"] for cell in cells] == [6, 3, 6]
+    for cell, names in zip(
+        cells, (("zibbo_character", "neon_style"), ("zibbo_character",), ("neon_style",)), strict=True
+    ):
+        left = LoraStack(entry for entry in one_sided if entry.name in ("speed_6steps", *names))
+        assert generate(model, ASKED, left).record["latents_sha256"] == cell["latents_sha256"]
+
+
 def test_a_low_noise_strength_is_what_a_user_would_write(model, stack, made):
     own = stack.with_strength("zibbo_character", 0.5, 0.8)
     assert generate(model, ASKED, own).record["latents_sha256"] == made.cells[1]["latents_sha256"]

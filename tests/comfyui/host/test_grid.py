@@ -93,6 +93,12 @@ def test_an_axis_of_prompts_is_read_by_the_clip(pocket: SimpleNamespace) -> None
     assert torch.equal(latents[1:], alone(pocket, positive=positive))
 
 
+def test_a_lora_is_left_out_by_its_name(pocket: SimpleNamespace) -> None:
+    latents = grid(pocket, "without = none | zibbo | speed")[2]["samples"]
+    for place, rows in enumerate([STACK, STACK[:1], STACK[1:]]):
+        assert torch.equal(latents[place : place + 1], alone(pocket, rows))
+
+
 def test_files_come_from_the_lora_folders(pocket: SimpleNamespace) -> None:
     latents = grid(pocket, "file zibbo low = none | orbit_motion_low_noise.safetensors")[2]["samples"]
     halves = zibbo(applies_to="high_noise", find_twin=False)
