@@ -29,6 +29,8 @@ SCORES = ("neon", "zibbo")
 BODY = "circle"
 RECIPES = (
     MergeRecipe(),
+    MergeRecipe(energy=0.999),
+    MergeRecipe(energy=0.995),
     MergeRecipe(energy=0.99),
     MergeRecipe(rank=24),
     MergeRecipe(rank=16),
