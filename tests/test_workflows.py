@@ -57,6 +57,8 @@ TITLE_HEIGHT = 30
 LARGEST = (1200 / (8 / 14) - 20, 675 / (8 / 14) - 20)
 #: A link may touch the edge of a node: where it turns between two columns it swings out a little.
 EDGE = 6
+#: How wide ApplyLoraStack is in the host at least, as measured there.
+WIDE_ROWS = 505
 #: How high a node is after a run at least, with the pictures and the text that it shows then, as measured in the host.
 AFTER_A_RUN = {
     "BlendLoras": 376,
@@ -347,8 +349,9 @@ def inside(inner: Box, outer: Box) -> bool:
 
 
 def grown(node: dict[str, Any]) -> dict[str, Any]:
-    """Return a node as high as it is after a run."""
+    """Return a node as wide as its rows want it, and as high as it is after a run."""
     width, height = node["size"]
+    width = max(width, WIDE_ROWS) if node["type"] == "ApplyLoraStack" else width
     least = AFTER_A_RUN.get(node["type"], 0)
     if node["type"] == "ApplyLoraStack":
         least = 346 + 46 * len(json.loads(widgets(node)["loras"]))
