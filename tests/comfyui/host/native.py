@@ -123,7 +123,9 @@ def bound(patcher: ModelPatcher, stack: LoraStack, sigmas: tuple[float, ...] = S
     return bridge.bind(patcher, routed(patcher, stack), spec_of(patcher), sigmas)
 
 
-def predict(patcher: ModelPatcher, sigma: float = 0.9375, x: Tensor | None = None, *, load: bool = True) -> Tensor:
+def predict(
+    patcher: ModelPatcher, sigma: float = 0.9375, x: Tensor | None = None, *, load: bool = True, **told: Tensor
+) -> Tensor:
     """Return what a MODEL predicts at a noise level, for fixed latents unless given, run as samplers run it."""
     if load:
         comfy.model_management.load_models_gpu([patcher])
@@ -131,7 +133,7 @@ def predict(patcher: ModelPatcher, sigma: float = 0.9375, x: Tensor | None = Non
     x = start(network.out_dim) if x is None else x
     text = torch.randn(1, 5, network.text_embedding[0].in_features, generator=torch.Generator().manual_seed(8))
     options = patcher.model_options["transformer_options"] | {"wrappers": patcher.wrappers}
-    return patcher.model.apply_model(x, torch.full((1,), sigma), c_crossattn=text, transformer_options=options)
+    return patcher.model.apply_model(x, torch.full((1,), sigma), c_crossattn=text, transformer_options=options, **told)
 
 
 def start(num_channels: int = 16) -> Tensor:

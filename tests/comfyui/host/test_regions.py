@@ -54,12 +54,12 @@ def everything(path: Path, size: Any = WIDE, seed: int = 0) -> Path:
     return lora_kinds.save(path, layers | lora_kinds.norm_tensors(size) | lora_kinds.table_tensors(size))
 
 
-def headless(patcher: ModelPatcher, stack: LoraStack) -> Tensor:
+def headless(patcher: ModelPatcher, stack: LoraStack, **told: Tensor) -> Tensor:
     """Return what the same network predicts under `attach`, without the host's ways to change weights."""
     loras, spec = routed(patcher, stack), spec_of(patcher)
     native.unload()
     with attach(patcher.model.diffusion_model, loras, spec, masks=clip_masks(loras, CLIP, spec)):
-        return predict(patcher)
+        return predict(patcher, **told)
 
 
 # ------------------------------------------------------------------------------------------------- one call
@@ -78,6 +78,20 @@ def test_a_masked_lora_of_every_kind_acts_as_headless_beside_a_plain_one(
     assert relative_error(expected, predict(bound(model, unmasked))) > 0.005
     assert relative_error(predict(bound(model, stack)), expected) < 1e-5
     assert torch.equal(predict(model), base)
+
+
+@pytest.mark.parametrize("image_branch", [False, True], ids=["its latents", "and what CLIP sees of it"])
+def test_a_picture_rides_along_with_masked_loras(host: native.Host, tmp_path: Path, image_branch: bool) -> None:
+    size = replace(WIDE, in_channels=36, image_branch=image_branch)
+    model, stack = host.model(size), LoraStack()
+    for seed, place in enumerate(("left", "right")):
+        stack = stack.add(everything(tmp_path / f"{place}.safetensors", size, seed), 0.7, region=place)
+    told = {"c_concat": native.start(20)}
+    if image_branch:
+        told["clip_fea"] = torch.randn(1, 257, 1280, generator=torch.Generator().manual_seed(4))
+    expected = headless(model, stack, **told)
+    assert relative_error(predict(bound(model, stack), **told), expected) < 1e-5
+    assert relative_error(predict(model, **told), expected) > 0.005
 
 
 def test_no_mask_changes_nothing_and_all_of_one_is_the_whole_lora(host: native.Host, tmp_path: Path) -> None:
