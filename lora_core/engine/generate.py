@@ -6,10 +6,8 @@ Letters: T frames, H W pixels. Dtype policy: pictures and latents in float32, th
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -47,10 +45,9 @@ from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
 from .request import Clip, GenerationRequest
 from .shared import Shared, beginning_of
+from .stopwatch import STEP, Stopwatch
 
 _log = logging.getLogger(__name__)
-#: How the steps' own timings are named.
-_STEP = "step "
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +78,7 @@ class Video:
     @property
     def seconds(self) -> float:
         """How long it took in all."""
-        return sum(time for phase, time in self.timings.items() if not phase.startswith(_STEP))
+        return sum(time for phase, time in self.timings.items() if not phase.startswith(STEP))
 
     def save(self, path: str | Path, *, scale: int = 1) -> Path:
         """Write the frames to a file or folder; see `save_video`."""
@@ -141,7 +138,7 @@ def generate(
         parallel=parallel,
         refiner=refiner,
     )
-    guard, watch = Guard.of(guardrail, model), _Stopwatch(on_phase)
+    guard, watch = Guard.of(guardrail, model), Stopwatch(on_phase)
     request, refined = _prompted(model, request, checked, refiner, guard, watch)
     with watch.phase("files"):  # first: nothing is lost yet if one cannot be read, and networks will find them read
         hashes, guide = hashes_of(model.files), checked.guide
@@ -191,7 +188,7 @@ def _prompted(
     checked: CheckedRequest,
     refiner: Refiner | None,
     guard: Guard,
-    watch: _Stopwatch,
+    watch: Stopwatch,
 ) -> tuple[GenerationRequest, Refined | None]:
     """Return the request with its prompt refined, both prompts having passed the guardrail."""
     check_refiner(refiner)
@@ -208,7 +205,7 @@ def _prompted(
     return replace(request, prompt=refined.prompt), refined
 
 
-def _guarded(frames: np.ndarray, guard: Guard, watch: _Stopwatch) -> tuple[np.ndarray, int]:
+def _guarded(frames: np.ndarray, guard: Guard, watch: Stopwatch) -> tuple[np.ndarray, int]:
     """Return the frames as the guardrail lets them be shown, and how many of them it changed."""
     if guard.checker is None:
         return frames, 0
@@ -223,7 +220,7 @@ def _run(
     checked: CheckedRequest,
     parallel: ContextParallel | None,
     shared: Shared | None,
-    watch: _Stopwatch,
+    watch: Stopwatch,
     callback: StepCallback | None,
 ) -> tuple[Tensor, np.ndarray]:
     """Run the networks; return latents and frames."""
@@ -287,32 +284,3 @@ def to_frames(decoded: Tensor) -> np.ndarray:
     """Turn a decoded clip (1, 3, T, H, W) in [-1, 1] into frames (T, H, W, 3) uint8."""
     frames = ((decoded[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return frames.permute(1, 2, 3, 0).cpu().numpy()
-
-
-@dataclass
-class _Stopwatch:
-    """Seconds by phase, and who is told that one begins."""
-
-    on_phase: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        self.on_phase(name)
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - started
-
-    def each_step(self, callback: StepCallback | None) -> StepCallback:
-        """Return a callback that notes each step's time and passes the step on."""
-        last = time.perf_counter()
-
-        def note(step: int, num_steps: int, x0: Tensor) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            self.seconds[f"{_STEP}{step}"] = now - last
-            last = now
-            if callback is not None:
-                callback(step, num_steps, x0)
-
-        return note
