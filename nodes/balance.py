@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.model_management
-import comfy.utils
 from comfy_api.latest import io, ui
 
 from ..lora_core import balance_stack
@@ -11,6 +9,7 @@ from .base import Node, schema, shown
 from .bridge import network_of
 from .dry_step import host_dry_step
 from .pictures import as_image
+from .progress import at_the_node
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .walk import Conditioning, Latent
 
@@ -60,13 +59,7 @@ class LoraBalance(Node):
     ) -> io.NodeOutput:
         stepped = host_dry_step(model, positive, latent)
         networks = {expert: network_of(patcher) for expert, patcher in model.experts()}
-        bar = comfy.utils.ProgressBar(100)
-
-        def report(done: int, total: int, what: str) -> None:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            bar.update_absolute(round(100 * done / total))
-
-        balance = balance_stack(model.loaded, networks, stepped=stepped, progress=report)
+        balance = balance_stack(model.loaded, networks, stepped=stepped, progress=at_the_node())
         text, picture, proposed = balance.text(), as_image(balance.image()), balance.proposed
         output = ui.PreviewImage(picture, cls=cls).as_dict() | shown(text)
         return io.NodeOutput(picture, text, proposed.stack, model.with_loras(proposed), ui=output)

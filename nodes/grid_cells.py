@@ -25,10 +25,9 @@ from ..lora_core import (
 )
 from ..lora_core.engine.shared import key_of
 from ..lora_core.errors import located
-from ..lora_core.experts import EXPERTS
 from ..lora_core.grids.axis import Axis
 from ..lora_core.grids.grid import Cell, Grid
-from ..lora_core.grids.planned import PlannedCell, check_values, cost_of, in_order, num_steps_left
+from ..lora_core.grids.planned import PlannedCell, check_values, cost_of, guidance_of, in_order, num_steps_left
 from ..lora_core.sampling.sample import AtSwitch, spans
 from ..lora_core.wording import said
 from .folders import lora_folders
@@ -106,16 +105,15 @@ def _planned(run: GridRun, cell: Cell) -> PlannedCell:
             remedy = "Connect a negative prompt, if only an empty one, or set cfg to 1"
             raise RequestError("LoraGrid", what, remedy=remedy)
     request = cell.request
-    asked = {"prompt": request.prompt, "seed": request.seed, "solver": request.solver}
+    asked: dict[str, object] = {"prompt": request.prompt, "seed": request.seed, "solver": request.solver}
     num_spans = len(spans(plan))
     is_shared = num_spans > 1 and plan.steering is None
-    guidance = {expert: tuple(step.cfg for step in plan.steps if step.expert == expert) for expert in EXPERTS}
     return PlannedCell(
         cell=replace(cell, stack=loaded.stack),
-        asked=dict(asked),
+        asked=asked,
         begins=key_of(plan, 1, asked, request.negative_prompt) if is_shared else None,
         makes=key_of(plan, num_spans, asked, request.negative_prompt),
-        steps=guidance,
+        steps=guidance_of(plan),
     )
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import comfy.model_management
-import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io
@@ -17,12 +15,12 @@ from ..lora_core import LoraStack, MergeRecipe, OutputError
 from ..lora_core.merging.recipe import METHODS, SPARSE
 from ..lora_core.wording import joined, said
 from .base import Node, schema, shown
+from .progress import at_the_node
 from .sockets import LoraStackType, WanModelHandle, WanModelType
 from .stack_on_model import with_more
 
 if TYPE_CHECKING:
     from ..lora_core.merging.bases import ReadBaseOf
-    from ..lora_core.progress import Progress
 
 #: The folder of ours inside the host's first folder of LoRAs.
 FOLDER = "merged"
@@ -116,7 +114,7 @@ class MergeLoras(Node):
             recipe=recipe,
             schedules="refuse" if refuse_schedules else "strength",
             base=_base_of(model),
-            progress=_progress(),
+            progress=at_the_node(),
         )
         files = merged.write(path)
         report = joined("\n", [*(_listed(file) for file in files), merged.text()])
@@ -228,17 +226,6 @@ def _base_of(model: WanModelHandle) -> ReadBaseOf | None:
     from ..lora_core.merging.bases import base_of_files
 
     return None if model.sources is None else base_of_files(model.sources.high, model.sources.low)
-
-
-def _progress() -> Progress:
-    """Return what shows progress at the node, and ends the merge when the run is interrupted."""
-    bar = comfy.utils.ProgressBar(1)
-
-    def report(done: int, total: int, what: str) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
-    return report
 
 
 def _listed(file: Path) -> str:

@@ -17,8 +17,8 @@ from ..families.base import ModelSpec, logical_shape
 from ..families.registry import spec_of_module
 from .fused import FusedDelta, Strengths, Term
 from .layers import Scratch, SideChoice, patch
-from .masking import Changes, Placing, everywhere
-from .masks import Masks
+from .masking import Changes, Placing
+from .masks import Masks, everywhere
 from .patched import PatchedModule, is_patched
 from .strengths import Rows
 

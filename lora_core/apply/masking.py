@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import LoraMismatchError
 from ..families.base import ModelSpec, logical_shape
@@ -24,11 +24,6 @@ from .strengths import Strengths
 Changes = Mapping[str, Sequence[Term]]
 #: How a module is patched that no mask divides.
 Patch = Callable[[nn.Module, Mapping[str, FusedDelta], Strengths], PatchedModule]
-
-
-def everywhere(mask: Tensor) -> float | None:
-    """Return the number that a mask is in every place, if it is 0 or 1; else None."""
-    return next((number for number in (0.0, 1.0) if bool((mask == number).all())), None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,11 @@ _MAX_SETS = 8
 _MOST_TOKENS = 0.9
 
 
+def everywhere(mask: Tensor) -> float | None:
+    """Return the number that a mask is in every place, if it is 0 or 1; else None."""
+    return next((number for number in (0.0, 1.0) if bool((mask == number).all())), None)
+
+
 @dataclass(frozen=True, eq=False)
 class LoraSet:
     """Some masked LoRAs that act together on the text, and how much of what comes of it each token takes.
@@ -86,8 +91,7 @@ class Masks:
         self._rows = [None if mask is None else mask.detach().float().cpu().flatten() for mask in given]
         self._means = tuple(1.0 if row is None else float(row.double().mean()) for row in self._rows)
         self.mean_strengths.weigh(self._means)
-        self._is_zero = tuple(row is not None and not row.any() for row in self._rows)
-        self._is_one = tuple(row is None or bool((row == 1).all()) for row in self._rows)
+        self._everywhere = tuple(1.0 if row is None else everywhere(row) for row in self._rows)
         self._on: dict[tuple[torch.device, int], Tensor] = {}
         self._sets: dict[tuple[tuple[int, ...], torch.device], tuple[LoraSet, ...]] = {}
 
@@ -97,7 +101,7 @@ class Masks:
 
     def acts(self, index: int) -> bool:
         """Say whether a LoRA has a strength, and a mask that is not 0 everywhere."""
-        return self.strengths.active[index] and not self._is_zero[index]
+        return self.strengths.active[index] and self._everywhere[index] != 0
 
     def on_tokens(self, device: torch.device, num_tokens: int, met: Met) -> Tensor:
         """Return (L, N), or (L + T, N) where the text's tokens follow, who take the mean of each mask.
@@ -148,8 +152,8 @@ class Masks:
         return self._sets[key]
 
     def _made_sets(self, indices: Sequence[int], device: torch.device) -> list[LoraSet]:
-        always = frozenset(i for i in indices if self._is_one[i])
-        masked = {i: row for i in indices if (row := self._rows[i]) is not None and not self._is_one[i]}
+        always = frozenset(i for i in indices if self._everywhere[i] == 1)
+        masked = {i: row for i in indices if (row := self._rows[i]) is not None and i not in always}
         if not masked:
             return [LoraSet(always, None)]
         found = {always: torch.ones_like(next(iter(masked.values())))}

@@ -21,7 +21,7 @@ from ..engine.record import asked_rows
 from ..engine.request import GenerationRequest
 from ..errors import RequestError
 from ..families.opened import OpenedModel
-from ..media.measures import MEASURES, similarity
+from ..media.measures import measured, similarity
 from ..media.video import read_video, save_video
 from ..progress import Progress, unheard
 from ..stack.loaded import LoadedStack
@@ -136,7 +136,4 @@ class _Work:
 
 def readings(frames: np.ndarray, reference: np.ndarray) -> Mapping[str, Any]:
     """Return what is read from a clip (T, H, W, 3) uint8, and how much it is like the one of the whole stack."""
-    measured = {name: measure.read(frames) for name, measure in MEASURES.items()}
-    return {name: value for name, value in measured.items() if value is not None} | {
-        "similarity": similarity(frames, reference)
-    }
+    return measured(frames) | {"similarity": similarity(frames, reference)}

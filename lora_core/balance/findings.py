@@ -34,9 +34,7 @@ def _opposites(balance: ExpertBalance, proposal: Proposal) -> Iterator[Advice]:
         if cosine <= -SAME:
             text = said(
                 "it is the negative of {other}{where} (alignment {cosine}): they take each other away. Keep one",
-                other=balance.names[second],
-                where=_where(balance),
-                cosine=f"{cosine:.2f}",
+                **_between(balance, second, cosine),
             )
             yield Advice(balance.names[first], "opposite", text, _EVIDENCE)
 
@@ -49,9 +47,7 @@ def _duplicates(balance: ExpertBalance, proposal: Proposal) -> Iterator[Advice]:
             text = said(
                 "it does what {other} does{where} (alignment {cosine}), {scale} times as large at strength 1: "
                 "together they act as {other} at strength {total}. Keep one",
-                other=balance.names[second],
-                where=_where(balance),
-                cosine=f"{cosine:.2f}",
+                **_between(balance, second, cosine),
                 scale=f"{scale:.3g}",
                 total=f"{own[first] * scale + own[second]:.3g}",
             )
@@ -64,9 +60,7 @@ def _alike(balance: ExpertBalance, proposal: Proposal) -> Iterator[Advice]:
             text = said(
                 "it has much in common with {other}{where} (alignment {cosine}), which so acts more strongly than "
                 "either strength says. Lower both, or keep one",
-                other=balance.names[second],
-                where=_where(balance),
-                cosine=f"{cosine:.2f}",
+                **_between(balance, second, cosine),
             )
             yield Advice(balance.names[first], "alike", text, _EVIDENCE, "note")
 
@@ -77,9 +71,7 @@ def _fights(balance: ExpertBalance, proposal: Proposal) -> Iterator[Advice]:
             text = said(
                 "it pulls against {other}{where} (alignment {cosine}), most of all in {layer}. Lower one, or "
                 "keep it out of those blocks with a target filter",
-                other=balance.names[second],
-                where=_where(balance),
-                cosine=f"{cosine:.2f}",
+                **_between(balance, second, cosine),
                 layer=_most_opposed(balance, first, second),
             )
             yield Advice(balance.names[first], "fight", text, _EVIDENCE)
@@ -123,6 +115,11 @@ def _pairs(balance: ExpertBalance) -> Iterator[tuple[int, int, float]]:
     for first, second in combinations(range(len(balance.loras)), 2):
         if acting[first] and acting[second] and balance.strengths[first] and balance.strengths[second]:
             yield first, second, float(alignment[first, second])
+
+
+def _between(balance: ExpertBalance, second: int, cosine: float) -> dict[str, str]:
+    """Return what the text on every pair names."""
+    return {"other": balance.names[second], "where": _where(balance), "cosine": f"{cosine:.2f}"}
 
 
 def _most_opposed(balance: ExpertBalance, first: int, second: int) -> str:

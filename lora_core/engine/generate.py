@@ -45,7 +45,7 @@ from .notes import guide_notes, prompt_notes
 from .record import GuideFacts, make_record
 from .request import Clip, GenerationRequest
 from .shared import Shared, beginning_of
-from .stopwatch import STEP, Stopwatch
+from .stopwatch import Stopwatch, whole_seconds
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Video:
     @property
     def seconds(self) -> float:
         """How long it took in all."""
-        return sum(time for phase, time in self.timings.items() if not phase.startswith(STEP))
+        return whole_seconds(self.timings)
 
     def save(self, path: str | Path, *, scale: int = 1) -> Path:
         """Write the frames to a file or folder; see `save_video`."""

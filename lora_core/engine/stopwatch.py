@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..sampling.sample import StepCallback
 
 #: How the steps' own timings are named, which are parts of "sampling".
-STEP = "step "
+_STEP = "step "
 
 
 @dataclass
@@ -37,9 +37,19 @@ class Stopwatch:
         def note(step: int, num_steps: int, x0: Tensor) -> None:
             nonlocal last
             now = time.perf_counter()
-            self.seconds[f"{STEP}{step}"] = now - last
+            self.seconds[f"{_STEP}{step}"] = now - last
             last = now
             if callback is not None:
                 callback(step, num_steps, x0)
 
         return note
+
+
+def step_seconds(timings: Mapping[str, float]) -> dict[int, float]:
+    """Return the seconds of each step, by its index."""
+    return {int(name.removeprefix(_STEP)): took for name, took in timings.items() if name.startswith(_STEP)}
+
+
+def whole_seconds(timings: Mapping[str, float]) -> float:
+    """Return how long all phases took together."""
+    return sum(took for name, took in timings.items() if not name.startswith(_STEP))

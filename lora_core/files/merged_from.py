@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: The metadata entries in which a merge tells its LoRAs, and how it was made.
-SOURCES_KEY, RECIPE_KEY = "merged_from", "merge"
+#: The metadata entries in which a merge tells its LoRAs, how it was made, and what became of each layer.
+SOURCES_KEY, RECIPE_KEY, LAYERS_KEY = "merged_from", "merge", "merge_layers"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from ..checks import time_text
+from ..engine.stopwatch import step_seconds
 from ..experts import EXPERTS, Expert
 from ..wording import Said, said
 from .planned import PlannedCell, num_steps_left
-
-_STEP = "step "
 
 
 class Pace:
@@ -22,7 +21,7 @@ class Pace:
 
     def note(self, one: PlannedCell, timings: Mapping[str, float]) -> None:
         """Take note of what a cell took, phase by phase."""
-        seconds = {int(name.removeprefix(_STEP)): took for name, took in timings.items() if name.startswith(_STEP)}
+        seconds = step_seconds(timings)
         steps = [(expert, cfg) for expert in EXPERTS for cfg in one.steps[expert]]
         for expert in EXPERTS:
             passes = [seconds[i] / _passes(cfg) for i, (e, cfg) in enumerate(steps) if e == expert and i in seconds]

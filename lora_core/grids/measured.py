@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..families.opened import OpenedModel
-from ..media.measures import MEASURES, similarity
+from ..media.measures import MEASURES, measured, similarity
 from ..media.video import read_video
 from .folder import CellFiles
 
@@ -29,8 +29,7 @@ def read_clip(files: CellFiles, scale: int) -> np.ndarray:
 
 def measures_of(frames: np.ndarray, first: np.ndarray | None) -> dict[str, float]:
     """Return what is measured of a clip (T, H, W, 3) uint8 and of its likeness to the grid's first one, by name."""
-    measures = MEASURES.items() if len(frames) > 1 else ()  # a picture stands still
-    found = {name: value for name, measure in measures if (value := measure.read(frames)) is not None}
+    found = measured(frames) if len(frames) > 1 else {}  # a picture stands still
     if first is not None and first.shape == frames.shape:
         found[SIMILARITY] = similarity(frames, first)
     return found

@@ -16,6 +16,7 @@ from ..errors import RequestError, StackError, located
 from ..experts import EXPERTS, Expert
 from ..families.opened import OpenedModel
 from ..jobs.finished import without_places
+from ..plan.plan import SamplingPlan
 from ..wording import Said, joined, said
 from .grid import Cell, Grid
 from .subject import Load
@@ -110,10 +111,16 @@ def _planned(
     with located(f"cell {cell.title!r:.80}"):
         checked = check_request(model, cell.request, load(cell.stack), radial=grid.radial)
     asked = asked_rows(model, cell.request, checked.clip, checked.loaded, hashes, radial=checked.radial)
-    guidance = {expert: tuple(s.cfg for s in checked.plan.steps if s.expert == expert) for expert in EXPERTS}
     begins = beginning_of(model.spec, cell.request, checked)
     cell = replace(cell, stack=checked.loaded.stack)
-    return PlannedCell(cell, asked | beside, begins, whole_of(model.spec, cell.request, checked), guidance)
+    return PlannedCell(
+        cell, asked | beside, begins, whole_of(model.spec, cell.request, checked), guidance_of(checked.plan)
+    )
+
+
+def guidance_of(plan: SamplingPlan) -> dict[Expert, tuple[float, ...]]:
+    """Return the guidance of each step, by its expert."""
+    return {expert: tuple(step.cfg for step in plan.steps if step.expert == expert) for expert in EXPERTS}
 
 
 def check_values(grid: Grid, planned: Sequence[PlannedCell]) -> None:

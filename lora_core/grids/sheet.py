@@ -10,6 +10,7 @@ import numpy as np
 
 from ..atomic import replacing, write_text
 from ..comparison.folder import read_json
+from ..engine.stopwatch import step_seconds, whole_seconds
 from ..families.opened import OpenedModel
 from ..media.mosaic import mosaic_frames, mosaic_picture
 from ..media.video import save_video
@@ -72,8 +73,8 @@ def _rows(
                 "recipe_sha256": one.recipe,
                 "command": command_of(record, files.stack, again, words),
                 "measures": measures_of(frames, first) | meaning_of(frames, cell.request.prompt, model),
-                "steps_run": sum(name.startswith("step ") for name in timings),
-                "seconds": round(sum(took for name, took in timings.items() if not name.startswith("step ")), 3),
+                "steps_run": len(step_seconds(timings)),
+                "seconds": round(whole_seconds(timings), 3),
                 "latents_sha256": record["latents_sha256"],
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from ..comparison.folder import read_json, write_json
 from ..engine.generate import Video, generate
 from ..engine.record import lora_row, picture_sha256
 from ..engine.request import GenerationRequest
+from ..engine.stopwatch import step_seconds
 from ..errors import RequestError
 from ..families.opened import OpenedModel
-from ..media.measures import MEASURES
+from ..media.measures import measured
 from ..media.video import save_video
 from ..plan.planning import make_plan
 from ..progress import Progress, unheard
@@ -253,19 +254,12 @@ class _Work:
 
 def readings(frames: np.ndarray, prompt: str, model: OpenedModel) -> dict[str, float]:
     """Return what is read from one video (T, H, W, 3) uint8: measures, and of the embedded model its meaning."""
-    found = dict(_measured(frames))
-    return found | (read_meaning(frames, prompt) if is_embedded(model) else {})
-
-
-def _measured(frames: np.ndarray) -> Iterator[tuple[str, float]]:
-    for name, measure in MEASURES.items():
-        if (value := measure.read(frames)) is not None:
-            yield name, value
+    return measured(frames) | (read_meaning(frames, prompt) if is_embedded(model) else {})
 
 
 def _step(video: Video) -> float:
     """Return how long a step takes, the median."""
-    return statistics.median(took for name, took in video.timings.items() if name.startswith("step "))
+    return statistics.median(step_seconds(video.timings).values())
 
 
 def _row(entry: Any) -> dict[str, object]:

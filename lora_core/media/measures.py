@@ -189,3 +189,8 @@ MEASURES: Mapping[str, Measure] = {
         higher_is_better=False,
     ),
 }
+
+
+def measured(frames: np.ndarray) -> dict[str, float]:
+    """Return name -> value of all measures that can be read of a clip (T, H, W, 3) uint8."""
+    return {name: value for name, measure in MEASURES.items() if (value := measure.read(frames)) is not None}

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..experts import Expert
 from ..files.dialects import WriteDialect
 from ..files.extract import Fit
-from ..files.merged_from import RECIPE_KEY, SOURCES_KEY
+from ..files.merged_from import LAYERS_KEY, RECIPE_KEY, SOURCES_KEY
 from ..files.weights import LoraWeights
 from ..files.write import write_lora
 from ..wording import expert_named, joined, said
@@ -103,7 +103,7 @@ def merged_file(
     told = {
         SOURCES_KEY: json.dumps([source.to_dict() for source in sources], ensure_ascii=False),
         RECIPE_KEY: json.dumps({**recipe.to_dict(), "relative_error": relative_error(half.fits)}),
-        "merge_layers": json.dumps(layers, separators=(",", ":")),
+        LAYERS_KEY: json.dumps(layers, separators=(",", ":")),
     }
     weights = LoraWeights(None, "merged", half.deltas, metadata={**words, **told}, expert=expert)
     return MergedFile(weights, half.fits, tuple(sources))

@@ -12,6 +12,7 @@ from ..errors import StackError
 from ..experts import EXPERTS, Expert
 from ..experts.twins import twin_of
 from ..files.dialects import WriteDialect
+from ..files.merged_from import LAYERS_KEY, RECIPE_KEY
 from ..files.read import read_lora
 from ..files.weights import LoraWeights, outlines_of
 from ..files.write import write_lora
@@ -103,7 +104,7 @@ def resize_lora(
         made = _resized(weights, half, deltas, own, base, progress or unheard)
         files[half] = merged_file(made, given, recipe, weights.expert if half is None else half, words)  # type: ignore[arg-type]
     first, *second = [file.weights for file in files.values()]
-    of_second = {f"{key}_low_noise": low.metadata[key] for low in second for key in ("merge", "merge_layers")}
+    of_second = {f"{key}_low_noise": low.metadata[key] for low in second for key in (RECIPE_KEY, LAYERS_KEY)}
     resized = replace(
         weights,
         deltas=first.deltas,
