@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..apply.base_weights import base_form
-from ..apply.factors import Term, gather, matrix_shape
+from ..apply.factors import matrix_shape
 from ..apply.layers import multiplies
 from ..checks import shape_text
-from ..deltas import Delta, Dora, Placed, fits
+from ..deltas import Delta, Dora, Placed, fits, thin_factors
 from ..errors import LoraMismatchError
 from ..families.base import UNKNOWN_SHAPE, ModelSpec
 from ..files.weights import outlines_of
@@ -172,11 +172,11 @@ def _change(
                 return None
             delta = inner
     delta = delta.to(device)
-    factors = gather((Term(0, delta, factor),), shape, device, torch.float32, base)
-    if factors.dense or factors.gains:
-        own = None if base is None else base.reshape(delta.shape)
+    own = None if base is None else base.reshape(delta.shape)
+    if (pair := thin_factors(delta, own)) is None:
         return delta.dense(own).reshape(shape) * factor
-    return Thin(factors.down, factors.up * factors.scale)
+    down, up = pair
+    return Thin(down, up * factor)
 
 
 def _inside(delta: Delta) -> Delta | None:
